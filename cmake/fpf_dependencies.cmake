@@ -1,0 +1,18 @@
+# Everything the library stands on, found once. Included by the build and by the installed package, with
+# fpf_WITHOUT_TORCH set where only fpf::core and fpf::compare are asked for.
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+find_dependency(fmt)
+find_dependency(nlohmann_json)
+find_dependency(simdjson)
+find_dependency(OpenSSL COMPONENTS Crypto)
+find_dependency(Eigen3)
+if(NOT fpf_WITHOUT_TORCH)
+  find_dependency(PkgConfig)
+  pkg_check_modules(PopplerCpp REQUIRED IMPORTED_TARGET GLOBAL poppler-cpp)
+  pkg_check_modules(Pcre2 REQUIRED IMPORTED_TARGET GLOBAL libpcre2-8)
+  pkg_check_modules(Utf8proc REQUIRED IMPORTED_TARGET GLOBAL libutf8proc)
+  pkg_check_modules(Zlib REQUIRED IMPORTED_TARGET GLOBAL zlib)
+  find_dependency(Boost CONFIG COMPONENTS program_options)
+  find_dependency(Libtorch)
+endif()

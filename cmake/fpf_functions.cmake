@@ -1,0 +1,81 @@
+# What CMakeLists.txt files of this project call.
+
+# fpf_add_library(<name> FOLDERS <folder>... [FILES <header>...] [LINK <target>...])
+# An interface target fpf_<name> (fpf for "fpf"), alias fpf::<name>, with the headers of include/fpf/<folder>
+# in a file set; each of them is verified to compile alone (target all_verify_interface_header_sets).
+function(fpf_add_library name)
+  cmake_parse_arguments(ARG "" "" "FOLDERS;FILES;LINK" ${ARGN})
+  set(target fpf_${name})
+  if(name STREQUAL "fpf")
+    set(target fpf)
+  endif()
+  set(headers)
+  foreach(folder IN LISTS ARG_FOLDERS)
+    file(GLOB found CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/fpf/${folder}/*.hpp)
+    list(APPEND headers ${found})
+  endforeach()
+  foreach(file IN LISTS ARG_FILES)
+    list(APPEND headers ${PROJECT_SOURCE_DIR}/include/fpf/${file})
+  endforeach()
+  add_library(${target} INTERFACE)
+  add_library(fpf::${name} ALIAS ${target})
+  target_sources(${target} INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${headers})
+  target_compile_features(${target} INTERFACE cxx_std_20)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ON)
+  target_link_libraries(${target} INTERFACE ${ARG_LINK})
+endfunction()
+
+# Warnings are errors in what this project builds, never in what its users build.
+function(fpf_strict target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+endfunction()
+
+# One precompiled header for everything that sees libtorch's tensors; it is reused, not rebuilt per target.
+function(fpf_add_torch_precompiled_header)
+  file(WRITE ${PROJECT_BINARY_DIR}/fpf_pch.cpp.in "int main() { return 0; }\n")
+  configure_file(${PROJECT_BINARY_DIR}/fpf_pch.cpp.in ${PROJECT_BINARY_DIR}/fpf_pch.cpp COPYONLY)
+  add_executable(fpf_pch ${PROJECT_BINARY_DIR}/fpf_pch.cpp)
+  target_link_libraries(fpf_pch PRIVATE fpf::fpf)
+  target_precompile_headers(fpf_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
+  fpf_strict(fpf_pch)
+  set_target_properties(fpf_pch PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+endfunction()
+
+# fpf_add_driver(<name> LIBS <target>...): build/bin/<name> from <name>.cpp.
+function(fpf_add_driver name)
+  cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
+  add_executable(${name} ${name}.cpp)
+  target_link_libraries(${name} PRIVATE ${ARG_LIBS} Boost::program_options)
+  fpf_finish(${name} ${ARG_LIBS})
+  if(FPF_INSTALL)
+    install(TARGETS ${name} RUNTIME COMPONENT drivers)
+  endif()
+endfunction()
+
+# fpf_add_test(<name> LIBS <target>... [TIMEOUT <s>]): tests/<name>.cpp, a Boost.Test program run by CTest.
+# It may read the fixtures in FPF_FIXTURES and write below the current directory, which is its own.
+function(fpf_add_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LIBS" ${ARGN})
+  add_executable(test_${name} ${name}.cpp)
+  target_link_libraries(test_${name} PRIVATE ${ARG_LIBS} Boost::unit_test_framework)
+  target_compile_definitions(test_${name} PRIVATE BOOST_TEST_DYN_LINK BOOST_TEST_MODULE=${name}
+                             FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
+                             FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
+                             FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
+  fpf_finish(test_${name} ${ARG_LIBS})
+  set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+  set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/${name})
+  file(MAKE_DIRECTORY ${scratch})
+  add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${scratch})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+endfunction()
+
+function(fpf_finish target)
+  fpf_strict(${target})
+  if("fpf::fpf" IN_LIST ARGN)
+    target_precompile_headers(${target} REUSE_FROM fpf_pch)
+  endif()
+endfunction()

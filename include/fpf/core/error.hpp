@@ -1,0 +1,40 @@
+// Errors and exit codes: the one way in which a user's mistake, a finding and a bug end a program.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace fpf {
+
+/// What a program returns to its shell; the numbers are part of the command-line contract.
+enum class ExitCode : int { ok = 0, bug = 1, user_error = 2, finding = 3, interrupted = 130 };
+
+/// Something the user gave is wrong: a path, a file's content, a shape, an option, a device, a version.
+/// The message is one sentence that says what was expected, what was found, and where. Exit code 2.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A result that must not pass unseen (repetitions differ, a verification failed). Exit code 3.
+class Finding : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// The user asked the program to stop (SIGINT, SIGTERM). Exit code 130.
+class Interrupted : public std::runtime_error {
+ public:
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+/// Throws Error with a formatted message.
+template <class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace fpf
