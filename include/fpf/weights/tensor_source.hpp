@@ -1,0 +1,216 @@
+// Where weights come from: one `name -> stored tensor` interface for safetensors, GGUF and synthetic models.
+#pragma once
+
+#include <fpf/core/dtype.hpp>
+#include <fpf/core/error.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fpf::weights {
+
+/// How a tensor's elements are stored: the plain dtypes (same order as DType), then GGUF's block formats.
+enum class Format : std::uint8_t {
+  float64,
+  float32,
+  float16,
+  bfloat16,
+  int64,
+  int32,
+  int16,
+  int8,
+  uint8,
+  boolean,
+  q4_0,
+  q4_1,
+  q8_0  // blocks of 32 elements along the last dimension
+};
+
+struct FormatInfo {
+  Format format;
+  std::string_view name;
+  std::size_t block_elements;  // 1 for plain dtypes
+  std::size_t block_bytes;
+};
+
+inline constexpr std::array<FormatInfo, 3> block_format_table{
+    {{Format::q4_0, "Q4_0", 32, 18}, {Format::q4_1, "Q4_1", 32, 20}, {Format::q8_0, "Q8_0", 32, 34}}};
+
+constexpr bool is_plain(Format format) { return format < Format::q4_0; }
+constexpr Format format_of(DType dtype) { return static_cast<Format>(dtype); }
+
+constexpr FormatInfo info(Format format) {
+  if (!is_plain(format)) return block_format_table[static_cast<std::size_t>(format) - dtype_table.size()];
+  const auto& dtype = fpf::info(static_cast<DType>(format));
+  return {format, dtype.name, 1, dtype.size};
+}
+constexpr std::string_view name_of(Format format) { return info(format).name; }
+
+/// Number of elements of a shape; nothing when a dimension is negative or the product passes int64.
+constexpr std::optional<std::int64_t> checked_elements(std::span<const std::int64_t> shape) {
+  std::int64_t count = 1;
+  for (const auto extent : shape)
+    if (extent < 0 || __builtin_mul_overflow(count, extent, &count)) return std::nullopt;
+  return count;
+}
+
+/// Bytes that a tensor of that format and shape takes; nothing when that overflows or when the last dimension
+/// does not divide into blocks.
+constexpr std::optional<std::int64_t> checked_bytes(Format format, std::span<const std::int64_t> shape) {
+  const auto layout = info(format);
+  const auto elements = checked_elements(shape);
+  const auto block = static_cast<std::int64_t>(layout.block_elements);
+  if (!elements || (block != 1 && (shape.empty() || shape.back() % block != 0))) return std::nullopt;
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(*elements / block, static_cast<std::int64_t>(layout.block_bytes), &bytes))
+    return std::nullopt;
+  return bytes;
+}
+
+/// One tensor as its file stores it. The shape is row-major, slowest dimension first, whatever the file's own
+/// order.
+struct StoredTensor {
+  std::string name;
+  Format format = Format::float32;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte>
+      data;          // view of the mapped file; no data when the source generates it (see read)
+  std::string file;  // for messages
+
+  std::int64_t elements() const { return checked_elements(shape).value(); }
+  std::size_t bytes() const { return static_cast<std::size_t>(checked_bytes(format, shape).value()); }
+  bool resident() const { return data.size() == bytes(); }
+
+  /// The plain dtype. Throws Error, naming tensor and file, when the tensor is stored in blocks.
+  DType dtype() const {
+    if (!is_plain(format))
+      fail("tensor '{}' in {} is stored as {}: expected a plain dtype", name, file, name_of(format));
+    return static_cast<DType>(format);
+  }
+
+  /// The data as elements of T. Throws Error when the stored element size is not T's; T's alignment is not
+  /// assured by every file, so it is checked too.
+  template <class T>
+  std::span<const T> as() const {
+    if (info(format).block_bytes != sizeof(T))
+      fail("tensor '{}' in {} is stored as {}: expected elements of {} bytes", name, file, name_of(format),
+           sizeof(T));
+    if (reinterpret_cast<std::uintptr_t>(data.data()) % alignof(T) != 0)
+      fail("tensor '{}' in {} is not aligned to {} bytes", name, file, alignof(T));
+    return {reinterpret_cast<const T*>(data.data()), data.size() / sizeof(T)};
+  }
+};
+
+inline std::string shape_text(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+/// A set of named tensors. Lookups are const and may run from several threads; views stay valid while the
+/// source lives.
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+  TensorSource(const TensorSource&) = delete;
+  TensorSource& operator=(const TensorSource&) = delete;
+
+  const StoredTensor* find(std::string_view name) const {
+    const auto found = tensors_.find(name);
+    return found == tensors_.end() ? nullptr : &found->second;
+  }
+
+  /// Throws Error naming the tensor and the files that lack it.
+  const StoredTensor& at(std::string_view name) const {
+    if (const auto* tensor = find(name)) return *tensor;
+    constexpr std::size_t named = 3;
+    std::string where;
+    for (std::size_t i = 0; i < std::min(named, files_.size()); ++i)
+      where += (i == 0 ? "" : ", ") + files_[i].string();
+    if (files_.size() > named) where += fmt::format(" and {} more", files_.size() - named);
+    fail("tensor '{}' is missing: looked among {} tensors in {}", name, tensors_.size(), where);
+  }
+
+  /// As at(), and the shape must be the given one; throws Error naming both shapes.
+  const StoredTensor& at(std::string_view name, std::span<const std::int64_t> shape) const {
+    const auto& tensor = at(name);
+    if (!std::ranges::equal(tensor.shape, shape))
+      fail("tensor '{}' in {} has shape {}: expected {}", name, tensor.file, shape_text(tensor.shape),
+           shape_text(shape));
+    return tensor;
+  }
+  const StoredTensor& at(std::string_view name, std::initializer_list<std::int64_t> shape) const {
+    return at(name, std::span(shape.begin(), shape.size()));
+  }
+
+  bool contains(std::string_view name) const { return find(name) != nullptr; }
+  std::size_t size() const { return tensors_.size(); }
+
+  /// All names, sorted.
+  std::vector<std::string> names() const {
+    std::vector<std::string> out;
+    out.reserve(tensors_.size());
+    for (const auto& entry : tensors_) out.push_back(entry.first);
+    return out;
+  }
+
+  /// The files the tensors come from (for manifest and messages); a synthetic source has its description
+  /// instead.
+  const std::vector<std::filesystem::path>& files() const { return files_; }
+
+  /// Sum of the tensors' stored bytes.
+  std::size_t bytes() const {
+    std::size_t total = 0;
+    for (const auto& entry : tensors_) total += entry.second.bytes();
+    return total;
+  }
+
+  /// Copies or generates the bytes [first_byte, first_byte + out.size()) of a tensor of this source. Works
+  /// for every source; thread-safe, and the bytes do not depend on how a tensor is cut, so loaders may fill
+  /// slices in parallel.
+  virtual void read(const StoredTensor& tensor, std::size_t first_byte, std::span<std::byte> out) const {
+    require_range(tensor, first_byte, out.size());
+    if (!out.empty()) std::memcpy(out.data(), tensor.data.data() + first_byte, out.size());
+  }
+
+  /// The tensor's bytes without a copy where the source has them, else generated into `scratch`.
+  std::span<const std::byte> bytes_of(const StoredTensor& tensor, std::vector<std::byte>& scratch) const {
+    if (tensor.resident()) return tensor.data;
+    scratch.resize(tensor.bytes());
+    read(tensor, 0, scratch);
+    return scratch;
+  }
+
+ protected:
+  TensorSource() = default;
+
+  /// Adds a tensor whose shape and format were checked. Throws Error when the name is taken.
+  void add(StoredTensor tensor) {
+    const auto [at, fresh] = tensors_.try_emplace(tensor.name);
+    if (!fresh) fail("tensor '{}' appears twice: in {} and in {}", tensor.name, at->second.file, tensor.file);
+    at->second = std::move(tensor);
+  }
+  void add_file(std::filesystem::path file) { files_.push_back(std::move(file)); }
+
+  static void require_range(const StoredTensor& tensor, std::size_t first_byte, std::size_t count) {
+    const auto size = tensor.bytes();
+    if (first_byte > size || count > size - first_byte)
+      fail("bytes {} to {} of tensor '{}' were asked for: {} has {}", first_byte, first_byte + count,
+           tensor.name, tensor.file, size);
+  }
+
+ private:
+  std::map<std::string, StoredTensor, std::less<>> tensors_;
+  std::vector<std::filesystem::path> files_;
+};
+
+}  // namespace fpf::weights
