@@ -98,21 +98,18 @@ inline void dequantise(Format format, std::span<const std::byte> bytes, std::spa
   }
 }
 
-/// Rows [first, first + count) of a tensor, dequantised: `out` has count * (elements of a row) elements. A
-/// row is one run of the last dimension. Works for tensors whose data is resident.
-inline void dequantise_rows(const StoredTensor& tensor, std::int64_t first, std::int64_t count,
-                            std::span<float> out) {
-  const auto columns = tensor.shape.empty() ? 1 : tensor.shape.back();
-  const auto rows = columns == 0 ? 0 : tensor.elements() / columns;
-  if (first < 0 || count < 0 || first > rows || count > rows - first)
-    fail("rows {} to {} of tensor '{}' were asked for: {} has {}", first, first + count, tensor.name,
-         tensor.file, rows);
+/// Elements [first, first + out.size()) of a resident tensor, dequantised; rows of a matrix begin at
+/// multiples of its last dimension. Throws Error when the range leaves the tensor or cuts a block.
+inline void dequantise(const StoredTensor& tensor, std::int64_t first, std::span<float> out) {
   const auto layout = info(tensor.format);
-  const auto row_bytes = static_cast<std::size_t>(columns) / layout.block_elements * layout.block_bytes;
-  dequantise(tensor.format,
-             tensor.data.subspan(static_cast<std::size_t>(first) * row_bytes,
-                                 static_cast<std::size_t>(count) * row_bytes),
-             out);
+  const auto begin = static_cast<std::size_t>(first), total = static_cast<std::size_t>(tensor.elements());
+  if (first < 0 || begin > total || out.size() > total - begin || begin % layout.block_elements != 0)
+    fail("elements {} to {} of tensor '{}' were asked for: {} has {} in blocks of {}", first,
+         begin + out.size(), tensor.name, tensor.file, total, layout.block_elements);
+  const auto bytes_of = [&](std::size_t elements) {
+    return elements / layout.block_elements * layout.block_bytes;
+  };
+  dequantise(tensor.format, tensor.data.subspan(bytes_of(begin), bytes_of(out.size())), out);
 }
 
 }  // namespace fpf::weights

@@ -1,24 +1,192 @@
-// safetensors files and directories (github.com/huggingface/safetensors, format section), mapped.
+// safetensors files and directories (github.com/huggingface/safetensors, "Format"), mapped.
 #pragma once
 
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/weights/tensor_source.hpp>
 
+#include <bit>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace fpf::weights {
+
+static_assert(std::endian::native == std::endian::little,
+              "weights are mapped as stored: little-endian machines only");
+
+namespace detail {
+
+/// Parses an object that must not say the same name twice, at any level, nor nest deeper than `levels`.
+/// Throws Error naming the file.
+inline nlohmann::json parse_strict(std::string_view text, const std::string& file, int levels) {
+  std::vector<std::set<std::string>> names(1);
+  const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    using Event = nlohmann::json::parse_event_t;
+    const auto level = static_cast<std::size_t>(depth);
+    if (event == Event::object_start || event == Event::array_start) {
+      if (depth >= levels) fail("{} nests deeper than {} levels", file, levels);
+      names.resize(level + 2);
+      names[level + 1].clear();
+    } else if (event == Event::key && !names[level].insert(parsed.get<std::string>()).second) {
+      fail("{} names '{}' twice", file, parsed.get<std::string>());
+    }
+    return true;
+  };
+  try {
+    auto json = nlohmann::json::parse(text, check);
+    if (!json.is_object()) fail("{} holds no JSON object", file);
+    return json;
+  } catch (const nlohmann::json::exception& error) {
+    fail("{} holds no valid JSON: {}", file, error.what());
+  }
+}
+
+struct SafetensorsHeader {
+  std::vector<StoredTensor> tensors;  // in the order of their data
+  std::map<std::string, std::string> metadata;
+};
+
+/// Reads one tensor's entry; `data` is what follows the header.
+inline StoredTensor stored_tensor(const std::string& name, const nlohmann::json& entry,
+                                  std::span<const std::byte> data, const std::string& file) {
+  const auto unsigned_numbers = [&](const char* key) {
+    const bool right =
+        entry.is_object() && entry.contains(key) && entry[key].is_array() &&
+        std::ranges::all_of(entry[key], [](const auto& n) {
+          return n.is_number_unsigned() && std::in_range<std::int64_t>(n.template get<std::uint64_t>());
+        });
+    if (!right) fail("tensor '{}' in {}: expected '{}' to be an array of sizes", name, file, key);
+    return entry[key].get<std::vector<std::int64_t>>();
+  };
+  StoredTensor tensor{.name = name, .shape = unsigned_numbers("shape"), .data = {}, .file = file};
+  const auto dtype =
+      entry.contains("dtype") && entry["dtype"].is_string() ? entry["dtype"].get<std::string>() : "";
+  const auto* known = std::ranges::find(dtype_table, dtype, &DTypeInfo::safetensors);
+  if (known == dtype_table.end())
+    fail("tensor '{}' in {} has dtype '{}': expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL",
+         name, file, dtype);
+  tensor.format = format_of(known->dtype);
+
+  const auto offsets = unsigned_numbers("data_offsets");
+  const auto size = static_cast<std::int64_t>(data.size());
+  if (offsets.size() != 2 || offsets[0] > offsets[1])
+    fail("tensor '{}' in {} has data_offsets [{}]: expected a begin and an end", name, file,
+         fmt::join(offsets, ", "));
+  if (offsets[1] > size)
+    fail("tensor '{}' in {} ends at byte {} of the data: the file has {}; is it truncated?", name, file,
+         offsets[1], size);
+  const auto bytes = checked_bytes(tensor.format, tensor.shape);
+  if (!bytes || *bytes != offsets[1] - offsets[0])
+    fail("tensor '{}' in {} has {} bytes: {} {} needs {}", name, file, offsets[1] - offsets[0], known->name,
+         shape_text(tensor.shape), bytes ? fmt::to_string(*bytes) : "more than 63 bits can count");
+  tensor.data = data.subspan(static_cast<std::size_t>(offsets[0]), static_cast<std::size_t>(*bytes));
+  return tensor;
+}
+
+/// As the reference reader: the header is at most 100 MB, and the tensors cover the data without overlap, gap
+/// or rest.
+inline SafetensorsHeader read_safetensors(const MappedFile& map) {
+  constexpr std::uint64_t largest_header = 100'000'000;
+  const auto file = map.path().string();
+  if (map.size() < 8)
+    fail("{} is no safetensors file: expected at least 8 bytes, found {}", file, map.size());
+  std::uint64_t length = 0;
+  std::memcpy(&length, map.bytes().data(), sizeof(length));
+  if (length > map.size() - 8)
+    fail("{} claims a header of {} bytes: only {} follow; is it truncated, or no safetensors file?", file,
+         length, map.size() - 8);
+  if (length > largest_header)
+    fail("{} claims a header of {} bytes: expected at most {}", file, length, largest_header);
+  const auto json = parse_strict(map.text().substr(8, length), "the header of " + file, 3);
+  const auto data = map.bytes().subspan(8 + length);
+
+  SafetensorsHeader header;
+  for (const auto& [name, entry] : json.items()) {
+    if (name != "__metadata__") {
+      header.tensors.push_back(stored_tensor(name, entry, data, file));
+      continue;
+    }
+    if (!entry.is_object() ||
+        !std::ranges::all_of(entry, [](const auto& value) { return value.is_string(); }))
+      fail("__metadata__ in {}: expected an object of strings", file);
+    header.metadata = entry.get<std::map<std::string, std::string>>();
+  }
+  std::ranges::stable_sort(header.tensors, {},
+                           [](const auto& t) { return std::pair(t.data.data(), t.data.size()); });
+  const auto* end = data.data();
+  for (const auto& tensor : header.tensors) {
+    if (tensor.data.data() != end)
+      fail(
+          "tensor '{}' in {} begins at byte {} of the data: the one before ends at {} (data must neither "
+          "overlap nor have "
+          "gaps)",
+          tensor.name, file, tensor.data.data() - data.data(), end - data.data());
+    end += tensor.data.size();
+  }
+  if (end != data.data() + data.size())
+    fail("{} has {} bytes of data: its header describes {}", file, data.size(), end - data.data());
+  return header;
+}
+
+}  // namespace detail
 
 /// The weights of a Hugging Face directory: model.safetensors, or model.safetensors.index.json with its
 /// shards. A path to one .safetensors file is taken too.
 class SafetensorsDirectory : public TensorSource {
  public:
   /// Throws Error, naming the file (and the tensor), for a missing shard and for every header that lies.
-  explicit SafetensorsDirectory(const std::filesystem::path& path);
+  explicit SafetensorsDirectory(const std::filesystem::path& path) {
+    const auto single = path / "model.safetensors", index = path / "model.safetensors.index.json";
+    if (!std::filesystem::is_directory(path)) {
+      add_shard(path);
+    } else if (std::filesystem::exists(single)) {
+      add_shard(single);
+    } else if (std::filesystem::exists(index)) {
+      add_index(index);
+    } else {
+      fail("{} holds no weights: expected model.safetensors or model.safetensors.index.json", path.string());
+    }
+  }
 
   /// The `__metadata__` entries of all files together.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
+  void add_shard(const std::filesystem::path& path) {
+    auto header = detail::read_safetensors(maps_.emplace_back(path));
+    add_file(path);
+    metadata_.merge(header.metadata);
+    for (auto& tensor : header.tensors) add(std::move(tensor));
+  }
+
+  void add_index(const std::filesystem::path& index) {
+    const MappedFile map(index);
+    const auto json = detail::parse_strict(map.text(), index.string(), 3);
+    const auto weights = json.find("weight_map");
+    if (weights == json.end() || !weights->is_object() || weights->empty())
+      fail("{} lacks a weight_map of tensor names and shards", index.string());
+    std::map<std::string, std::string> shards;  // with one tensor that needs it
+    for (const auto& [name, shard] : weights->items()) {
+      if (!shard.is_string() ||
+          std::filesystem::path(shard.get<std::string>()).filename() != shard.get<std::string>())
+        fail("{} maps tensor '{}' to {}: expected the name of a file beside it", index.string(), name,
+             shard.dump());
+      shards.emplace(shard.get<std::string>(), name);
+    }
+    for (const auto& [shard, name] : shards) {
+      const auto path = index.parent_path() / shard;
+      if (!std::filesystem::exists(path))
+        fail("shard {} is missing: {} names it for tensor '{}' and others", path.string(), index.string(),
+             name);
+      add_shard(path);
+    }
+    for (const auto& [name, shard] : weights->items()) {
+      const auto path = (index.parent_path() / shard.get<std::string>()).string();
+      const auto* tensor = find(name);
+      if (tensor == nullptr || tensor->file != path)
+        fail("tensor '{}' is not in {}, where {} places it", name, path, index.string());
+    }
+  }
+
   std::vector<MappedFile> maps_;
   std::map<std::string, std::string> metadata_;
 };
