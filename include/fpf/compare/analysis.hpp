@@ -1,0 +1,236 @@
+// What a comparison finds, as plain values: everything the tables, the result JSON and the report show.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fpf::compare {
+
+/// What is compared. Log-probabilities are compared twice: by rank, as the plan does, and by token id over
+/// the ids that both sides list.
+enum class Signal : std::uint8_t { hidden_states, key_vectors, logprobs_ranked, logprobs_aligned };
+
+constexpr std::string_view name_of(Signal signal) {
+  constexpr std::array<std::string_view, 4> names{"hidden_states", "key_vectors", "logprobs",
+                                                  "logprobs_aligned"};
+  return names[static_cast<std::size_t>(signal)];
+}
+
+/// A signal at a layer. `layer` is the zero-based decoder layer, or -1 for log-probabilities.
+struct Tap {
+  Signal signal{};
+  int layer = -1;
+  friend bool operator==(const Tap&, const Tap&) = default;
+};
+
+/// "key_vectors layer 47", "logprobs".
+inline std::string label_of(const Tap& tap) {
+  std::string label(name_of(tap.signal));
+  return tap.layer < 0 ? label : label + " layer " + std::to_string(tap.layer);
+}
+
+struct Summary {
+  double max = 0, mean = 0, median = 0, p95 = 0;
+};
+
+/// Distances of one unique row (one absolute position) between two runs.
+struct RowDistance {
+  int step = 0;  // the row is position prompt + step; -2 and -1 are the prompt's last two
+  double l2 = 0;
+  double relative_l2 = 0;  // l2 / ||a||
+  double max_abs = 0;
+  double cosine = 1;     // of the angle between the rows, 1 for two zero rows
+  double bit_equal = 1;  // fraction of elements with equal bits in the signal's own dtype
+  double kl = 0;         // logprobs_aligned: Kullback-Leibler divergence a || b over the common ids, in nats
+  std::size_t elements = 0;  // compared; for logprobs_aligned the number of common ids
+};
+
+/// Counts of elements by distance in units in the last place of the signal's own dtype. Bucket 0 holds
+/// distance 0, bucket 1 distance 1, bucket k > 1 the distances 2^(k-2) + 1 ... 2^(k-1).
+struct UlpHistogram {
+  std::array<std::uint64_t, 34> counts{};
+  std::string dtype;  // the dtype whose units are counted
+
+  static constexpr std::uint64_t lower(std::size_t bucket) {
+    return bucket < 2 ? bucket : (std::uint64_t{1} << (bucket - 2)) + 1;
+  }
+  static constexpr std::uint64_t upper(std::size_t bucket) {
+    return bucket < 2 ? bucket : std::uint64_t{1} << (bucket - 1);
+  }
+};
+
+/// One tap of one comparison, over the rows that both runs have and whose inputs are equal.
+struct TapDistance {
+  Tap tap;
+  Summary l2, relative_l2;
+  Summary kl;  // logprobs_aligned only
+  double max_abs = 0;
+  double cosine_min = 1, cosine_mean = 1;
+  double bit_equal = 1;                 // over all elements
+  double common_ids = 0;                // logprobs_aligned: mean number of common ids per row
+  UlpHistogram ulp;                     // all zero for logprobs_aligned
+  std::optional<int> first_difference;  // step of the first row that is not bit-equal
+  std::vector<RowDistance> rows;        // ascending by step
+};
+
+/// How the two sides of a comparison differ.
+enum class PairKind : std::uint8_t {
+  repetition,            // one configuration, two stored repetitions: noise of one machine
+  same_hardware_noise,   // equal value and hardware from two files: noise between machines of one type
+  cross_hardware_noise,  // equal value, different hardware: the plan's baseline
+  within_hardware,       // different value, equal hardware: the plan's signal
+  cross_hardware_signal  // different value, different hardware: the plan's key test
+};
+
+constexpr std::string_view name_of(PairKind kind) {
+  constexpr std::array<std::string_view, 5> names{"repetition", "same_hardware_noise", "cross_hardware_noise",
+                                                  "within_hardware", "cross_hardware_signal"};
+  return names[static_cast<std::size_t>(kind)];
+}
+constexpr bool is_noise(PairKind kind) { return kind <= PairKind::cross_hardware_noise; }
+
+struct Comparison {
+  std::size_t a = 0, b = 0;  // indices into Analysis::configurations; equal for a repetition
+  int repetition_a = 0, repetition_b = 0;
+  PairKind kind{};
+  bool against_baseline = false;            // exactly one side is the baseline value
+  std::optional<int> first_divergent_step;  // the runs' tokens differ from this decode step on
+  int steps_compared = 0;                   // decode steps whose inputs are equal and that both runs have
+  std::vector<TapDistance> taps;  // in the order of Analysis::taps; a tap that one side lacks is absent
+
+  const TapDistance* find(const Tap& tap) const {
+    for (const auto& entry : taps)
+      if (entry.tap == tap) return &entry;
+    return nullptr;
+  }
+};
+
+/// Repetitions of one configuration against each other.
+struct Reproducibility {
+  enum class Basis : std::uint8_t { none, digests, vectors };
+  Basis basis = Basis::none;  // none: one repetition and no digests
+  int repetitions = 1;
+  bool bit_exact = false;        // meaningful unless basis is none
+  std::string first_difference;  // "step 3, key_vectors layer 12", or empty
+};
+
+/// Run time per repetition, in seconds. Variance is the population's.
+struct Timing {
+  std::vector<double> seconds;
+  double mean = 0, variance = 0;
+  std::optional<double> prefill_seconds, decode_seconds;
+};
+
+struct Configuration {
+  std::string id;  // unique in the analysis: a second "H100_bs2" is "H100_bs2#2"
+  std::string hardware;
+  std::string provider;
+  std::string value;  // JSON text of variable_value, strings without quotes
+  bool baseline = false;
+  std::string file;                                           // where it was read
+  std::vector<std::pair<std::string, std::string>> versions;  // cuda, torch, ... as the file names them
+  std::vector<int> stored_repetitions;
+  int decode_steps = 0;  // stored steps of the repetition that is compared
+  std::string status;    // empty, or why the run ended early ("non_finite: ...")
+  Reproducibility reproducibility;
+  Timing timing;
+};
+
+/// Whether a change of value can be told from noise, and what that rests on.
+enum class Outcome : std::uint8_t {
+  not_enough_data,  // no noise measured, or too few rows: `text` says which
+  identical,        // no difference at all
+  zero_noise,       // noise floor is zero: any difference is detectable
+  detectable,       // by the ratio and by rank
+  ratio_only,       // by the plan's ratio alone
+  rank_only,        // by rank (AUC above chance) alone
+  not_detectable
+};
+
+constexpr std::string_view name_of(Outcome outcome) {
+  constexpr std::array<std::string_view, 7> names{
+      "not enough data",     "identical",          "noise floor is zero", "detectable",
+      "detectable by ratio", "detectable by rank", "not detectable"};
+  return names[static_cast<std::size_t>(outcome)];
+}
+
+/// Across: signal is cross_hardware_signal, noise is cross_hardware_noise (the plan's key test).
+/// Within: signal is within_hardware, noise is repetition and same_hardware_noise.
+enum class Scope : std::uint8_t { within_hardware, across_hardware };
+
+constexpr std::string_view name_of(Scope scope) {
+  return scope == Scope::within_hardware ? "within hardware" : "across hardware";
+}
+
+/// The distances of one value's signal at one tap against the noise, and the verdict.
+struct Verdict {
+  Tap tap;
+  Scope scope{};
+  std::string baseline_value, value;  // the change that is tested
+  Outcome outcome{};
+  std::string text;  // one sentence: the outcome, the rows, the noise and the rule it rests on
+
+  std::vector<double> noise, signal;           // L2 of every row, of every comparison that counts
+  std::vector<int> noise_steps, signal_steps;  // the step of each of them: the bootstrap's clusters
+  std::size_t noise_comparisons = 0, signal_comparisons = 0;
+  bool noise_from_digests = false;  // zero noise known from digests, so that `noise` is empty
+
+  double threshold = 1.5;
+  double noise_floor = 0;       // mean over the noise comparisons of their largest L2: the plan's baseline
+  double signal_level = 0;      // mean over the signal comparisons of their largest L2
+  std::optional<double> ratio;  // signal_level / noise_floor; none when the floor is zero
+  std::size_t detectable_comparisons = 0;  // with ratio of their own >= threshold
+
+  std::optional<double> auc, auc_low, auc_high;  // P(signal > noise) + P(equal) / 2, and its 95 % interval
+  std::optional<double> partial_auc;  // false-positive rate up to 1 %, standardised (0.5 is chance)
+  std::optional<double> hedges_g, cliffs_delta;  // effect size
+  std::optional<double> tokens_needed;           // rows per side for 95 % power at a 1 % false-positive rate
+};
+
+/// Whether run time alone tells two configurations of one hardware type apart.
+struct TimingComparison {
+  std::size_t a = 0, b = 0;
+  double ratio = 1;  // mean(b) / mean(a)
+  std::optional<double> t,
+      p_value;  // Welch's test, two-sided; none with fewer than two repetitions on a side
+  bool separated = false;
+  std::string text;
+};
+
+/// Symmetric distances between all configurations at one tap; NaN where there is no common row.
+struct DistanceMatrix {
+  Tap tap;
+  std::size_t size = 0;
+  std::vector<double> max_l2, mean_l2;  // [size, size], row-major, in the order of Analysis::configurations
+};
+
+/// One experiment, from one file or several joined.
+struct Analysis {
+  std::string experiment_type, variable, model;
+  std::vector<std::string> files;
+  double threshold = 1.5;
+  bool after_divergence = false;
+  std::vector<Configuration> configurations;
+  std::vector<std::string> hardware;  // distinct, sorted
+  std::optional<std::string> baseline_value;
+  std::vector<Tap> taps;  // what was compared, signals in order, layers ascending
+  std::vector<Comparison> comparisons;
+  std::vector<DistanceMatrix> matrices;  // one per tap
+  std::vector<Verdict> verdicts;
+  std::vector<TimingComparison> timing;
+  std::vector<std::string> notes;  // what a reader should know: dropped rows, missing baselines, ...
+
+  const Verdict* find_verdict(const Tap& tap, Scope scope, std::string_view value) const {
+    for (const auto& entry : verdicts)
+      if (entry.tap == tap && entry.scope == scope && entry.value == value) return &entry;
+    return nullptr;
+  }
+};
+
+}  // namespace fpf::compare

@@ -1,0 +1,280 @@
+// Finds what an experiment file of any size holds and where every row of numbers stands, in one pass.
+#pragma once
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <fpf/evidence/experiment_file.hpp>
+#include <fpf/evidence/json_cursor.hpp>
+
+#include <simdjson.h>
+
+#include <charconv>
+#include <limits>
+#include <unordered_set>
+
+namespace fpf::evidence {
+
+namespace detail {
+
+/// Gives pages of a map that were read back to the system, so that a pass over a large file stays small.
+class PageReleaser {
+ public:
+  explicit PageReleaser(const MappedFile& file, std::uint64_t from = 0)
+      : base_(file.bytes().data()), from_(from) {}
+
+  /// Everything before `offset` has been read. Releases a window at a time.
+  void passed(std::uint64_t offset) {
+    if (offset < from_ + window) return;
+    const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    const std::uint64_t begin = from_ / page * page, end = offset / page * page;
+    ::madvise(const_cast<std::byte*>(base_) + begin, end - begin, MADV_DONTNEED);
+    from_ = end;
+  }
+
+ private:
+  static constexpr std::uint64_t window = std::uint64_t{4} << 20;
+  const std::byte* base_;
+  std::uint64_t from_;
+};
+
+/// The number in "layer_12" or "pos_-3" behind its prefix, if that is what the key is.
+inline std::optional<int> numbered(std::string_view key, std::string_view prefix) {
+  if (!key.starts_with(prefix)) return {};
+  int number = 0;
+  const char *begin = key.data() + prefix.size(), *end = key.data() + key.size();
+  const auto [stop, error] = std::from_chars(begin, end, number);
+  if (error != std::errc() || stop != end || begin == end || number > 1'000'000) return {};
+  return number;
+}
+
+class Indexer {
+ public:
+  Indexer(const MappedFile& file, ExperimentFile& out)
+      : cursor_(file.text(), file.path().string()), releaser_(file), out_(out) {}
+
+  void run() {
+    bool metadata = false, configurations = false, runs = false;
+    cursor_.enter_object();
+    while (const auto key = cursor_.next_key()) {
+      if (*key == "experiment_metadata") {
+        out_.metadata = take_object();
+        metadata = true;
+      } else if (*key == "configurations") {
+        read_configurations();
+        configurations = true;
+      } else if (*key == "runs") {
+        read_runs();
+        runs = true;
+      } else if (*key == "schema_version") {
+        check_version(cursor_.take_as());
+      } else {
+        cursor_.take();
+      }
+    }
+    cursor_.finish();
+    if (!metadata) missing("experiment_metadata");
+    if (!configurations) missing("configurations");
+    if (!runs) missing("runs");
+    if (out_.metadata.contains("schema_version")) check_version(out_.metadata["schema_version"]);
+    check_ids();
+  }
+
+ private:
+  static constexpr std::size_t metadata_limit = std::size_t{64} << 20;
+  static constexpr std::size_t member_limit = std::size_t{1} << 20;
+
+  [[noreturn]] void missing(std::string_view what) const {
+    fail("{}: expected an experiment file, found no \"{}\" in it", out_.name(), what);
+  }
+
+  nlohmann::json take_object() {
+    if (cursor_.peek() != '{') cursor_.fail_here("expected an object");
+    return cursor_.take_as<nlohmann::json>(metadata_limit);
+  }
+
+  void check_version(const nlohmann::json& version) const {
+    if (version != schema_version)
+      fail("{}: expected schema_version {}, found {:.40}", out_.name(), schema_version, version.dump());
+  }
+
+  void read_configurations() {
+    cursor_.enter_array();
+    while (cursor_.next_element()) {
+      nlohmann::json configuration = take_object();
+      for (const char* name : {"config_id", "hardware"})
+        if (!configuration.contains(name) || !configuration[name].is_string())
+          cursor_.fail_here(fmt::format("expected a configuration with a {}", name));
+      if (!configuration.contains("variable_value")) configuration["variable_value"] = nullptr;
+      if (configuration["variable_value"].is_structured())
+        cursor_.fail_here("expected a variable_value that is a number, string, boolean or null");
+      out_.configurations.push_back(std::move(configuration));
+    }
+  }
+
+  void read_runs() {
+    cursor_.enter_array();
+    while (cursor_.next_element()) read_run();
+    if (out_.runs.empty()) fail("{}: expected at least one run, found an empty \"runs\"", out_.name());
+  }
+
+  void read_run() {
+    run_ = &out_.runs.emplace_back();
+    run_->members = nlohmann::json::object();
+    if (cursor_.peek() != '{') cursor_.fail_here("expected a run, that is, an object");
+    run_->offset = cursor_.offset();
+    bool config_id = false;
+    cursor_.enter_object();
+    while (const auto key = cursor_.next_key()) {
+      if (*key == "config_id") {
+        run_->config_id = cursor_.take_as<std::string>();
+        config_id = true;
+      } else if (*key == "rep_id") {
+        run_->rep_id = cursor_.take_as<int>();
+      } else if (*key == "decode_steps") {
+        read_steps();
+      } else if (*key == "prompt_text" || *key == "prompt_token_ids") {
+        cursor_.take();
+      } else {
+        const std::string name(*key);
+        const std::string_view text = cursor_.take();
+        if (text.size() <= member_limit) run_->members[name] = cursor_.parse<nlohmann::json>(text);
+      }
+    }
+    if (!config_id) cursor_.fail_here("expected a run with a config_id");
+    run_->length = cursor_.offset() - run_->offset;
+  }
+
+  void read_steps() {
+    cursor_.enter_array();
+    while (cursor_.next_element()) {
+      read_step();
+      releaser_.passed(cursor_.offset());
+    }
+  }
+
+  void read_step() {
+    StoredStep& step = run_->steps.emplace_back();
+    step.step = static_cast<int>(run_->steps.size()) - 1;
+    std::optional<std::int64_t> absolute;
+    cursor_.enter_object();
+    while (const auto key = cursor_.next_key()) {
+      if (*key == "step")
+        step.step = static_cast<int>(take_index());
+      else if (*key == "token_id")
+        step.token_id = cursor_.take_as<std::int64_t>();
+      else if (*key == "absolute_position")
+        absolute = take_index();
+      else if (*key == "hidden_states")
+        read_layers(StoredSignal::hidden_states);
+      else if (*key == "key_vectors")
+        read_layers(StoredSignal::key_vectors);
+      else if (*key == "logprobs")
+        read_positions(StoredSignal::logprobs, -1);
+      else
+        cursor_.take();
+    }
+    if (!absolute) return;
+    if (!run_->prompt_tokens) run_->prompt_tokens = *absolute - step.step;
+    if (const auto expected = *run_->prompt_tokens + step.step; *absolute != expected)
+      cursor_.fail_here(
+          fmt::format("expected absolute_position {} at step {}, found {}", expected, step.step, *absolute));
+  }
+
+  std::int64_t take_index() {
+    const auto index = cursor_.take_as<std::int64_t>();
+    if (index < 0 || index > 1'000'000'000)
+      cursor_.fail_here(fmt::format("expected 0 to 10^9, found {}", index));
+    return index;
+  }
+
+  void read_layers(StoredSignal signal) {
+    cursor_.enter_object();
+    while (const auto key = cursor_.next_key()) {
+      const auto layer = numbered(*key, "layer_");
+      if (layer && *layer >= 0)
+        read_positions(signal, *layer);
+      else
+        cursor_.take();
+    }
+  }
+
+  void read_positions(StoredSignal signal, int layer) {
+    cursor_.enter_object();
+    while (const auto key = cursor_.next_key()) {
+      const auto back = numbered(*key, "pos_");
+      if (!back || *back >= 0 || *back < -1000) {
+        cursor_.take();
+        continue;
+      }
+      const char found = cursor_.peek();
+      const auto begin = cursor_.offset();
+      if (signal == StoredSignal::logprobs)
+        read_logprobs();
+      else if (found == '[')
+        cursor_.take();
+      else
+        cursor_.fail_here("expected an array of numbers");
+      const auto length = cursor_.offset() - begin;
+      if (length > std::numeric_limits<std::uint32_t>::max()) cursor_.fail_here("a row of more than 4 GB");
+      run_->rows.push_back({.offset = begin,
+                            .length = static_cast<std::uint32_t>(length),
+                            .step = static_cast<std::uint32_t>(run_->steps.size() - 1),
+                            .layer = layer,
+                            .back = static_cast<std::int16_t>(*back),
+                            .signal = signal});
+    }
+  }
+
+  void read_logprobs() {
+    int found = 0;
+    cursor_.enter_object();
+    while (const auto key = cursor_.next_key()) {
+      const bool wanted = *key == "token_ids" || *key == "log_probs";
+      if (wanted && cursor_.peek() != '[') cursor_.fail_here("expected an array");
+      found += wanted;
+      cursor_.take();
+    }
+    if (found != 2) cursor_.fail_here("expected token_ids and log_probs");
+  }
+
+  void check_ids() const {
+    std::unordered_set<std::string> known;
+    for (const auto& configuration : out_.configurations)
+      if (!known.insert(configuration["config_id"]).second)
+        fail("{}: expected configurations with ids of their own, found \"{}\" twice", out_.name(),
+             configuration["config_id"].get<std::string>());
+    std::unordered_set<std::string> repetitions;
+    for (std::size_t i = 0; i < out_.runs.size(); ++i) {
+      const StoredRun& run = out_.runs[i];
+      if (!known.contains(run.config_id))
+        fail("{}: runs[{}]: expected a config_id that stands in configurations, found \"{:.80}\"",
+             out_.name(), i, run.config_id);
+      if (!repetitions.insert(fmt::format("{} {}", run.rep_id, run.config_id)).second)
+        fail("{}: runs[{}]: repetition {} of \"{:.80}\" stands twice", out_.name(), i, run.rep_id,
+             run.config_id);
+    }
+  }
+
+  JsonCursor cursor_;
+  PageReleaser releaser_;
+  ExperimentFile& out_;
+  StoredRun* run_ = nullptr;
+};
+
+}  // namespace detail
+
+/// Opens an experiment file and finds its rows. Throws Error with the file, the JSON path and the byte when
+/// the text is not JSON where it was looked at, or not an experiment. Values that are stepped over (rows,
+/// until they are read) are checked for brackets and strings alone.
+inline ExperimentFile open_experiment(const std::filesystem::path& path) {
+  ExperimentFile out;
+  out.file = MappedFile(path, simdjson::SIMDJSON_PADDING);
+  if (out.file.size() == 0) fail("{}: expected an experiment file, found an empty file", path.string());
+  ::madvise(const_cast<std::byte*>(out.file.bytes().data()), out.file.size(), MADV_SEQUENTIAL);
+  detail::Indexer(out.file, out).run();
+  ::madvise(const_cast<std::byte*>(out.file.bytes().data()), out.file.size(), MADV_NORMAL);
+  return out;
+}
+
+}  // namespace fpf::evidence
