@@ -133,7 +133,7 @@ class TensorSource {
   const StoredTensor& at(std::string_view name) const {
     if (const auto* tensor = find(name)) return *tensor;
     constexpr std::size_t named = 3;
-    std::string where;
+    std::string where = files_.empty() && !tensors_.empty() ? tensors_.begin()->second.file : "";
     for (std::size_t i = 0; i < std::min(named, files_.size()); ++i)
       where += (i == 0 ? "" : ", ") + files_[i].string();
     if (files_.size() > named) where += fmt::format(" and {} more", files_.size() - named);
