@@ -109,11 +109,19 @@ class SyntheticModel : public TensorSource {
       fail("{} is no valid JSON: {}", request_.model, error.what());
     }
     if (!config_.is_object()) fail("{} holds no JSON object", request_.model);
+    if (const auto names = config_.find("architectures");
+        names != config_.end() && names->is_array() && !names->empty())
+      architecture_ = names->front().is_string() ? names->front().get<std::string>() : "";
+    if (!is_moe() && architecture_ != "Qwen3ForCausalLM" && architecture_ != "LlamaForCausalLM")
+      fail("{} has architecture '{}': expected Qwen3MoeForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM",
+           request_.model, architecture_);
     for (const char* key : {"quantization_config", "dtype"}) config_.erase(key);
     const bool half = request_.quant == Quant::awq || request_.quant == Quant::gptq;
     activations_ = half ? Format::float16 : Format::bfloat16;
     config_["torch_dtype"] = name_of(activations_);
   }
+
+  bool is_moe() const { return architecture_ == "Qwen3MoeForCausalLM"; }
 
   std::int64_t dimension(const char* key) const {
     constexpr std::int64_t most = 1 << 24;
@@ -220,40 +228,46 @@ class SyntheticModel : public TensorSource {
     const auto hidden = dimension("hidden_size"), vocab = dimension("vocab_size"),
                layers = dimension("num_hidden_layers");
     if (layers > 4096) fail("'num_hidden_layers' in {} is {}: expected at most 4096", request_.model, layers);
-    add_dense("model.embed_tokens.weight", vocab, hidden, 1.0);
+    if (is_moe() && layers * dimension("num_experts") > 1 << 20)
+      fail("{} has {} layers of {} experts: expected at most 2^20 experts", request_.model, layers,
+           dimension("num_experts"));
+    const bool tied = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == true;
+    // Logits with a deviation of 2: some tokens stand out, none takes all.
+    const double head = 2.0 / root(hidden);
+    add_dense("model.embed_tokens.weight", vocab, hidden, tied ? head : 1.0);
     for (std::int64_t layer = 0; layer < layers; ++layer) {
       const auto prefix = fmt::format("model.layers.{}.", layer);
-      add_attention(prefix, hidden);
+      add_norm(prefix + "input_layernorm.weight", hidden);
+      add_attention(prefix + "self_attn.", hidden);
+      add_norm(prefix + "post_attention_layernorm.weight", hidden);
       add_mlp(prefix + "mlp.", hidden);
     }
     add_norm("model.norm.weight", hidden);
-    // Logits with a deviation of 2: some tokens stand out, none takes all.
-    if (!config_.value("tie_word_embeddings", false))
-      add_dense("lm_head.weight", vocab, hidden, 2.0 / root(hidden));
+    if (!tied) add_dense("lm_head.weight", vocab, hidden, head);
   }
 
   static double root(std::int64_t n) { return std::sqrt(static_cast<double>(n)); }
 
   void add_attention(const std::string& prefix, std::int64_t hidden) {
     const auto heads = dimension("num_attention_heads"), kv_heads = dimension("num_key_value_heads");
-    const auto head_dim = config_.contains("head_dim") ? dimension("head_dim") : hidden / heads;
+    const auto head_dim = config_.contains("head_dim") && !config_["head_dim"].is_null()
+                              ? dimension("head_dim")
+                              : hidden / heads;
     const auto unit = 1.0 / root(hidden);
-    add_norm(prefix + "input_layernorm.weight", hidden);
-    add_linear(prefix + "self_attn.q_proj", heads * head_dim, hidden, unit);
-    add_linear(prefix + "self_attn.k_proj", kv_heads * head_dim, hidden, unit);
-    add_linear(prefix + "self_attn.v_proj", kv_heads * head_dim, hidden, unit);
-    add_linear(prefix + "self_attn.o_proj", hidden, heads * head_dim, 1.0 / root(heads * head_dim));
-    if (config_.value("model_type", "").starts_with("qwen3")) {
-      add_norm(prefix + "self_attn.q_norm.weight", head_dim, 1.5);
-      add_norm(prefix + "self_attn.k_norm.weight", head_dim, 1.5);
+    add_linear(prefix + "q_proj", heads * head_dim, hidden, unit);
+    add_linear(prefix + "k_proj", kv_heads * head_dim, hidden, unit);
+    add_linear(prefix + "v_proj", kv_heads * head_dim, hidden, unit);
+    add_linear(prefix + "o_proj", hidden, heads * head_dim, 1.0 / root(heads * head_dim));
+    if (architecture_ != "LlamaForCausalLM") {
+      add_norm(prefix + "q_norm.weight", head_dim, 1.5);
+      add_norm(prefix + "k_norm.weight", head_dim, 1.5);
     }
   }
 
   void add_mlp(const std::string& prefix, std::int64_t hidden) {
-    const bool moe = config_.contains("num_experts");
+    const bool moe = is_moe();
     const auto inner = dimension(moe ? "moe_intermediate_size" : "intermediate_size");
     const auto experts = moe ? dimension("num_experts") : 1;
-    add_norm(prefix.substr(0, prefix.size() - 4) + "post_attention_layernorm.weight", hidden);
     if (moe) add_dense(prefix + "gate.weight", experts, hidden, 1.0 / root(hidden));
     for (std::int64_t expert = 0; expert < experts; ++expert) {
       const auto name = moe ? fmt::format("{}experts.{}.", prefix, expert) : prefix;
@@ -265,7 +279,7 @@ class SyntheticModel : public TensorSource {
 
   void describe_quantisation() {
     auto kept = nlohmann::json::array({"lm_head"});
-    if (config_.contains("num_experts")) kept.push_back("mlp.gate");
+    if (is_moe()) kept.push_back("mlp.gate");
     switch (request_.quant) {
       case Quant::none:
         return;
@@ -299,6 +313,7 @@ class SyntheticModel : public TensorSource {
   std::string name_;
   SyntheticRequest request_;
   nlohmann::json config_;
+  std::string architecture_;
   Format activations_ = Format::bfloat16;
   std::unordered_map<const StoredTensor*, Recipe> recipes_;
 };
