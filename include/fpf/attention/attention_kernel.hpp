@@ -1,0 +1,28 @@
+// The contract of attention policies.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <concepts>
+#include <string_view>
+
+namespace fpf::attention {
+
+template <class A>
+concept HasName = requires {
+  { A::name } -> std::convertible_to<std::string_view>;
+};
+template <class A>
+concept HasAttend = requires(const at::Tensor& t, double scale) {
+  { A::attend(t, t, t, scale) } -> std::same_as<at::Tensor>;
+};
+
+/// An attention policy:
+///   name                     "flash_attention_2", "eager": variable_value of experiment 4
+///   attend(q, k, v, scale)   q [batch, heads, tokens, head_dim], k and v [batch, kv_heads, length, head_dim] ->
+///                            [batch, tokens, heads, head_dim] in q's dtype. Causal: the tokens are the last of `length`
+///                            positions, each sees itself and what came before; head h reads kv head h / (heads / kv_heads).
+template <class A>
+concept AttentionKernel = HasName<A> && HasAttend<A>;
+
+}  // namespace fpf::attention

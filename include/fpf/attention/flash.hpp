@@ -1,0 +1,31 @@
+// Attention in tiles with an online softmax (Dao et al., FlashAttention-2, arXiv:2307.08691), by libtorch's kernels.
+#pragma once
+
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/empty.h>
+
+#include <fpf/attention/attention_kernel.hpp>
+#include <fpf/core/error.hpp>
+
+#include <optional>
+#include <tuple>
+
+namespace fpf::attention {
+
+/// libtorch's flash attention, asked for by name, never through a dispatcher that might choose another kernel.
+struct Flash {
+  static constexpr std::string_view name = "flash_attention_2";
+
+  static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+    const std::int64_t tokens = q.size(2), length = k.size(2);
+    if (tokens != 1 && tokens != length)
+      throw std::logic_error("flash attention takes the whole prompt or one token at a time");
+    const bool causal = tokens > 1;
+    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, std::nullopt, scale))
+        .transpose(1, 2);
+  }
+};
+
+static_assert(AttentionKernel<Flash>);
+
+}  // namespace fpf::attention

@@ -1,0 +1,186 @@
+// One run as the experiment file's JSON: shortest round-trip decimals, every unique row formatted once.
+#pragma once
+
+#include <fpf/evidence/digests.hpp>
+
+#include <array>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fpf::evidence {
+
+using Json = nlohmann::ordered_json;  // members stay in the order in which they are written
+
+inline Json to_json(const Place& place) {
+  Json out = {{"step", place.step}, {"absolute_position", place.absolute_position}};
+  if (place.layer >= 0) out["layer"] = place.layer;
+  out["signal"] = place.signal;
+  return out;
+}
+
+/// One repetition as it is stored, with what is known of all repetitions of its configuration.
+struct RunRecord {
+  std::string config_id;
+  int rep_id = 0;
+  std::string timestamp;  // YYYY-MM-DD HH:MM:SS, UTC
+  double runtime_seconds = 0;
+  std::string prompt_text;
+  std::vector<std::int32_t> prompt_token_ids;
+  std::string prompt_sha256;
+  Json reproducibility;  // {repetitions, bit_exact, digests, first_difference}
+  Json runtime;          // {seconds, mean, variance, prefill_seconds, decode_seconds}
+  Json extra;            // further members of the run, an object or null
+  std::vector<std::string> token_texts;  // [steps]
+  Signals signals;
+};
+
+namespace detail {
+
+inline void append_float(std::string& out, float value) {
+  std::array<char, 32> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
+  out.append(buffer.data(), end);
+}
+
+inline std::string json_string(std::string_view text) {
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+inline std::string ids_json(std::span<const std::int32_t> ids) { return fmt::format("[{}]", fmt::join(ids, ",")); }
+
+inline std::string floats_json(std::span<const float> values) {
+  std::string out = "[";
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i != 0) out += ',';
+    append_float(out, values[i]);
+  }
+  return out += ']';
+}
+
+inline std::string row_json(const VectorRows& rows, std::int64_t index) {
+  const auto row = rows.row(index);
+  std::vector<float> values(static_cast<std::size_t>(rows.width));
+  if (rows.dtype == DType::float32) {
+    std::memcpy(values.data(), row.data(), row.size());
+  } else {
+    const bool brain = rows.dtype == DType::bfloat16;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      std::uint16_t bits = 0;
+      std::memcpy(&bits, row.data() + 2 * i, 2);
+      values[i] = brain ? float32_from_bfloat16(bits) : float32_from_float16(bits);
+    }
+  }
+  return floats_json(values);
+}
+
+/// A signal's rows as text, so that the three steps that look at a position share one conversion.
+inline std::vector<std::string> rows_json(const VectorRows& rows, std::int64_t count) {
+  std::vector<std::string> out;
+  out.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t row = 0; row < count; ++row) out.push_back(row_json(rows, row));
+  return out;
+}
+
+inline std::vector<std::string> rows_json(const LogProbRows& rows, std::int64_t count) {
+  std::vector<std::string> out;
+  const auto k = static_cast<std::size_t>(rows.k);
+  for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row)
+    out.push_back(R"({"token_ids":)" + ids_json(std::span(rows.ids).subspan(row * k, k)) +
+                  R"(,"log_probs":)" + floats_json(std::span(rows.values).subspan(row * k, k)) + "}");
+  return out;
+}
+
+/// {"pos_-3": ..., "pos_-2": ..., "pos_-1": ...} of a step.
+inline void append_positions(std::string& out, const std::vector<std::string>& rows, std::int64_t step) {
+  for (std::int64_t back = look_back; back >= 1; --back) {
+    out += fmt::format(R"({}"pos_-{}":)", back == look_back ? '{' : ',', back);
+    out += rows[static_cast<std::size_t>(step + look_back - back)];
+  }
+  out += '}';
+}
+
+inline std::string router_json(const RouterRows& router, std::int64_t step) {
+  const auto k = static_cast<std::size_t>(router.k), at = static_cast<std::size_t>(step) * k;
+  std::string out = R"({"pos_-1":{"expert_ids":)" + ids_json(std::span(router.expert_ids).subspan(at, k)) +
+                    R"(,"weights":)" + floats_json(std::span(router.weights).subspan(at, k)) + R"(,"margin":)";
+  append_float(out, router.margin[static_cast<std::size_t>(step)]);
+  return out += "}}";
+}
+
+/// The run's signals as text, by layer, with the names under which the file keeps them.
+struct SignalTexts {
+  std::vector<std::vector<std::string>> hidden, keys;  // [layers][rows]
+  std::vector<std::string> logprobs;                   // [rows]
+
+  SignalTexts(const Signals& signals, std::int64_t steps) {
+    const std::int64_t rows = steps == 0 ? 0 : steps + look_back - 1;
+    for (const LayerSignals& layer : signals.layers) {
+      hidden.push_back(rows_json(layer.hidden, rows));
+      keys.push_back(rows_json(layer.keys, rows));
+    }
+    logprobs = rows_json(signals.logprobs, rows);
+  }
+};
+
+/// "name":{"layer_1":{...},...} for one step.
+template <class Value>
+void append_layers(std::string& out, std::string_view name, const Signals& signals, Value value) {
+  out += fmt::format(R"(,"{}":{{)", name);
+  bool first = true;
+  for (std::size_t i = 0; i < signals.layers.size(); ++i) {
+    out += fmt::format(R"({}"layer_{}":)", first ? "" : ",", signals.layers[i].layer);
+    value(i);
+    first = false;
+  }
+  out += '}';
+}
+
+inline void append_step(std::string& out, const RunRecord& run, const SignalTexts& texts, std::int64_t step) {
+  const Signals& signals = run.signals;
+  const auto index = static_cast<std::size_t>(step);
+  out += fmt::format(R"({{"step":{},"token_id":{},"token_text":{},"absolute_position":{})", step,
+                     signals.token_ids[index], json_string(run.token_texts[index]), signals.prompt_tokens + step);
+  append_layers(out, "hidden_states", signals, [&](std::size_t i) { append_positions(out, texts.hidden[i], step); });
+  append_layers(out, "key_vectors", signals, [&](std::size_t i) { append_positions(out, texts.keys[i], step); });
+  out += R"(,"logprobs":)";
+  append_positions(out, texts.logprobs, step);
+  if (!signals.layers.empty() && signals.layers.front().router)
+    append_layers(out, "router", signals, [&](std::size_t i) { out += router_json(*signals.layers[i].router, step); });
+  out += "}\n";
+}
+
+}  // namespace detail
+
+/// The run as one JSON object. A run with a value that is no number ends before the step that has it, and says where
+/// (`status`, `non_finite`); all others have `status` "complete".
+inline std::string to_json(const RunRecord& run) {
+  const auto broken = first_non_finite(run.signals);
+  const std::int64_t steps = broken ? broken->step : run.signals.steps();
+  Json head = {{"config_id", run.config_id},
+               {"rep_id", run.rep_id},
+               {"timestamp", run.timestamp},
+               {"runtime_seconds", run.runtime_seconds},
+               {"status", broken ? "non_finite" : "complete"}};
+  if (broken) head["non_finite"] = to_json(*broken);
+  head["runtime"] = run.runtime;
+  head["reproducibility"] = run.reproducibility;
+  head["signals_sha256"] = digests_of(run.signals).combined();
+  if (run.extra.is_object()) head.update(run.extra);
+  head["prompt_sha256"] = run.prompt_sha256;
+  head["prompt_text"] = run.prompt_text;
+  head["prompt_token_ids"] = run.prompt_token_ids;
+  std::string out = head.dump(-1, ' ', false, Json::error_handler_t::replace);
+  out.pop_back();
+  out += R"(,"decode_steps":[)";
+  const detail::SignalTexts texts(run.signals, steps);
+  for (std::int64_t step = 0; step < steps; ++step) {
+    if (step != 0) out += ',';
+    detail::append_step(out, run, texts, step);
+  }
+  return out += "]}";
+}
+
+}  // namespace fpf::evidence

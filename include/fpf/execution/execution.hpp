@@ -1,0 +1,58 @@
+// The contract of execution policies: how the element-wise chains between matrix products are carried out.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <concepts>
+#include <cstdint>
+#include <string_view>
+
+namespace fpf::execution {
+
+/// What a router decided for a batch of rows.
+struct Routing {
+  at::Tensor expert_ids;  // [rows, k] int64, by descending weight, ties by the lower id
+  at::Tensor weights;     // [rows, k] in the activations' dtype
+  at::Tensor margin;      // [rows] float32: least logit of the chosen less the greatest of the rejected
+};
+
+/// Cosines and sines of the positions at hand: each [tokens, head_dim] in the activations' dtype, the two halves equal.
+struct RopeTable {
+  at::Tensor cos;
+  at::Tensor sin;
+};
+
+template <class X>
+concept HasName = requires {
+  { X::name } -> std::convertible_to<std::string_view>;
+};
+template <class X>
+concept HasNorm = requires(const at::Tensor& t, at::Tensor& residual, double eps) {
+  { X::norm(t, t, eps) } -> std::same_as<at::Tensor>;
+  { X::add_norm(residual, t, t, eps) } -> std::same_as<at::Tensor>;
+};
+template <class X>
+concept HasRope = requires(const at::Tensor& t, const RopeTable& rope, double eps) {
+  { X::head_norm_rope(t, t, eps, rope) } -> std::same_as<at::Tensor>;
+};
+template <class X>
+concept HasSiluMul = requires(const at::Tensor& t) {
+  { X::silu_mul(t, t) } -> std::same_as<at::Tensor>;
+};
+template <class X>
+concept HasRoute = requires(const at::Tensor& t, std::int64_t k, bool renormalise) {
+  { X::route(t, k, renormalise) } -> std::same_as<Routing>;
+};
+
+/// An execution policy:
+///   name                              "eager", "compiled", "portable"
+///   norm(x, w, eps)                   RMSNorm over the last dimension, times w
+///   add_norm(residual, delta, w, eps) residual += delta, returns norm(residual)
+///   head_norm_rope(x, w, eps, rope)   x [batch, tokens, heads, head_dim] -> [batch, heads, tokens, head_dim]: RMSNorm over
+///                                     head_dim (skipped when w is undefined), then RoPE by halves
+///   silu_mul(gate, up)                silu(gate) * up
+///   route(logits, k, renormalise)     logits [rows, experts] -> the chosen k
+template <class X>
+concept Execution = HasName<X> && HasNorm<X> && HasRope<X> && HasSiluMul<X> && HasRoute<X>;
+
+}  // namespace fpf::execution

@@ -1,0 +1,73 @@
+// Experiment 0's file as the baseline of another experiment.
+#pragma once
+
+#include <fpf/evidence/experiment_index.hpp>
+#include <fpf/evidence/run_json.hpp>
+
+#include <string>
+#include <vector>
+
+namespace fpf {
+
+/// The one configuration and the runs of a reference_baseline.json, to be put into another file under another name.
+class Baseline {
+ public:
+  /// Throws Error when the file is missing, is no experiment file, or holds no reference configuration.
+  static Baseline read(const std::filesystem::path& path) {
+    if (!std::filesystem::exists(path))
+      fail("there is no baseline at {}: run exp0_reference with the same model, prompt and options first, or name its "
+           "file with --baseline", path.string());
+    Baseline out;
+    out.file_ = evidence::open_experiment(path);
+    if (out.file_.metadata.value("experiment_type", "") != "reference" || out.file_.configurations.size() != 1)
+      fail("{} holds the experiment '{}': expected experiment 0's file with one configuration", path.string(),
+           out.file_.metadata.value("experiment_type", ""));
+    return out;
+  }
+
+  /// Throws Error naming the field in which this baseline and an experiment with that metadata and prompt differ.
+  /// With `any_checkpoint` the model's architecture must agree, not its name.
+  void require_match(const std::string& path, const evidence::Json& metadata, const std::string& prompt_sha256,
+                     bool any_checkpoint) const {
+    const nlohmann::json wanted = metadata;
+    for (const char* field : {"model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"}) {
+      if (any_checkpoint && std::string_view(field) == "model") continue;
+      const auto& found = file_.metadata.contains(field) ? file_.metadata.at(field) : nlohmann::json();
+      if (found != wanted.at(field))
+        fail("the baseline {} does not fit: its {} is {}, this run's is {}", path, field, found.dump(), wanted.at(field).dump());
+    }
+    for (const auto& run : file_.runs)
+      if (const auto found = run.members.value("prompt_sha256", ""); found != prompt_sha256)
+        fail("the baseline {} was made from another prompt: its prompt_sha256 is {}, this run's is {}", path, found,
+             prompt_sha256);
+  }
+
+  /// The configuration under another config_id, with the value that the baseline has of the variable.
+  evidence::Json relabelled(const std::string& config_id, const evidence::Json& value) const {
+    evidence::Json out = file_.configurations.front();
+    out["config_id"] = config_id;
+    out["variable_value"] = value;
+    out["baseline"] = true;
+    return out;
+  }
+
+  /// The runs' texts, number for number as they stand, under another config_id.
+  std::vector<std::string> runs_as(const std::string& config_id) const {
+    std::vector<std::string> out;
+    for (const auto& run : file_.runs) {
+      const std::string head = R"({"config_id":)" + nlohmann::json(run.config_id).dump();
+      const std::string_view text = file_.text(run);
+      if (!text.starts_with(head)) fail("{}: expected a run that begins with its config_id", file_.name());
+      out.push_back(R"({"config_id":)" + nlohmann::json(config_id).dump() + std::string(text.substr(head.size())));
+    }
+    return out;
+  }
+
+  /// The device the baseline ran on.
+  std::string hardware() const { return file_.configurations.front().value("hardware", ""); }
+
+ private:
+  evidence::ExperimentFile file_;
+};
+
+}  // namespace fpf

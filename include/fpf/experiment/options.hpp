@@ -1,0 +1,160 @@
+// The options that all experiments share (the command-line contract), from strings to checked values.
+#pragma once
+
+#include <fpf/core/progress.hpp>
+#include <fpf/experiment/program.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace fpf {
+
+/// What the user asked for; strings as given where only the model can tell whether they make sense.
+struct Options {
+  std::string model, model_gptq, model_bnb;
+  std::string prompt_pdf, prompt_text, prompt_ids;
+  std::vector<std::string> neighbour_pdfs, neighbour_ids;
+  std::int64_t prompt_tokens = 6144;
+  std::string request;
+  std::string tokenizer;
+  bool chat_template = true;
+  bool thinking = false;
+  std::int64_t decode_steps = 30;
+  std::int64_t reps = 3;
+  std::string layers = "1,2,4,12,last";
+  bool default_layers = true;
+  std::int64_t top_k = 10;
+  std::string execution = "eager";
+  std::string device = "cpu";
+  std::string dtype;
+  int threads = 0;
+  std::string out = ".";
+  std::string baseline;
+  std::string hardware;
+  std::string provider = "unknown";
+  bool resume = false;
+  Verbosity verbosity = Verbosity::normal;
+  std::string inject_fault;  // REP,STEP,LAYER: flips a bit of a recorded hidden state; for tests
+  std::vector<std::int64_t> batch_sizes, tp, ep;
+  double contention = 0.5;
+  bool emulate = false;
+  std::string placement = "contiguous";
+};
+
+namespace detail {
+
+/// "2,4" and repeated options alike -> {2, 4}. Throws Error naming the option for anything but positive numbers.
+inline std::vector<std::int64_t> positive_list(const std::string& option, const std::vector<std::string>& values) {
+  std::vector<std::int64_t> out;
+  for (const std::string& value : values) {
+    std::istringstream items(value);
+    for (std::string item; std::getline(items, item, ',');) {
+      std::size_t used = 0;
+      std::int64_t number = 0;
+      try {
+        number = std::stoll(item, &used);
+      } catch (const std::exception&) {
+      }
+      if (used != item.size() || number <= 0) fail("--{} {}: expected positive numbers, found '{}'", option, value, item);
+      out.push_back(number);
+    }
+  }
+  return out;
+}
+
+inline void require_positive(const char* option, std::int64_t value) {
+  if (value <= 0) fail("--{} {}: expected a positive number", option, value);
+}
+
+}  // namespace detail
+
+/// The shared options, into `out` when notified.
+inline po::options_description shared_options(Options& out) {
+  const auto text = [](std::string& to, const char* name) { return po::value(&to)->value_name(name); };
+  po::options_description model("Model and prompt");
+  model.add_options()("model", text(out.model, "M"), "Hugging Face directory, GGUF file or synthetic:...")(
+      "prompt-pdf", text(out.prompt_pdf, "F"), "document to make the prompt from")(
+      "prompt-text", text(out.prompt_text, "F"), "the same, plain text")(
+      "prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are")(
+      "prompt-tokens", po::value(&out.prompt_tokens)->value_name("N")->default_value(out.prompt_tokens),
+      "exact length of the rendered prompt")("request", text(out.request, "TEXT"), "what the prompt asks after the document")(
+      "tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")(
+      "no-chat-template", po::bool_switch()->notifier([&out](bool on) { out.chat_template = !on; }), "document and request as raw text")(
+      "thinking", po::value<std::string>()->value_name("on|off")->default_value("off")->notifier([&out](const std::string& value) {
+        if (value != "on" && value != "off") fail("--thinking {}: expected on or off", value);
+        out.thinking = value == "on";
+      }),
+      "what a template with that switch is told");
+  po::options_description run("Run");
+  run.add_options()("decode-steps", po::value(&out.decode_steps)->value_name("N")->default_value(out.decode_steps), "tokens to decode")(
+      "reps", po::value(&out.reps)->value_name("N")->default_value(out.reps), "repetitions of each configuration")(
+      "layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers), "zero-based decoder layers to record")(
+      "top-k", po::value(&out.top_k)->value_name("K")->default_value(out.top_k), "log-probabilities a position")(
+      "execution", po::value(&out.execution)->value_name("E")->default_value(out.execution), "eager")(
+      "device", text(out.device, "D"), "cpu")(
+      "dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")(
+      "threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: all cores)");
+  po::options_description files("Files and names");
+  files.add_options()("out", po::value(&out.out)->value_name("DIR")->default_value(out.out), "where the experiment file goes")(
+      "baseline", text(out.baseline, "F"), "experiment 0's file (default: OUT/reference_baseline.json)")(
+      "hardware", text(out.hardware, "NAME"), "the device's name in the file, e.g. A100-80GB")(
+      "provider", po::value(&out.provider)->value_name("NAME")->default_value(out.provider), "who rents it out")(
+      "resume", po::bool_switch(&out.resume), "go on from an interrupted run's .partial file")(
+      "quiet", po::bool_switch()->notifier([&out](bool on) { out.verbosity = on ? Verbosity::quiet : Verbosity::normal; }),
+      "no progress");
+  po::options_description all("");
+  all.add(model).add(run).add(files);
+  return all;
+}
+
+/// Checks what can be checked without the model. Throws Error naming the option.
+inline void validate(Options& options, const po::variables_map& values) {
+  if (options.model.empty()) fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
+  const int prompts = !options.prompt_pdf.empty() + !options.prompt_text.empty() + !options.prompt_ids.empty();
+  if (prompts != 1) fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
+  detail::require_positive("prompt-tokens", options.prompt_tokens);
+  detail::require_positive("decode-steps", options.decode_steps);
+  detail::require_positive("reps", options.reps);
+  detail::require_positive("top-k", options.top_k);
+  if (values.count("threads") != 0) detail::require_positive("threads", options.threads);
+  options.default_layers = values["layers"].defaulted();
+  if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")
+    fail("--dtype {}: expected float32, float16 or bfloat16", options.dtype);
+  if (options.baseline.empty()) options.baseline = (std::filesystem::path(options.out) / "reference_baseline.json").string();
+}
+
+/// "1,2,4,12,last" -> ascending zero-based layers. Of the default list, layers that the model lacks are dropped and
+/// `notice` says so; explicit ones are errors.
+inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64_t num_layers, std::string& notice) {
+  std::vector<std::int64_t> out;
+  std::istringstream items(options.layers);
+  for (std::string item; std::getline(items, item, ',');) {
+    std::size_t used = 0;
+    std::int64_t layer = num_layers - 1;
+    if (item != "last") {
+      try {
+        layer = std::stoll(item, &used);
+      } catch (const std::exception&) {
+      }
+      if (used != item.size() || item.empty())
+        fail("--layers {}: expected numbers and 'last', found '{}'", options.layers, item);
+    }
+    if (layer >= 0 && layer < num_layers) {
+      out.push_back(layer);
+    } else if (options.default_layers) {
+      notice += fmt::format("{}{}", notice.empty() ? "" : ", ", layer);
+    } else {
+      fail("--layers {}: layer {} does not exist, the model has layers 0 to {}", options.layers, layer, num_layers - 1);
+    }
+  }
+  std::ranges::sort(out);
+  out.erase(std::ranges::unique(out).begin(), out.end());
+  if (out.empty()) fail("--layers {}: no layers", options.layers);
+  if (!notice.empty()) notice = fmt::format("the model has {} layers: leaving out {}", num_layers, notice);
+  return out;
+}
+
+}  // namespace fpf

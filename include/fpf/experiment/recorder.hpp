@@ -1,0 +1,101 @@
+// Takes the signals of sequence 0 from a run's forward passes into memory, each position once.
+#pragma once
+
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
+
+#include <fpf/evidence/signals.hpp>
+#include <fpf/execution/top_k.hpp>
+#include <fpf/model/config.hpp>
+#include <fpf/model/taps.hpp>
+#include <fpf/quant/dense.hpp>
+
+#include <algorithm>
+#include <vector>
+
+namespace fpf {
+
+/// A run's passes go through one recorder: start_pass(), the decoder's taps, then next_tokens() with the logits.
+class Recorder : public model::Taps {
+ public:
+  Recorder(const model::ModelConfig& config, DType dtype, const std::vector<std::int64_t>& layers, std::int64_t top_k,
+           std::int64_t prompt_tokens) {
+    signals_.prompt_tokens = prompt_tokens;
+    signals_.logprobs.k = std::min(top_k, config.vocab_size);
+    for (const std::int64_t layer : layers) {
+      evidence::LayerSignals entry{layer, {dtype, config.hidden_size}, {dtype, config.kv_size()}};
+      if (config.is_moe()) entry.router.emplace().k = config.experts_per_token;
+      signals_.layers.push_back(std::move(entry));
+    }
+  }
+
+  /// Announces a forward pass over `count` tokens a sequence. Of the prompt, the last two positions are kept.
+  void start_pass(std::int64_t count) {
+    decoding_ = signals_.logprobs.ids.size() != 0;
+    first_ = count - kept();
+  }
+  /// How many positions of the announced pass leave signals.
+  std::int64_t kept() const { return decoding_ ? 1 : evidence::look_back - 1; }
+
+  bool wants(std::int64_t layer) const override { return find(layer) != nullptr; }
+
+  void hidden(std::int64_t layer, const at::Tensor& x) override {
+    append(find(layer)->hidden, x.select(0, 0).narrow(0, first_, kept()));
+  }
+
+  void key(std::int64_t layer, const at::Tensor& k) override {
+    append(find(layer)->keys, k.select(0, 0).narrow(1, first_, kept()).transpose(0, 1));
+  }
+
+  void router(std::int64_t layer, const execution::Routing& routing) override {
+    if (!decoding_) return;
+    evidence::RouterRows& rows = *find(layer)->router;
+    append(rows.expert_ids, routing.expert_ids.select(0, 0).to(at::kInt));
+    append(rows.weights, routing.weights.select(0, 0).to(at::kFloat));
+    append(rows.margin, routing.margin.narrow(0, 0, 1));
+  }
+
+  /// logits [batch, positions, vocab] of the pass -> the next token of every sequence, [batch] int64, greedily (the first
+  /// of the recorded log-probabilities; ties to the lower id). Sequence 0's top-k go into the evidence.
+  at::Tensor next_tokens(const at::Tensor& logits) {
+    const at::Tensor all = at::log_softmax(logits, -1, at::kFloat).cpu();
+    const execution::TopK top = execution::top_k(all.select(0, 0), signals_.logprobs.k);
+    append(signals_.logprobs.ids, top.indices.to(at::kInt));
+    append(signals_.logprobs.values, top.values);
+    at::Tensor next = execution::top_k(all.select(1, all.size(1) - 1), 1).indices.select(1, 0);
+    return next;
+  }
+
+  void token(std::int64_t id) { signals_.token_ids.push_back(static_cast<std::int32_t>(id)); }
+
+  evidence::Signals take() { return std::move(signals_); }
+
+ private:
+  const evidence::LayerSignals* find(std::int64_t layer) const {
+    for (const auto& entry : signals_.layers)
+      if (entry.layer == layer) return &entry;
+    return nullptr;
+  }
+  evidence::LayerSignals* find(std::int64_t layer) {
+    return const_cast<evidence::LayerSignals*>(std::as_const(*this).find(layer));
+  }
+
+  static void append(evidence::VectorRows& rows, const at::Tensor& values) {
+    const at::Tensor host = values.cpu().contiguous();
+    const auto* begin = static_cast<const std::byte*>(host.const_data_ptr());
+    rows.bytes.insert(rows.bytes.end(), begin, begin + host.nbytes());
+  }
+
+  template <class T>
+  static void append(std::vector<T>& to, const at::Tensor& values) {
+    const at::Tensor host = values.cpu().contiguous();
+    const T* begin = host.const_data_ptr<T>();
+    to.insert(to.end(), begin, begin + host.numel());
+  }
+
+  evidence::Signals signals_;
+  bool decoding_ = false;
+  std::int64_t first_ = 0;
+};
+
+}  // namespace fpf

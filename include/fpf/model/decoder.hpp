@@ -1,0 +1,142 @@
+// The forward pass of a decoder-only transformer, written once; the policies are what its words call.
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/InferenceMode.h>
+
+#include <fpf/attention/attention_kernel.hpp>
+#include <fpf/execution/execution.hpp>
+#include <fpf/model/kv_cache.hpp>
+#include <fpf/model/layer.hpp>
+#include <fpf/model/taps.hpp>
+
+#include <cmath>
+
+namespace fpf::model {
+
+/// One rank's decoder. Prefill and decode are the same function over many tokens or one.
+template <quant::QuantScheme Quant, attention::AttentionKernel Attention, parallel::Parallelism Parallel,
+          execution::Execution Execution>
+class Decoder {
+ public:
+  /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen.
+  Decoder(const Checkpoint& checkpoint, Parallel parallel, at::ScalarType dtype, at::Device device)
+      : config_(checkpoint.config()), parallel_(std::move(parallel)), shard_(parallel_.shard(config_)),
+        options_(at::TensorOptions(dtype).device(device)) {
+    const c10::InferenceMode guard;
+    const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
+    embedding_ = quant::load_dense(
+        loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
+    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) layers_.emplace_back(loader, checkpoint, shard_, layer);
+    final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
+    const Range vocabulary = shard_.vocabulary;
+    head_ = config_.tied_head
+                ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
+                : Linear<Quant>(loader, {"lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
+  }
+
+  const ModelConfig& config() const { return config_; }
+  const Parallel& parallel() const { return parallel_; }
+  at::ScalarType dtype() const { return c10::typeMetaToScalarType(options_.dtype()); }
+
+  /// A cache for `batch` sequences of up to `capacity` positions.
+  KvCache make_cache(std::int64_t batch, std::int64_t capacity) const {
+    const c10::InferenceMode guard;
+    return {config_.num_layers, batch, shard_.kv_heads.size(), capacity, config_.head_dim, options_};
+  }
+
+  /// Bytes of the weights this rank holds.
+  std::size_t weight_bytes() const {
+    std::size_t total = embedding_.nbytes() + (config_.tied_head ? 0 : head_.bytes());
+    for (const auto& layer : layers_) total += layer.bytes();
+    return total;
+  }
+
+  /// tokens [batch, count] int64, at the positions after the cache's -> logits [batch, logits_for, vocab] of the last
+  /// `logits_for` of them, in the activations' dtype. Signals of the layers that `taps` wants go there on the way.
+  at::Tensor forward(const at::Tensor& tokens, KvCache& cache, std::int64_t logits_for, Taps* taps) {
+    const c10::InferenceMode guard;
+    const std::int64_t count = tokens.size(1);
+    const execution::RopeTable rope = rope_table(cache.length(), count);
+    at::Tensor x = at::embedding(embedding_, tokens);  // [batch, count, hidden]
+    at::Tensor normed = Execution::norm(x, layers_.front().input_norm, config_.rms_norm_eps);
+    for (std::int64_t index = 0; index < config_.num_layers; ++index) {
+      const Layer<Quant>& layer = layers_[static_cast<std::size_t>(index)];
+      Taps* const tap = taps != nullptr && taps->wants(index) ? taps : nullptr;
+      const at::Tensor attended = attention(layer, index, normed, rope, cache, tap);
+      normed = Execution::add_norm(x, attended, layer.post_norm, config_.rms_norm_eps);
+      const at::Tensor fed = config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
+      const bool last = index + 1 == config_.num_layers;
+      const at::Tensor& next_norm = last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
+      normed = Execution::add_norm(x, parallel_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
+      if (tap != nullptr) tap->hidden(index, x);
+    }
+    cache.advance(count);
+    return parallel_.gather_logits(head_(normed.narrow(1, count - logits_for, logits_for)));
+  }
+
+ private:
+  /// cos and sin of the angles position / theta^(2i / head_dim), in float32, rounded once (transformers' default RoPE).
+  execution::RopeTable rope_table(std::int64_t begin, std::int64_t count) const {
+    const auto wide = options_.dtype(at::kFloat);
+    const at::Tensor exponents = at::arange(0, config_.head_dim, 2, wide) / static_cast<double>(config_.head_dim);
+    const at::Tensor inverse = at::pow(at::Scalar(config_.rope_theta), exponents).reciprocal();
+    const at::Tensor angles = at::outer(at::arange(begin, begin + count, wide), inverse);
+    const at::Tensor both = at::cat({angles, angles}, -1);
+    return {both.cos().to(dtype()), both.sin().to(dtype())};
+  }
+
+  at::Tensor attention(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x, const execution::RopeTable& rope,
+                       KvCache& cache, Taps* tap) {
+    const std::int64_t batch = x.size(0), count = x.size(1), d = config_.head_dim;
+    const double eps = config_.rms_norm_eps;
+    const at::Tensor q = Execution::head_norm_rope(layer.q(x).view({batch, count, -1, d}), layer.q_norm, eps, rope);
+    const at::Tensor k = Execution::head_norm_rope(layer.k(x).view({batch, count, -1, d}), layer.k_norm, eps, rope);
+    const at::Tensor v = layer.v(x).view({batch, count, -1, d}).transpose(1, 2);
+    cache.append(index, k, v);
+    if (tap != nullptr) tap->key(index, parallel_.gather_keys(k));
+    const std::int64_t length = cache.length() + count;
+    const at::Tensor attended =
+        Attention::attend(q, cache.keys(index, length), cache.values(index, length), 1.0 / std::sqrt(static_cast<double>(d)));
+    return parallel_.sum_attention(layer.o(attended.reshape({batch, count, -1})));
+  }
+
+  at::Tensor dense_mlp(const Mlp<Quant>& mlp, const at::Tensor& x) const {
+    return mlp.down(Execution::silu_mul(mlp.gate(x), mlp.up(x)));
+  }
+
+  /// The chosen experts' outputs, weighted and summed in the order of the experts (transformers' Qwen3MoeSparseMoeBlock).
+  at::Tensor sparse_mlp(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x, Taps* tap) const {
+    const at::Tensor rows = x.reshape({-1, config_.hidden_size});
+    const execution::Routing routing =
+        Execution::route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
+    if (tap != nullptr) tap->router(index, routing);
+    at::Tensor out = at::zeros_like(rows);
+    const at::Tensor flat_weights = routing.weights.reshape({-1});
+    for (std::size_t local = 0; local < layer.experts.size(); ++local) {
+      const at::Tensor slots = routing.expert_ids.eq(shard_.experts[local]).view({-1}).nonzero().view({-1});
+      if (slots.size(0) == 0) continue;
+      const at::Tensor at_rows = slots.div(config_.experts_per_token, "floor");
+      const at::Tensor y = dense_mlp(layer.experts[local], rows.index_select(0, at_rows));
+      out.index_add_(0, at_rows, y * flat_weights.index_select(0, slots).unsqueeze(1));
+    }
+    return out.view(x.sizes());
+  }
+
+  ModelConfig config_;
+  Parallel parallel_;
+  parallel::Shard shard_;
+  at::TensorOptions options_;
+  at::Tensor embedding_;  // [vocab, hidden]
+  std::vector<Layer<Quant>> layers_;
+  at::Tensor final_norm_;  // [hidden]
+  Linear<Quant> head_;     // [own vocabulary, hidden]
+};
+
+}  // namespace fpf::model

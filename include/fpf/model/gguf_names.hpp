@@ -1,0 +1,91 @@
+// A GGUF file seen under Hugging Face's tensor names, stacked experts taken apart.
+#pragma once
+
+#include <fpf/weights/gguf.hpp>
+
+#include <array>
+#include <utility>
+
+namespace fpf::model {
+
+/// The tensors of a GGUF file as views with the names that a Hugging Face checkpoint of the same model has
+/// (gguf-py's tensor_mapping, backwards). `blk.N.ffn_gate_exps.weight` [experts, out, in] becomes one tensor an expert.
+/// Rows stay as stored: llama files keep those of q and k interleaved, see Checkpoint::interleaved_rope.
+class GgufAsHuggingFace : public weights::TensorSource {
+ public:
+  explicit GgufAsHuggingFace(const std::filesystem::path& path) : gguf_(path) {
+    for (const auto& file : gguf_.files()) add_file(file);
+    for (const std::string& name : gguf_.names()) {
+      const weights::StoredTensor& tensor = gguf_.at(name);
+      const auto [prefix, part] = split(name);
+      if (const auto* whole = find_in(top_names, name)) {
+        add_as(*whole, tensor);
+      } else if (const auto* inner = find_in(layer_names, part)) {
+        add_as(prefix + std::string(*inner), tensor);
+      } else if (const auto* projection = find_in(expert_names, part)) {
+        add_experts(prefix, *projection, tensor);
+      }
+    }
+  }
+
+  const weights::GgufFile& gguf() const { return gguf_; }
+
+ private:
+  using Name = std::pair<std::string_view, std::string_view>;
+  static constexpr std::array<Name, 3> top_names{{{"token_embd.weight", "model.embed_tokens.weight"},
+                                                  {"output_norm.weight", "model.norm.weight"},
+                                                  {"output.weight", "lm_head.weight"}}};
+  static constexpr std::array<Name, 12> layer_names{{{"attn_norm.weight", "input_layernorm.weight"},
+                                                     {"ffn_norm.weight", "post_attention_layernorm.weight"},
+                                                     {"attn_q.weight", "self_attn.q_proj.weight"},
+                                                     {"attn_k.weight", "self_attn.k_proj.weight"},
+                                                     {"attn_v.weight", "self_attn.v_proj.weight"},
+                                                     {"attn_output.weight", "self_attn.o_proj.weight"},
+                                                     {"attn_q_norm.weight", "self_attn.q_norm.weight"},
+                                                     {"attn_k_norm.weight", "self_attn.k_norm.weight"},
+                                                     {"ffn_gate.weight", "mlp.gate_proj.weight"},
+                                                     {"ffn_up.weight", "mlp.up_proj.weight"},
+                                                     {"ffn_down.weight", "mlp.down_proj.weight"},
+                                                     {"ffn_gate_inp.weight", "mlp.gate.weight"}}};
+  static constexpr std::array<Name, 3> expert_names{{{"ffn_gate_exps.weight", "gate_proj"},
+                                                     {"ffn_up_exps.weight", "up_proj"},
+                                                     {"ffn_down_exps.weight", "down_proj"}}};
+
+  template <std::size_t N>
+  static const std::string_view* find_in(const std::array<Name, N>& names, std::string_view name) {
+    for (const auto& entry : names)
+      if (entry.first == name) return &entry.second;
+    return nullptr;
+  }
+
+  /// "blk.3.attn_q.weight" -> {"model.layers.3.", "attn_q.weight"}.
+  static std::pair<std::string, std::string_view> split(std::string_view name) {
+    constexpr std::string_view block = "blk.";
+    const auto dot = name.find('.', block.size());
+    if (!name.starts_with(block) || dot == std::string_view::npos) return {"", name};
+    return {"model.layers." + std::string(name.substr(block.size(), dot - block.size())) + ".", name.substr(dot + 1)};
+  }
+
+  void add_as(std::string name, weights::StoredTensor tensor) {
+    tensor.name = std::move(name);
+    add(std::move(tensor));
+  }
+  void add_as(std::string_view name, const weights::StoredTensor& tensor) { add_as(std::string(name), tensor); }
+
+  void add_experts(const std::string& prefix, std::string_view projection, const weights::StoredTensor& stacked) {
+    if (stacked.shape.size() != 3 || stacked.shape[0] <= 0)
+      fail("tensor '{}' in {} has shape {}: expected [experts, out, in]", stacked.name, stacked.file,
+           weights::shape_text(stacked.shape));
+    const std::size_t bytes = stacked.data.size() / static_cast<std::size_t>(stacked.shape[0]);
+    for (std::int64_t expert = 0; expert < stacked.shape[0]; ++expert) {
+      weights::StoredTensor view = stacked;
+      view.shape.erase(view.shape.begin());
+      view.data = stacked.data.subspan(static_cast<std::size_t>(expert) * bytes, bytes);
+      add_as(fmt::format("{}mlp.experts.{}.{}.weight", prefix, expert, projection), std::move(view));
+    }
+  }
+
+  weights::GgufFile gguf_;
+};
+
+}  // namespace fpf::model

@@ -1,0 +1,54 @@
+// Keys and values of the positions computed so far.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+namespace fpf::model {
+
+/// One buffer a layer for keys and one for values: [batch, kv_heads, capacity, head_dim].
+class KvCache {
+ public:
+  KvCache(std::int64_t layers, std::int64_t batch, std::int64_t kv_heads, std::int64_t capacity, std::int64_t head_dim,
+          const at::TensorOptions& options)
+      : capacity_(capacity) {
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      keys_.push_back(at::empty({batch, kv_heads, capacity, head_dim}, options));
+      values_.push_back(at::empty({batch, kv_heads, capacity, head_dim}, options));
+    }
+  }
+
+  /// Positions filled; the next token stands at this position.
+  std::int64_t length() const { return length_; }
+
+  /// Puts a layer's k and v, [batch, kv_heads, tokens, head_dim], at the positions from length() on.
+  void append(std::int64_t layer, const at::Tensor& k, const at::Tensor& v) {
+    const std::int64_t tokens = k.size(2);
+    if (length_ + tokens > capacity_) throw std::logic_error("the KV cache is full");
+    keys_[static_cast<std::size_t>(layer)].narrow(2, length_, tokens).copy_(k);
+    values_[static_cast<std::size_t>(layer)].narrow(2, length_, tokens).copy_(v);
+  }
+
+  /// [batch, kv_heads, positions, head_dim] views of a layer's first `positions` positions.
+  at::Tensor keys(std::int64_t layer, std::int64_t positions) const {
+    return keys_[static_cast<std::size_t>(layer)].narrow(2, 0, positions);
+  }
+  at::Tensor values(std::int64_t layer, std::int64_t positions) const {
+    return values_[static_cast<std::size_t>(layer)].narrow(2, 0, positions);
+  }
+
+  /// Ends a forward pass over so many tokens.
+  void advance(std::int64_t tokens) { length_ += tokens; }
+
+ private:
+  std::int64_t capacity_ = 0;
+  std::int64_t length_ = 0;
+  std::vector<at::Tensor> keys_;
+  std::vector<at::Tensor> values_;
+};
+
+}  // namespace fpf::model

@@ -1,0 +1,74 @@
+// The weights of one decoder layer, or of one rank's part of it.
+#pragma once
+
+#include <fpf/model/checkpoint.hpp>
+#include <fpf/model/linear.hpp>
+#include <fpf/parallel/parallelism.hpp>
+
+namespace fpf::model {
+
+/// Gate, up and down projection: a dense layer's MLP or one expert.
+template <quant::QuantScheme Quant>
+struct Mlp {
+  Linear<Quant> gate;  // [intermediate, hidden]
+  Linear<Quant> up;    // [intermediate, hidden]
+  Linear<Quant> down;  // [hidden, intermediate]
+
+  Mlp() = default;
+  Mlp(const quant::Loader& loader, const std::string& prefix, std::int64_t hidden, std::int64_t intermediate, Range columns)
+      : gate(loader, {prefix + "gate_proj", intermediate, hidden, columns, {0, hidden}}),
+        up(loader, {prefix + "up_proj", intermediate, hidden, columns, {0, hidden}}),
+        down(loader, {prefix + "down_proj", hidden, intermediate, {0, hidden}, columns}) {}
+
+  std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
+};
+
+template <quant::QuantScheme Quant>
+struct Layer {
+  at::Tensor input_norm;  // [hidden]
+  at::Tensor post_norm;   // [hidden]
+  at::Tensor q_norm;      // [head_dim], undefined without qk_norm
+  at::Tensor k_norm;      // [head_dim]
+  Linear<Quant> q, k, v;  // [own heads * head_dim, hidden]
+  Linear<Quant> o;        // [hidden, own heads * head_dim]
+  Mlp<Quant> mlp;                   // dense models
+  Linear<quant::None> router;       // [experts, hidden], MoE models
+  std::vector<Mlp<Quant>> experts;  // of the shard, in its order
+
+  Layer(const quant::Loader& loader, const Checkpoint& checkpoint, const parallel::Shard& shard, std::int64_t index) {
+    const ModelConfig& c = checkpoint.config();
+    const std::string prefix = fmt::format("model.layers.{}.", index);
+    input_norm = quant::load_vector(loader, prefix + "input_layernorm.weight", c.hidden_size);
+    post_norm = quant::load_vector(loader, prefix + "post_attention_layernorm.weight", c.hidden_size);
+    const std::string attention = prefix + "self_attn.";
+    if (c.qk_norm) {
+      q_norm = quant::load_vector(loader, attention + "q_norm.weight", c.head_dim);
+      k_norm = quant::load_vector(loader, attention + "k_norm.weight", c.head_dim);
+    }
+    const Range hidden{0, c.hidden_size};
+    const Range heads{shard.heads.begin * c.head_dim, shard.heads.end * c.head_dim};
+    const Range kv{shard.kv_heads.begin * c.head_dim, shard.kv_heads.end * c.head_dim};
+    const bool interleaved = checkpoint.interleaved_rope();
+    q = {loader, {attention + "q_proj", c.q_size(), c.hidden_size, heads, hidden, interleaved ? c.num_heads : 0}};
+    k = {loader, {attention + "k_proj", c.kv_size(), c.hidden_size, kv, hidden, interleaved ? c.num_kv_heads : 0}};
+    v = {loader, {attention + "v_proj", c.kv_size(), c.hidden_size, kv, hidden}};
+    o = {loader, {attention + "o_proj", c.hidden_size, c.q_size(), hidden, heads}};
+    if (!c.is_moe()) {
+      mlp = {loader, prefix + "mlp.", c.hidden_size, c.intermediate_size, shard.mlp};
+      return;
+    }
+    router = {loader, quant::LinearSpec::whole(prefix + "mlp.gate", c.num_experts, c.hidden_size)};
+    for (const std::int64_t expert : shard.experts)
+      experts.emplace_back(loader, fmt::format("{}mlp.experts.{}.", prefix, expert), c.hidden_size,
+                           c.moe_intermediate_size, shard.expert_mlp);
+  }
+
+  std::size_t bytes() const {
+    std::size_t total = q.bytes() + k.bytes() + v.bytes() + o.bytes();
+    if (experts.empty()) return total + mlp.bytes();
+    for (const auto& expert : experts) total += expert.bytes();
+    return total + router.bytes();
+  }
+};
+
+}  // namespace fpf::model

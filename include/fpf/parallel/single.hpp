@@ -1,0 +1,23 @@
+// One device holds the whole model.
+#pragma once
+
+#include <fpf/parallel/parallelism.hpp>
+
+namespace fpf::parallel {
+
+struct Single {
+  static constexpr std::string_view name = "single";
+
+  static std::vector<Single> local_ranks(const RankOptions&) { return {Single{}}; }
+  static constexpr int rank() { return 0; }
+  static constexpr int size() { return 1; }
+  static Shard shard(const model::ModelConfig& config) { return Shard::whole(config); }
+  static at::Tensor sum_attention(at::Tensor t) { return t; }
+  static at::Tensor sum_mlp(at::Tensor t) { return t; }
+  static at::Tensor gather_keys(at::Tensor t) { return t; }
+  static at::Tensor gather_logits(at::Tensor t) { return t; }
+};
+
+static_assert(Parallelism<Single>);
+
+}  // namespace fpf::parallel

@@ -1,0 +1,74 @@
+// The contract of quantisation policies: how a linear layer is stored, loaded and applied.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <fpf/core/range.hpp>
+#include <fpf/weights/tensor_source.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace fpf::quant {
+
+/// A linear layer of a checkpoint, `out_features x in_features` without bias, and the part of it to load.
+struct LinearSpec {
+  std::string name;  // without the tensor's suffix: "model.layers.0.self_attn.q_proj"
+  std::int64_t out_features = 0;
+  std::int64_t in_features = 0;
+  Range out{};  // rows to load: all, or a tensor-parallel rank's columns of the product
+  Range in{};   // columns to load: all, or a rank's share of the reduction
+  std::int64_t interleaved_heads = 0;  // rows of each of so many heads are stored as [d/2, 2] (llama GGUF); 0: not
+
+  static LinearSpec whole(std::string name, std::int64_t out, std::int64_t in) {
+    return {std::move(name), out, in, {0, out}, {0, in}};
+  }
+  bool is_whole() const { return out == Range{0, out_features} && in == Range{0, in_features}; }
+};
+
+/// Where weights come from and in what form the model wants them.
+struct Loader {
+  const weights::TensorSource& source;
+  const nlohmann::json& quantization;  // config.json's quantization_config, or null
+  at::ScalarType dtype;                // of activations, and of weights that are not quantised
+  at::Device device;
+};
+
+// The parts of a quantisation policy, one concept each, so that what is missing can be named.
+template <class Q>
+concept HasName = requires {
+  { Q::name } -> std::convertible_to<std::string_view>;
+};
+template <class Q>
+concept HasWeight = std::movable<typename Q::Weight>;
+template <class Q>
+concept HasLoad = requires(const Loader& loader, const LinearSpec& spec) {
+  { Q::load(loader, spec) } -> std::same_as<typename Q::Weight>;
+};
+template <class Q>
+concept HasLinear = requires(const at::Tensor& x, const typename Q::Weight& weight) {
+  { Q::linear(x, weight) } -> std::same_as<at::Tensor>;
+};
+template <class Q>
+concept HasDequantise = requires(const typename Q::Weight& weight, at::ScalarType dtype) {
+  { Q::dequantise(weight, dtype) } -> std::same_as<at::Tensor>;
+};
+template <class Q>
+concept HasBytes = requires(const typename Q::Weight& weight) {
+  { Q::bytes(weight) } -> std::convertible_to<std::size_t>;
+};
+
+/// A quantisation policy:
+///   name               "none", "awq", "gptq", "bnb": variable_value of experiment 3 and a part of the manifest
+///   Weight             a loaded linear layer or a shard of one
+///   load(loader, spec) reads and validates it; throws Error by name for what does not fit
+///   linear(x, w)       [..., in] -> [..., out] in x's dtype
+///   dequantise(w, t)   [out, in] in dtype t: the values that linear() stands for
+///   bytes(w)           memory the weight holds
+template <class Q>
+concept QuantScheme = HasName<Q> && HasWeight<Q> && HasLoad<Q> && HasLinear<Q> && HasDequantise<Q> && HasBytes<Q>;
+
+}  // namespace fpf::quant
