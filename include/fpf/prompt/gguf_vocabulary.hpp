@@ -1,0 +1,74 @@
+// The tokeniser of a GGUF file: tokenizer.ggml.* and tokenizer.chat_template (docs/gguf.md in ggml) ->
+// Vocabulary.
+#pragma once
+
+#include <fpf/core/error.hpp>
+#include <fpf/prompt/tokenizer.hpp>
+#include <fpf/prompt/vocabulary.hpp>
+#include <fpf/weights/gguf.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace fpf::prompt {
+
+/// Converts GGUF metadata. Throws Error when the tokeniser is no byte-level BPE ("gpt2" in GGUF's words), its
+/// pre-tokeniser is unknown, or a part is missing. Choices GGUF leaves to its reader are those of the models'
+/// tokenizer.json: NFC for qwen2, ignore_merges for llama3, and bytes without a token are dropped (the file's
+/// unknown_token_id comes from the model's configuration, not from its BPE).
+inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
+  if (const auto model = metadata.get<std::string>("tokenizer.ggml.model"); model != "gpt2")
+    fail("unsupported tokeniser \"{}\" in tokenizer.ggml.model: expected gpt2 (byte-level BPE)", model);
+  Vocabulary out;
+  for (const std::string_view token : metadata.strings("tokenizer.ggml.tokens"))
+    out.tokens.emplace_back(token);
+  for (const std::string_view merge : metadata.strings("tokenizer.ggml.merges"))
+    out.merges.emplace_back(merge);
+
+  const auto& types = metadata.integers("tokenizer.ggml.token_type");
+  if (types.size() != out.tokens.size())
+    fail("tokenizer.ggml.token_type has {} entries: expected one for each of the {} tokens", types.size(),
+         out.tokens.size());
+  constexpr std::int64_t control = 3, user_defined = 4;  // llama_token_type
+  for (std::size_t id = 0; id < types.size(); ++id)
+    if (types[id] == control || types[id] == user_defined)
+      out.added.push_back(
+          {.id = static_cast<std::int32_t>(id), .content = out.tokens[id], .special = types[id] == control});
+
+  const auto pre = metadata.get<std::string>("tokenizer.ggml.pre");
+  out.pre_tokeniser = pre_tokeniser_named(pre);
+  out.nfc = pre == "qwen2";
+  out.ignore_merges = pre == "llama-bpe" || pre == "llama3";
+  const auto id_of = [&](std::string_view key) -> std::optional<std::int32_t> {
+    if (!metadata.contains(key)) return std::nullopt;
+    return metadata.get<std::int32_t>(key);
+  };
+  out.bos_id = id_of("tokenizer.ggml.bos_token_id");
+  out.eos_id = id_of("tokenizer.ggml.eos_token_id");
+  out.chat_template = metadata.get_or<std::string>("tokenizer.chat_template", "");
+  return out;
+}
+
+/// The tokeniser at a path: a Hugging Face directory, a tokenizer.json or a GGUF file.
+/// Throws Error when it is none of them, or for the reasons of vocabulary_of() and read_tokenizer_json().
+inline Tokenizer load_tokenizer(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return Tokenizer::from_directory(path);
+  if (path.extension() == ".json") return Tokenizer::from_json_file(path);
+  if (!weights::GgufFile::is_gguf(path))
+    fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file",
+         path.string());
+  const weights::GgufFile file(path);
+  try {
+    return Tokenizer::from_vocabulary(vocabulary_of(file.metadata()));
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    if (message.find(path.string()) != std::string::npos) throw;
+    fail("{}: {}", path.string(), message);
+  }
+}
+
+}  // namespace fpf::prompt

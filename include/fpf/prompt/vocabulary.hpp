@@ -1,0 +1,39 @@
+// A byte-level BPE vocabulary, as tokenizer.json and GGUF files give it.
+#pragma once
+
+#include <fpf/prompt/pre_tokeniser.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fpf::prompt {
+
+/// A token that is found in the text before BPE runs. The flags are those of tokenizer.json.
+struct AddedToken {
+  std::int32_t id = 0;
+  std::string content;      // as it stands in the text, not byte-level encoded
+  bool special = false;     // plain text where special tokens are not looked for
+  bool normalised = false;  // looked for after normalisation
+  bool strip_left = false;  // takes the white space before it along
+  bool strip_right = false;
+};
+
+/// Everything a Tokenizer is made of. Sources: tokenizer.json of the `tokenizers` package, tokenizer.ggml.*
+/// of GGUF.
+struct Vocabulary {
+  std::vector<std::string> tokens;  // by id, byte-level encoded, added tokens as they are; empty: no such id
+  std::vector<std::string> merges;  // "left right" in byte-level encoding, the first merged first
+  std::vector<AddedToken> added;
+  PreTokeniser pre_tokeniser;
+  bool nfc = false;            // the text is brought to normalisation form C first
+  bool ignore_merges = false;  // a piece that is a token needs no merges (Llama 3)
+  std::optional<std::string>
+      unknown_token;          // for a byte the vocabulary lacks; without one the byte is dropped
+  bool fuse_unknown = false;  // neighbouring unknown bytes give one token
+  std::optional<std::int32_t> bos_id, eos_id;
+  std::string chat_template;  // Jinja source; empty if there is none
+};
+
+}  // namespace fpf::prompt
