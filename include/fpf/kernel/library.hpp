@@ -1,0 +1,143 @@
+// Kernels ready to launch: built for this GPU, loaded into its context, each with what it moves.
+#pragma once
+
+#include <fpf/kernel/builder.hpp>
+#include <fpf/kernel/driver_api.hpp>
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace fpf::kernel {
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+/// How one launch is made. `overlap` lets the kernel start while its predecessor on the stream still runs
+/// (sm_90's programmatic dependent launch): only for kernels that wait for the predecessor before they touch
+/// its results, which all of fpf's do. Elsewhere it is ignored.
+struct Launch {
+  Dim3 grid, block;
+  unsigned shared_bytes = 0;
+  cuda::Stream stream = nullptr;
+  bool overlap = false;
+};
+
+/// A loaded kernel. Cheap to copy; valid while its Library lives.
+class Kernel {
+ public:
+  Kernel() = default;
+  Kernel(cuda::Function function, bool can_overlap) : function_(function), can_overlap_(can_overlap) {}
+
+  /// Launches with one parameter struct (fpf's convention: a kernel takes its data as one trivially copyable
+  /// struct).
+  template <class Params>
+  void launch(const Launch& how, const Params& params) const {
+    static_assert(std::is_trivially_copyable_v<Params>, "a kernel's parameters must be plain data");
+    const cuda::Driver& api = cuda::driver();
+    void* arguments[] = {const_cast<Params*>(&params)};
+    if (how.overlap && can_overlap_) {
+      cuda::LaunchAttribute attribute;
+      attribute.id = cuda::programmatic_stream_serialization;
+      attribute.value.programmatic_allowed = 1;
+      const cuda::LaunchConfig config{how.grid.x,  how.grid.y,       how.grid.z, how.block.x, how.block.y,
+                                      how.block.z, how.shared_bytes, how.stream, &attribute,  1};
+      api.check(api.launch_kernel_ex(&config, function_, arguments, nullptr), "cuLaunchKernelEx");
+    } else {
+      api.check(api.launch_kernel(function_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y,
+                                  how.block.z, how.shared_bytes, how.stream, arguments, nullptr),
+                "cuLaunchKernel");
+    }
+  }
+
+  cuda::Function function() const { return function_; }
+
+ private:
+  cuda::Function function_ = nullptr;
+  bool can_overlap_ = false;
+};
+
+/// All kernels of one GPU, built at first request. One toolkit per Library; two Libraries with two toolkits
+/// may serve one GPU at once. Thread-safe.
+class Library {
+ public:
+  /// Uses the GPU's primary context (the one libtorch uses). Throws Error when the driver is older than the
+  /// toolkit's code needs, or when the GPU is older than sm_80.
+  explicit Library(int ordinal = 0, std::shared_ptr<const Compiler> compiler = std::make_shared<Compiler>(),
+                   CubinCache cache = {})
+      : device_(cuda::device_info(ordinal)),
+        builder_(compiler, device_.compute_capability, std::move(cache)) {
+    if (device_.driver_version / 1000 < compiler->version() / 1000)
+      fail(
+          "the driver supports CUDA {}.{}, but the kernels would be compiled by NVRTC {} ({}): install a "
+          "newer driver "
+          "or name an older toolkit",
+          device_.driver_version / 1000, device_.driver_version % 1000 / 10, compiler->version_name(),
+          compiler->toolkit().nvrtc.string());
+    const cuda::Driver& api = cuda::driver();
+    cuda::Device handle = 0;
+    api.check(api.device_get(&handle, ordinal), "cuDeviceGet");
+    api.check(api.device_primary_ctx_retain(&context_, handle), "cuDevicePrimaryCtxRetain");
+    api.check(api.ctx_set_current(context_), "cuCtxSetCurrent");
+    can_overlap_ = device_.compute_capability >= 90 && api.launch_kernel_ex != nullptr;
+  }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+  ~Library() {
+    for (const auto& [name, entry] : kernels_) cuda::driver().module_unload(entry.module);
+  }
+
+  const cuda::DeviceInfo& device() const { return device_; }
+  const Builder& builder() const { return builder_; }
+
+  /// The kernel `expression` of source `file`, with `shared_bytes` of dynamic shared memory allowed.
+  Kernel get(std::string_view file, const std::string& expression, unsigned shared_bytes = 0) {
+    const std::lock_guard lock(mutex_);
+    const auto known = kernels_.find(expression);
+    if (known != kernels_.end()) return known->second.kernel;
+    const cuda::Driver& api = cuda::driver();
+    api.check(api.ctx_set_current(context_), "cuCtxSetCurrent");
+    Binary binary = builder_.build(file, expression);
+    Entry entry;
+    api.check(api.module_load_data(&entry.module, binary.cubin.data()), expression.c_str());
+    cuda::Function function = nullptr;
+    api.check(api.module_get_function(&function, entry.module, binary.symbol.c_str()), expression.c_str());
+    if (shared_bytes > 48 * 1024)
+      api.check(api.func_set_attribute(function, cuda::max_dynamic_shared, static_cast<int>(shared_bytes)),
+                expression.c_str());
+    entry.kernel = Kernel(function, can_overlap_);
+    entry.record = std::move(binary.record);
+    return kernels_.emplace(expression, std::move(entry)).first->second.kernel;
+  }
+
+  /// What was built so far, by name: for the manifest.
+  std::vector<KernelRecord> records() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<KernelRecord> all;
+    for (const auto& [name, entry] : kernels_) all.push_back(entry.record);
+    return all;
+  }
+
+ private:
+  struct Entry {
+    cuda::Module module = nullptr;
+    Kernel kernel;
+    KernelRecord record;
+  };
+
+  cuda::DeviceInfo device_;
+  Builder builder_;
+  cuda::Context context_ = nullptr;
+  bool can_overlap_ = false;
+  mutable std::mutex mutex_;
+  std::map<std::string, Entry> kernels_;
+};
+
+}  // namespace fpf::kernel
