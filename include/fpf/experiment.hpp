@@ -33,15 +33,9 @@ struct Repetition {
 template <class Quant = quant::None, class Attention = attention::Flash, class Parallel = parallel::Single,
           class Stream = stream::Exclusive, class Execution = execution::Eager>
 class Experiment {
-  static_assert(quant::QuantScheme<Quant>, "fpf: the first argument of Experiment must satisfy fpf::quant::QuantScheme");
-  static_assert(attention::AttentionKernel<Attention>,
-                "fpf: the second argument of Experiment must satisfy fpf::attention::AttentionKernel");
-  static_assert(parallel::Parallelism<Parallel>,
-                "fpf: the third argument of Experiment must satisfy fpf::parallel::Parallelism");
-  static_assert(stream::StreamContention<Stream>,
-                "fpf: the fourth argument of Experiment must satisfy fpf::stream::StreamContention");
-  static_assert(execution::Execution<Execution>,
-                "fpf: the fifth argument of Experiment must satisfy fpf::execution::Execution");
+  static_assert(sizeof(quant::Require<Quant>) && sizeof(attention::Require<Attention>) &&
+                sizeof(parallel::Require<Parallel>) && sizeof(stream::Require<Stream>) &&
+                sizeof(execution::Require<Execution>));
 
  public:
   using QuantPolicy = Quant;

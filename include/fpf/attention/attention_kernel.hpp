@@ -25,4 +25,11 @@ concept HasAttend = requires(const at::Tensor& t, double scale) {
 template <class A>
 concept AttentionKernel = HasName<A> && HasAttend<A>;
 
+/// Fails to compile with a sentence for every part that a policy lacks.
+template <class A>
+struct Require {
+  static_assert(HasName<A>, "fpf: an attention policy needs `static constexpr std::string_view name`");
+  static_assert(HasAttend<A>, "fpf: an attention policy needs `static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale)`");
+};
+
 }  // namespace fpf::attention

@@ -55,4 +55,14 @@ concept HasRoute = requires(const at::Tensor& t, std::int64_t k, bool renormalis
 template <class X>
 concept Execution = HasName<X> && HasNorm<X> && HasRope<X> && HasSiluMul<X> && HasRoute<X>;
 
+/// Fails to compile with a sentence for every part that a policy lacks.
+template <class X>
+struct Require {
+  static_assert(HasName<X>, "fpf: an execution policy needs `static constexpr std::string_view name`");
+  static_assert(HasNorm<X>, "fpf: an execution policy needs `norm(x, weight, eps)` and `add_norm(residual, delta, weight, eps)`");
+  static_assert(HasRope<X>, "fpf: an execution policy needs `head_norm_rope(x, weight, eps, rope)`");
+  static_assert(HasSiluMul<X>, "fpf: an execution policy needs `silu_mul(gate, up)`");
+  static_assert(HasRoute<X>, "fpf: an execution policy needs `Routing route(logits, k, renormalise)`");
+};
+
 }  // namespace fpf::execution

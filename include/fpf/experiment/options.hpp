@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fpf/core/progress.hpp>
-#include <fpf/experiment/program.hpp>
+#include <fpf/core/program.hpp>
 
 #include <cstdint>
 #include <optional>

@@ -102,8 +102,16 @@ class Runner {
   }
 
  private:
-  static std::string config_id(std::string id, const std::string& tag) {
-    std::ranges::replace_if(id, [](unsigned char c) { return !std::isalnum(c) && c != '-' && c != '.'; }, '-');
+  /// "<hardware>_<tag>" of letters, digits, dots and single hyphens: "Intel-Xeon-Processor_bs2".
+  static std::string config_id(std::string hardware, const std::string& tag) {
+    for (const std::string_view mark : {"(R)", "(TM)"})
+      for (auto at = hardware.find(mark); at != std::string::npos; at = hardware.find(mark)) hardware.erase(at, mark.size());
+    std::string id;
+    for (const char c : hardware) {
+      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.';
+      if (plain || (!id.empty() && id.back() != '-')) id += plain ? c : '-';
+    }
+    while (id.ends_with('-')) id.pop_back();
     return id + "_" + tag;
   }
 
@@ -190,8 +198,10 @@ class Runner {
   template <class Quant>
   std::string quantisation_name() const {
     const auto& quantization = checkpoint_.config().quantization;
-    if (quantization.is_null()) return std::string(Quant::name);
-    return fmt::format("{}-int4", Quant::name);
+    if (!quantization.is_null()) return fmt::format("{}-int4", Quant::name);
+    const auto* layer = checkpoint_.source().find("model.layers.0.self_attn.q_proj.weight");
+    if (layer == nullptr || weights::is_plain(layer->format)) return std::string(Quant::name);
+    return fmt::format("gguf-{}", weights::name_of(layer->format));
   }
 
   template <class Setup>
@@ -320,9 +330,10 @@ int experiment_main(int argc, char** argv, const ExperimentInfo& info, Body body
     Options options;
     po::options_description described = shared_options(options);
     if (add_options) add_options(described, options);
-    po::options_description all = described, hidden("Hidden");
+    po::options_description hidden;
+    hidden.add_options()("inject-fault", po::value(&options.inject_fault), "REP,STEP,LAYER");
     po::variables_map values;
-    if (!parse_options(argc, argv, info, described, {}, values)) return ExitCode::ok;
+    if (!parse_options(argc, argv, info, described, values, hidden)) return ExitCode::ok;
     validate(options, values);
     Runner runner(info, std::move(options));
     body(runner);

@@ -72,4 +72,13 @@ concept HasCollectives = requires(const P& p, at::Tensor t) {
 template <class P>
 concept Parallelism = HasName<P> && HasRanks<P> && HasShard<P> && HasCollectives<P>;
 
+/// Fails to compile with a sentence for every part that a policy lacks.
+template <class P>
+struct Require {
+  static_assert(HasName<P>, "fpf: a parallelism policy needs `static constexpr std::string_view name`");
+  static_assert(HasRanks<P>, "fpf: a parallelism policy needs `local_ranks(const RankOptions&)`, `rank()` and `size()`");
+  static_assert(HasShard<P>, "fpf: a parallelism policy needs `Shard shard(const model::ModelConfig&) const`");
+  static_assert(HasCollectives<P>, "fpf: a parallelism policy needs `sum_attention`, `sum_mlp`, `gather_keys` and `gather_logits`, each at::Tensor -> at::Tensor");
+};
+
 }  // namespace fpf::parallel

@@ -71,4 +71,15 @@ concept HasBytes = requires(const typename Q::Weight& weight) {
 template <class Q>
 concept QuantScheme = HasName<Q> && HasWeight<Q> && HasLoad<Q> && HasLinear<Q> && HasDequantise<Q> && HasBytes<Q>;
 
+/// Fails to compile with a sentence for every part that a policy lacks.
+template <class Q>
+struct Require {
+  static_assert(HasName<Q>, "fpf: a quantisation policy needs `static constexpr std::string_view name`");
+  static_assert(HasWeight<Q>, "fpf: a quantisation policy needs a movable type `Weight`");
+  static_assert(HasLoad<Q>, "fpf: a quantisation policy needs `static Weight load(const Loader&, const LinearSpec&)`");
+  static_assert(HasLinear<Q>, "fpf: a quantisation policy needs `static at::Tensor linear(const at::Tensor& x, const Weight&)`");
+  static_assert(HasDequantise<Q>, "fpf: a quantisation policy needs `static at::Tensor dequantise(const Weight&, at::ScalarType)`");
+  static_assert(HasBytes<Q>, "fpf: a quantisation policy needs `static std::size_t bytes(const Weight&)`");
+};
+
 }  // namespace fpf::quant

@@ -25,4 +25,11 @@ concept HasLoad = requires(S& s) {
 template <class S>
 concept StreamContention = HasName<S> && HasLoad<S>;
 
+/// Fails to compile with a sentence for every part that a policy lacks.
+template <class S>
+struct Require {
+  static_assert(HasName<S>, "fpf: a contention policy needs `static constexpr std::string_view name`");
+  static_assert(HasLoad<S>, "fpf: a contention policy needs `void start()` and `nlohmann::ordered_json stop()`");
+};
+
 }  // namespace fpf::stream

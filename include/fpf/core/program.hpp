@@ -23,10 +23,13 @@ struct ProgramInfo {
 };
 
 /// Parses argv and, where given, `--config FILE` (the command line wins). Prints help or version and returns false when
-/// that was all that was asked. Throws Error, naming the option, for what is unknown, repeated or of a wrong type.
+/// that was all that was asked. `hidden` options are taken but not shown; `positional` names the option that operands
+/// belong to. Throws Error, naming the option, for what is unknown, repeated or of a wrong type.
 inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& program, const po::options_description& options,
-                          const po::positional_options_description& positional, po::variables_map& values) {
-  po::options_description all = options;
+                          po::variables_map& values, const po::options_description& hidden = po::options_description(),
+                          const po::positional_options_description& positional = {}) {
+  po::options_description all;
+  all.add(options).add(hidden);
   po::options_description general("General");
   general.add_options()("config", po::value<std::string>()->value_name("FILE"), "read options from FILE (name = value lines)")(
       "help,h", "show this text")("version", "show the version");

@@ -1,0 +1,8 @@
+// expect: fpf: an attention policy needs `static at::Tensor attend
+#include <fpf/experiment.hpp>
+
+struct NoAttend {
+  static constexpr std::string_view name = "no_attend";
+};
+
+constexpr auto size = sizeof(fpf::Experiment<fpf::quant::None, NoAttend>);

@@ -1,0 +1,15 @@
+// expect: fpf: a parallelism policy needs `Shard shard\(const model::ModelConfig&\) const`
+#include <fpf/experiment.hpp>
+
+struct NoShard {
+  static constexpr std::string_view name = "no_shard";
+  static std::vector<NoShard> local_ranks(const fpf::parallel::RankOptions&) { return {NoShard{}}; }
+  static int rank() { return 0; }
+  static int size() { return 1; }
+  static at::Tensor sum_attention(at::Tensor t) { return t; }
+  static at::Tensor sum_mlp(at::Tensor t) { return t; }
+  static at::Tensor gather_keys(at::Tensor t) { return t; }
+  static at::Tensor gather_logits(at::Tensor t) { return t; }
+};
+
+constexpr auto size = sizeof(fpf::Experiment<fpf::quant::None, fpf::attention::Flash, NoShard>);

@@ -1,0 +1,10 @@
+// expect: fpf: a contention policy needs `void start\(\)` and `nlohmann::ordered_json stop\(\)`
+#include <fpf/experiment.hpp>
+
+struct NoStop {
+  static constexpr std::string_view name = "no_stop";
+  static void start() {}
+};
+
+constexpr auto size =
+    sizeof(fpf::Experiment<fpf::quant::None, fpf::attention::Flash, fpf::parallel::Single, NoStop>);
