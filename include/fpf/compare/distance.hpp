@@ -96,7 +96,7 @@ inline RowDistance row_distance(std::span<const float> a, std::span<const float>
   const double xx = x.square().sum(), yy = y.square().sum();
   out.l2 = std::sqrt((x - y).square().sum());
   out.max_abs = (x - y).abs().maxCoeff();
-  out.relative_l2 = out.l2 == 0 ? 0 : out.l2 / std::sqrt(xx);
+  out.relative_l2 = out.l2 == 0 ? 0 : out.l2 / std::sqrt(xx != 0 ? xx : yy);
   if (xx != 0 && yy != 0)
     out.cosine = (x * y).sum() / std::sqrt(xx * yy);
   else

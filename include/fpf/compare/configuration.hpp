@@ -1,0 +1,140 @@
+// What an experiment file says about a configuration besides its signals.
+#pragma once
+
+#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/join.hpp>
+#include <fpf/compare/statistics.hpp>
+
+#include <string>
+#include <vector>
+
+namespace fpf::compare {
+
+namespace detail {
+
+using Json = nlohmann::json;
+
+inline const Json* member_of(const Json& object, const char* name) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(name);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+/// {step, layer, signal, ...} as "step 3, key_vectors layer 12".
+inline std::string place_text(const Json& place) {
+  if (place.is_string()) return place.get<std::string>();
+  std::string text;
+  if (const auto* step = member_of(place, "step")) text = "step " + step->dump();
+  if (const auto* signal = member_of(place, "signal"))
+    text += (text.empty() ? "" : ", ") + value_text(*signal);
+  if (const auto* layer = member_of(place, "layer")) text += " layer " + layer->dump();
+  return text;
+}
+
+inline double number_or_mean(const Json& value) {
+  if (value.is_number()) return value.get<double>();
+  double sum = 0;
+  std::size_t count = 0;
+  for (const Json& element : value) {
+    if (!element.is_number()) continue;
+    sum += element.get<double>();
+    ++count;
+  }
+  return count == 0 ? 0 : sum / static_cast<double>(count);
+}
+
+inline Timing timing_of(const Member& member) {
+  Timing out;
+  const Json* runtime = member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "runtime");
+  const Json* seconds = runtime == nullptr ? nullptr : member_of(*runtime, "seconds");
+  if (seconds != nullptr && seconds->is_array()) {
+    for (const Json& value : *seconds)
+      if (value.is_number()) out.seconds.push_back(value.get<double>());
+    if (const Json* prefill = member_of(*runtime, "prefill_seconds"))
+      out.prefill_seconds = number_or_mean(*prefill);
+    if (const Json* decode = member_of(*runtime, "decode_seconds"))
+      out.decode_seconds = number_or_mean(*decode);
+  } else {
+    for (const auto* run : member.runs)
+      if (const Json* value = member_of(run->members, "runtime_seconds");
+          value != nullptr && value->is_number())
+        out.seconds.push_back(value->get<double>());
+  }
+  if (!out.seconds.empty()) out.mean = mean_of(out.seconds);
+  out.variance = variance_of(out.seconds);
+  return out;
+}
+
+/// Bit-exactness from the digests that a run carries for every repetition.
+inline Reproducibility reproducibility_of(const Member& member, const std::string& file) {
+  Reproducibility out;
+  out.repetitions = static_cast<int>(member.runs.size());
+  const Json* found =
+      member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "reproducibility");
+  const Json* digests = found == nullptr ? nullptr : member_of(*found, "digests");
+  if (digests == nullptr || !digests->is_array() || digests->empty()) return out;
+  out.repetitions = static_cast<int>(digests->size());
+  if (out.repetitions < 2) return out;
+  out.basis = Reproducibility::Basis::digests;
+  out.bit_exact = std::ranges::all_of(*digests, [&](const Json& d) { return d == digests->front(); });
+  if (const Json* stated = member_of(*found, "bit_exact"); stated != nullptr && *stated != out.bit_exact)
+    fail("{}: the reproducibility of {} says bit_exact {}, its digests say {}", file, member.id,
+         stated->dump(), out.bit_exact);
+  if (const Json* place = member_of(*found, "first_difference")) out.first_difference = place_text(*place);
+  return out;
+}
+
+inline std::string status_of(const evidence::StoredRun& run) {
+  const Json* status = member_of(run.members, "status");
+  if (status == nullptr || *status == "complete" || *status == "ok") return "";
+  const Json* place = member_of(run.members, "non_finite");
+  return value_text(*status) + (place == nullptr ? "" : ": " + place_text(*place));
+}
+
+}  // namespace detail
+
+/// The configurations of an experiment; reproducibility from digests alone, vectors come later (analyse.hpp).
+inline std::vector<Configuration> configurations_of(const Experiment& experiment) {
+  std::vector<Configuration> out;
+  for (const Member& member : experiment.members) {
+    Configuration entry;
+    entry.id = member.id;
+    entry.hardware = member.hardware;
+    entry.value = value_text(member.value);
+    entry.file = experiment.file_of(member).name();
+    if (const auto* provider = detail::member_of(*member.configuration, "provider"))
+      entry.provider = value_text(*provider);
+    for (const auto& [name, value] : member.configuration->items())
+      if (name.ends_with("_version") && !value.is_null())
+        entry.versions.emplace_back(name, value_text(value));
+    for (const auto* run : member.runs) entry.stored_repetitions.push_back(run->rep_id);
+    if (const auto* run = member.first_run()) {
+      entry.decode_steps = static_cast<int>(run->steps.size());
+      entry.status = detail::status_of(*run);
+    }
+    entry.reproducibility = detail::reproducibility_of(member, entry.file);
+    entry.timing = detail::timing_of(member);
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+/// The baseline's value: the one that files mark, else the smallest (the plan's rule). Nothing when values do
+/// not vary at all. Throws Error when files mark different ones.
+inline std::optional<nlohmann::json> baseline_value(const Experiment& experiment) {
+  std::optional<nlohmann::json> marked, smallest;
+  bool varies = false;
+  for (const Member& member : experiment.members) {
+    if (smallest && !equal_values(member.value, *smallest)) varies = true;
+    if (!smallest || compare_values(member.value, *smallest) < 0) smallest = member.value;
+    if (!member.baseline) continue;
+    if (marked && !equal_values(*marked, member.value))
+      fail("expected one baseline value, found {} and {} ({} in {})", value_text(*marked),
+           value_text(member.value), member.id, experiment.file_of(member).name());
+    marked = member.value;
+  }
+  if (!varies) return {};
+  return marked ? marked : smallest;
+}
+
+}  // namespace fpf::compare

@@ -1,0 +1,228 @@
+// Analyses as JSON: everything that analysis.hpp holds, in lists of objects.
+#pragma once
+
+#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/published.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fpf::compare {
+
+namespace detail {
+
+using Json = nlohmann::ordered_json;
+
+template <class T>
+Json optional_json(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+inline Json summary_json(const Summary& summary) {
+  return {{"max", summary.max}, {"mean", summary.mean}, {"median", summary.median}, {"p95", summary.p95}};
+}
+
+inline Json tap_json(const Tap& tap) {
+  return {{"signal", name_of(tap.signal)}, {"layer", tap.layer < 0 ? Json() : Json(tap.layer)}};
+}
+
+inline Json ulp_json(const UlpHistogram& histogram) {
+  Json buckets = Json::array();
+  for (std::size_t k = 0; k < histogram.counts.size(); ++k)
+    if (histogram.counts[k] != 0)
+      buckets.push_back(
+          {{"from", UlpHistogram::lower(k)}, {"to", UlpHistogram::upper(k)}, {"count", histogram.counts[k]}});
+  return {{"dtype", histogram.dtype}, {"buckets", buckets}};
+}
+
+inline Json rows_json(const TapDistance& tap) {
+  Json step = Json::array(), l2 = Json::array(), relative = Json::array(), max_abs = Json::array(),
+       cosine = Json::array(), equal = Json::array(), kl = Json::array(), elements = Json::array();
+  for (const RowDistance& row : tap.rows) {
+    step.push_back(row.step);
+    l2.push_back(row.l2);
+    relative.push_back(row.relative_l2);
+    max_abs.push_back(row.max_abs);
+    cosine.push_back(row.cosine);
+    equal.push_back(row.bit_equal);
+    kl.push_back(row.kl);
+    elements.push_back(row.elements);
+  }
+  Json out = {{"step", step},     {"l2", l2},           {"relative_l2", relative}, {"max_abs", max_abs},
+              {"cosine", cosine}, {"bit_equal", equal}, {"elements", elements}};
+  if (tap.tap.signal == Signal::logprobs_aligned) out["kl"] = kl;
+  return out;
+}
+
+inline Json tap_distance_json(const TapDistance& tap) {
+  Json out = tap_json(tap.tap);
+  out["rows"] = tap.rows.size();
+  out["l2"] = summary_json(tap.l2);
+  out["relative_l2"] = summary_json(tap.relative_l2);
+  out["max_abs"] = tap.max_abs;
+  out["cosine"] = {{"min", tap.cosine_min}, {"mean", tap.cosine_mean}};
+  out["bit_equal"] = tap.bit_equal;
+  out["first_differing_step"] = optional_json(tap.first_difference);
+  if (tap.tap.signal == Signal::logprobs_aligned) {
+    out["common_ids"] = tap.common_ids;
+    out["kl"] = summary_json(tap.kl);
+  } else {
+    out["ulp"] = ulp_json(tap.ulp);
+  }
+  out["by_row"] = rows_json(tap);
+  return out;
+}
+
+inline Json comparison_json(const Analysis& analysis, const Comparison& comparison) {
+  Json taps = Json::array();
+  for (const TapDistance& tap : comparison.taps) taps.push_back(tap_distance_json(tap));
+  return {{"a", analysis.configurations[comparison.a].id},
+          {"b", analysis.configurations[comparison.b].id},
+          {"repetitions", {comparison.repetition_a, comparison.repetition_b}},
+          {"kind", name_of(comparison.kind)},
+          {"against_baseline", comparison.against_baseline},
+          {"first_divergent_step", optional_json(comparison.first_divergent_step)},
+          {"steps_compared", comparison.steps_compared},
+          {"signals", taps}};
+}
+
+inline Json configuration_json(const Configuration& configuration) {
+  constexpr std::string_view bases[] = {"none", "digests", "vectors"};
+  const Reproducibility& reproducibility = configuration.reproducibility;
+  const Timing& timing = configuration.timing;
+  Json versions = Json::object();
+  for (const auto& [name, version] : configuration.versions) versions[name] = version;
+  const bool known = reproducibility.basis != Reproducibility::Basis::none;
+  return {{"config_id", configuration.id},
+          {"hardware", configuration.hardware},
+          {"provider", configuration.provider},
+          {"value", configuration.value},
+          {"baseline", configuration.baseline},
+          {"file", configuration.file},
+          {"versions", versions},
+          {"stored_repetitions", configuration.stored_repetitions},
+          {"decode_steps", configuration.decode_steps},
+          {"status", configuration.status.empty() ? "complete" : configuration.status},
+          {"reproducibility",
+           {{"basis", bases[static_cast<std::size_t>(reproducibility.basis)]},
+            {"repetitions", reproducibility.repetitions},
+            {"bit_exact", known ? Json(reproducibility.bit_exact) : Json()},
+            {"first_difference",
+             reproducibility.first_difference.empty() ? Json() : Json(reproducibility.first_difference)}}},
+          {"runtime",
+           {{"seconds", timing.seconds},
+            {"mean", timing.mean},
+            {"variance", timing.variance},
+            {"prefill_seconds", optional_json(timing.prefill_seconds)},
+            {"decode_seconds", optional_json(timing.decode_seconds)}}}};
+}
+
+inline Json verdict_json(const Verdict& verdict) {
+  Json out = tap_json(verdict.tap);
+  out.update(Json{{"scope", name_of(verdict.scope)},
+                  {"baseline_value", verdict.baseline_value},
+                  {"value", verdict.value},
+                  {"outcome", name_of(verdict.outcome)},
+                  {"text", verdict.text},
+                  {"threshold", verdict.threshold},
+                  {"noise_floor", verdict.noise_floor},
+                  {"signal_level", verdict.signal_level},
+                  {"ratio", optional_json(verdict.ratio)},
+                  {"detectable_comparisons", verdict.detectable_comparisons},
+                  {"signal_comparisons", verdict.signal_comparisons},
+                  {"noise_comparisons", verdict.noise_comparisons},
+                  {"noise_from_digests", verdict.noise_from_digests},
+                  {"signal_rows", verdict.signal.size()},
+                  {"noise_rows", verdict.noise.size()},
+                  {"auc", optional_json(verdict.auc)},
+                  {"auc_interval", verdict.auc_low ? Json{*verdict.auc_low, *verdict.auc_high} : Json()},
+                  {"partial_auc_fpr_0.01", optional_json(verdict.partial_auc)},
+                  {"hedges_g", optional_json(verdict.hedges_g)},
+                  {"cliffs_delta", optional_json(verdict.cliffs_delta)},
+                  {"tokens_needed", optional_json(verdict.tokens_needed)}});
+  return out;
+}
+
+inline Json matrix_json(const Analysis& analysis, const DistanceMatrix& matrix) {
+  const auto square = [&](const std::vector<double>& values) {
+    Json rows = Json::array();
+    for (std::size_t i = 0; i < matrix.size; ++i) {
+      Json row = Json::array();
+      for (std::size_t j = 0; j < matrix.size; ++j) {
+        const double value = values[i * matrix.size + j];
+        row.push_back(std::isnan(value) ? Json() : Json(value));
+      }
+      rows.push_back(row);
+    }
+    return rows;
+  };
+  Json ids = Json::array();
+  for (const Configuration& configuration : analysis.configurations) ids.push_back(configuration.id);
+  Json out = tap_json(matrix.tap);
+  out["configurations"] = ids;
+  out["max_l2"] = square(matrix.max_l2);
+  out["mean_l2"] = square(matrix.mean_l2);
+  return out;
+}
+
+}  // namespace detail
+
+/// One experiment's analysis as JSON.
+inline nlohmann::ordered_json to_json(const Analysis& analysis) {
+  using detail::Json;
+  Json out = {{"experiment_type", analysis.experiment_type},
+              {"variable", analysis.variable},
+              {"model", analysis.model},
+              {"files", analysis.files},
+              {"hardware", analysis.hardware},
+              {"baseline_value", detail::optional_json(analysis.baseline_value)},
+              {"threshold", analysis.threshold},
+              {"after_divergence", analysis.after_divergence}};
+  for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
+    out[name] = Json::array();
+  for (const auto& entry : analysis.configurations)
+    out["configurations"].push_back(detail::configuration_json(entry));
+  for (const auto& entry : analysis.verdicts) out["verdicts"].push_back(detail::verdict_json(entry));
+  for (const auto& entry : analysis.comparisons)
+    out["comparisons"].push_back(detail::comparison_json(analysis, entry));
+  for (const auto& entry : analysis.matrices) out["matrices"].push_back(detail::matrix_json(analysis, entry));
+  for (const auto& entry : analysis.timing)
+    out["timing"].push_back({{"a", analysis.configurations[entry.a].id},
+                             {"b", analysis.configurations[entry.b].id},
+                             {"ratio", entry.ratio},
+                             {"t", detail::optional_json(entry.t)},
+                             {"p_value", detail::optional_json(entry.p_value)},
+                             {"separated", entry.separated},
+                             {"text", entry.text}});
+  out["notes"] = analysis.notes;
+  return out;
+}
+
+/// What published files gave, as JSON.
+inline nlohmann::ordered_json to_json(const published::Findings& findings) {
+  using detail::Json;
+  Json out = {{"files", findings.files},
+              {"matrices", Json::array()},
+              {"between_files", Json::array()},
+              {"repetitions", Json::array()}};
+  for (const auto& matrix : findings.matrices)
+    out["matrices"].push_back({{"title", matrix.title},
+                               {"labels", matrix.labels},
+                               {"distances", matrix.distances},
+                               {"per_reference", matrix.per_reference},
+                               {"mean", matrix.mean},
+                               {"classes", matrix.classes},
+                               {"deviation_from_file", detail::optional_json(matrix.deviation)}});
+  for (const auto& series : findings.series)
+    out["between_files"].push_back(
+        {{"title", series.title}, {"labels", series.labels}, {"distances", series.distances}});
+  for (const auto& [name, equal] : findings.repetitions_equal)
+    out["repetitions"].push_back({{"name", name}, {"equal", equal}});
+  return out;
+}
+
+}  // namespace fpf::compare

@@ -1,0 +1,149 @@
+// Aligned tables for terminals of any width.
+#pragma once
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fpf::compare {
+
+/// What the output goes to: its width in columns, and whether it shows colours.
+struct Terminal {
+  std::size_t width = 120;
+  bool colour = false;
+
+  /// Standard output: colours on a terminal alone and never with NO_COLOR set (no-color.org); the terminal's
+  /// width, or what COLUMNS says.
+  static Terminal of_stdout() {
+    Terminal out;
+    const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+    const char* no_colour = std::getenv("NO_COLOR");
+    out.colour = terminal && (no_colour == nullptr || *no_colour == '\0');
+    winsize size{};
+    if (terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+      out.width = size.ws_col;
+    if (const char* columns = std::getenv("COLUMNS"); columns != nullptr && std::atoi(columns) > 0)
+      out.width = static_cast<std::size_t>(std::atoi(columns));
+    out.width = std::max<std::size_t>(out.width, 20);
+    return out;
+  }
+};
+
+enum class Style { plain, strong, good, bad, faint };
+
+/// `text` in a style, as ANSI escapes where the terminal shows colours.
+inline std::string styled(std::string_view text, Style style, const Terminal& terminal) {
+  if (!terminal.colour || style == Style::plain || text.empty()) return std::string(text);
+  constexpr std::string_view codes[] = {"", "\033[1m", "\033[32m", "\033[31m", "\033[2m"};
+  return std::string(codes[static_cast<std::size_t>(style)]).append(text).append("\033[0m");
+}
+
+/// Columns that a UTF-8 text takes, one per code point.
+inline std::size_t width_of(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+/// Breaks text at spaces so that no line is wider than `width` (words that are wider are cut), each behind
+/// `indent`.
+inline std::string wrapped(std::string_view text, std::size_t width, std::string_view indent = "") {
+  const std::size_t room = std::max<std::size_t>(width > indent.size() ? width - indent.size() : 1, 8);
+  std::string out, line;
+  const auto flush = [&] {
+    if (!line.empty()) out.append(indent).append(line).append("\n");
+    line.clear();
+  };
+  while (!text.empty()) {
+    const std::size_t space = std::min(text.find(' '), text.size());
+    std::string_view word = text.substr(0, space);
+    text.remove_prefix(std::min(space + 1, text.size()));
+    if (!line.empty() && width_of(line) + 1 + width_of(word) > room) flush();
+    while (width_of(word) > room) {
+      std::size_t bytes = 0;
+      for (std::size_t columns = 0; columns < room || (word[bytes] & 0xc0) == 0x80; ++bytes)
+        columns += (word[bytes] & 0xc0) != 0x80;
+      line = word.substr(0, bytes);
+      flush();
+      word.remove_prefix(bytes);
+    }
+    if (!line.empty()) line += ' ';
+    line += word;
+  }
+  flush();
+  return out;
+}
+
+struct Cell {
+  std::string text;
+  Style style = Style::plain;
+};
+
+/// Rows under a header. Columns whose name begins with '>' are aligned to the right.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header) {
+    for (std::string& name : header) {
+      right_.push_back(name.starts_with('>'));
+      header_.push_back(right_.back() ? name.substr(1) : std::move(name));
+    }
+  }
+
+  void add(std::vector<Cell> row) { rows_.push_back(std::move(row)); }
+  bool empty() const { return rows_.empty(); }
+
+  /// Aligned columns where they fit; else every row as lines of "name: value".
+  std::string render(const Terminal& terminal) const {
+    std::vector<std::size_t> widths;
+    std::size_t total = 0;
+    for (std::size_t c = 0; c < header_.size(); ++c) {
+      widths.push_back(width_of(header_[c]));
+      for (const auto& row : rows_) widths[c] = std::max(widths[c], width_of(row[c].text));
+      total += widths[c] + (c == 0 ? 0 : 2);
+    }
+    return total <= terminal.width ? columns(widths, terminal) : records(terminal);
+  }
+
+ private:
+  std::string columns(const std::vector<std::size_t>& widths, const Terminal& terminal) const {
+    std::string out;
+    const auto put = [&](const std::vector<Cell>& row) {
+      std::string line;
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        const std::string space(widths[c] - width_of(row[c].text), ' ');
+        if (c != 0) line += "  ";
+        if (right_[c]) line += space;
+        line += styled(row[c].text, row[c].style, terminal);
+        if (!right_[c]) line += space;
+      }
+      out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
+    };
+    std::vector<Cell> header;
+    for (const std::string& name : header_) header.push_back({name, Style::faint});
+    put(header);
+    for (const auto& row : rows_) put(row);
+    return out;
+  }
+
+  std::string records(const Terminal& terminal) const {
+    std::string out;
+    for (const auto& row : rows_) {
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        if (row[c].text.empty()) continue;
+        const std::string line = header_[c].empty() ? row[c].text : header_[c] + ": " + row[c].text;
+        out += wrapped(line, terminal.width, c == 0 ? "" : "  ");
+      }
+    }
+    return out;
+  }
+
+  std::vector<std::string> header_;
+  std::vector<bool> right_;
+  std::vector<std::vector<Cell>> rows_;
+};
+
+}  // namespace fpf::compare

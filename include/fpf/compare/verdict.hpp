@@ -1,0 +1,226 @@
+// Verdicts: whether a change of value stands out from noise, by which rule, and how much data that rests on.
+#pragma once
+
+#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/statistics.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace fpf::compare {
+
+/// Fewest decode steps on each side from which a rank verdict is given.
+inline constexpr std::size_t fewest_steps = 5;
+
+/// Rule of the rank test: the 95 % interval of the AUC lies above chance.
+inline bool above_chance(const Verdict& verdict) { return verdict.auc_low && *verdict.auc_low > 0.5; }
+
+/// The plan's rule: most of the signal comparisons reach the threshold.
+inline bool above_threshold(const Verdict& verdict) {
+  return verdict.ratio && 2 * verdict.detectable_comparisons > verdict.signal_comparisons;
+}
+
+namespace detail {
+
+inline bool is_noise_of(const Comparison& comparison, Scope scope) {
+  if (scope == Scope::across_hardware) return comparison.kind == PairKind::cross_hardware_noise;
+  return comparison.kind == PairKind::repetition || comparison.kind == PairKind::same_hardware_noise;
+}
+
+inline bool is_signal_of(const Analysis& analysis, const Comparison& comparison, Scope scope,
+                         const std::string& value) {
+  const PairKind kind =
+      scope == Scope::across_hardware ? PairKind::cross_hardware_signal : PairKind::within_hardware;
+  if (comparison.kind != kind || !comparison.against_baseline) return false;
+  return analysis.configurations[comparison.a].value == value ||
+         analysis.configurations[comparison.b].value == value;
+}
+
+inline void add_rows(const TapDistance& tap, std::vector<double>& values, std::vector<int>& steps) {
+  for (const RowDistance& row : tap.rows) {
+    values.push_back(row.l2);
+    steps.push_back(row.step);
+  }
+}
+
+/// Whether digests say that every configuration repeats bit for bit, so that a machine's own noise is zero.
+inline bool repeats_exactly(const Analysis& analysis) {
+  return std::ranges::all_of(analysis.configurations, [](const Configuration& c) {
+    return c.stored_repetitions.empty() ||
+           (c.reproducibility.basis == Reproducibility::Basis::digests && c.reproducibility.bit_exact);
+  });
+}
+
+inline std::size_t distinct(const std::vector<int>& steps) {
+  return std::set(steps.begin(), steps.end()).size();
+}
+
+inline Outcome outcome_of(const Verdict& verdict) {
+  const bool differs = std::ranges::any_of(verdict.signal, [](double d) { return d != 0; });
+  const bool noise_known = verdict.noise_from_digests || !verdict.noise.empty();
+  if (!noise_known || verdict.signal.empty()) return Outcome::not_enough_data;
+  if (verdict.noise_floor == 0) return differs ? Outcome::zero_noise : Outcome::identical;
+  if (distinct(verdict.noise_steps) < fewest_steps || distinct(verdict.signal_steps) < fewest_steps)
+    return Outcome::not_enough_data;
+  const bool ratio = above_threshold(verdict), rank = above_chance(verdict);
+  if (ratio && rank) return Outcome::detectable;
+  if (ratio) return Outcome::ratio_only;
+  return rank ? Outcome::rank_only : Outcome::not_detectable;
+}
+
+inline std::string noise_text(const Verdict& verdict) {
+  const char* where =
+      verdict.scope == Scope::across_hardware ? "between hardware types" : "within one hardware type";
+  if (verdict.noise_from_digests)
+    return fmt::format("noise {} (zero: all repetitions have equal digests)", where);
+  return fmt::format("{} rows of noise {} in {} comparison{}", verdict.noise.size(), where,
+                     verdict.noise_comparisons, verdict.noise_comparisons == 1 ? "" : "s");
+}
+
+inline std::string missing_text(const Verdict& verdict) {
+  if (verdict.signal.empty()) return "no row with equal inputs shows the change";
+  if (verdict.noise.empty())
+    return verdict.scope == Scope::across_hardware
+               ? "no noise between hardware types was measured (one value on two types is needed)"
+               : "no noise within one hardware type was measured (repetitions or a second machine are "
+                 "needed)";
+  return fmt::format("{} steps of signal and {} of noise, at least {} of each are needed",
+                     distinct(verdict.signal_steps), distinct(verdict.noise_steps), fewest_steps);
+}
+
+inline std::string text_of(const Verdict& verdict) {
+  const std::string basis =
+      fmt::format("{} rows in {} comparison{} against {}", verdict.signal.size(), verdict.signal_comparisons,
+                  verdict.signal_comparisons == 1 ? "" : "s", noise_text(verdict));
+  switch (verdict.outcome) {
+    case Outcome::not_enough_data:
+      return "not enough data: " + missing_text(verdict);
+    case Outcome::identical:
+      return "no difference at all: " + basis;
+    case Outcome::zero_noise:
+      return "noise floor is zero: any difference is detectable; " + basis;
+    default:
+      break;
+  }
+  const std::string area = verdict.auc_low ? fmt::format("AUC {:.3f}, 95 % interval {:.3f} to {:.3f}",
+                                                         *verdict.auc, *verdict.auc_low, *verdict.auc_high)
+                                           : "AUC without an interval";
+  return fmt::format("{}: {:.3g} times the noise floor, {} of {} comparisons reach {:g}; {}; {}",
+                     name_of(verdict.outcome), *verdict.ratio, verdict.detectable_comparisons,
+                     verdict.signal_comparisons, verdict.threshold, area, basis);
+}
+
+inline void add_statistics(Verdict& verdict) {
+  if (verdict.noise.empty() || verdict.signal.empty()) return;
+  const RocSample sample({verdict.noise, verdict.noise_steps}, {verdict.signal, verdict.signal_steps});
+  verdict.auc = sample.auc();
+  verdict.partial_auc = sample.partial_auc(0.01);
+  verdict.cliffs_delta = 2 * *verdict.auc - 1;
+  verdict.hedges_g = hedges_g(verdict.noise, verdict.signal);
+  if (const auto interval = bootstrap_auc(sample)) {
+    verdict.auc_low = interval->low;
+    verdict.auc_high = interval->high;
+  }
+  verdict.tokens_needed = tokens_needed(*verdict.auc);
+}
+
+inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope, const std::string& value) {
+  Verdict out;
+  out.tap = tap;
+  out.scope = scope;
+  out.baseline_value = *analysis.baseline_value;
+  out.value = value;
+  out.threshold = analysis.threshold;
+  std::vector<double> floors, levels;  // largest L2 of each comparison
+  for (const Comparison& comparison : analysis.comparisons) {
+    const TapDistance* found = comparison.find(tap);
+    if (found == nullptr) continue;
+    if (is_noise_of(comparison, scope)) {
+      add_rows(*found, out.noise, out.noise_steps);
+      floors.push_back(found->l2.max);
+    } else if (is_signal_of(analysis, comparison, scope, value)) {
+      add_rows(*found, out.signal, out.signal_steps);
+      levels.push_back(found->l2.max);
+    }
+  }
+  out.noise_comparisons = floors.size();
+  out.signal_comparisons = levels.size();
+  if (!floors.empty()) out.noise_floor = mean_of(floors);
+  if (!levels.empty()) out.signal_level = mean_of(levels);
+  out.noise_from_digests = scope == Scope::within_hardware && floors.empty() && repeats_exactly(analysis);
+  if (out.noise_floor > 0 && !levels.empty()) {
+    out.ratio = out.signal_level / out.noise_floor;
+    out.detectable_comparisons = static_cast<std::size_t>(std::ranges::count_if(
+        levels, [&](double level) { return level / out.noise_floor >= out.threshold; }));
+  }
+  add_statistics(out);
+  out.outcome = outcome_of(out);
+  out.text = text_of(out);
+  return out;
+}
+
+/// The values besides the baseline's, in the order of the configurations.
+inline std::vector<std::string> tested_values(const Analysis& analysis) {
+  std::vector<std::string> values;
+  for (const Configuration& configuration : analysis.configurations)
+    if (!configuration.baseline && std::ranges::find(values, configuration.value) == values.end())
+      values.push_back(configuration.value);
+  return values;
+}
+
+inline std::string timing_text(const TimingComparison& found) {
+  if (!found.p_value)
+    return fmt::format("{:.3f} times the run time; too few repetitions, or none that vary, for a test",
+                       found.ratio);
+  return fmt::format(
+      "{:.3f} times the run time, p = {:.2g} (Welch): {}", found.ratio, *found.p_value,
+      found.separated ? "run time alone separates them" : "run time alone does not separate them");
+}
+
+}  // namespace detail
+
+/// One verdict for each value besides the baseline's, scope with a comparison of that kind, and tap. None
+/// when values do not vary (experiment 0).
+inline void add_verdicts(Analysis& analysis) {
+  if (!analysis.baseline_value) return;
+  for (const std::string& value : detail::tested_values(analysis)) {
+    for (const Scope scope : {Scope::within_hardware, Scope::across_hardware}) {
+      const bool measured = std::ranges::any_of(analysis.comparisons, [&](const Comparison& comparison) {
+        return detail::is_signal_of(analysis, comparison, scope, value);
+      });
+      if (!measured) continue;
+      for (const Tap& tap : analysis.taps)
+        analysis.verdicts.push_back(detail::verdict_of(analysis, tap, scope, value));
+    }
+  }
+}
+
+/// Timing of every two configurations of one hardware type and different values. Run time separates them when
+/// Welch's test rejects equal means at 1 %.
+inline void add_timing(Analysis& analysis) {
+  const auto& configurations = analysis.configurations;
+  for (std::size_t a = 0; a < configurations.size(); ++a) {
+    for (std::size_t b = a + 1; b < configurations.size(); ++b) {
+      const Timing &x = configurations[a].timing, &y = configurations[b].timing;
+      if (configurations[a].hardware != configurations[b].hardware ||
+          configurations[a].value == configurations[b].value)
+        continue;
+      if (!(x.mean > 0) || !(y.mean > 0)) continue;
+      TimingComparison found{
+          .a = a, .b = b, .ratio = y.mean / x.mean, .t = {}, .p_value = {}, .separated = false, .text = {}};
+      if (const auto test = welch_test(x.seconds, y.seconds)) {
+        found.t = test->t;
+        found.p_value = test->p_value;
+        found.separated = test->p_value < 0.01;
+      }
+      found.text = detail::timing_text(found);
+      analysis.timing.push_back(std::move(found));
+    }
+  }
+}
+
+}  // namespace fpf::compare
