@@ -190,7 +190,8 @@ struct Verdict {
   std::optional<double> auc, auc_low, auc_high;  // P(signal > noise) + P(equal) / 2, and its 95 % interval
   std::optional<double> partial_auc;  // false-positive rate up to 1 %, standardised (0.5 is chance)
   std::optional<double> hedges_g, cliffs_delta;  // effect size
-  std::optional<double> tokens_needed;           // rows per side for 95 % power at a 1 % false-positive rate
+  std::optional<double>
+      tokens_needed;  // rows per side for 95 % power at 1 % false positives, if above chance
 };
 
 /// Whether run time alone tells two configurations of one hardware type apart.

@@ -15,23 +15,23 @@ namespace fpf::compare {
 
 namespace detail {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 template <class T>
-Json optional_json(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
+OrderedJson optional_json(const std::optional<T>& value) {
+  return value ? OrderedJson(*value) : OrderedJson();
 }
 
-inline Json summary_json(const Summary& summary) {
+inline OrderedJson summary_json(const Summary& summary) {
   return {{"max", summary.max}, {"mean", summary.mean}, {"median", summary.median}, {"p95", summary.p95}};
 }
 
-inline Json tap_json(const Tap& tap) {
-  return {{"signal", name_of(tap.signal)}, {"layer", tap.layer < 0 ? Json() : Json(tap.layer)}};
+inline OrderedJson tap_json(const Tap& tap) {
+  return {{"signal", name_of(tap.signal)}, {"layer", tap.layer < 0 ? OrderedJson() : OrderedJson(tap.layer)}};
 }
 
-inline Json ulp_json(const UlpHistogram& histogram) {
-  Json buckets = Json::array();
+inline OrderedJson ulp_json(const UlpHistogram& histogram) {
+  OrderedJson buckets = OrderedJson::array();
   for (std::size_t k = 0; k < histogram.counts.size(); ++k)
     if (histogram.counts[k] != 0)
       buckets.push_back(
@@ -39,9 +39,10 @@ inline Json ulp_json(const UlpHistogram& histogram) {
   return {{"dtype", histogram.dtype}, {"buckets", buckets}};
 }
 
-inline Json rows_json(const TapDistance& tap) {
-  Json step = Json::array(), l2 = Json::array(), relative = Json::array(), max_abs = Json::array(),
-       cosine = Json::array(), equal = Json::array(), kl = Json::array(), elements = Json::array();
+inline OrderedJson rows_json(const TapDistance& tap) {
+  OrderedJson step = OrderedJson::array(), l2 = OrderedJson::array(), relative = OrderedJson::array(),
+              max_abs = OrderedJson::array(), cosine = OrderedJson::array(), equal = OrderedJson::array(),
+              kl = OrderedJson::array(), elements = OrderedJson::array();
   for (const RowDistance& row : tap.rows) {
     step.push_back(row.step);
     l2.push_back(row.l2);
@@ -52,14 +53,15 @@ inline Json rows_json(const TapDistance& tap) {
     kl.push_back(row.kl);
     elements.push_back(row.elements);
   }
-  Json out = {{"step", step},     {"l2", l2},           {"relative_l2", relative}, {"max_abs", max_abs},
-              {"cosine", cosine}, {"bit_equal", equal}, {"elements", elements}};
+  OrderedJson out = {{"step", step},        {"l2", l2},         {"relative_l2", relative},
+                     {"max_abs", max_abs},  {"cosine", cosine}, {"bit_equal", equal},
+                     {"elements", elements}};
   if (tap.tap.signal == Signal::logprobs_aligned) out["kl"] = kl;
   return out;
 }
 
-inline Json tap_distance_json(const TapDistance& tap) {
-  Json out = tap_json(tap.tap);
+inline OrderedJson tap_distance_json(const TapDistance& tap) {
+  OrderedJson out = tap_json(tap.tap);
   out["rows"] = tap.rows.size();
   out["l2"] = summary_json(tap.l2);
   out["relative_l2"] = summary_json(tap.relative_l2);
@@ -77,8 +79,8 @@ inline Json tap_distance_json(const TapDistance& tap) {
   return out;
 }
 
-inline Json comparison_json(const Analysis& analysis, const Comparison& comparison) {
-  Json taps = Json::array();
+inline OrderedJson comparison_json(const Analysis& analysis, const Comparison& comparison) {
+  OrderedJson taps = OrderedJson::array();
   for (const TapDistance& tap : comparison.taps) taps.push_back(tap_distance_json(tap));
   return {{"a", analysis.configurations[comparison.a].id},
           {"b", analysis.configurations[comparison.b].id},
@@ -90,11 +92,11 @@ inline Json comparison_json(const Analysis& analysis, const Comparison& comparis
           {"signals", taps}};
 }
 
-inline Json configuration_json(const Configuration& configuration) {
+inline OrderedJson configuration_json(const Configuration& configuration) {
   constexpr std::string_view bases[] = {"none", "digests", "vectors"};
   const Reproducibility& reproducibility = configuration.reproducibility;
   const Timing& timing = configuration.timing;
-  Json versions = Json::object();
+  OrderedJson versions = OrderedJson::object();
   for (const auto& [name, version] : configuration.versions) versions[name] = version;
   const bool known = reproducibility.basis != Reproducibility::Basis::none;
   return {{"config_id", configuration.id},
@@ -110,9 +112,10 @@ inline Json configuration_json(const Configuration& configuration) {
           {"reproducibility",
            {{"basis", bases[static_cast<std::size_t>(reproducibility.basis)]},
             {"repetitions", reproducibility.repetitions},
-            {"bit_exact", known ? Json(reproducibility.bit_exact) : Json()},
-            {"first_difference",
-             reproducibility.first_difference.empty() ? Json() : Json(reproducibility.first_difference)}}},
+            {"bit_exact", known ? OrderedJson(reproducibility.bit_exact) : OrderedJson()},
+            {"first_difference", reproducibility.first_difference.empty()
+                                     ? OrderedJson()
+                                     : OrderedJson(reproducibility.first_difference)}}},
           {"runtime",
            {{"seconds", timing.seconds},
             {"mean", timing.mean},
@@ -121,48 +124,49 @@ inline Json configuration_json(const Configuration& configuration) {
             {"decode_seconds", optional_json(timing.decode_seconds)}}}};
 }
 
-inline Json verdict_json(const Verdict& verdict) {
-  Json out = tap_json(verdict.tap);
-  out.update(Json{{"scope", name_of(verdict.scope)},
-                  {"baseline_value", verdict.baseline_value},
-                  {"value", verdict.value},
-                  {"outcome", name_of(verdict.outcome)},
-                  {"text", verdict.text},
-                  {"threshold", verdict.threshold},
-                  {"noise_floor", verdict.noise_floor},
-                  {"signal_level", verdict.signal_level},
-                  {"ratio", optional_json(verdict.ratio)},
-                  {"detectable_comparisons", verdict.detectable_comparisons},
-                  {"signal_comparisons", verdict.signal_comparisons},
-                  {"noise_comparisons", verdict.noise_comparisons},
-                  {"noise_from_digests", verdict.noise_from_digests},
-                  {"signal_rows", verdict.signal.size()},
-                  {"noise_rows", verdict.noise.size()},
-                  {"auc", optional_json(verdict.auc)},
-                  {"auc_interval", verdict.auc_low ? Json{*verdict.auc_low, *verdict.auc_high} : Json()},
-                  {"partial_auc_fpr_0.01", optional_json(verdict.partial_auc)},
-                  {"hedges_g", optional_json(verdict.hedges_g)},
-                  {"cliffs_delta", optional_json(verdict.cliffs_delta)},
-                  {"tokens_needed", optional_json(verdict.tokens_needed)}});
+inline OrderedJson verdict_json(const Verdict& verdict) {
+  OrderedJson out = tap_json(verdict.tap);
+  out.update(OrderedJson{
+      {"scope", name_of(verdict.scope)},
+      {"baseline_value", verdict.baseline_value},
+      {"value", verdict.value},
+      {"outcome", name_of(verdict.outcome)},
+      {"text", verdict.text},
+      {"threshold", verdict.threshold},
+      {"noise_floor", verdict.noise_floor},
+      {"signal_level", verdict.signal_level},
+      {"ratio", optional_json(verdict.ratio)},
+      {"detectable_comparisons", verdict.detectable_comparisons},
+      {"signal_comparisons", verdict.signal_comparisons},
+      {"noise_comparisons", verdict.noise_comparisons},
+      {"noise_from_digests", verdict.noise_from_digests},
+      {"signal_rows", verdict.signal.size()},
+      {"noise_rows", verdict.noise.size()},
+      {"auc", optional_json(verdict.auc)},
+      {"auc_interval", verdict.auc_low ? OrderedJson{*verdict.auc_low, *verdict.auc_high} : OrderedJson()},
+      {"partial_auc_fpr_0.01", optional_json(verdict.partial_auc)},
+      {"hedges_g", optional_json(verdict.hedges_g)},
+      {"cliffs_delta", optional_json(verdict.cliffs_delta)},
+      {"tokens_needed", optional_json(verdict.tokens_needed)}});
   return out;
 }
 
-inline Json matrix_json(const Analysis& analysis, const DistanceMatrix& matrix) {
+inline OrderedJson matrix_json(const Analysis& analysis, const DistanceMatrix& matrix) {
   const auto square = [&](const std::vector<double>& values) {
-    Json rows = Json::array();
+    OrderedJson rows = OrderedJson::array();
     for (std::size_t i = 0; i < matrix.size; ++i) {
-      Json row = Json::array();
+      OrderedJson row = OrderedJson::array();
       for (std::size_t j = 0; j < matrix.size; ++j) {
         const double value = values[i * matrix.size + j];
-        row.push_back(std::isnan(value) ? Json() : Json(value));
+        row.push_back(std::isnan(value) ? OrderedJson() : OrderedJson(value));
       }
       rows.push_back(row);
     }
     return rows;
   };
-  Json ids = Json::array();
+  OrderedJson ids = OrderedJson::array();
   for (const Configuration& configuration : analysis.configurations) ids.push_back(configuration.id);
-  Json out = tap_json(matrix.tap);
+  OrderedJson out = tap_json(matrix.tap);
   out["configurations"] = ids;
   out["max_l2"] = square(matrix.max_l2);
   out["mean_l2"] = square(matrix.mean_l2);
@@ -173,17 +177,17 @@ inline Json matrix_json(const Analysis& analysis, const DistanceMatrix& matrix) 
 
 /// One experiment's analysis as JSON.
 inline nlohmann::ordered_json to_json(const Analysis& analysis) {
-  using detail::Json;
-  Json out = {{"experiment_type", analysis.experiment_type},
-              {"variable", analysis.variable},
-              {"model", analysis.model},
-              {"files", analysis.files},
-              {"hardware", analysis.hardware},
-              {"baseline_value", detail::optional_json(analysis.baseline_value)},
-              {"threshold", analysis.threshold},
-              {"after_divergence", analysis.after_divergence}};
+  using detail::OrderedJson;
+  OrderedJson out = {{"experiment_type", analysis.experiment_type},
+                     {"variable", analysis.variable},
+                     {"model", analysis.model},
+                     {"files", analysis.files},
+                     {"hardware", analysis.hardware},
+                     {"baseline_value", detail::optional_json(analysis.baseline_value)},
+                     {"threshold", analysis.threshold},
+                     {"after_divergence", analysis.after_divergence}};
   for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
-    out[name] = Json::array();
+    out[name] = OrderedJson::array();
   for (const auto& entry : analysis.configurations)
     out["configurations"].push_back(detail::configuration_json(entry));
   for (const auto& entry : analysis.verdicts) out["verdicts"].push_back(detail::verdict_json(entry));
@@ -204,11 +208,11 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
 
 /// What published files gave, as JSON.
 inline nlohmann::ordered_json to_json(const published::Findings& findings) {
-  using detail::Json;
-  Json out = {{"files", findings.files},
-              {"matrices", Json::array()},
-              {"between_files", Json::array()},
-              {"repetitions", Json::array()}};
+  using detail::OrderedJson;
+  OrderedJson out = {{"files", findings.files},
+                     {"matrices", OrderedJson::array()},
+                     {"between_files", OrderedJson::array()},
+                     {"repetitions", OrderedJson::array()}};
   for (const auto& matrix : findings.matrices)
     out["matrices"].push_back({{"title", matrix.title},
                                {"labels", matrix.labels},

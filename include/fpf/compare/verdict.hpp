@@ -125,7 +125,7 @@ inline void add_statistics(Verdict& verdict) {
     verdict.auc_low = interval->low;
     verdict.auc_high = interval->high;
   }
-  verdict.tokens_needed = tokens_needed(*verdict.auc);
+  if (above_chance(verdict)) verdict.tokens_needed = tokens_needed(*verdict.auc);
 }
 
 inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope, const std::string& value) {

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <fpf/core/interrupt.hpp>
 #include <fpf/evidence/experiment_file.hpp>
 #include <fpf/evidence/json_cursor.hpp>
 
@@ -150,6 +151,7 @@ class Indexer {
     while (cursor_.next_element()) {
       read_step();
       releaser_.passed(cursor_.offset());
+      check_interrupt();
     }
   }
 

@@ -2,6 +2,7 @@
 // On-Demand.
 #pragma once
 
+#include <fpf/core/interrupt.hpp>
 #include <fpf/evidence/experiment_index.hpp>
 
 #include <simdjson.h>
@@ -151,6 +152,7 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
   for (const StoredRow& row : run.rows) {
     if (row.signal != signal || row.layer != layer) continue;
     releaser.passed(row.offset);
+    check_interrupt();
     const int position = run.position(row);
     if (rule == RowRule::unique) {
       const auto [seen, fresh] = first.emplace(position, &row);

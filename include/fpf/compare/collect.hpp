@@ -1,0 +1,130 @@
+// From what the user names to experiments: files or folders opened, grouped, joined; what fails is set aside.
+#pragma once
+
+#include <fpf/compare/join.hpp>
+#include <fpf/compare/parallel.hpp>
+#include <fpf/compare/plan.hpp>
+#include <fpf/evidence/reader.hpp>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace fpf::compare {
+
+/// A file or an experiment that could not be used, and why.
+struct Failure {
+  std::string subject;
+  std::string message;
+};
+
+struct Collection {
+  std::vector<Experiment> experiments;
+  std::vector<Failure> failures;
+};
+
+namespace detail {
+
+/// Opens all files, on several threads; those that fail are left out and noted.
+inline std::vector<std::optional<evidence::ExperimentFile>> open_all(
+    const std::vector<std::filesystem::path>& paths, std::vector<Failure>& failures) {
+  std::vector<std::optional<evidence::ExperimentFile>> files(paths.size());
+  std::vector<std::string> messages(paths.size());
+  parallel_for(paths.size(), [&](std::size_t i) {
+    try {
+      files[i] = evidence::open_experiment(paths[i]);
+    } catch (const Error& error) {
+      messages[i] = error.what();
+    }
+  });
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    if (!messages[i].empty()) failures.push_back({paths[i].string(), messages[i]});
+  return files;
+}
+
+inline void refuse_duplicates(const std::vector<std::filesystem::path>& paths) {
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    for (std::size_t j = i + 1; j < paths.size(); ++j) {
+      std::error_code ignored;
+      if (std::filesystem::equivalent(paths[i], paths[j], ignored))
+        fail("{} and {} are one file: it would be compared with itself", paths[i].string(),
+             paths[j].string());
+    }
+}
+
+/// Joins files with equal keys, in the order in which the keys appear.
+inline void join_groups(std::vector<std::pair<std::string, evidence::ExperimentFile>> files,
+                        Collection& out) {
+  std::vector<std::string> keys;
+  for (const auto& [key, file] : files)
+    if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
+  for (const std::string& key : keys) {
+    std::vector<evidence::ExperimentFile> group;
+    std::string names;
+    for (auto& [other, file] : files) {
+      if (other != key) continue;
+      names += (names.empty() ? "" : " and ") + file.name();
+      group.push_back(std::move(file));
+    }
+    try {
+      out.experiments.push_back(join(std::move(group)));
+    } catch (const Error& error) {
+      out.failures.push_back({names, error.what()});
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Opens the files and joins those of one experiment_type.
+inline Collection collect_files(const std::vector<std::filesystem::path>& paths) {
+  detail::refuse_duplicates(paths);
+  Collection out;
+  std::vector<std::pair<std::string, evidence::ExperimentFile>> files;
+  for (auto& file : detail::open_all(paths, out.failures)) {
+    if (!file) continue;
+    std::string type = file->metadata.value("experiment_type", nlohmann::json()).dump();
+    files.emplace_back(std::move(type), std::move(*file));
+  }
+  detail::join_groups(std::move(files), out);
+  return out;
+}
+
+/// The names that are looked for in the folders, in order: the plan's eight, behind experiment 0's unless
+/// `plan_only`.
+inline std::vector<std::string> experiment_names(bool plan_only) {
+  std::vector<std::string> names(plan::file_names.begin(), plan::file_names.end());
+  if (!plan_only) names.insert(names.begin(), "reference_baseline.json");
+  return names;
+}
+
+/// Opens the experiments that the folders hold under their usual names, and joins those of one name. Throws
+/// Error when a folder is none, or when nothing is found.
+inline Collection collect_folders(const std::vector<std::filesystem::path>& folders, bool plan_only) {
+  detail::refuse_duplicates(folders);
+  std::vector<std::filesystem::path> paths;
+  for (const auto& folder : folders)
+    if (!std::filesystem::is_directory(folder))
+      fail("--experiment-dir {}: expected a folder", folder.string());
+  for (const std::string& name : experiment_names(plan_only))
+    for (const auto& folder : folders)
+      if (std::filesystem::exists(folder / name)) paths.push_back(folder / name);
+  if (paths.empty())
+    fail("found no experiment in {}: expected files such as {}",
+         fmt::join(folders | std::views::transform([](auto& f) { return f.string(); }), ", "),
+         experiment_names(plan_only).front());
+  Collection out;
+  std::vector<std::pair<std::string, evidence::ExperimentFile>> files;
+  for (auto& file : detail::open_all(paths, out.failures)) {
+    if (!file) continue;
+    std::string name = file->file.path().filename().string();
+    files.emplace_back(std::move(name), std::move(*file));
+  }
+  detail::join_groups(std::move(files), out);
+  return out;
+}
+
+}  // namespace fpf::compare

@@ -1,0 +1,219 @@
+// Analyses as text for a terminal.
+#pragma once
+
+#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/plan.hpp>
+#include <fpf/compare/published.hpp>
+#include <fpf/compare/table.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace fpf::compare {
+
+namespace detail {
+
+inline std::string number(double value) { return value == 0 ? "0" : fmt::format("{:.2e}", value); }
+
+inline std::string heading(std::string_view text, const Terminal& terminal) {
+  return "\n" + styled(text, Style::strong, terminal) + "\n";
+}
+
+inline Cell bit_exact_cell(const Reproducibility& found) {
+  if (found.basis == Reproducibility::Basis::none) return {"unknown", Style::faint};
+  const char* basis = found.basis == Reproducibility::Basis::digests ? "digests" : "vectors";
+  if (found.bit_exact) return {fmt::format("yes ({}, {})", found.repetitions, basis), Style::good};
+  return {fmt::format("NO ({}, {})", found.repetitions, basis), Style::bad};
+}
+
+inline std::string configurations_text(const Analysis& analysis, const Terminal& terminal) {
+  Table table({"configuration", "hardware", "value", ">steps", "bit-exact", ">seconds", ">variance"});
+  for (const Configuration& entry : analysis.configurations) {
+    const Timing& timing = entry.timing;
+    table.add({{entry.id},
+               {entry.hardware},
+               {entry.value + (entry.baseline ? " (baseline)" : "")},
+               {std::to_string(entry.decode_steps)},
+               bit_exact_cell(entry.reproducibility),
+               {timing.seconds.empty() ? "" : fmt::format("{:.3f}", timing.mean)},
+               {timing.seconds.size() < 2 ? "" : number(timing.variance)}});
+  }
+  return heading("Configurations", terminal) + table.render(terminal);
+}
+
+inline std::string comparisons_text(const Analysis& analysis, const Terminal& terminal) {
+  Table table({"compared", "kind", "signal", ">rows", ">max L2", ">mean L2", ">relative", ">bits equal",
+               "from step"});
+  for (const Comparison& comparison : analysis.comparisons) {
+    const bool repetition = comparison.kind == PairKind::repetition;
+    const std::string &a = analysis.configurations[comparison.a].id,
+                      &b = analysis.configurations[comparison.b].id;
+    const std::string pair =
+        repetition ? fmt::format("{}: {} - {}", a, comparison.repetition_a, comparison.repetition_b)
+                   : fmt::format("{} - {}", a, b);
+    std::string kind(name_of(comparison.kind));
+    std::ranges::replace(kind, '_', ' ');
+    for (const TapDistance& tap : comparison.taps)
+      table.add({{pair},
+                 {kind, is_noise(comparison.kind) ? Style::faint : Style::plain},
+                 {label_of(tap.tap)},
+                 {std::to_string(tap.rows.size())},
+                 {number(tap.l2.max)},
+                 {number(tap.l2.mean)},
+                 {number(tap.relative_l2.mean)},
+                 {fmt::format("{:.1f}%", 100 * tap.bit_equal)},
+                 {tap.first_difference ? std::to_string(*tap.first_difference) : "equal"}});
+  }
+  return table.empty() ? "" : heading("Distances", terminal) + table.render(terminal);
+}
+
+inline Style style_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::detectable:
+    case Outcome::zero_noise:
+      return Style::good;
+    case Outcome::not_detectable:
+    case Outcome::identical:
+      return Style::bad;
+    case Outcome::not_enough_data:
+      return Style::faint;
+    default:
+      return Style::strong;
+  }
+}
+
+inline std::string optional_text(const std::optional<double>& value, fmt::string_view format) {
+  return value ? fmt::format(fmt::runtime(format), *value) : "";
+}
+
+inline std::vector<Cell> verdict_cells(const Verdict& verdict) {
+  return {{fmt::format("{} -> {}", verdict.baseline_value, verdict.value)},
+          {std::string(name_of(verdict.scope))},
+          {label_of(verdict.tap)},
+          {std::string(name_of(verdict.outcome)), style_of(verdict.outcome)},
+          {optional_text(verdict.ratio, "{:.2f}x")},
+          {optional_text(verdict.auc, "{:.3f}")},
+          {optional_text(verdict.partial_auc, "{:.3f}")},
+          {optional_text(verdict.hedges_g, "{:.2f}")},
+          {optional_text(verdict.tokens_needed, "{:.0f}")}};
+}
+
+inline std::string verdicts_text(const Analysis& analysis, const Terminal& terminal) {
+  if (analysis.verdicts.empty()) return "";
+  Table table({"change", "where", "signal", "verdict", ">ratio", ">AUC", ">pAUC 1%", ">Hedges g", ">tokens"});
+  for (const Verdict& verdict : analysis.verdicts) table.add(verdict_cells(verdict));
+  std::string out = heading("Verdicts", terminal) + table.render(terminal);
+  constexpr std::size_t few = 8;
+  if (analysis.verdicts.size() > few) return out;
+  for (const Verdict& verdict : analysis.verdicts)
+    out += wrapped(fmt::format("{} -> {}, {}, {}: {}.", verdict.baseline_value, verdict.value,
+                               name_of(verdict.scope), label_of(verdict.tap), verdict.text),
+                   terminal.width, "  ");
+  return out;
+}
+
+inline std::string timing_lines(const Analysis& analysis, const Terminal& terminal) {
+  if (analysis.timing.empty()) return "";
+  std::string out = heading("Run time", terminal);
+  for (const TimingComparison& found : analysis.timing)
+    out += wrapped(fmt::format("{} - {}: {}.", analysis.configurations[found.a].id,
+                               analysis.configurations[found.b].id, found.text),
+                   terminal.width, "  ");
+  return out;
+}
+
+}  // namespace detail
+
+/// One experiment: configurations, distances, verdicts, run times, notes.
+inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
+  std::string out =
+      styled(fmt::format("{}: {}", analysis.experiment_type, analysis.variable), Style::strong, terminal);
+  out += "\n" + wrapped(fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "),
+                                    fmt::join(analysis.files, ", ")),
+                        terminal.width);
+  out += detail::configurations_text(analysis, terminal);
+  out += detail::comparisons_text(analysis, terminal);
+  out += detail::verdicts_text(analysis, terminal);
+  out += detail::timing_lines(analysis, terminal);
+  if (!analysis.notes.empty()) out += detail::heading("Notes", terminal);
+  for (const std::string& note : analysis.notes) out += wrapped(note + ".", terminal.width, "  ");
+  return out;
+}
+
+/// All experiments in one table: one line a change and place, at the first tap of each analysis.
+inline std::string summary_text(const std::vector<Analysis>& analyses, const Terminal& terminal) {
+  Table table({"experiment", "change", "where", "signal", "verdict", ">ratio", ">AUC", ">noise floor"});
+  for (const Analysis& analysis : analyses) {
+    if (analysis.verdicts.empty())
+      table.add(
+          {{analysis.experiment_type}, {"none"}, {""}, {""}, {"noise only", Style::faint}, {""}, {""}, {""}});
+    for (const Verdict& verdict : analysis.verdicts) {
+      if (!(verdict.tap == analysis.taps.front())) continue;
+      auto cells = detail::verdict_cells(verdict);
+      cells.resize(6);
+      cells.insert(cells.begin(), {analysis.experiment_type});
+      const bool known = !verdict.noise.empty() || verdict.noise_from_digests;
+      cells.push_back({known ? detail::number(verdict.noise_floor) : ""});
+      table.add(std::move(cells));
+    }
+  }
+  return detail::heading("Summary", terminal) + table.render(terminal);
+}
+
+/// The plan's summary table.
+inline std::string to_text(const plan::Json& summary, const Terminal& terminal) {
+  Table table({"Experiment", "Variable", ">Baseline", ">Detectable", "Status"});
+  for (const auto& row : summary["experiments"]) {
+    const double percentage = row["detectability_pct"].get<double>();
+    const Style style = percentage > 75 ? Style::good : percentage > 50 ? Style::strong : Style::bad;
+    table.add({{value_text(row["experiment"])},
+               {value_text(row["variable"])},
+               {detail::number(row["baseline"].get<double>())},
+               {fmt::format("{:.1f}%", percentage)},
+               {row["status"].get<std::string>(), style}});
+  }
+  return table.render(terminal);
+}
+
+/// Published files: matrices with their means and classes, distances between files, repetitions.
+inline std::string to_text(const published::Findings& findings, const Terminal& terminal) {
+  std::string out;
+  for (const auto& matrix : findings.matrices) {
+    std::vector<std::string> header{""};
+    for (const auto& label : matrix.labels) header.push_back(">" + label);
+    Table table(header);
+    for (std::size_t i = 0; i < matrix.labels.size(); ++i) {
+      std::vector<Cell> row{{matrix.labels[i], Style::faint}};
+      for (const double distance : matrix.distances[i])
+        row.push_back({distance == 0 ? "0" : fmt::format("{:.4f}", distance)});
+      table.add(std::move(row));
+    }
+    std::string classes;
+    for (const auto& one : matrix.classes) classes += fmt::format("[{}]", fmt::join(one, ","));
+    out += detail::heading(matrix.title, terminal) + table.render(terminal);
+    out += wrapped(
+        fmt::format("mean {:.6g}; equal to each other: {}{}", matrix.mean, classes,
+                    matrix.deviation ? fmt::format("; largest difference from the file's own matrix {:.1e}",
+                                                   *matrix.deviation)
+                                     : ""),
+        terminal.width);
+  }
+  for (const auto& series : findings.series) {
+    Table table({"", ">L2"});
+    for (std::size_t i = 0; i < series.labels.size(); ++i)
+      table.add({{series.labels[i]}, {fmt::format("{:.6g}", series.distances[i])}});
+    out += detail::heading(series.title, terminal) + table.render(terminal);
+  }
+  std::size_t unequal = 0;
+  for (const auto& [name, equal] : findings.repetitions_equal) unequal += !equal;
+  if (!findings.repetitions_equal.empty())
+    out += fmt::format("\nRepetitions: {} of {} sets are equal bit for bit\n",
+                       findings.repetitions_equal.size() - unequal, findings.repetitions_equal.size());
+  return out;
+}
+
+}  // namespace fpf::compare
