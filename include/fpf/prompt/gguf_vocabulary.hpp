@@ -55,20 +55,14 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
 
 /// The tokeniser at a path: a Hugging Face directory, a tokenizer.json or a GGUF file.
 /// Throws Error when it is none of them, or for the reasons of vocabulary_of() and read_tokenizer_json().
-inline Tokenizer load_tokenizer(const std::filesystem::path& path) {
+inline Tokenizer open_tokenizer(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) return Tokenizer::from_directory(path);
   if (path.extension() == ".json") return Tokenizer::from_json_file(path);
   if (!weights::GgufFile::is_gguf(path))
     fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file",
          path.string());
   const weights::GgufFile file(path);
-  try {
-    return Tokenizer::from_vocabulary(vocabulary_of(file.metadata()));
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    if (message.find(path.string()) != std::string::npos) throw;
-    fail("{}: {}", path.string(), message);
-  }
+  return detail::reading(path, [&] { return Tokenizer::from_vocabulary(vocabulary_of(file.metadata())); });
 }
 
 }  // namespace fpf::prompt

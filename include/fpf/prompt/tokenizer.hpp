@@ -38,7 +38,8 @@ class Tokenizer {
   /// A Hugging Face directory: tokenizer.json, and tokenizer_config.json and chat_template.jinja where they
   /// exist.
   static Tokenizer from_directory(const std::filesystem::path& folder) {
-    return Tokenizer(read_tokenizer_directory(folder));
+    Vocabulary vocabulary = read_tokenizer_directory(folder);
+    return detail::reading(folder / "tokenizer.json", [&] { return Tokenizer(std::move(vocabulary)); });
   }
 
   /// The ids of a text; ill-formed UTF-8 is replaced first. With `special`, special tokens in the text are

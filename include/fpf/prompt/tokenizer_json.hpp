@@ -161,7 +161,7 @@ inline std::string configured_template(const Json& config) {
   return {};
 }
 
-// Runs read, adding the file's name to whatever goes wrong in it.
+// Runs read; an error in it gets the file's name in front, unless it has it already.
 template <class Read>
 auto reading(const std::filesystem::path& path, Read&& read) {
   try {
@@ -169,6 +169,7 @@ auto reading(const std::filesystem::path& path, Read&& read) {
   } catch (const Json::exception& error) {
     fail("{} is not laid out as expected: {}", path.string(), error.what());
   } catch (const Error& error) {
+    if (std::string_view(error.what()).find(path.string()) != std::string_view::npos) throw;
     fail("{}: {}", path.string(), error.what());
   }
 }

@@ -1,0 +1,84 @@
+// Prompts as JSON files: what make_prompt writes and --prompt-ids reads.
+#pragma once
+
+#include <fpf/core/atomic_file.hpp>
+#include <fpf/core/error.hpp>
+#include <fpf/core/mapped_file.hpp>
+#include <fpf/prompt/prompt.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace fpf::prompt {
+
+/// Where a prompt came from; for people, nothing reads it back.
+struct PromptOrigin {
+  std::string document;         // path as given
+  std::string document_sha256;  // of its extracted text
+  std::string tokenizer;        // path as given
+  PromptOptions options;
+};
+
+/// The file's text: {"prompt_token_ids", "prompt_sha256", "prompt_tokens", "prompt_text"} and its origin.
+inline std::string prompt_json(const Prompt& prompt, const PromptOrigin& origin) {
+  nlohmann::ordered_json json;
+  json["prompt_tokens"] = prompt.token_ids.size();
+  json["prompt_sha256"] = prompt.sha256;
+  json["document"] = {{"path", origin.document},
+                      {"text_sha256", origin.document_sha256},
+                      {"tokens", prompt.document_tokens},
+                      {"tokens_used", prompt.document_tokens_used}};
+  json["tokenizer"] = origin.tokenizer;
+  json["request"] = origin.options.request;
+  json["chat_template"] = origin.options.chat_template;
+  json["thinking"] = origin.options.thinking;
+  json["prompt_text"] = prompt.text;
+  json["prompt_token_ids"] = prompt.token_ids;
+  // A path or a request may be no UTF-8; the prompt's own text always is.
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+/// Writes the file, whole or not at all.
+inline void write_prompt_file(const std::filesystem::path& path, const Prompt& prompt,
+                              const PromptOrigin& origin) {
+  AtomicFile file(path);
+  file.append(prompt_json(prompt, origin));
+  file.commit();
+}
+
+/// Reads token ids, as they are: a JSON array of them, or a file that make_prompt wrote, whose digest must
+/// fit. `text` is the file's or empty; the document's counts are zero. Throws Error when the file is neither,
+/// has no ids, or an id is no integer from 0 to 2^31 - 1.
+inline Prompt read_prompt_ids(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const std::string name = path.string();
+  const auto json = nlohmann::json::parse(file.text(), nullptr, false);
+  if (json.is_discarded())
+    fail("{} is not JSON: expected an array of token ids, or a file of make_prompt", name);
+  const bool bare = json.is_array();
+  if (!bare &&
+      !(json.is_object() && json.contains("prompt_token_ids") && json["prompt_token_ids"].is_array()))
+    fail("{} has no token ids: expected a JSON array, or an object with prompt_token_ids", name);
+  Prompt out;
+  for (const auto& id : bare ? json : json["prompt_token_ids"]) {
+    constexpr auto largest = std::numeric_limits<std::int32_t>::max();
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() > static_cast<std::uint64_t>(largest))
+      fail("{}: token id number {} is {}, expected an integer from 0 to {}", name, out.token_ids.size(),
+           id.dump(), largest);
+    out.token_ids.push_back(id.get<std::int32_t>());
+  }
+  if (out.token_ids.empty()) fail("{} has no token ids: the array is empty", name);
+  out.sha256 = prompt_sha256(out.token_ids);
+  if (bare) return out;
+  if (const auto sha256 = json.find("prompt_sha256"); sha256 != json.end() && *sha256 != out.sha256)
+    fail("{}: prompt_sha256 is {}, expected {}, the digest of its ids", name, sha256->dump(), out.sha256);
+  if (const auto text = json.find("prompt_text"); text != json.end() && text->is_string()) out.text = *text;
+  return out;
+}
+
+}  // namespace fpf::prompt

@@ -1,0 +1,176 @@
+// prompt/document.hpp: PDFs built here byte by byte, gzip files, the set-up's real documents, and files that
+// must be refused.
+#include <boost/test/unit_test.hpp>
+
+#include <zlib.h>
+
+#include <fpf/core/hash.hpp>
+#include <fpf/prompt/document.hpp>
+
+#include <fstream>
+
+#include "error_text.hpp"
+
+using namespace fpf;
+using namespace fpf::prompt;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path fixtures = fs::path(FPF_FIXTURES) / "prompts";
+
+std::string write(const char* name, const std::string& content) {
+  std::ofstream(name, std::ios::binary) << content;
+  return name;
+}
+
+std::string gzip(const std::string& content) {
+  z_stream stream{};
+  deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+  std::string out(deflateBound(&stream, static_cast<uLong>(content.size())), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data()));
+  stream.avail_in = static_cast<uInt>(content.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+/// A PDF (ISO 32000-1, 7.5) with one page for each content stream. <01> in font F2 means U+1D11E.
+std::string pdf(const std::vector<std::string>& pages) {
+  std::string out = "%PDF-1.5\n", kids;
+  std::vector<std::size_t> places;
+  const auto object = [&](const std::string& body) {
+    places.push_back(out.size());
+    out += fmt::format("{} 0 obj\n{}\nendobj\n", places.size(), body);
+    return places.size();
+  };
+  const auto stream = [&](const std::string& body) {
+    return object(fmt::format("<< /Length {} >>\nstream\n{}\nendstream", body.size(), body));
+  };
+  const auto map = stream(
+      "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /X def /CMapType 2 def\n"
+      "1 begincodespacerange <00> <ff> endcodespacerange 1 beginbfchar <01> <D834DD1E> endbfchar\n"
+      "endcmap end end");
+  const auto plain = object("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>");
+  const auto mapped =
+      object(fmt::format("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /FirstChar 1 /LastChar 1 "
+                         "/Widths [500] /ToUnicode {} 0 R >>",
+                         map));
+  const std::size_t tree = places.size() + 2 * pages.size() + 1;
+  for (const auto& page : pages) {
+    const auto content = stream(page);
+    kids += fmt::format(
+        "{} 0 R ", object(fmt::format(
+                       "<< /Type /Page /Parent {} 0 R /MediaBox [0 0 595 842] /Contents {} 0 R /Resources "
+                       "<< /Font << /F1 {} 0 R /F2 {} 0 R >> >> >>",
+                       tree, content, plain, mapped)));
+  }
+  object(fmt::format("<< /Type /Pages /Kids [ {}] /Count {} >>", kids, pages.size()));
+  const auto root = object(fmt::format("<< /Type /Catalog /Pages {} 0 R >>", tree));
+  const std::size_t table = out.size();
+  out += fmt::format("xref\n0 {}\n0000000000 65535 f \n", places.size() + 1);
+  for (const std::size_t place : places) out += fmt::format("{:010} 00000 n \n", place);
+  return out + fmt::format("trailer\n<< /Size {} /Root {} 0 R >>\nstartxref\n{}\n%%EOF\n", places.size() + 1,
+                           root, table);
+}
+
+std::string line(const std::string& text, int y = 720) {
+  return fmt::format("BT /F1 12 Tf 72 {} Td ({}) Tj ET\n", y, text);
+}
+
+std::string refusal(const std::string& path, DocumentKind kind = DocumentKind::any) {
+  return error_text([&] { document_text(path, kind); });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_pdfs_text_comes_page_by_page_in_the_streams_order) {
+  // The second column is written after the first, though its lines stand beside it.
+  const auto file = write(
+      "two.pdf", pdf({line("left one") + line("left two", 700) + "BT /F1 12 Tf 330 720 Td (right one) Tj ET",
+                      line("page two")}));
+  BOOST_TEST(document_text(file) == "left one\nleft two\nright one\n\npage two\n\n");
+  BOOST_TEST(document_text(file, DocumentKind::pdf) == document_text(file));
+}
+
+BOOST_AUTO_TEST_CASE(characters_beyond_the_basic_plane_survive) {
+  const auto file = write("clef.pdf", pdf({"BT /F2 12 Tf 72 720 Td <010101> Tj ET"}));
+  BOOST_TEST(document_text(file) == "\U0001d11e\U0001d11e\U0001d11e\n\n");
+}
+
+BOOST_AUTO_TEST_CASE(gzip_is_unpacked_first) {
+  const std::string content = pdf({line("packed")});
+  BOOST_TEST(document_text(write("packed.pdf.gz", gzip(content))) == "packed\n\n");
+  BOOST_TEST(document_text(write("packed.txt.gz", gzip("plain\r\n text"))) == "plain\r\n text");
+  BOOST_TEST(document_text(write("members.gz", gzip("one ") + gzip("two"))) == "one two");
+  const std::string packed = gzip(std::string(5000, 'x') + "end");
+  BOOST_TEST(
+      mentions(refusal(write("short.gz", packed.substr(0, packed.size() / 2))), {"short.gz", "damaged"}));
+  std::string wrong = packed;
+  wrong[wrong.size() - 6] ^= 1;  // in the checksum
+  BOOST_TEST(mentions(refusal(write("sum.gz", wrong)), {"sum.gz", "damaged"}));
+}
+
+BOOST_AUTO_TEST_CASE(plain_text_is_taken_as_it_is) {
+  const std::string text = "\xef\xbb\xbf a\r\nb\xff\t\n";
+  BOOST_TEST(document_text(write("plain.txt", text)) == text);
+  BOOST_TEST(document_text("plain.txt", DocumentKind::text) == text);
+}
+
+BOOST_AUTO_TEST_CASE(a_pdf_that_opens_without_a_password_is_read) {
+  BOOST_TEST(document_text(fixtures / "open.pdf") == "Nothing to hide\n\n");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_readable_document_is_named) {
+  BOOST_TEST(mentions(refusal("no/such.pdf"), {"no/such.pdf", "No such file"}));
+  BOOST_TEST(mentions(refusal("."), {"a directory"}));
+  BOOST_TEST(mentions(refusal(write("empty.pdf", "")), {"empty.pdf", "empty"}));
+  BOOST_TEST(mentions(refusal(write("blank.txt", " \n\t\n")), {"blank.txt", "white space"}));
+  BOOST_TEST(mentions(refusal(write("zero.txt", std::string("a\0b", 3))), {"zero.txt", "byte 1 is zero"}));
+  BOOST_TEST(mentions(refusal((fixtures / "locked.pdf").string()), {"locked.pdf", "encrypted", "password"}));
+  BOOST_TEST(mentions(refusal("plain.txt", DocumentKind::pdf), {"plain.txt", "no PDF"}));
+  BOOST_TEST(mentions(refusal(write("a.pdf", pdf({line("a")})), DocumentKind::text),
+                      {"a.pdf", "is a PDF", "plain text"}));
+}
+
+BOOST_AUTO_TEST_CASE(damaged_pdfs_are_named) {
+  const std::string whole = pdf({line("first"), line("second")});
+  const auto damaged = [](const std::string& message) {
+    return mentions(message, {"bad.pdf", "damaged PDF"});
+  };
+  BOOST_TEST(damaged(refusal(write("bad.pdf", whole.substr(0, whole.size() / 2)))));
+  BOOST_TEST(damaged(refusal(write("bad.pdf", "%PDF-1.5\nnothing that follows makes sense\n%%EOF\n"))));
+  std::string no_pages = whole;
+  no_pages.replace(no_pages.find("/Kids"), 5, "/Kinds");
+  no_pages.replace(no_pages.find("/Count 2"), 8, "/Count 0");
+  BOOST_TEST(damaged(refusal(write("bad.pdf", no_pages))));
+  const std::string drawing = pdf({"72 72 100 100 re f", "0 0 10 10 re f"});
+  BOOST_TEST(mentions(refusal(write("scan.pdf", drawing)), {"scan.pdf", "no text on its 2 pages"}));
+}
+
+BOOST_AUTO_TEST_CASE(complaints_about_a_readable_pdf_are_handed_on) {
+  std::vector<std::string> problems;
+  document_text(write("good.pdf", pdf({line("good")})), DocumentKind::pdf, &problems);
+  BOOST_TEST(problems.empty());
+  std::string odd = pdf({line("before") + "(unbalanced Tj\n", line("after")});
+  BOOST_TEST(
+      mentions(document_text(write("odd.pdf", odd), DocumentKind::pdf, &problems), {"before", "after"}));
+  BOOST_TEST(!problems.empty());
+}
+
+BOOST_AUTO_TEST_CASE(real_documents_have_their_words) {
+  const auto text_of = [](const char* name) {
+    std::vector<std::string> problems;
+    std::string text = document_text(fs::path(FPF_BUILD) / "documents" / name, DocumentKind::pdf, &problems);
+    BOOST_TEST(problems.empty());
+    BOOST_TEST(text.size() > 100'000);
+    return text;
+  };
+  BOOST_TEST(mentions(text_of("bashref.pdf"), {"Bash Reference Manual", "GNU Free Documentation License"}));
+  BOOST_TEST(mentions(text_of("policy.pdf.gz"), {"Debian Policy Manual", "maintainer scripts"}));
+  BOOST_TEST(mentions(text_of("developers-reference.pdf"), {"Developer", "backports"}));
+  BOOST_TEST(mentions(text_of("valgrind_manual.pdf.gz"), {"Memcheck", "Cachegrind"}));
+}
