@@ -83,13 +83,19 @@ struct Cell {
   Style style = Style::plain;
 };
 
-/// Rows under a header. Columns whose name begins with '>' are aligned to the right.
+/// Rows under a header. In a column's name a leading '>' aligns it to the right, a leading '?' (before '>')
+/// lets it go where the table would be too wide otherwise, the last of them first.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) {
     for (std::string& name : header) {
-      right_.push_back(name.starts_with('>'));
-      header_.push_back(right_.back() ? name.substr(1) : std::move(name));
+      Column column;
+      column.optional = name.starts_with('?');
+      if (column.optional) name.erase(0, 1);
+      column.right = name.starts_with('>');
+      if (column.right) name.erase(0, 1);
+      column.name = std::move(name);
+      columns_.push_back(std::move(column));
     }
   }
 
@@ -98,34 +104,47 @@ class Table {
 
   /// Aligned columns where they fit; else every row as lines of "name: value".
   std::string render(const Terminal& terminal) const {
-    std::vector<std::size_t> widths;
+    std::vector<std::size_t> widths, shown;
     std::size_t total = 0;
-    for (std::size_t c = 0; c < header_.size(); ++c) {
-      widths.push_back(width_of(header_[c]));
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+      widths.push_back(width_of(columns_[c].name));
       for (const auto& row : rows_) widths[c] = std::max(widths[c], width_of(row[c].text));
-      total += widths[c] + (c == 0 ? 0 : 2);
+      total += widths[c] + gap;
+      shown.push_back(c);
     }
-    return total <= terminal.width ? columns(widths, terminal) : records(terminal);
+    for (std::size_t c = columns_.size(); c-- > 0 && total > terminal.width + gap;) {
+      if (!columns_[c].optional) continue;
+      total -= widths[c] + gap;
+      std::erase(shown, c);
+    }
+    return total <= terminal.width + gap ? aligned(shown, widths, terminal) : records(terminal);
   }
 
  private:
-  std::string columns(const std::vector<std::size_t>& widths, const Terminal& terminal) const {
+  static constexpr std::size_t gap = 2;
+
+  struct Column {
+    std::string name;
+    bool right = false, optional = false;
+  };
+
+  std::string aligned(const std::vector<std::size_t>& shown, const std::vector<std::size_t>& widths,
+                      const Terminal& terminal) const {
     std::string out;
-    const auto put = [&](const std::vector<Cell>& row) {
+    const auto put = [&](const auto& cell_of) {
       std::string line;
-      for (std::size_t c = 0; c < row.size(); ++c) {
-        const std::string space(widths[c] - width_of(row[c].text), ' ');
-        if (c != 0) line += "  ";
-        if (right_[c]) line += space;
-        line += styled(row[c].text, row[c].style, terminal);
-        if (!right_[c]) line += space;
+      for (const std::size_t c : shown) {
+        const Cell cell = cell_of(c);
+        const std::string space(widths[c] - width_of(cell.text), ' ');
+        if (c != shown.front()) line.append(gap, ' ');
+        if (columns_[c].right) line += space;
+        line += styled(cell.text, cell.style, terminal);
+        if (!columns_[c].right) line += space;
       }
       out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
     };
-    std::vector<Cell> header;
-    for (const std::string& name : header_) header.push_back({name, Style::faint});
-    put(header);
-    for (const auto& row : rows_) put(row);
+    put([&](std::size_t c) { return Cell{columns_[c].name, Style::faint}; });
+    for (const auto& row : rows_) put([&](std::size_t c) { return row[c]; });
     return out;
   }
 
@@ -134,15 +153,15 @@ class Table {
     for (const auto& row : rows_) {
       for (std::size_t c = 0; c < row.size(); ++c) {
         if (row[c].text.empty()) continue;
-        const std::string line = header_[c].empty() ? row[c].text : header_[c] + ": " + row[c].text;
+        const std::string line =
+            columns_[c].name.empty() ? row[c].text : columns_[c].name + ": " + row[c].text;
         out += wrapped(line, terminal.width, c == 0 ? "" : "  ");
       }
     }
     return out;
   }
 
-  std::vector<std::string> header_;
-  std::vector<bool> right_;
+  std::vector<Column> columns_;
   std::vector<std::vector<Cell>> rows_;
 };
 

@@ -31,10 +31,12 @@ inline Cell bit_exact_cell(const Reproducibility& found) {
 }
 
 inline std::string configurations_text(const Analysis& analysis, const Terminal& terminal) {
-  Table table({"configuration", "hardware", "value", ">steps", "bit-exact", ">seconds", ">variance"});
-  for (const Configuration& entry : analysis.configurations) {
+  Table table({">#", "configuration", "?hardware", "value", ">steps", "bit-exact", ">seconds", "?>variance"});
+  for (std::size_t i = 0; i < analysis.configurations.size(); ++i) {
+    const Configuration& entry = analysis.configurations[i];
     const Timing& timing = entry.timing;
-    table.add({{entry.id},
+    table.add({{std::to_string(i + 1)},
+               {entry.id},
                {entry.hardware},
                {entry.value + (entry.baseline ? " (baseline)" : "")},
                {std::to_string(entry.decode_steps)},
@@ -45,20 +47,23 @@ inline std::string configurations_text(const Analysis& analysis, const Terminal&
   return heading("Configurations", terminal) + table.render(terminal);
 }
 
+/// "1 - 3", or "1, repetitions 0 - 2": the numbers of the configurations' table.
+inline std::string pair_text(const Comparison& comparison) {
+  if (comparison.kind == PairKind::repetition)
+    return fmt::format("{}, repetitions {} - {}", comparison.a + 1, comparison.repetition_a,
+                       comparison.repetition_b);
+  return fmt::format("{} - {}", comparison.a + 1, comparison.b + 1);
+}
+
 inline std::string comparisons_text(const Analysis& analysis, const Terminal& terminal) {
-  Table table({"compared", "kind", "signal", ">rows", ">max L2", ">mean L2", ">relative", ">bits equal",
-               "from step"});
+  Table table({"compared", "kind", "signal", ">rows", ">max L2", "?>mean L2", "?>relative", "?>bits equal",
+               "?from step"});
   for (const Comparison& comparison : analysis.comparisons) {
-    const bool repetition = comparison.kind == PairKind::repetition;
-    const std::string &a = analysis.configurations[comparison.a].id,
-                      &b = analysis.configurations[comparison.b].id;
-    const std::string pair =
-        repetition ? fmt::format("{}: {} - {}", a, comparison.repetition_a, comparison.repetition_b)
-                   : fmt::format("{} - {}", a, b);
     std::string kind(name_of(comparison.kind));
     std::ranges::replace(kind, '_', ' ');
+    if (comparison.kind == PairKind::repetition) kind = "noise";
     for (const TapDistance& tap : comparison.taps)
-      table.add({{pair},
+      table.add({{pair_text(comparison)},
                  {kind, is_noise(comparison.kind) ? Style::faint : Style::plain},
                  {label_of(tap.tap)},
                  {std::to_string(tap.rows.size())},
@@ -104,7 +109,8 @@ inline std::vector<Cell> verdict_cells(const Verdict& verdict) {
 
 inline std::string verdicts_text(const Analysis& analysis, const Terminal& terminal) {
   if (analysis.verdicts.empty()) return "";
-  Table table({"change", "where", "signal", "verdict", ">ratio", ">AUC", ">pAUC 1%", ">Hedges g", ">tokens"});
+  Table table(
+      {"change", "where", "signal", "verdict", ">ratio", "?>AUC", "?>pAUC 1%", "?>Hedges g", "?>tokens"});
   for (const Verdict& verdict : analysis.verdicts) table.add(verdict_cells(verdict));
   std::string out = heading("Verdicts", terminal) + table.render(terminal);
   constexpr std::size_t few = 8;
@@ -146,7 +152,7 @@ inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
 
 /// All experiments in one table: one line a change and place, at the first tap of each analysis.
 inline std::string summary_text(const std::vector<Analysis>& analyses, const Terminal& terminal) {
-  Table table({"experiment", "change", "where", "signal", "verdict", ">ratio", ">AUC", ">noise floor"});
+  Table table({"experiment", "change", "where", "?signal", "verdict", ">ratio", "?>AUC", "?>noise floor"});
   for (const Analysis& analysis : analyses) {
     if (analysis.verdicts.empty())
       table.add(
