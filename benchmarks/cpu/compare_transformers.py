@@ -10,7 +10,7 @@ prefill with logits for the last position, then greedy decode against its KV cac
 which also captures and writes its evidence. Both must produce the same tokens, up to the first choice that rounding may
 decide. Times are the medians over the rounds, with the smallest and largest; memory is the largest resident set of the
 whole process, loading included. What counts is the ratio of medians within the run: absolute times hold for this
-machine alone, and other work on it shows as spread.
+machine alone, and where other work took more than a tenth of a core they do not hold at all: the report says so.
 """
 import argparse
 import datetime
@@ -62,27 +62,36 @@ def measure_transformers(folder, prompt_file, steps, threads, result_file):
         "versions": {"transformers": transformers.__version__, "torch": torch.__version__}}))
 
 
+def busy_seconds():
+    """Processor time that the whole machine has spent, all cores together."""
+    user, nice, system = map(int, pathlib.Path("/proc/stat").read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
 def run(command):
-    """Runs to the end; returns the peak resident set in bytes (a child's starts at ours: import nothing large here)."""
+    """Runs to the end; the peak resident set (a child's starts at ours: import nothing large here), others' cores."""
+    busy, start = busy_seconds(), time.perf_counter()
     process = subprocess.Popen([str(x) for x in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{command[0]} ended with {process.returncode}:\n{errors}")
-    return usage.ru_maxrss * 1024
+    others = busy_seconds() - busy - usage.ru_utime - usage.ru_stime
+    return {"peak_bytes": usage.ru_maxrss * 1024,
+            "cores_used_by_others": round(max(0.0, others) / (time.perf_counter() - start), 2)}
 
 
 def measure_fpf(args, prompt_file, folder):
-    peak = run([args.exp0, "--model", args.model, "--prompt-ids", prompt_file, "--device", "cpu", "--dtype", "float32",
-                "--decode-steps", args.decode_steps, "--threads", args.threads, "--reps", 1, "--quiet",
-                "--out", folder])
+    usage = run([args.exp0, "--model", args.model, "--prompt-ids", prompt_file, "--device", "cpu", "--dtype", "float32",
+                 "--decode-steps", args.decode_steps, "--threads", args.threads, "--reps", 1, "--quiet",
+                 "--out", folder])
     file = json.loads((folder / "reference_baseline.json").read_text())
     one, = file["runs"]
     value = lambda name: statistics.fmean(x) if isinstance(x := one["runtime"][name], list) else x
     return {"prefill_s": value("prefill_seconds"), "decode_s_per_token": value("decode_seconds") / args.decode_steps,
-            "tokens": [step["token_id"] for step in one["decode_steps"]], "peak_bytes": peak,
-            "manifest": file["configurations"][0].get("manifest")}
+            "tokens": [step["token_id"] for step in one["decode_steps"]],
+            "manifest": file["configurations"][0]["manifest"]} | usage
 
 
 def processor():
@@ -117,9 +126,9 @@ def main():
         this = [sys.executable, __file__]
         run(this + ["--worker", "convert", args.model, scratch / "model"])
         for i in range(args.rounds):
-            peak = run(this + ["--worker", "measure", scratch / "model", prompt, args.decode_steps, args.threads,
-                               answer])
-            runs["transformers"].append(json.loads(answer.read_text()) | {"peak_bytes": peak})
+            usage = run(this + ["--worker", "measure", scratch / "model", prompt, args.decode_steps, args.threads,
+                                answer])
+            runs["transformers"].append(json.loads(answer.read_text()) | usage)
             if "fpf" in runs:
                 runs["fpf"].append(measure_fpf(args, prompt, scratch))
             print(f"round {i + 1} of {args.rounds}: " + ", ".join(
@@ -135,8 +144,7 @@ def report(args, runs):
               "prompt_tokens": args.prompt_tokens, "decode_steps": args.decode_steps, "rounds": args.rounds,
               "versions": first["versions"], "attention": first["attention"],
               "weights_kv_and_1_GiB_bytes": allowed,
-              "revision": subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"],
-                                         capture_output=True, text=True).stdout.strip(),
+              "manifest": [r.pop("manifest") for r in runs.get("fpf", [])][-1:],
               "summary": {who: {m: spread(r, m) for m in ("prefill_s", "decode_s_per_token", "peak_bytes")}
                           for who, r in runs.items()}, "runs": runs}
     clear = next((i for i, gap in enumerate(first["gaps"]) if gap < 1e-3), args.decode_steps)
@@ -162,7 +170,11 @@ def report(args, runs):
         print("| " + " | ".join(cells) + " |")
     print(f"\nsame first {clear} tokens: {'yes' if same else 'NO'}; "
           f"weights + KV cache + 1 GiB: {allowed / 2**20:.0f} MiB")
+    others = max(r["cores_used_by_others"] for rounds in runs.values() for r in rounds)
+    if others > 0.1:
+        print(f"NOT A MEASUREMENT: other work used up to {others:.1f} cores meanwhile; run it on a quiet machine")
     if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
     if not same:
         sys.exit("the tokens differ, so the two did not compute the same thing")
