@@ -30,12 +30,20 @@ class ExperimentWriter {
   }
   ExperimentWriter(const ExperimentWriter&) = delete;
   ExperimentWriter& operator=(const ExperimentWriter&) = delete;
+  /// An experiment that ends before its first record leaves no file.
   ~ExperimentWriter() {
-    if (fd_ >= 0) ::close(fd_);
+    if (fd_ < 0) return;
+    ::close(fd_);
+    if (lines_.size() == 1) ::unlink(partial_.c_str());
   }
 
   /// Whether a configuration is already recorded (after resuming).
   bool has(std::string_view config_id) const { return std::ranges::find(finished_, config_id) != finished_.end(); }
+
+  /// Whether a resumed configuration has repetitions that differ, or a value that is no number.
+  bool has_finding(std::string_view config_id) const {
+    return std::ranges::find(findings_, config_id) != findings_.end();
+  }
 
   /// Records a configuration and its runs (each the text of one JSON object), durably.
   void add(const Json& configuration, const std::vector<std::string>& runs) {
@@ -70,12 +78,6 @@ class ExperimentWriter {
     std::filesystem::remove(partial_, ignored);
   }
 
-  /// Removes the partial file of an experiment that cannot go on (nothing of it is worth keeping).
-  void discard() {
-    std::error_code ignored;
-    if (lines_.size() == 1) std::filesystem::remove(partial_, ignored);
-  }
-
  private:
   inline static const std::string configuration_key = "{\"configuration\":";
   inline static const std::string runs_key = ",\"runs\":[";  // inside JSON strings the quotes would be escaped
@@ -93,23 +95,40 @@ class ExperimentWriter {
     std::uintmax_t whole = 0;
     for (std::string line; std::getline(file, line) && !file.eof(); whole += line.size() + 1) {
       const Json record = Json::parse(line, nullptr, false);
-      if (record.is_discarded()) break;
-      if (lines_.empty()) {
-        if (record.value("fingerprint", "") != fingerprint)
-          fail("{} was made from another model, prompt or options than this run's: remove it, or run without --resume",
-               partial_.string());
-      } else {
-        finished_.push_back(record.at("configuration").at("config_id").get<std::string>());
+      try {
+        lines_.empty() ? check_head(record, fingerprint) : take_up(record);
+      } catch (const Json::exception&) {
+        fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it",
+             partial_.string(), whole);
       }
       lines_.push_back(std::move(line));
     }
     std::filesystem::resize_file(partial_, whole);
   }
 
+  void check_head(const Json& head, const std::string& fingerprint) const {
+    if (!head.at("experiment_metadata").is_object() ||
+        head.at("fingerprint").get<std::string>() != fingerprint)
+      fail(
+          "{} was made from another model, prompt or options than this run's: remove it, or run without "
+          "--resume",
+          partial_.string());
+  }
+
+  void take_up(const Json& record) {
+    using Pointer = Json::json_pointer;
+    finished_.push_back(record.at("configuration").at("config_id").get<std::string>());
+    for (const Json& run : record.at("runs"))
+      if (run.value("status", "complete") != "complete" ||
+          !run.value(Pointer("/reproducibility/bit_exact"), true))
+        findings_.push_back(finished_.back());
+  }
+
   std::filesystem::path path_;
   std::filesystem::path partial_;
   std::vector<std::string> lines_;
   std::vector<std::string> finished_;
+  std::vector<std::string> findings_;
   int fd_ = -1;
 };
 

@@ -4,7 +4,9 @@
 #include <fpf/evidence/digests.hpp>
 
 #include <array>
+#include <bit>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -39,10 +41,20 @@ struct RunRecord {
 
 namespace detail {
 
+/// The shortest decimal that readers of JSON turn into this float32 again, whether they read a float32, or a
+/// double and round it. Of all finite float32 (tried one by one) three need care: -0 is an integer to Python,
+/// and ±7.038531e-26 as a double lies halfway to a neighbour.
 inline void append_float(std::string& out, float value) {
+  if (value == 0.0f && std::signbit(value)) {
+    out += "-0.0";
+    return;
+  }
   std::array<char, 32> buffer;
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
-  out.append(buffer.data(), end);
+  char* const end = buffer.data() + buffer.size();
+  const bool halfway = (std::bit_cast<std::uint32_t>(value) & 0x7fffffffu) == 0x15ae43fdu;
+  const auto last = halfway ? std::to_chars(buffer.data(), end, double{value}).ptr
+                            : std::to_chars(buffer.data(), end, value).ptr;
+  out.append(buffer.data(), last);
 }
 
 inline std::string json_string(std::string_view text) {

@@ -22,6 +22,14 @@ struct Inputs {
   std::string token_text(std::int32_t id) const { return tokenizer ? tokenizer->token_text(id) : std::string(); }
 };
 
+/// What --dtype names, or the checkpoint's. Throws Error when a model does not run in that.
+inline DType activation_dtype(const Options& options, const model::ModelConfig& config) {
+  const DType out = options.dtype.empty() ? config.dtype : parse_dtype(options.dtype);
+  if (out != DType::float32 && out != DType::float16 && out != DType::bfloat16)
+    fail("the checkpoint's dtype is {}: choose float32, float16 or bfloat16 with --dtype", name_of(out));
+  return out;
+}
+
 /// The tokeniser that --tokenizer names, or the model's own, or none. Throws Error when its ids do not fit the model.
 inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, const model::Checkpoint& checkpoint) {
   std::optional<prompt::Tokenizer> out;
@@ -38,25 +46,26 @@ inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, c
 }
 
 /// A prompt of exactly --prompt-tokens tokens from a document, as the options render it.
-inline prompt::Prompt prompt_from_document(const Options& options, const std::optional<prompt::Tokenizer>& tokenizer,
-                                           const std::string& file) {
+inline prompt::Prompt prompt_from_document(const Options& options,
+                                           const std::optional<prompt::Tokenizer>& tokenizer,
+                                           const std::string& file, prompt::DocumentKind kind) {
   if (!tokenizer)
     fail("the model {} has no tokeniser: name one with --tokenizer, or give --prompt-ids", options.model);
   prompt::PromptOptions how;
   how.tokens = static_cast<std::size_t>(options.prompt_tokens);
   how.chat_template = options.chat_template;
   how.thinking = options.thinking;
-  if (!options.request.empty()) how.request = options.request;
-  return prompt::make_prompt(*tokenizer, prompt::document_text(file), how);
+  how.request = options.request;
+  return prompt::make_prompt(*tokenizer, prompt::document_text(file, kind), how);
 }
 
 /// Throws Error when a prompt has ids the model does not know, is too short to look back over, or leaves no room to decode.
 inline void require_fit(const prompt::Prompt& prompt, const model::ModelConfig& config, std::int64_t decode_steps) {
   const auto length = static_cast<std::int64_t>(prompt.token_ids.size());
   if (length < evidence::look_back - 1) fail("the prompt has {} tokens: expected at least {}", length, evidence::look_back - 1);
-  if (length + decode_steps > config.max_positions)
-    fail("a prompt of {} tokens and {} decode steps need {} positions: the model has {}", length, decode_steps,
-         length + decode_steps, config.max_positions);
+  if (decode_steps > config.max_positions - length)
+    fail("a prompt of {} tokens and {} decode steps do not fit into the model's {} positions", length,
+         decode_steps, config.max_positions);
   for (const std::int32_t id : prompt.token_ids)
     if (id < 0 || id >= config.vocab_size)
       fail("the prompt has token id {}: the model's vocabulary ends at {}", id, config.vocab_size - 1);
@@ -70,7 +79,10 @@ inline Inputs load_inputs(const Options& options, const model::Checkpoint& check
     out.prompt = prompt::read_prompt_ids(options.prompt_ids);
     if (out.prompt.text.empty() && out.tokenizer) out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
   } else {
-    out.prompt = prompt_from_document(options, out.tokenizer, options.prompt_pdf.empty() ? options.prompt_text : options.prompt_pdf);
+    out.prompt =
+        options.prompt_pdf.empty()
+            ? prompt_from_document(options, out.tokenizer, options.prompt_text, prompt::DocumentKind::text)
+            : prompt_from_document(options, out.tokenizer, options.prompt_pdf, prompt::DocumentKind::pdf);
   }
   require_fit(out.prompt, checkpoint.config(), options.decode_steps);
   return out;

@@ -18,7 +18,7 @@ struct Options {
   std::string prompt_pdf, prompt_text, prompt_ids;
   std::vector<std::string> neighbour_pdfs, neighbour_ids;
   std::int64_t prompt_tokens = 6144;
-  std::string request;
+  std::string request = "Provide a summary of the text above.";
   std::string tokenizer;
   bool chat_template = true;
   bool thinking = false;
@@ -80,7 +80,8 @@ inline po::options_description shared_options(Options& out) {
       "prompt-text", text(out.prompt_text, "F"), "the same, plain text")(
       "prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are")(
       "prompt-tokens", po::value(&out.prompt_tokens)->value_name("N")->default_value(out.prompt_tokens),
-      "exact length of the rendered prompt")("request", text(out.request, "TEXT"), "what the prompt asks after the document")(
+      "exact length of the rendered prompt")(
+      "request", text(out.request, "TEXT")->default_value(out.request), "what the prompt asks after the document; may be empty")(
       "tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")(
       "no-chat-template", po::bool_switch()->notifier([&out](bool on) { out.chat_template = !on; }), "document and request as raw text")(
       "thinking", po::value<std::string>()->value_name("on|off")->default_value("off")->notifier([&out](const std::string& value) {
@@ -123,6 +124,7 @@ inline void validate(Options& options, const po::variables_map& values) {
   options.default_layers = values["layers"].defaulted();
   if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")
     fail("--dtype {}: expected float32, float16 or bfloat16", options.dtype);
+  if (options.execution != "eager") fail("--execution {}: expected eager", options.execution);
   if (options.baseline.empty()) options.baseline = (std::filesystem::path(options.out) / "reference_baseline.json").string();
 }
 

@@ -45,21 +45,22 @@ class Runner {
  public:
   Runner(ExperimentInfo info, Options options)
       : info_(std::move(info)), options_(std::move(options)), checkpoint_(model::Checkpoint::open(options_.model)) {
+    require_device(options_.device);
     if (options_.threads > 0) at::set_num_threads(options_.threads);
     const auto& config = checkpoint_.config();
     std::string notice;
     settings_ = {.layers = parse_layers(options_, config.num_layers, notice),
                  .top_k = std::min(options_.top_k, config.vocab_size),
                  .decode_steps = options_.decode_steps,
-                 .dtype = options_.dtype.empty() ? config.dtype : parse_dtype(options_.dtype),
+                 .dtype = activation_dtype(options_, config),
                  .device = options_.device,
                  .ranks = {.placement = options_.placement}};
     if (!notice.empty() && options_.verbosity == Verbosity::normal) fmt::print(stderr, "{}: {}\n", info_.name, notice);
     inputs_ = load_inputs(options_, checkpoint_);
     hardware_ = options_.hardware.empty() ? evidence::cpu_name() : options_.hardware;
     if (info_.type != "reference") baseline_ = load_baseline();
-    writer_.emplace(std::filesystem::path(options_.out) / info_.file(), metadata(), fingerprint(), options_.resume);
-    if (baseline_) add_baseline();
+    writer_.emplace(std::filesystem::path(options_.out) / info_.file(), metadata(), fingerprint(),
+                    options_.resume);
   }
 
   const Options& options() const { return options_; }
@@ -77,7 +78,11 @@ class Runner {
   template <class Setup>
   void run(const Variant& variant, typename Setup::StreamPolicy stream = {}) {
     const std::string id = config_id(hardware_, variant.tag);
-    if (writer_->has(id)) return;
+    if (writer_->has(id)) {
+      if (writer_->has_finding(id))
+        report(fmt::format("{}: repetitions differ or hold no numbers, as recorded before", id));
+      return;
+    }
     Setup setup(checkpoint_, settings_, std::move(stream));
     std::vector<std::vector<std::int32_t>> prompts{inputs_.prompt.token_ids};
     prompts.insert(prompts.end(), variant.neighbours.begin(), variant.neighbours.end());
@@ -95,6 +100,7 @@ class Runner {
 
   /// Writes the experiment file. Returns `finding` when repetitions differed or a signal was no number.
   ExitCode finish() {
+    add_baseline();
     writer_->finish();
     if (options_.verbosity == Verbosity::normal)
       fmt::print(stderr, "{}: wrote {}\n", info_.name, (std::filesystem::path(options_.out) / info_.file()).string());
@@ -168,7 +174,9 @@ class Runner {
     return baseline;
   }
 
+  /// Not before something of this experiment's own is finished: until then a failure leaves no file.
   void add_baseline() {
+    if (!baseline_) return;
     const std::string id = config_id(baseline_->hardware(), info_.baseline_tag);
     if (!writer_->has(id)) writer_->add(baseline_->relabelled(id, info_.baseline_value), baseline_->runs_as(id));
   }
@@ -244,6 +252,7 @@ class Runner {
         report(fmt::format("{}: a value that is no finite number at {}", id, to_string(*place)));
       runs.push_back(evidence::to_json(run));
     }
+    add_baseline();
     writer_->add(configuration(variant, id, setup), runs);
   }
 

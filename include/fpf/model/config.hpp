@@ -59,6 +59,12 @@ class ConfigReader {
     if (value <= 0) fail("'{}' in {} is {}: expected a positive number", key, file_, value);
     return value;
   }
+  DType dtype(const char* key) const {
+    const auto name = get<std::string>(key);
+    for (const auto& known : dtype_table)
+      if (known.name == name) return known.dtype;
+    fail("'{}' in {} is '{}': expected float32, float16 or bfloat16", key, file_, name);
+  }
   bool has(const char* key) const { return config_.contains(key) && !config_.at(key).is_null(); }
   const nlohmann::json& at(const char* key) const { return config_.at(key); }
   const std::string& file() const { return file_; }
@@ -90,14 +96,19 @@ inline void refuse_unsupported(const ConfigReader& config) {
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!config.has(key)) continue;
     const auto& rope = config.at(key);
-    const std::string type = rope.value("rope_type", rope.value("type", "default"));
+    if (!rope.is_object()) fail("'{}' in {} is {}: expected an object", key, config.file(), rope.dump());
+    const ConfigReader in(rope, fmt::format("{} of {}", key, config.file()));
+    const auto type = in.get_or<std::string>("rope_type", in.get_or<std::string>("type", "default"));
     if (type != "default") fail("{} scales RoPE by '{}': only plain RoPE is supported", config.file(), type);
   }
 }
 
 inline double rope_theta(const ConfigReader& config) {
   if (config.has("rope_theta")) return config.get<double>("rope_theta");
-  if (config.has("rope_parameters")) return config.at("rope_parameters").value("rope_theta", 10000.0);
+  if (config.has("rope_parameters")) {
+    const ConfigReader rope(config.at("rope_parameters"), "rope_parameters of " + config.file());
+    return rope.get_or("rope_theta", 10000.0);
+  }
   return 10000.0;
 }
 
@@ -144,7 +155,7 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
     out.intermediate_size = in.positive("intermediate_size");
   }
   for (const char* key : {"torch_dtype", "dtype"})
-    if (in.has(key)) out.dtype = parse_dtype(in.get<std::string>(key));
+    if (in.has(key)) out.dtype = in.dtype(key);
   if (in.has("quantization_config")) out.quantization = in.at("quantization_config");
   validate(out, file);
   return out;
