@@ -1,9 +1,10 @@
 # Puts the kernels' sources into a header, so that a program carries them wherever it is moved.
 
-# fpf_embed_kernels(<target>): include/fpf/kernel/*.cuh -> <build>/include/fpf/kernel/sources.hpp, in the target's
+# fpf_embed_kernels(<target>): include/fpf/kernel/*.cuh and params.hpp -> <build>/include/fpf/kernel/sources.hpp, in the target's
 # file set and so in the installed package.
 function(fpf_embed_kernels target)
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/fpf/kernel/*.cuh)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/fpf/kernel/*.cuh
+       ${PROJECT_SOURCE_DIR}/include/fpf/kernel/params.hpp)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
   set(entries "")
   foreach(source IN LISTS sources)

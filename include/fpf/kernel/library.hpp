@@ -71,9 +71,10 @@ class Library {
   /// Uses the GPU's primary context (the one libtorch uses). Throws Error when the driver is older than the
   /// toolkit's code needs, or when the GPU is older than sm_80.
   explicit Library(int ordinal = 0, std::shared_ptr<const Compiler> compiler = std::make_shared<Compiler>(),
-                   CubinCache cache = {})
+                   CubinCache cache = {},
+                   std::vector<SourceText> sources = {embedded_sources.begin(), embedded_sources.end()})
       : device_(cuda::device_info(ordinal)),
-        builder_(compiler, device_.compute_capability, std::move(cache)) {
+        builder_(compiler, device_.compute_capability, std::move(cache), std::move(sources)) {
     if (device_.driver_version / 1000 < compiler->version() / 1000)
       fail(
           "the driver supports CUDA {}.{}, but the kernels would be compiled by NVRTC {} ({}): install a "

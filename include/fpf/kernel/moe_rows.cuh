@@ -1,0 +1,245 @@
+// The chosen experts' MLPs on the matrix units, for 1 to 8 rows: gate and up with SiLU in one launch, down
+// with the router's weights and the sum in another. Rows that share an expert share its weights' way through
+// the chip.
+//
+// With Route the rows number one, and each block derives the choice from the router's logits by itself: a
+// launch less. Round: results are rounded to T after each operation, as a framework's separate operations
+// are; else float32 within a kernel. The sum over experts goes by ascending expert id, the order of
+// transformers' loop.
+#pragma once
+
+#include "router.cuh"
+#include "rows.cuh"
+
+namespace fpf::kernel {
+
+template <class T, bool Round>
+__device__ __forceinline__ float after_op(float value) {
+  return Round ? rounded<T>(value) : value;
+}
+
+template <class T, bool Round>
+__device__ __forceinline__ float silu_mul(float gate, float up) {
+  gate = after_op<T, Round>(gate);
+  up = after_op<T, Round>(up);
+  return after_op<T, Round>(gate / (1.0f + expf(-gate))) * up;
+}
+
+/// One block's work: an expert and the rows that chose it.
+struct ExpertRows {
+  int expert;
+  int count;
+  int row[8], slot[8];
+};
+
+/// Fills `work` for the pair (row, slot) number `pair`, when it is the first that names its expert; else
+/// count is 0. By one thread; ids [rows, TopK].
+template <int TopK>
+__device__ __forceinline__ void gather_rows(ExpertRows& work, const i32* ids, int rows, int pair) {
+  work.expert = ids[pair];
+  work.count = 0;
+  for (int other = 0; other < rows * TopK; ++other) {
+    if (ids[other] != work.expert) continue;
+    if (other < pair) {
+      work.count = 0;
+      return;
+    }
+    work.row[work.count] = other / TopK;
+    work.slot[work.count++] = other % TopK;
+  }
+}
+
+/// activated[r, slot, :] = silu(gate x_r) * (up x_r) for the experts that row r chose.
+/// Grid: (Intermediate / 16, rows * TopK) blocks of 32 * Warps; dynamic shared memory: rows *
+/// row_stride<Weight, T> * 2.
+template <class Weight, class T, int Intermediate, int Experts, int TopK, int Warps, bool Route,
+          bool Renormalise, bool Round>
+__global__ void __launch_bounds__(32 * Warps) moe_gate_up_rows(const MoeParams p) {
+  constexpr int threads = 32 * Warps, n = Intermediate;
+  static_assert(n % 16 == 0, "the experts' intermediate size must be a multiple of 16");
+  extern __shared__ __align__(16) u8 dynamic[];
+  __shared__ float partial[2][Warps][8][16], map[2][16];
+  __shared__ const void* pointers[Route ? 3 * Experts : 1];
+  __shared__ ExpertRows work;
+  T* staged = reinterpret_cast<T*>(dynamic);
+  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
+
+  if constexpr (Route) {  // the table is constant: have it near before the choice is known
+    for (int i = int(threadIdx.x); i < 3 * Experts; i += threads)
+      pointers[i] = reinterpret_cast<const void* const*>(p.experts)[i];
+    __syncthreads();
+  }
+  wait_for_previous();
+  allow_next();
+
+  const u8 *gate, *up;
+  if constexpr (Route) {
+    const Choice choice = choose<T, Experts, TopK, Renormalise, Round>(static_cast<const T*>(p.logits));
+    const int slot = int(blockIdx.y), expert = __shfl_sync(0xffffffffu, choice.id, slot);
+    gate = static_cast<const u8*>(pointers[3 * expert]);
+    up = static_cast<const u8*>(pointers[3 * expert + 1]);
+    if (threadIdx.x == 0) {
+      work.expert = expert;
+      work.count = 1;
+      work.row[0] = 0;
+      work.slot[0] = slot;
+    }
+    if (blockIdx.x == 0 && blockIdx.y == 0 && warp == 0 && p.chosen_ids != nullptr) {
+      if (lane < TopK) {
+        p.chosen_ids[lane] = choice.id;
+        p.chosen_weights[lane] = choice.weight;
+      }
+      if (lane == 0) *p.margin = choice.margin;
+    }
+  } else {
+    if (threadIdx.x == 0) gather_rows<TopK>(work, p.expert_ids, p.rows, int(blockIdx.y));
+    __syncthreads();
+    if (work.count == 0) return;
+    gate = static_cast<const u8*>(p.experts[work.expert].gate);
+    up = static_cast<const u8*>(p.experts[work.expert].up);
+  }
+
+  WeightTile<Weight, Warps> gate_tile, up_tile;
+  gate_tile.load(gate, n, first, warp);
+  up_tile.load(up, n, first, warp);
+  load_map<Weight>(map[0], gate, n);
+  load_map<Weight>(map[1], up, n);
+  if constexpr (Route) __syncthreads();  // work
+
+  const auto stage_for = [&](const u8* matrix) {
+    for (int j = 0; j < work.count; ++j)
+      stage<Weight, T, threads>(staged + j * row_stride<Weight, T>,
+                                static_cast<const T*>(p.x) + i64(work.row[j]) * Weight::K, matrix, n,
+                                int(threadIdx.x));
+    __syncthreads();
+  };
+  stage_for(gate);
+  float sums[4] = {};
+  gate_tile.multiply(staged, work.count, warp, map[0], sums);
+  put_tile(sums, partial[0][warp], work.count);
+  if constexpr (Weight::permuted) {
+    __syncthreads();
+    stage_for(up);
+  }
+  float up_sums[4] = {};
+  up_tile.multiply(staged, work.count, warp, map[1], up_sums);
+  put_tile(up_sums, partial[1][warp], work.count);
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < work.count * 16; i += threads) {
+    const int j = i / 16;
+    float gate_total = 0, up_total = 0;
+#pragma unroll
+    for (int w = 0; w < Warps; ++w) {
+      gate_total += partial[0][w][j][i % 16];
+      up_total += partial[1][w][j][i % 16];
+    }
+    static_cast<T*>(p.activated)[(i64(work.row[j]) * TopK + work.slot[j]) * n + first + i % 16] =
+        from_float<T>(silu_mul<T, Round>(gate_total, up_total));
+  }
+}
+
+/// A barrier for the warps that work on one expert; all teams come to it equally often.
+template <int Warps>
+__device__ __forceinline__ void team_sync() {
+  if constexpr (Warps == 1)
+    __syncwarp();
+  else
+    __syncthreads();
+}
+
+/// out[r, :] = residual[r, :] + sum over r's experts of weight * (down activated), each expert by WarpsEach
+/// warps. Grid: Hidden / 16 blocks of 32 * TopK * WarpsEach; dynamic shared memory: TopK * rows *
+/// row_stride<Weight, T> * 2.
+template <class Weight, class T, int Hidden, int Experts, int TopK, int WarpsEach, bool Route,
+          bool Renormalise, bool Round>
+__global__ void __launch_bounds__(32 * TopK * WarpsEach) moe_down_rows(const MoeParams p) {
+  constexpr int threads = 32 * TopK * WarpsEach, max_pairs = Route ? TopK : 8 * TopK, n = Hidden;
+  static_assert(n % 16 == 0, "the hidden size must be a multiple of 16");
+  extern __shared__ __align__(16) u8 dynamic[];
+  __shared__ float result[WarpsEach][max_pairs][16], weight[max_pairs], map[TopK][16];
+  __shared__ i32 id[max_pairs], rank[max_pairs];
+  __shared__ ExpertRows works[TopK];
+  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
+  const int team = warp / WarpsEach, part = warp % WarpsEach;  // a team of warps takes an expert
+  T* staged = reinterpret_cast<T*>(dynamic) + i64(team) * p.rows * row_stride<Weight, T>;
+  WeightTile<Weight, WarpsEach> tile;
+  const u8* down = nullptr;
+
+  if constexpr (Route) {
+    // The logits are two launches old: choose, and request the weights, while the predecessor still runs.
+    const Choice choice = choose<T, Experts, TopK, Renormalise, Round>(static_cast<const T*>(p.logits));
+    down = static_cast<const u8*>(p.experts[__shfl_sync(0xffffffffu, choice.id, team)].down);
+    tile.load(down, n, first, part);
+    if (warp == 0 && lane < TopK) {
+      id[lane] = choice.id;
+      weight[lane] = choice.weight;
+    }
+    wait_for_previous();
+    allow_next();
+  } else {
+    wait_for_previous();
+    allow_next();
+    for (int i = int(threadIdx.x); i < p.rows * TopK; i += threads) {
+      id[i] = p.expert_ids[i];
+      weight[i] = p.weights[i];
+    }
+  }
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < p.rows * TopK; i += threads) {
+    int before = 0;
+    for (int s = 0; s < TopK; ++s) before += id[i / TopK * TopK + s] < id[i];
+    rank[i / TopK * TopK + before] = i % TopK;  // slots of a row by ascending expert
+  }
+
+  for (int pair = team; pair < p.rows * TopK; pair += TopK) {
+    ExpertRows& work = works[team];
+    if (part == 0 && lane == 0) gather_rows<TopK>(work, id, p.rows, pair);
+    team_sync<WarpsEach>();
+    if (work.count != 0) {
+      if constexpr (!Route) {
+        down = static_cast<const u8*>(p.experts[work.expert].down);
+        tile.load(down, n, first, part);
+      }
+      if constexpr (has_map<Weight>)
+        if (part == 0 && lane < 16)
+          map[team][lane] = reinterpret_cast<const float*>(down + Weight::map_at(n))[lane];
+      for (int j = 0; j < work.count; ++j)
+        stage<Weight, T, 32 * WarpsEach>(
+            staged + j * row_stride<Weight, T>,
+            static_cast<const T*>(p.activated) + (i64(work.row[j]) * TopK + work.slot[j]) * Weight::K, down,
+            n, part * 32 + lane);
+    }
+    team_sync<WarpsEach>();
+    if (work.count != 0) {
+      float sums[4] = {};
+      tile.multiply(staged, work.count, part, map[team], sums);
+      const int g = lane / 4, t = lane % 4;
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const int j = 2 * t + c;
+        if (j >= work.count) continue;
+        float* mine = result[part][work.row[j] * TopK + work.slot[j]];
+        mine[g] = sums[c];
+        mine[g + 8] = sums[2 + c];
+      }
+    }
+    team_sync<WarpsEach>();  // before the next expert's rows are staged
+  }
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < p.rows * 16; i += threads) {
+    const int r = i / 16, column = i % 16;
+    float total = 0;
+    for (int k = 0; k < TopK; ++k) {
+      const int pair = r * TopK + rank[r * TopK + k];
+      float y = 0;
+#pragma unroll
+      for (int w = 0; w < WarpsEach; ++w) y += result[w][pair][column];
+      total = after_op<T, Round>(total + after_op<T, Round>(after_op<T, Round>(y) * weight[pair]));
+    }
+    const i64 at = i64(r) * n + first + column;
+    if (p.residual != nullptr) total += to_float(static_cast<const T*>(p.residual)[at]);
+    static_cast<T*>(p.out)[at] = from_float<T>(total);
+  }
+}
+
+}  // namespace fpf::kernel

@@ -1,0 +1,186 @@
+// kernel/*.cuh: every kernel compiles for sm_80 and sm_90 without a GPU, in all three quantised formats, and
+// those on the decode path keep everything in registers. Refusals name what does not fit.
+#include <boost/test/unit_test.hpp>
+
+#include <fpf/kernel/plan_decode.hpp>
+#include <fpf/kernel/plan_linear.hpp>
+
+#include <mutex>
+#include <thread>
+
+using namespace fpf;
+using namespace fpf::kernel;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<const Compiler> compiler() {
+  static const auto shared = std::make_shared<const Compiler>(
+      find_toolkit(fs::weakly_canonical(fs::path(FPF_BUILD) / "torch").parent_path() / "nvidia/cu13"));
+  return shared;
+}
+
+/// A decoder's dimensions.
+struct Model {
+  int hidden, heads, kv_heads, head_dim, vocabulary;
+  bool head_norm;
+  MoeShape mlp;
+};
+constexpr Model qwen3_30b{2048, 32, 4, 128, 151936, true, {2048, 768, 128, 8}};
+constexpr Model smollm2{576, 9, 3, 64, 49152, false, {576, 1536, 1, 1}};
+
+/// All the kernels that a decode step and loading need, eager and compiled.
+std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype) {
+  const AttentionShape attention{m.heads, m.kv_heads, m.head_dim, m.head_norm};
+  const int q_size = m.heads * m.head_dim, qkv_size = q_size + 2 * m.kv_heads * m.head_dim;
+  std::vector<Plan> all;
+  const auto arithmetics = dtype == DType::float32 ? std::vector{Arithmetic::lanes}
+                                                   : std::vector{Arithmetic::lanes, Arithmetic::tiles};
+  for (const Arithmetic arithmetic : arithmetics) {
+    for (const bool fused : {false, true}) {
+      all.push_back(plan_gemv(format, dtype, qkv_size, m.hidden, {fused, false}, arithmetic));
+      all.push_back(plan_gemv(format, dtype, m.hidden, q_size, {false, fused}, arithmetic));
+      if (m.mlp.experts > 1)
+        all.push_back(plan_gemv(dense_format(), dtype, m.mlp.experts, m.hidden, {fused, false}, arithmetic));
+      const MoeOptions options{fused && arithmetic == Arithmetic::tiles && m.mlp.experts > 1, !fused,
+                               arithmetic};
+      all.push_back(plan_gate_up(format, dtype, m.mlp, options));
+      all.push_back(plan_down(format, dtype, m.mlp, options));
+    }
+  }
+  all.push_back(plan_head(dense_format(), dtype, m.vocabulary, m.hidden, true, 132));
+  for (const bool round : {false, true}) {
+    all.push_back(plan_rms_norm(dtype, m.hidden, round));
+    all.push_back(plan_rope_append(dtype, attention, round));
+    if (m.mlp.experts > 1) all.push_back(plan_route(dtype, m.mlp.experts, m.mlp.top_k, true, round));
+  }
+  all.push_back(plan_attend(dtype, attention, false));
+  if (dtype != DType::float32) all.push_back(plan_attend(dtype, attention, true));
+  all.push_back(plan_combine(dtype, attention));
+  all.push_back(plan_elementwise(true, dtype, m.mlp.intermediate));
+  all.push_back(plan_elementwise(false, dtype, m.hidden));
+  all.push_back(plan_embed(dtype, m.hidden));
+  all.push_back(plan_log_prob_slices(dtype, m.vocabulary, 10));
+  all.push_back(plan_log_probs(10));
+  if (format.kind != WeightFormat::Kind::dense) {
+    const bool nf4 = format.kind == WeightFormat::Kind::nf4;
+    for (const Layout layout :
+         nf4 ? std::vector{Layout::bitsandbytes} : std::vector{Layout::awq, Layout::gptq}) {
+      all.push_back(plan_repack_codes(layout, format, dtype, q_size, m.hidden));
+      all.push_back(plan_repack_scales(layout, format, dtype, q_size, m.hidden));
+    }
+    all.push_back(plan_dequantise(format, dtype, q_size, m.hidden));
+  }
+  return all;
+}
+
+/// Compiles on two threads; one line per kernel that spills.
+void build_all(const std::vector<Plan>& all, int architecture) {
+  const Builder builder(compiler(), architecture, CubinCache(fs::current_path() / "cache"));
+  std::mutex mutex;
+  std::size_t next = 0;
+  std::vector<std::string> faults;
+  std::size_t hot = 0;
+  const auto work = [&] {
+    for (;;) {
+      std::unique_lock lock(mutex);
+      if (next == all.size()) return;
+      const Plan& plan = all[next++];
+      lock.unlock();
+      std::string fault;
+      try {
+        const KernelResources& needs = builder.build(plan.file, plan.expression).record.resources;
+        const unsigned threads = plan.block.x * plan.block.y * plan.block.z;
+        if (needs.registers == 0) fault = "no register count";
+        if (plan.hot && needs.stack_bytes != 0) fault = fmt::format("{} bytes of stack", needs.stack_bytes);
+        if (needs.registers * threads > 65536)
+          fault = fmt::format("{} registers x {} threads", needs.registers, threads);
+        if (needs.shared_bytes + plan.shared_per_row * static_cast<unsigned>(plan.max_rows) > 163 * 1024)
+          fault = fmt::format("{} bytes of shared memory", needs.shared_bytes + plan.shared_per_row * 8);
+      } catch (const Error& error) {
+        fault = error.what();
+      }
+      lock.lock();
+      hot += plan.hot;
+      if (!fault.empty()) faults.push_back(fmt::format("sm_{} {}: {}", architecture, plan.expression, fault));
+    }
+  };
+  std::thread second(work);
+  work();
+  second.join();
+  BOOST_TEST(hot > all.size() / 2);
+  for (const auto& fault : faults) BOOST_ERROR(fault);
+}
+
+std::string message_of(const auto& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(awq_and_gptq_in_bfloat16) {
+  for (const int architecture : {80, 90})
+    build_all(plans(qwen3_30b, int4_format(128), DType::bfloat16), architecture);
+}
+
+BOOST_AUTO_TEST_CASE(gptq_with_activation_order_in_float16) {
+  for (const int architecture : {80, 90})
+    build_all(plans(qwen3_30b, int4_format(128, DType::float16, true), DType::float16), architecture);
+}
+
+BOOST_AUTO_TEST_CASE(nf4_in_bfloat16) {
+  for (const int architecture : {80, 90})
+    build_all(plans(qwen3_30b, nf4_format(), DType::bfloat16), architecture);
+}
+
+BOOST_AUTO_TEST_CASE(every_group_size) {
+  std::vector<Plan> all;
+  for (const int group : {32, 64, 128, 0})
+    for (const Arithmetic arithmetic : {Arithmetic::lanes, Arithmetic::tiles})
+      all.push_back(plan_gemv(int4_format(group), DType::float16, 2048, 2048, {}, arithmetic));
+  build_all(all, 90);
+}
+
+BOOST_AUTO_TEST_CASE(a_dense_model_in_every_type) {
+  for (const DType dtype : {DType::bfloat16, DType::float16, DType::float32})
+    build_all(plans(smollm2, dense_format(), dtype), dtype == DType::bfloat16 ? 80 : 90);
+  build_all(plans(smollm2, int4_format(64), DType::float32), 90);
+  build_all(plans(smollm2, nf4_format(), DType::float32), 90);
+}
+
+BOOST_AUTO_TEST_CASE(shapes_without_a_kernel_are_refused_by_name) {
+  const auto refused = [](const auto& action, std::string_view part) {
+    const std::string message = message_of(action);
+    BOOST_TEST(contains(message, part), message);
+  };
+  const auto tiles = Arithmetic::tiles;
+  refused([&] { plan_gemv(int4_format(128), DType::bfloat16, 64, 100, {}, tiles); }, "100 columns");
+  refused([&] { plan_gemv(int4_format(48), DType::bfloat16, 64, 96, {}, tiles); }, "groups of 48");
+  refused([&] { plan_gemv(nf4_format(), DType::bfloat16, 64, 96, {}, tiles); }, "multiple of 64");
+  refused([&] { plan_gemv(dense_format(), DType::bfloat16, 64, 100, {}, tiles); }, "multiple of 8");
+  refused([&] { plan_gemv(dense_format(), DType::bfloat16, 8, 128, {}, tiles); }, "8 output features");
+  refused([&] { plan_gemv(dense_format(), DType::float32, 64, 128, {}, tiles); }, "float32");
+  refused([&] { plan_gemv(dense_format(), DType::int8, 64, 128, {}, tiles); }, "int8");
+  refused([&] { plan_attend(DType::bfloat16, {32, 2, 128, true}, false); }, "32 query heads on 2");
+  refused([&] { plan_attend(DType::bfloat16, {32, 4, 80, true}, false); }, "80 dimensions");
+  refused([&] { plan_attend(DType::float32, {32, 4, 128, true}, true); }, "float32");
+  refused([&] { plan_route(DType::bfloat16, 64, 65, true, true); }, "65 of 64");
+  refused([&] { plan_repack_codes(Layout::awq, int4_format(128), DType::bfloat16, 12, 128); },
+          "12 output features");
+  refused([&] { plan_log_prob_slices(DType::bfloat16, 1000, 20); }, "20 best");
+}
+
+BOOST_AUTO_TEST_CASE(packed_sizes_are_one_to_one) {
+  // Codes half a byte, a 16-bit scale and a 4-bit zero per 128 columns: what the checkpoint has, and rounding
+  // to 16 bytes.
+  BOOST_TEST(int4_format(128).bytes(5120, 2048, DType::bfloat16) == 5120u * (1024 + 16 * 2 + 8));
+  BOOST_TEST(nf4_format().bytes(5120, 2048, DType::bfloat16) == 5120u * (1024 + 32 * 4) + 64);
+  BOOST_TEST(dense_format().bytes(128, 2048, DType::bfloat16) == 128u * 2048 * 2);
+}
