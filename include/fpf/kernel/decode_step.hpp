@@ -1,0 +1,338 @@
+// One decode step of a whole model as a sequence of kernels: rows of one token each, against their KV caches.
+#pragma once
+
+#include <fpf/kernel/plan_decode.hpp>
+#include <fpf/kernel/plan_linear.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fpf::kernel {
+
+/// A packed matrix on the device (packed.cuh): out features n, in features k.
+struct Matrix {
+  const void* data = nullptr;
+  WeightFormat format{};
+  int n = 0, k = 0;
+};
+
+/// One layer as the kernels read it. Norms are in the activations' type.
+struct LayerWeights {
+  const void *input_norm = nullptr, *post_norm = nullptr;  // [hidden]
+  const void *q_norm = nullptr, *k_norm = nullptr;         // [head_dim], or null
+  Matrix qkv, o, router;                                   // router: only with experts
+  const Expert* experts = nullptr;                         // on the device; a dense MLP is one expert
+  WeightFormat gate_up{}, down{};
+  CacheView cache{};
+};
+
+struct ModelWeights {
+  std::vector<LayerWeights> layers;
+  const void* embedding = nullptr;   // [vocabulary, hidden] T
+  const void* final_norm = nullptr;  // [hidden] T
+  Matrix head;
+  const float *cos = nullptr, *sin = nullptr;  // [positions, head_dim / 2]
+};
+
+/// How a step is carried out. Everything here shows in the results' last bits and belongs into the manifest.
+struct StepConfig {
+  DType dtype = DType::bfloat16;
+  int hidden = 0, vocabulary = 0, top_k = 10;
+  float eps = 0;
+  AttentionShape attention{};
+  MoeShape mlp{};              // a dense MLP: experts 1, top_k 1
+  int rows = 1;                // sequences in the batch, 1..8
+  bool fused = false;          // chains with float32 intermediates; else every operation rounds its result
+  bool batch_invariant = false;  // a row's bits do not depend on how many there are
+  std::vector<int> tapped{};   // layers whose signals are kept, ascending
+
+  bool has_experts() const { return mlp.experts > 1; }
+};
+
+/// The kernel for products by rows, in the one place where it is chosen: float32 activations and single rows go through
+/// fused multiply-adds, more rows through the matrix units, as serving stacks choose.
+inline Arithmetic product_arithmetic(const StepConfig& config) {
+  if (config.dtype == DType::float32) return Arithmetic::lanes;
+  return config.rows == 1 && !config.batch_invariant ? Arithmetic::lanes : Arithmetic::tiles;
+}
+
+/// Where a step leaves the signals of row 0, in one device buffer that is copied to the host whole.
+struct TapLayout {
+  std::size_t hidden, expert_ids, weights, margin;  // of the first tapped layer; each layer's follow one another
+  std::size_t hidden_bytes;                         // one layer's
+  int experts_per_token;
+  std::size_t ids, log_probs;                       // [rows, top_k] int32, float32
+  std::size_t bytes;
+
+  explicit TapLayout(const StepConfig& config)
+      : hidden_bytes(static_cast<std::size_t>(config.hidden) * size_of(config.dtype)),
+        experts_per_token(config.mlp.top_k) {
+    const std::size_t layers = config.tapped.size();
+    const auto rows = static_cast<std::size_t>(config.rows);
+    std::size_t at = 0;
+    const auto take = [&at](std::size_t size) { return std::exchange(at, at + (size + 15) / 16 * 16); };
+    hidden = take(layers * hidden_bytes);
+    expert_ids = take(layers * rows * 4 * static_cast<std::size_t>(experts_per_token));
+    weights = take(layers * rows * 4 * static_cast<std::size_t>(experts_per_token));
+    margin = take(layers * rows * 4);
+    ids = take(rows * 4 * static_cast<std::size_t>(config.top_k));
+    log_probs = take(rows * 4 * static_cast<std::size_t>(config.top_k));
+    bytes = at;
+  }
+};
+
+/// The step's kernels, built for a model and ready to be enqueued (and captured): token ids and positions are read from
+/// the device and advanced there, so that a replay goes on where the last one ended.
+class DecodeStep {
+ public:
+  /// Gives device memory that lives as long as the step, zeroed.
+  using Allocate = std::function<void*(std::size_t bytes)>;
+
+  /// Throws Error for shapes that the kernels do not take.
+  DecodeStep(Library& library, StepConfig config, ModelWeights weights, const Allocate& allocate)
+      : config_(std::move(config)), weights_(std::move(weights)), taps_(config_) {
+    const auto rows = static_cast<std::size_t>(config_.rows), t = size_of(config_.dtype);
+    const auto elements = [&](std::size_t count) { return allocate(rows * count * t); };
+    const auto hidden = static_cast<std::size_t>(config_.hidden);
+    const AttentionShape& heads = config_.attention;
+    const auto q = static_cast<std::size_t>(heads.heads * heads.head_dim);
+    const auto kv = static_cast<std::size_t>(heads.kv_heads * heads.head_dim);
+    x_ = elements(hidden);
+    normed_ = elements(hidden);
+    delta_ = elements(hidden);
+    qkv_ = elements(q + 2 * kv);
+    q_ = elements(q);
+    attended_ = elements(q);
+    partial_ = static_cast<float*>(allocate(partial_bytes(heads, config_.rows)));
+    partial_stats_ = static_cast<float*>(allocate(partial_stats_bytes(heads, config_.rows)));
+    router_logits_ = elements(static_cast<std::size_t>(config_.mlp.experts));
+    activated_ = elements(static_cast<std::size_t>(config_.mlp.top_k * config_.mlp.intermediate));
+    logits_ = elements(static_cast<std::size_t>(config_.vocabulary));
+    candidates_ = allocate(rows * 8 * static_cast<std::size_t>(log_prob_blocks * config_.top_k));
+    log_partial_ = static_cast<float*>(allocate(rows * 8 * static_cast<std::size_t>(log_prob_blocks)));
+    tap_buffer_ = static_cast<std::byte*>(allocate(taps_.bytes));
+    tokens_ = static_cast<int*>(allocate(rows * 4));
+    position_ = static_cast<int*>(allocate(rows * 4));
+    expert_ids_ = static_cast<int*>(allocate(rows * 4 * static_cast<std::size_t>(config_.mlp.top_k)));
+    expert_weights_ = static_cast<float*>(allocate(rows * 4 * static_cast<std::size_t>(config_.mlp.top_k)));
+    margin_ = static_cast<float*>(allocate(rows * 4));
+    build(library);
+  }
+  DecodeStep(const DecodeStep&) = delete;
+  DecodeStep& operator=(const DecodeStep&) = delete;
+
+  const StepConfig& config() const { return config_; }
+  const TapLayout& taps() const { return taps_; }
+  const std::byte* tap_buffer() const { return tap_buffer_; }
+  int* tokens() const { return tokens_; }      // [rows]: fed next; receives the chosen ones
+  int* position() const { return position_; }  // [rows]: where the fed tokens stand; incremented by a step
+  float* expert_weights() const { return expert_weights_; }  // [rows, top_k]: ones for a dense MLP, set by the caller
+
+  /// Bytes that one step moves with so many positions in the caches: weights, caches and activations.
+  double bytes(double positions) const {
+    double total = ends_bytes();
+    for (const LayerOperations& layer : layers_)
+      for (const Operation* op : layer.all()) total += op->plan().bytes(config_.rows, positions);
+    return total;
+  }
+
+  /// Puts the step's kernels on a stream.
+  void enqueue(cuda::Stream stream) const {
+    run(embed_, stream, EmbeddingParams{tokens_, weights_.embedding, x_});
+    for (std::size_t i = 0; i < layers_.size(); ++i) config_.fused ? fused_layer(i, stream) : separate_layer(i, stream);
+    if (config_.fused) {
+      run(head_, stream, product(weights_.head, x_, logits_, weights_.final_norm));
+    } else {
+      add_norm(stream, weights_.final_norm, delta_);
+      tap_hidden(layers_.size() - 1, stream);
+      run(head_, stream, product(weights_.head, normed_, logits_));
+    }
+    LogProbParams top{logits_, candidates_, log_partial_, nullptr, nullptr, tokens_, position_, config_.vocabulary};
+    top.ids = tap<int>(taps_.ids);
+    top.log_probs = tap<float>(taps_.log_probs);
+    run(slices_, stream, top);
+    run(log_probs_, stream, top);
+  }
+
+ private:
+  struct LayerOperations {
+    Operation qkv, rope, attend, combine, o, router, route, gate_up, down;
+    std::vector<const Operation*> all() const {
+      std::vector<const Operation*> out;
+      for (const Operation* op : {&qkv, &rope, &attend, &combine, &o, &router, &route, &gate_up, &down})
+        if (!op->plan().expression.empty()) out.push_back(op);
+      return out;
+    }
+  };
+
+  bool float32() const { return config_.dtype == DType::float32; }
+  /// One row's router choice is made inside the experts' kernels.
+  bool routes_inside() const { return config_.fused && config_.has_experts() && config_.rows == 1 && !float32(); }
+
+  void build(Library& library) {
+    const auto operation = [&](Plan plan) { return Operation(library, std::move(plan)); };
+    const Arithmetic arithmetic = product_arithmetic(config_);
+    const auto product_plan = [&](const Matrix& m, bool norm, bool add) {
+      return operation(plan_gemv(m.format, config_.dtype, m.n, m.k, {config_.fused && norm, config_.fused && add}, arithmetic));
+    };
+    MoeOptions experts{routes_inside(), !config_.fused, float32() ? Arithmetic::lanes : Arithmetic::tiles};
+    embed_ = operation(plan_embed(config_.dtype, config_.hidden));
+    norm_ = operation(plan_rms_norm(config_.dtype, config_.hidden, !config_.fused));
+    const bool fused_attention = config_.fused && !float32();
+    for (const LayerWeights& w : weights_.layers) {
+      LayerOperations& layer = layers_.emplace_back();
+      layer.qkv = product_plan(w.qkv, true, false);
+      if (!fused_attention) layer.rope = operation(plan_rope_append(config_.dtype, config_.attention, !config_.fused));
+      layer.attend = operation(plan_attend(config_.dtype, config_.attention, fused_attention));
+      layer.combine = operation(plan_combine(config_.dtype, config_.attention));
+      layer.o = product_plan(w.o, false, true);
+      if (config_.has_experts()) {
+        layer.router = product_plan(w.router, true, false);
+        if (!routes_inside())
+          layer.route = operation(plan_route(config_.dtype, config_.mlp.experts, config_.mlp.top_k, config_.mlp.renormalise,
+                                             !config_.fused));
+      }
+      layer.gate_up = operation(plan_gate_up(w.gate_up, config_.dtype, config_.mlp, experts));
+      layer.down = operation(plan_down(w.down, config_.dtype, config_.mlp, experts));
+    }
+    const Matrix& head = weights_.head;
+    head_ = operation(plan_head(head.format, config_.dtype, head.n, head.k, config_.fused, 2 * library.device().multiprocessors));
+    slices_ = operation(plan_log_prob_slices(config_.dtype, config_.vocabulary, config_.top_k));
+    log_probs_ = operation(plan_log_probs(config_.top_k));
+  }
+
+  double ends_bytes() const {
+    double total = 0;
+    for (const Operation* op : {&embed_, &head_, &slices_, &log_probs_}) total += op->plan().bytes(config_.rows);
+    return total;
+  }
+
+  template <class Params>
+  void run(const Operation& operation, cuda::Stream stream, const Params& params) const {
+    operation(stream, params, config_.rows, config_.fused);
+  }
+
+  GemvParams product(const Matrix& m, const void* x, void* out, const void* norm = nullptr, const void* residual = nullptr,
+                     void* normed = nullptr) const {
+    return {m.data, x, norm, residual, out, normed, m.n, config_.rows, config_.eps};
+  }
+
+  void add_norm(cuda::Stream stream, const void* weight, const void* delta) const {
+    run(norm_, stream, NormParams{x_, delta, x_, weight, normed_, config_.eps});
+  }
+
+  void attention(std::size_t i, cuda::Stream stream) const {
+    const LayerWeights& w = weights_.layers[i];
+    const AttentionParams params{qkv_,      w.q_norm, w.k_norm,       weights_.cos, weights_.sin,
+                                 position_, w.cache,  q_,             partial_,     partial_stats_,
+                                 attended_, 1.0f / std::sqrt(static_cast<float>(config_.attention.head_dim)),
+                                 config_.eps, config_.rows};
+    const LayerOperations& op = layers_[i];
+    if (!op.rope.plan().expression.empty()) run(op.rope, stream, params);
+    run(op.attend, stream, params);
+    run(op.combine, stream, params);
+  }
+
+  MoeParams experts(std::size_t i, const void* residual, void* out) const {
+    MoeParams params{};
+    params.experts = weights_.layers[i].experts;
+    params.logits = router_logits_;
+    params.expert_ids = expert_ids_at(i);
+    params.weights = expert_weights_at(i);
+    params.x = normed_;
+    params.activated = activated_;
+    params.residual = residual;
+    params.out = out;
+    if (routes_inside()) {
+      params.chosen_ids = expert_ids_at(i);
+      params.chosen_weights = expert_weights_at(i);
+      params.margin = margin_at(i);
+    }
+    params.rows = config_.rows;
+    return params;
+  }
+
+  void feed_forward(std::size_t i, cuda::Stream stream, const void* residual, void* out) const {
+    const LayerOperations& op = layers_[i];
+    if (!op.route.plan().expression.empty())
+      run(op.route, stream, RouteParams{router_logits_, expert_ids_at(i), expert_weights_at(i), margin_at(i), config_.rows});
+    const MoeParams params = experts(i, residual, out);
+    run(op.gate_up, stream, params);
+    run(op.down, stream, params);
+  }
+
+  void fused_layer(std::size_t i, cuda::Stream stream) const {
+    const LayerWeights& w = weights_.layers[i];
+    const LayerOperations& op = layers_[i];
+    run(op.qkv, stream, product(w.qkv, x_, qkv_, w.input_norm));
+    attention(i, stream);
+    run(op.o, stream, product(w.o, attended_, x_, nullptr, x_));
+    if (config_.has_experts())
+      run(op.router, stream, product(w.router, x_, router_logits_, w.post_norm, nullptr, normed_));
+    else
+      add_norm(stream, w.post_norm, nullptr);
+    feed_forward(i, stream, x_, x_);
+    tap_hidden(i, stream);
+  }
+
+  void separate_layer(std::size_t i, cuda::Stream stream) const {
+    const LayerWeights& w = weights_.layers[i];
+    const LayerOperations& op = layers_[i];
+    add_norm(stream, w.input_norm, i == 0 ? nullptr : delta_);
+    if (i > 0) tap_hidden(i - 1, stream);  // the sum above completed the residual stream that leaves layer i - 1
+    run(op.qkv, stream, product(w.qkv, normed_, qkv_));
+    attention(i, stream);
+    run(op.o, stream, product(w.o, attended_, delta_));
+    add_norm(stream, w.post_norm, delta_);
+    if (config_.has_experts()) run(op.router, stream, product(w.router, normed_, router_logits_));
+    feed_forward(i, stream, nullptr, delta_);
+  }
+
+  /// Index of layer i among the tapped ones, or -1.
+  int tapped(std::size_t i) const {
+    const auto found = std::find(config_.tapped.begin(), config_.tapped.end(), static_cast<int>(i));
+    return found == config_.tapped.end() ? -1 : static_cast<int>(found - config_.tapped.begin());
+  }
+  template <class T>
+  T* tap(std::size_t offset) const {
+    return reinterpret_cast<T*>(tap_buffer_ + offset);
+  }
+  std::size_t tap_choice(std::size_t i) const {
+    return static_cast<std::size_t>(tapped(i) * config_.rows * config_.mlp.top_k) * 4;
+  }
+  bool taps_router(std::size_t i) const { return config_.has_experts() && tapped(i) >= 0; }
+  int* expert_ids_at(std::size_t i) const {
+    return taps_router(i) ? tap<int>(taps_.expert_ids + tap_choice(i)) : expert_ids_;
+  }
+  float* expert_weights_at(std::size_t i) const {
+    return taps_router(i) ? tap<float>(taps_.weights + tap_choice(i)) : expert_weights_;
+  }
+  float* margin_at(std::size_t i) const {
+    return taps_router(i) ? tap<float>(taps_.margin + static_cast<std::size_t>(tapped(i) * config_.rows) * 4) : margin_;
+  }
+
+  void tap_hidden(std::size_t i, cuda::Stream stream) const {
+    if (tapped(i) < 0) return;
+    const cuda::Driver& api = cuda::driver();
+    std::byte* to = tap_buffer_ + taps_.hidden + static_cast<std::size_t>(tapped(i)) * taps_.hidden_bytes;
+    api.check(api.memcpy_device_to_device_async(reinterpret_cast<cuda::DevicePointer>(to),
+                                                reinterpret_cast<cuda::DevicePointer>(x_), taps_.hidden_bytes, stream),
+              "cuMemcpyDtoDAsync");
+  }
+
+  StepConfig config_;
+  ModelWeights weights_;
+  TapLayout taps_;
+  std::vector<LayerOperations> layers_;
+  Operation embed_, norm_, head_, slices_, log_probs_;
+  void *x_, *normed_, *delta_, *qkv_, *q_, *attended_, *router_logits_, *activated_, *logits_, *candidates_;
+  float *partial_, *partial_stats_, *log_partial_;
+  std::byte* tap_buffer_;
+  int *tokens_, *position_, *expert_ids_;
+  float *expert_weights_, *margin_;
+};
+
+}  // namespace fpf::kernel
