@@ -93,7 +93,7 @@ class ExperimentWriter {
   void take_up(const std::string& fingerprint) {
     std::ifstream file(partial_, std::ios::binary);
     std::uintmax_t whole = 0;
-    for (std::string line; std::getline(file, line) && !file.eof(); whole += line.size() + 1) {
+    for (std::string line; std::getline(file, line) && !file.eof();) {
       const Json record = Json::parse(line, nullptr, false);
       try {
         lines_.empty() ? check_head(record, fingerprint) : take_up(record);
@@ -101,6 +101,7 @@ class ExperimentWriter {
         fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it",
              partial_.string(), whole);
       }
+      whole += line.size() + 1;
       lines_.push_back(std::move(line));
     }
     std::filesystem::resize_file(partial_, whole);
