@@ -1,0 +1,179 @@
+// GPTQ's layout (GPTQModel 7.7.0, nn_modules/qlinear): reading, slicing, writing. No tensor library.
+//
+//   qweight  int32 [ceil(in/8), out]        nibble i of word r is input 8r + i
+//   qzeros   int32 [groups, ceil(out/8)]    nibbles in order; checkpoint_format "gptq" stores the words less
+//   0x11111111 scales   [groups, out]                  groups = ceil(in / group_size) g_idx    int32 [in] the
+//   group of each input; not ascending with desc_act
+#pragma once
+
+#include <fpf/quant/int4_groups.hpp>
+#include <fpf/quant/quant_config.hpp>
+
+namespace fpf::quant {
+
+/// A layer, or a rectangle of one; a view of somebody's memory. A rectangle keeps all groups.
+struct GptqView {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  std::int64_t groups = 0;
+  const std::int32_t* qweight = nullptr;
+  std::int64_t qweight_stride = 0;  // words from row to row
+  const std::int32_t* qzeros = nullptr;
+  std::int64_t qzeros_stride = 0;
+  std::int64_t first_column = 0;  // the rectangle's first output, for qzeros, whose words hold eight
+  std::uint32_t zero_offset = 0;  // added to every qzeros word: 0x11111111 in version 1
+  ScaleView scales;
+  const std::int32_t* g_idx = nullptr;
+};
+
+/// The tensors of layer `name` in a checkpoint, validated.
+struct GptqTensors {
+  const weights::StoredTensor* qweight = nullptr;
+  const weights::StoredTensor* qzeros = nullptr;
+  const weights::StoredTensor* scales = nullptr;
+  const weights::StoredTensor* g_idx = nullptr;
+  std::int64_t in = 0, out = 0, groups = 0;
+  bool zeros_are_one_less = true;
+
+  /// Throws Error by name for a missing tensor and a wrong dtype or shape.
+  static GptqTensors find(const weights::TensorSource& source, const QuantisationConfig& config,
+                          const std::string& name, std::int64_t out, std::int64_t in) {
+    GptqTensors found;
+    found.in = in;
+    found.out = out;
+    const auto group = group_length(config.group_size, in);
+    found.groups = (in + group - 1) / group;
+    found.zeros_are_one_less = config.zeros_are_one_less;
+    found.qweight = &require_dtype(source.at(name + ".qweight", {(in + 7) / 8, out}), {DType::int32});
+    found.qzeros = &require_dtype(source.at(name + ".qzeros", {found.groups, (out + 7) / 8}), {DType::int32});
+    found.scales = &require_dtype(source.at(name + ".scales", {found.groups, out}),
+                                  {DType::float16, DType::bfloat16, DType::float32});
+    found.g_idx = &require_dtype(source.at(name + ".g_idx", {in}), {DType::int32});
+    return found;
+  }
+
+  /// Throws Error naming tensor, file and input for a group that does not exist. `groups_of_inputs` is
+  /// g_idx's data.
+  void require_groups(std::span<const std::int32_t> groups_of_inputs) const {
+    for (std::size_t k = 0; k < groups_of_inputs.size(); ++k)
+      if (groups_of_inputs[k] < 0 || groups_of_inputs[k] >= groups)
+        fail("tensor '{}' in {} puts input {} into group {}: there are {} groups", g_idx->name, g_idx->file,
+             k, groups_of_inputs[k], groups);
+  }
+
+  /// A view of the stored bytes, which must be resident; g_idx is checked.
+  GptqView view() const {
+    const auto groups_of_inputs = g_idx->as<std::int32_t>();
+    require_groups(groups_of_inputs);
+    return {.in = in,
+            .out = out,
+            .groups = groups,
+            .qweight = qweight->as<std::int32_t>().data(),
+            .qweight_stride = out,
+            .qzeros = qzeros->as<std::int32_t>().data(),
+            .qzeros_stride = (out + 7) / 8,
+            .first_column = 0,
+            .zero_offset = zeros_are_one_less ? 0x11111111u : 0u,
+            .scales = {scales->data.data(), scales->dtype(), out},
+            .g_idx = groups_of_inputs.data()};
+  }
+};
+
+/// The rectangle of outputs `out` and inputs `in`. Inputs must begin at a multiple of 8 (a word); outputs
+/// anywhere.
+inline GptqView slice(const GptqView& whole, Range out, Range in) {
+  if (in.begin % 8 != 0)
+    fail("inputs {} to {} of a GPTQ layer were asked for: it can be cut at multiples of 8 only", in.begin,
+         in.end);
+  GptqView part = whole;
+  part.in = in.size();
+  part.out = out.size();
+  part.qweight += in.begin / 8 * whole.qweight_stride + out.begin;
+  part.first_column += out.begin;
+  part.scales.data += out.begin * static_cast<std::int64_t>(size_of(whole.scales.dtype));
+  part.g_idx += in.begin;
+  return part;
+}
+
+namespace detail {
+
+/// Zero of output `column` (of the rectangle) in a group, 0 to 15.
+inline std::uint32_t gptq_zero(const GptqView& view, std::int64_t group, std::int64_t column) {
+  const auto at = view.first_column + column;
+  const auto word =
+      static_cast<std::uint32_t>(view.qzeros[group * view.qzeros_stride + at / 8]) + view.zero_offset;
+  return (word >> (4 * (at % 8))) & 15u;
+}
+
+}  // namespace detail
+
+/// Inputs [first, first + count) of all outputs -> `values` [count, out], exact products in float32 (rounded
+/// once where the scales are float32).
+inline void dequantise(const GptqView& view, std::int64_t first, std::int64_t count, float* values) {
+  constexpr std::int64_t tile = 64;  // columns; the scales and zeros of all groups stay in the second cache
+  const auto groups = static_cast<std::size_t>(view.groups);
+  std::vector<float> zeros(groups * tile), scales(groups * tile);
+  for (std::int64_t column = 0; column < view.out; column += tile) {
+    const auto width = std::min(tile, view.out - column);
+    for (std::int64_t g = 0; g < view.groups; ++g) {
+      view.scales.read(g, column, width, scales.data() + g * tile);
+      for (std::int64_t c = 0; c < width; ++c)
+        zeros[static_cast<std::size_t>(g * tile + c)] =
+            static_cast<float>(detail::gptq_zero(view, g, column + c));
+    }
+    for (std::int64_t k = first; k < first + count; ++k) {
+      const auto* words = view.qweight + k / 8 * view.qweight_stride + column;
+      const int shift = static_cast<int>(4 * (k % 8));
+      const float* zero = zeros.data() + view.g_idx[k] * tile;
+      const float* scale = scales.data() + view.g_idx[k] * tile;
+      float* row = values + (k - first) * view.out + column;
+      for (std::int64_t c = 0; c < width; ++c) {
+        const auto code = static_cast<std::int32_t>((static_cast<std::uint32_t>(words[c]) >> shift) & 15u);
+        row[c] = (static_cast<float>(code) - zero[c]) * scale[c];
+      }
+    }
+  }
+}
+
+/// The whole view -> [in, out].
+inline std::vector<float> dequantise(const GptqView& view) {
+  std::vector<float> values(static_cast<std::size_t>(view.in * view.out));
+  dequantise(view, 0, view.in, values.data());
+  return values;
+}
+
+/// Codes [in, out], 0 to 15 each -> qweight [ceil(in / 8), out]; a last word that is not full has zeros
+/// above.
+inline std::vector<std::int32_t> gptq_pack_codes(std::span<const std::uint8_t> codes, std::int64_t out) {
+  const auto width = static_cast<std::size_t>(out), rows = codes.size() / width;
+  std::vector<std::int32_t> words((rows + 7) / 8 * width);
+  for (std::size_t k = 0; k < rows; ++k)
+    for (std::size_t c = 0; c < width; ++c) {
+      auto& word = words[k / 8 * width + c];
+      word = static_cast<std::int32_t>(static_cast<std::uint32_t>(word) | (codes[k * width + c] & 15u)
+                                                                              << (4 * (k % 8)));
+    }
+  return words;
+}
+
+/// Zeros [groups, out] -> qzeros [groups, ceil(out / 8)], in version 1 ("gptq") or 2 ("gptq_v2"). Version 1
+/// cannot hold a zero of 0 without borrowing from its neighbour, so 1 to 15 are taken. Throws Error for
+/// others.
+inline std::vector<std::int32_t> gptq_pack_zeros(std::span<const std::uint8_t> zeros, std::int64_t out,
+                                                 int version) {
+  const auto width = static_cast<std::size_t>(out), rows = zeros.size() / width, row_words = (width + 7) / 8;
+  std::vector<std::int32_t> words(rows * row_words);
+  for (std::size_t g = 0; g < rows; ++g)
+    for (std::size_t w = 0; w < row_words; ++w) {
+      std::uint32_t word = 0;
+      for (std::size_t i = 0; i < std::min<std::size_t>(8, width - 8 * w); ++i) {
+        const auto zero = zeros[g * width + 8 * w + i];
+        if (zero < 1 || zero > 15) fail("cannot store {} as a GPTQ zero: expected 1 to 15", zero);
+        word |= static_cast<std::uint32_t>(zero) << (4 * i);
+      }
+      words[g * row_words + w] = static_cast<std::int32_t>(version == 1 ? word - 0x11111111u : word);
+    }
+  return words;
+}
+
+}  // namespace fpf::quant

@@ -1,0 +1,136 @@
+// config.json's quantization_config: which of the 4-bit formats, with what parameters.
+#pragma once
+
+#include <fpf/core/error.hpp>
+
+#include <array>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fpf::quant {
+
+enum class Method : std::uint8_t { awq, gptq, bitsandbytes };
+
+constexpr std::string_view name_of(Method method) {
+  constexpr std::array<std::string_view, 3> names{"awq", "gptq", "bitsandbytes"};
+  return names[static_cast<std::size_t>(method)];
+}
+
+struct QuantisationConfig {
+  Method method = Method::awq;
+  std::int64_t group_size = -1;      // inputs that share a scale; -1: all of a column (awq, gptq)
+  bool zero_point = true;            // awq: there are qzeros
+  bool desc_act = false;             // gptq: g_idx is not ascending
+  bool zeros_are_one_less = true;    // gptq: checkpoint_format "gptq" (v1), not "gptq_v2"
+  std::vector<std::string> skipped;  // modules left unquantised
+};
+
+namespace detail {
+
+/// Typed look-ups in a quantization_config; a value of another type is an error that names the key.
+class QuantisationReader {
+ public:
+  explicit QuantisationReader(const nlohmann::json& json) : json_(json) {
+    if (!json.is_object()) fail("quantization_config is {}: expected an object", json.dump());
+  }
+
+  template <class T>
+  T get_or(const char* key, T fallback) const {
+    const auto found = json_.find(key);
+    if (found == json_.end() || found->is_null()) return fallback;
+    try {
+      return found->template get<T>();
+    } catch (const nlohmann::json::exception&) {
+      fail("'{}' in quantization_config is {}: expected another type", key, found->dump());
+    }
+  }
+
+  /// Fails unless the key is missing or has one of the given values.
+  template <class T>
+  void require(const char* key, std::initializer_list<T> expected) const {
+    const auto found = get_or<T>(key, *expected.begin());
+    for (const auto& value : expected)
+      if (found == value) return;
+    fail("'{}' in quantization_config is {}: expected {}", key, found, fmt::join(expected, " or "));
+  }
+
+ private:
+  const nlohmann::json& json_;
+};
+
+inline void read_awq(const QuantisationReader& in, QuantisationConfig& out) {
+  in.require<std::int64_t>("bits", {4});
+  in.require<std::int64_t>("w_bit", {4});
+  in.require<std::string>("version", {"gemm", "GEMM"});
+  out.group_size = in.get_or<std::int64_t>("group_size", in.get_or<std::int64_t>("q_group_size", 128));
+  out.zero_point = in.get_or("zero_point", true);
+}
+
+inline void read_gptq(const QuantisationReader& in, QuantisationConfig& out) {
+  in.require<std::int64_t>("bits", {4});
+  in.require<std::string>("pack_dtype", {"int32"});
+  in.require<std::string>("checkpoint_format", {"gptq", "gptq_v2"});
+  in.require<bool>("is_marlin_format", {false});
+  out.group_size = in.get_or<std::int64_t>("group_size", 128);
+  out.desc_act = in.get_or("desc_act", false);
+  out.zeros_are_one_less = in.get_or<std::string>("checkpoint_format", "gptq") == "gptq";
+  const auto dynamic = in.get_or("dynamic", nlohmann::json::object());
+  for (const auto& entry : dynamic.items())
+    if (!entry.key().starts_with("-:"))
+      fail(
+          "'dynamic' in quantization_config gives '{}' parameters of its own: only '-:' entries are "
+          "supported",
+          entry.key());
+}
+
+inline void read_bitsandbytes(const QuantisationReader& in, QuantisationConfig& out) {
+  in.require<bool>("load_in_8bit", {false});
+  in.require<bool>("load_in_4bit", {true});
+  in.require<std::string>("bnb_4bit_quant_type", {"nf4"});
+  in.require<std::string>("bnb_4bit_quant_storage", {"uint8"});
+  out.group_size = 64;
+}
+
+}  // namespace detail
+
+/// The method a quantization_config names. Throws Error for one that fpf does not read.
+inline Method method_of(const nlohmann::json& quantization_config) {
+  const auto name = detail::QuantisationReader(quantization_config).get_or<std::string>("quant_method", "");
+  for (const auto method : {Method::awq, Method::gptq, Method::bitsandbytes})
+    if (name_of(method) == name) return method;
+  fail("quantization_config has quant_method '{}': expected awq, gptq or bitsandbytes", name);
+}
+
+/// Reads a quantization_config that must be of the given method. Throws Error, naming both, when it is of
+/// another (or there is none), and naming the key for bits, versions and variants that fpf does not read.
+inline QuantisationConfig read_quantisation(const nlohmann::json& json, Method expected) {
+  if (json.is_null())
+    fail("the checkpoint has no quantization_config: expected quant_method '{}'", name_of(expected));
+  QuantisationConfig out;
+  out.method = method_of(json);
+  if (out.method != expected)
+    fail("the checkpoint's quant_method is '{}': expected '{}'", name_of(out.method), name_of(expected));
+  const detail::QuantisationReader in(json);
+  switch (out.method) {
+    case Method::awq:
+      detail::read_awq(in, out);
+      break;
+    case Method::gptq:
+      detail::read_gptq(in, out);
+      break;
+    case Method::bitsandbytes:
+      detail::read_bitsandbytes(in, out);
+      break;
+  }
+  if (out.group_size != -1 && out.group_size < 1)
+    fail("'group_size' in quantization_config is {}: expected a positive number, or -1", out.group_size);
+  const char* skipped =
+      out.method == Method::bitsandbytes ? "llm_int8_skip_modules" : "modules_to_not_convert";
+  out.skipped = in.get_or(skipped, out.skipped);
+  return out;
+}
+
+}  // namespace fpf::quant

@@ -1,0 +1,111 @@
+// quant/gptq_format.hpp against GPTQModel's packing and dequantisation (fixtures/make_quant.py).
+#include <boost/test/unit_test.hpp>
+
+#include <fpf/quant/gptq_format.hpp>
+
+#include "error_text.hpp"
+#include "quant_fixture.hpp"
+
+using namespace fpf;
+using namespace fpf::quant;
+
+namespace {
+
+QuantisationConfig config_of(std::int64_t group_size, const std::string& format = "gptq") {
+  return read_quantisation(
+      {{"quant_method", "gptq"}, {"bits", 4}, {"group_size", group_size}, {"checkpoint_format", format}},
+      Method::gptq);
+}
+
+GptqTensors find(const weights::TensorSource& source, const nlohmann::json& example) {
+  return GptqTensors::find(source, config_of(example["group_size"], example["checkpoint_format"]),
+                           example["name"].get<std::string>(), example["out"], example["in"]);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(dequantises_as_gptqmodel_does) {
+  const auto source = quant_tensors("gptq");
+  for (const auto& example : quant_cases("gptq")) {
+    BOOST_TEST_CONTEXT(example["name"]) {
+      const auto values = dequantise(find(source, example).view());
+      BOOST_TEST(sha_as(example["own_dtype"], values) == example["own"].get<std::string>());
+      for (const char* dtype : {"float32", "float16", "bfloat16"})
+        BOOST_TEST(sha_as(dtype, values) == example[dtype].get<std::string>(), dtype);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(packs_as_gptqmodel_does) {
+  // Codes and zeros, judged by the hash of what the package was given, packed again into the package's own
+  // words.
+  const auto source = quant_tensors("gptq");
+  for (const auto& example : quant_cases("gptq")) {
+    BOOST_TEST_CONTEXT(example["name"]) {
+      const std::string name = example["name"];
+      const auto view = find(source, example).view();
+      std::vector<std::uint8_t> codes, zeros;
+      for (std::int64_t k = 0; k < view.in; ++k)
+        for (std::int64_t c = 0; c < view.out; ++c)
+          codes.push_back((static_cast<std::uint32_t>(view.qweight[k / 8 * view.out + c]) >> (4 * (k % 8))) &
+                          15u);
+      for (std::int64_t g = 0; g < view.groups; ++g)
+        for (std::int64_t c = 0; c < view.out; ++c)
+          zeros.push_back(static_cast<std::uint8_t>(detail::gptq_zero(view, g, c)));
+      BOOST_TEST(sha256_hex(std::as_bytes(std::span(codes))) == example["codes"].get<std::string>());
+      BOOST_TEST(sha256_hex(std::as_bytes(std::span(zeros))) == example["zeros"].get<std::string>());
+      const int version = example["checkpoint_format"] == "gptq" ? 1 : 2;
+      BOOST_TEST(std::ranges::equal(gptq_pack_codes(codes, view.out),
+                                    source.at(name + ".qweight").as<std::int32_t>()));
+      BOOST_TEST(std::ranges::equal(gptq_pack_zeros(zeros, view.out, version),
+                                    source.at(name + ".qzeros").as<std::int32_t>()));
+    }
+  }
+  const std::vector<std::uint8_t> zero(8, 0);
+  BOOST_TEST(mentions(error_text([&] { gptq_pack_zeros(zero, 8, 1); }), {"0", "1 to 15"}));
+}
+
+BOOST_AUTO_TEST_CASE(slices_are_parts_of_the_whole) {
+  const auto source = quant_tensors("gptq");
+  for (const auto& example : quant_cases("gptq")) {
+    BOOST_TEST_CONTEXT(example["name"]) {
+      const auto whole = find(source, example).view();
+      const auto values = dequantise(whole);
+      for (const Range in : {Range{0, whole.in}, Range{8, 24}, Range{whole.in / 16 * 8, whole.in}})
+        for (const Range out : {Range{0, whole.out}, Range{3, 8}, Range{whole.out - 5, whole.out}}) {
+          const auto part = slice(whole, out, in);
+          BOOST_TEST(dequantise(part) == rectangle(values, whole.out, in, out));
+          const auto inner = slice(part, {1, part.out}, {8, part.in});
+          BOOST_TEST(dequantise(inner) ==
+                     rectangle(values, whole.out, {in.begin + 8, in.end}, {out.begin + 1, out.end}));
+        }
+    }
+  }
+  const auto whole = find(source, quant_cases("gptq")[0]).view();
+  BOOST_TEST(mentions(error_text([&] { slice(whole, {0, 24}, {4, 12}); }), {"4 to 12", "8"}));
+}
+
+BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
+  const auto source = quant_tensors("gptq");
+  const auto complaint = [&](Variant variant, std::int64_t group = 32) {
+    const auto opened = variant.open();
+    return error_text([&] { GptqTensors::find(opened, config_of(group), "v1_g32", 24, 64).view(); });
+  };
+  const Variant good(source, "v1_g32");
+  BOOST_TEST(complaint(good) == "no error");
+  for (const std::string missing : {"qweight", "qzeros", "scales", "g_idx"}) {
+    const auto text = complaint(Variant(good).without("v1_g32." + missing));
+    BOOST_TEST(mentions(text, {"v1_g32." + missing, "variant.safetensors"}), text);
+  }
+  for (const std::int32_t group : {-1, 2, 1 << 30}) {
+    std::vector<std::int32_t> g_idx(64, 1);
+    g_idx[17] = group;
+    const std::string bytes(reinterpret_cast<const char*>(g_idx.data()), 256);
+    const auto text = complaint(Variant(good).with("v1_g32.g_idx", DType::int32, {64}, bytes));
+    BOOST_TEST(mentions(text, {"v1_g32.g_idx", "17", std::to_string(group), "2 groups"}), text);
+  }
+  const auto dtype = complaint(Variant(good).with("v1_g32.g_idx", DType::int64, {64}));
+  BOOST_TEST(mentions(dtype, {"v1_g32.g_idx", "int64", "int32"}), dtype);
+  const auto shape = complaint(good, 64);
+  BOOST_TEST(mentions(shape, {"v1_g32.qzeros", "[2, 3]", "[1, 3]"}), shape);
+}
