@@ -44,7 +44,7 @@ struct Model {
 // way are off by 1e-2.
 BOOST_DATA_TEST_CASE(greedy_continuations_equal_those_of_transformers,
                      boost::unit_test::data::make({0, 1, 2}), index) {
-  const auto& prompt = expected().at("prompts").at(index);
+  const nlohmann::json& prompt = expected().at("prompts").at(index);
   const auto ids = prompt.at("ids").get<std::vector<std::int32_t>>();
   Model& model = Model::get();
   const Repetition first = model.experiment.run({ids});
