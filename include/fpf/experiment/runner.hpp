@@ -185,6 +185,7 @@ class Runner {
   Json configuration(const Variant& variant, const std::string& id, const Setup& setup) const {
     Json fixed = Setup::fixed_params();
     fixed["batch_size"] = 1 + variant.neighbours.size();
+    fixed["tp_size"] = fixed["ep_size"] = 1;
     fixed["quantization"] = quantisation_name<typename Setup::QuantPolicy>();
     fixed.update(variant.fixed);
     Json out = {{"config_id", id},
