@@ -4,6 +4,7 @@
 #include <fpf/kernel/plan_decode.hpp>
 #include <fpf/kernel/plan_linear.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -11,13 +12,6 @@
 #include <vector>
 
 namespace fpf::kernel {
-
-/// A packed matrix on the device (packed.cuh): out features n, in features k.
-struct Matrix {
-  const void* data = nullptr;
-  WeightFormat format{};
-  int n = 0, k = 0;
-};
 
 /// One layer as the kernels read it. Norms are in the activations' type.
 struct LayerWeights {

@@ -116,6 +116,13 @@ struct WeightFormat {
   }
 };
 
+/// A packed matrix on the device (packed.cuh): out features n, in features k.
+struct Matrix {
+  const void* data = nullptr;
+  WeightFormat format{};
+  int n = 0, k = 0;
+};
+
 /// AWQ's and GPTQ's, bitsandbytes', and unquantised matrices.
 inline WeightFormat int4_format(int group, DType scale = DType::float16, bool permuted = false) {
   return {WeightFormat::Kind::int4, scale, group, permuted};

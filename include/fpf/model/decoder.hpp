@@ -38,7 +38,7 @@ class Decoder {
     const Range vocabulary = shard_.vocabulary;
     head_ = config_.tied_head
                 ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
-                : Linear<Quant>(loader, {"lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
+                : Linear<Quant>(loader, quant::LinearSpec{"lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
   }
 
   const ModelConfig& config() const { return config_; }
@@ -96,9 +96,11 @@ class Decoder {
                        KvCache& cache, Taps* tap) {
     const std::int64_t batch = x.size(0), count = x.size(1), d = config_.head_dim;
     const double eps = config_.rms_norm_eps;
-    const at::Tensor q = Execution::head_norm_rope(layer.q(x).view({batch, count, -1, d}), layer.q_norm, eps, rope);
-    const at::Tensor k = Execution::head_norm_rope(layer.k(x).view({batch, count, -1, d}), layer.k_norm, eps, rope);
-    const at::Tensor v = layer.v(x).view({batch, count, -1, d}).transpose(1, 2);
+    const std::int64_t heads = shard_.heads.size(), kv_heads = shard_.kv_heads.size();
+    const at::Tensor qkv = layer.qkv(x).view({batch, count, heads + 2 * kv_heads, d});
+    const at::Tensor q = Execution::head_norm_rope(qkv.narrow(2, 0, heads), layer.q_norm, eps, rope);
+    const at::Tensor k = Execution::head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
+    const at::Tensor v = qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2);
     cache.append(index, k, v);
     if (tap != nullptr) tap->key(index, parallel_.gather_keys(k));
     const std::int64_t length = cache.length() + count;

@@ -16,9 +16,9 @@ struct Mlp {
 
   Mlp() = default;
   Mlp(const quant::Loader& loader, const std::string& prefix, std::int64_t hidden, std::int64_t intermediate, Range columns)
-      : gate(loader, {prefix + "gate_proj", intermediate, hidden, columns, {0, hidden}}),
-        up(loader, {prefix + "up_proj", intermediate, hidden, columns, {0, hidden}}),
-        down(loader, {prefix + "down_proj", hidden, intermediate, {0, hidden}, columns}) {}
+      : gate(loader, quant::LinearSpec{prefix + "gate_proj", intermediate, hidden, columns, {0, hidden}}),
+        up(loader, quant::LinearSpec{prefix + "up_proj", intermediate, hidden, columns, {0, hidden}}),
+        down(loader, quant::LinearSpec{prefix + "down_proj", hidden, intermediate, {0, hidden}, columns}) {}
 
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
 };
@@ -29,7 +29,7 @@ struct Layer {
   at::Tensor post_norm;   // [hidden]
   at::Tensor q_norm;      // [head_dim], undefined without qk_norm
   at::Tensor k_norm;      // [head_dim]
-  Linear<Quant> q, k, v;  // [own heads * head_dim, hidden]
+  Linear<Quant> qkv;      // [(own heads + 2 own kv_heads) * head_dim, hidden]: q heads, k heads, v heads
   Linear<Quant> o;        // [hidden, own heads * head_dim]
   Mlp<Quant> mlp;                   // dense models
   Linear<quant::None> router;       // [experts, hidden], MoE models
@@ -49,10 +49,11 @@ struct Layer {
     const Range heads{shard.heads.begin * c.head_dim, shard.heads.end * c.head_dim};
     const Range kv{shard.kv_heads.begin * c.head_dim, shard.kv_heads.end * c.head_dim};
     const bool interleaved = checkpoint.interleaved_rope();
-    q = {loader, {attention + "q_proj", c.q_size(), c.hidden_size, heads, hidden, interleaved ? c.num_heads : 0}};
-    k = {loader, {attention + "k_proj", c.kv_size(), c.hidden_size, kv, hidden, interleaved ? c.num_kv_heads : 0}};
-    v = {loader, {attention + "v_proj", c.kv_size(), c.hidden_size, kv, hidden}};
-    o = {loader, {attention + "o_proj", c.hidden_size, c.q_size(), hidden, heads}};
+    qkv = {loader,
+           {{attention + "q_proj", c.q_size(), c.hidden_size, heads, hidden, interleaved ? c.num_heads : 0},
+            {attention + "k_proj", c.kv_size(), c.hidden_size, kv, hidden, interleaved ? c.num_kv_heads : 0},
+            {attention + "v_proj", c.kv_size(), c.hidden_size, kv, hidden}}};
+    o = {loader, quant::LinearSpec{attention + "o_proj", c.hidden_size, c.q_size(), hidden, heads}};
     if (!c.is_moe()) {
       mlp = {loader, prefix + "mlp.", c.hidden_size, c.intermediate_size, shard.mlp};
       return;
@@ -64,7 +65,7 @@ struct Layer {
   }
 
   std::size_t bytes() const {
-    std::size_t total = q.bytes() + k.bytes() + v.bytes() + o.bytes();
+    std::size_t total = qkv.bytes() + o.bytes();
     if (experts.empty()) return total + mlp.bytes();
     for (const auto& expert : experts) total += expert.bytes();
     return total + router.bytes();

@@ -1,51 +1,85 @@
 // A linear layer as a checkpoint has it: under the model's quantisation, or left out of it.
 #pragma once
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linear.h>
+
+#include <fpf/quant/device_matrix.hpp>
 #include <fpf/quant/none.hpp>
 
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace fpf::model {
 
-/// Which tensors are present decides what a layer is: quantised checkpoints keep some layers as they were
-/// (modules_to_not_convert, the head, router gates).
+/// One linear layer, or several of one input whose outputs follow one another (q, k and v). Which tensors are present
+/// decides what a layer is: quantised checkpoints keep some as they were (modules_to_not_convert, the head, router gates).
+/// On a GPU the layers are one packed matrix.
 template <quant::QuantScheme Quant>
 class Linear {
  public:
   Linear() = default;
 
-  /// Loads the layer, or the part of it, that `spec` names.
-  Linear(const quant::Loader& loader, const quant::LinearSpec& spec) {
-    if constexpr (std::is_same_v<Quant, quant::None>) {
-      weight_ = quant::None::load(loader, spec);
-    } else {
-      if (is_dense(loader, spec.name))
-        weight_ = quant::None::load(loader, spec);
-      else
-        weight_ = Quant::load(loader, spec);
-    }
+  /// Loads the layers, or the parts of them, that `specs` name.
+  Linear(const quant::Loader& loader, const std::vector<quant::LinearSpec>& specs) {
+    quant::Loader host = loader;
+    host.device = at::kCPU;
+    for (const auto& spec : specs) parts_.push_back(load(host, spec));
+    if (loader.device.is_cuda()) to_device(loader, specs.front().name);
   }
+  Linear(const quant::Loader& loader, const quant::LinearSpec& spec) : Linear(loader, std::vector{spec}) {}
 
   /// A layer that shares a dense matrix [out, in] with something else (a tied head).
-  explicit Linear(at::Tensor matrix) : weight_(quant::None::Weight{std::move(matrix)}) {}
+  explicit Linear(at::Tensor matrix) {
+    if (matrix.is_cuda())
+      device_ = quant::pack({matrix}, matrix.scalar_type(), matrix.device());
+    else
+      parts_.push_back(Dense{std::move(matrix)});
+  }
 
   /// [..., in] -> [..., out]
   at::Tensor operator()(const at::Tensor& x) const {
-    return visit([&]<class Q>(const typename Q::Weight& weight) { return Q::linear(x, weight); });
+    if (device_) return at::linear(x, device_->dense(x.scalar_type()));
+    const auto product = [&]<class Q>(const typename Q::Weight& weight) { return Q::linear(x, weight); };
+    if (parts_.size() == 1) return visit(parts_.front(), product);
+    std::vector<at::Tensor> outputs;
+    for (const Part& part : parts_) outputs.push_back(visit(part, product));
+    return at::cat(outputs, -1);
   }
+
   std::size_t bytes() const {
-    return visit([&]<class Q>(const typename Q::Weight& weight) { return static_cast<std::size_t>(Q::bytes(weight)); });
+    if (device_) return device_->bytes.nbytes();
+    std::size_t total = 0;
+    for (const Part& part : parts_)
+      total += visit(part, []<class Q>(const typename Q::Weight& w) { return static_cast<std::size_t>(Q::bytes(w)); });
+    return total;
   }
-  /// [out, in]
+
+  /// [out, in]: the values that the products stand for.
   at::Tensor dequantise(at::ScalarType dtype) const {
-    return visit([&]<class Q>(const typename Q::Weight& weight) { return Q::dequantise(weight, dtype); });
+    if (device_) return device_->dense(dtype);
+    std::vector<at::Tensor> matrices;
+    for (const Part& part : parts_)
+      matrices.push_back(visit(part, [&]<class Q>(const typename Q::Weight& w) { return Q::dequantise(w, dtype); }));
+    return matrices.size() == 1 ? matrices.front() : at::cat(matrices, 0);
   }
+
+  /// The packed matrix; only on a GPU.
+  const quant::DeviceMatrix& on_device() const { return device_.value(); }
 
  private:
   using Dense = quant::None::Weight;
   using Quantised = std::conditional_t<std::is_same_v<Quant, quant::None>, std::monostate, typename Quant::Weight>;
+  using Part = std::variant<Dense, Quantised>;
+
+  static Part load(const quant::Loader& loader, const quant::LinearSpec& spec) {
+    if constexpr (!std::is_same_v<Quant, quant::None>)
+      if (!is_dense(loader, spec.name)) return Part(std::in_place_index<1>, Quant::load(loader, spec));
+    return Part(std::in_place_index<0>, quant::None::load(loader, spec));
+  }
 
   /// A plain floating-point `.weight`; bitsandbytes keeps its packed codes under the same name, as uint8.
   static bool is_dense(const quant::Loader& loader, const std::string& name) {
@@ -53,14 +87,34 @@ class Linear {
     return stored != nullptr && (!weights::is_plain(stored->format) || at::isFloatingType(quant::scalar_type(stored->dtype())));
   }
 
-  template <class F>
-  auto visit(F f) const {
-    if constexpr (!std::is_same_v<Quant, quant::None>)
-      if (const auto* quantised = std::get_if<Quantised>(&weight_)) return f.template operator()<Quant>(*quantised);
-    return f.template operator()<quant::None>(std::get<Dense>(weight_));
+  void to_device(const quant::Loader& loader, const std::string& name) {
+    std::vector<at::Tensor> dense;
+    for (const Part& part : parts_)
+      if (const auto* matrix = std::get_if<Dense>(&part)) dense.push_back(matrix->matrix);
+    if (dense.size() == parts_.size()) {
+      device_ = quant::pack(dense, loader.dtype, loader.device);
+    } else if constexpr (requires(const std::vector<const typename Quant::Weight*>& w) {
+                           Quant::pack(w, loader.dtype, loader.device);
+                         }) {
+      if (!dense.empty()) fail("layer '{}' and those that share its input are partly quantised: a GPU needs all or none", name);
+      std::vector<const typename Quant::Weight*> weights;
+      for (const Part& part : parts_) weights.push_back(&std::get<1>(part));
+      device_ = Quant::pack(weights, loader.dtype, loader.device);
+    } else {
+      fail("layer '{}' is stored as {}: that policy has no GPU form", name, Quant::name);
+    }
+    parts_.clear();
   }
 
-  std::variant<Dense, Quantised> weight_;
+  template <class F>
+  static auto visit(const Part& part, F f) {
+    if constexpr (!std::is_same_v<Quant, quant::None>)
+      if (const auto* quantised = std::get_if<1>(&part)) return f.template operator()<Quant>(*quantised);
+    return f.template operator()<quant::None>(std::get<0>(part));
+  }
+
+  std::vector<Part> parts_;                    // on the CPU
+  std::optional<quant::DeviceMatrix> device_;  // on a GPU
 };
 
 }  // namespace fpf::model
