@@ -221,6 +221,7 @@ inline Schedule schedule_of(const Experiment& experiment, const Options& options
 inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap& tap, DType dtype,
                      unsigned threads) {
   const auto signal = stored_signal(tap.signal);
+  for (Source& source : schedule.sources) source.rows = {};  // not two taps' at a time
   parallel_for(
       schedule.sources.size(),
       [&](std::size_t i) {

@@ -2,13 +2,12 @@
 // On-Demand.
 #pragma once
 
-#include <fpf/core/interrupt.hpp>
-#include <fpf/evidence/experiment_index.hpp>
-
 #include <simdjson.h>
 
 #include <algorithm>
 #include <cmath>
+#include <fpf/core/interrupt.hpp>
+#include <fpf/evidence/experiment_index.hpp>
 #include <limits>
 #include <numeric>
 #include <unordered_map>
@@ -145,12 +144,14 @@ enum class RowRule { unique, every };
 template <class T>
 Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal signal, int layer,
                   RowRule rule = RowRule::unique) {
+  const auto wanted = [&](const StoredRow& row) { return row.signal == signal && row.layer == layer; };
+  const auto count = static_cast<std::size_t>(std::ranges::count_if(run.rows, wanted));
   detail::RowParser<T> parser(file, run);
   detail::PageReleaser releaser(file.file, run.offset);
   std::unordered_map<int, const StoredRow*> first;  // where each position stands first
   Rows<T> out;
   for (const StoredRow& row : run.rows) {
-    if (row.signal != signal || row.layer != layer) continue;
+    if (!wanted(row)) continue;
     releaser.passed(row.offset);
     check_interrupt();
     const int position = run.position(row);
@@ -163,6 +164,7 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
     }
     parser.parse(row, out.values, out.ids);
     const std::size_t width = out.values.size() - out.starts.back();
+    if (out.size() == 0) out.values.reserve(width * count);  // untouched where rows repeat, so free
     out.starts.push_back(out.values.size());
     out.positions.push_back(position);
     if (signal != StoredSignal::logprobs && width != out.starts[1])
