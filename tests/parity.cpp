@@ -1,13 +1,14 @@
-// The decoder against Hugging Face transformers on tiny random models; tests/fixtures/make_parity.py made the values.
+// The decoder against Hugging Face transformers on tiny random models; tests/fixtures/make_parity.py made the
+// values.
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
-
+#include <fpf/execution/compiled.hpp>
 #include <fpf/experiment.hpp>
-
-#include <cmath>
 #include <fstream>
 #include <numeric>
+
+#include "signal_distance.hpp"
 
 using namespace fpf;
 namespace data = boost::unit_test::data;
@@ -33,40 +34,7 @@ class Expected {
   weights::SafetensorsDirectory file_;
 };
 
-std::vector<float> floats(const evidence::VectorRows& rows) {
-  std::vector<float> out(rows.bytes.size() / size_of(rows.dtype));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (rows.dtype == DType::float32) {
-      std::memcpy(&out[i], rows.bytes.data() + 4 * i, 4);
-    } else {
-      std::uint16_t bits = 0;
-      std::memcpy(&bits, rows.bytes.data() + 2 * i, 2);
-      out[i] = rows.dtype == DType::bfloat16 ? float32_from_bfloat16(bits) : float32_from_float16(bits);
-    }
-  }
-  return out;
-}
-
-double relative_l2(std::span<const float> x, std::span<const float> reference) {
-  BOOST_REQUIRE_EQUAL(x.size(), reference.size());
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    difference += (double(x[i]) - reference[i]) * (double(x[i]) - reference[i]);
-    norm += double(reference[i]) * reference[i];
-  }
-  return std::sqrt(difference / norm);
-}
-
-/// Worst single row of a [rows, width] signal.
-double worst_row(const std::vector<float>& x, const std::vector<float>& reference, std::int64_t width) {
-  BOOST_REQUIRE_EQUAL(x.size(), reference.size());
-  double worst = 0;
-  for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(width))
-    worst = std::max(worst, relative_l2(std::span(x).subspan(at, width), std::span(reference).subspan(at, width)));
-  return worst;
-}
-
-template <class Attention = attention::Flash>
+template <class Attention = attention::Flash, class Execution = execution::Eager>
 evidence::Signals run(const std::string& name, DType dtype, const Expected& expected, bool forced,
                       std::size_t batch = 1) {
   const auto checkpoint = model::Checkpoint::open((fixtures / name).string());
@@ -78,7 +46,8 @@ evidence::Signals run(const std::string& name, DType dtype, const Expected& expe
   settings.dtype = dtype;
   std::vector prompts(batch, expected.get<std::int32_t>("prompt_ids"));
   for (std::size_t b = 1; b < batch; ++b) std::ranges::reverse(prompts[b]);
-  return Experiment<quant::None, Attention>(checkpoint, settings)
+  return Experiment<quant::None, Attention, parallel::Single, stream::Exclusive, Execution>(checkpoint,
+                                                                                            settings)
       .run(prompts, forced ? tokens : std::vector<std::int32_t>{})
       .signals;
 }
@@ -88,16 +57,21 @@ void check_float32(const evidence::Signals& signals, const Expected& expected) {
   for (const auto& layer : signals.layers) {
     const auto name = std::to_string(layer.layer);
     BOOST_TEST_CONTEXT("layer " << name) {
-      BOOST_TEST(worst_row(floats(layer.hidden), expected.get<float>("hidden.layer_" + name), layer.hidden.width) < 1e-4);
-      BOOST_TEST(worst_row(floats(layer.keys), expected.get<float>("key.layer_" + name), layer.keys.width) < 1e-4);
+      BOOST_TEST(worst_row(floats(layer.hidden), expected.get<float>("hidden.layer_" + name),
+                           layer.hidden.width) < 1e-4);
+      BOOST_TEST(worst_row(floats(layer.keys), expected.get<float>("key.layer_" + name), layer.keys.width) <
+                 1e-4);
       if (!layer.router) continue;
       BOOST_TEST(layer.router->expert_ids == expected.get<std::int32_t>("router_ids.layer_" + name),
                  boost::test_tools::per_element());
-      BOOST_TEST(relative_l2(layer.router->weights, expected.get<float>("router_weights.layer_" + name)) < 1e-4);
-      BOOST_TEST(relative_l2(layer.router->margin, expected.get<float>("router_margin.layer_" + name)) < 1e-4);
+      BOOST_TEST(relative_l2(layer.router->weights, expected.get<float>("router_weights.layer_" + name)) <
+                 1e-4);
+      BOOST_TEST(relative_l2(layer.router->margin, expected.get<float>("router_margin.layer_" + name)) <
+                 1e-4);
     }
   }
-  BOOST_TEST(signals.logprobs.ids == expected.get<std::int32_t>("logprobs_ids"), boost::test_tools::per_element());
+  BOOST_TEST(signals.logprobs.ids == expected.get<std::int32_t>("logprobs_ids"),
+             boost::test_tools::per_element());
   BOOST_TEST(worst_row(signals.logprobs.values, expected.get<float>("logprobs"), signals.logprobs.k) < 1e-4);
 }
 
@@ -113,23 +87,31 @@ BOOST_DATA_TEST_CASE(written_out_attention_gives_the_same, data::make(models), n
   check_float32(run<attention::Eager>(name, DType::float32, expected, false), expected);
 }
 
+BOOST_DATA_TEST_CASE(fused_execution_gives_the_same, data::make(models), name) {
+  const Expected expected(name);
+  check_float32(run<attention::Flash, execution::Compiled>(name, DType::float32, expected, false), expected);
+}
+
 BOOST_DATA_TEST_CASE(neighbours_in_a_batch_do_not_reach_sequence_0, data::make(models), name) {
   const Expected expected(name);
   check_float32(run(name, DType::float32, expected, false, 3), expected);
 }
 
+namespace {
+
 // Distances from transformers' float32 results, both fed its tokens: within 2e-2 over all rows, and no worse
 // than twice what transformers itself loses in that dtype, over all rows and in the worst one.
-BOOST_DATA_TEST_CASE(half_precision_is_as_close_as_transformers_own,
-                     data::make(models) * data::make({"bfloat16", "float16"}), name, dtype) {
+template <class Execution>
+void check_half_precision(const std::string& name, const std::string& dtype) {
   const Expected expected(name);
   std::ifstream file(fixtures / name / fmt::format("expected_{}.json", dtype));
   const nlohmann::json theirs = nlohmann::json::parse(file);
-  const auto signals = run(name, parse_dtype(dtype), expected, true);
+  const auto signals = run<attention::Flash, Execution>(name, parse_dtype(dtype), expected, true);
   for (const auto& layer : signals.layers) {
     const auto key = fmt::format("layer_{}", layer.layer);
     BOOST_TEST_CONTEXT(key) {
-      for (const auto& [signal, rows] : {std::pair("hidden.", &layer.hidden), std::pair("key.", &layer.keys)}) {
+      for (const auto& [signal, rows] :
+           {std::pair("hidden.", &layer.hidden), std::pair("key.", &layer.keys)}) {
         const auto ours = floats(*rows), reference = expected.get<float>(signal + key);
         const nlohmann::json& distance = theirs.at(signal + key);
         BOOST_TEST(relative_l2(ours, reference) < 2e-2);
@@ -138,4 +120,16 @@ BOOST_DATA_TEST_CASE(half_precision_is_as_close_as_transformers_own,
       }
     }
   }
+}
+
+}  // namespace
+
+BOOST_DATA_TEST_CASE(half_precision_is_as_close_as_transformers_own,
+                     data::make(models) * data::make({"bfloat16", "float16"}), name, dtype) {
+  check_half_precision<execution::Eager>(name, dtype);
+}
+
+BOOST_DATA_TEST_CASE(fused_half_precision_is_as_close_as_transformers_own,
+                     data::make(models) * data::make({"bfloat16", "float16"}), name, dtype) {
+  check_half_precision<execution::Compiled>(name, dtype);
 }
