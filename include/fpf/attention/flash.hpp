@@ -1,6 +1,8 @@
 // Attention in tiles with an online softmax (Dao et al., FlashAttention-2, arXiv:2307.08691), by libtorch's kernels.
 #pragma once
 
+#include <ATen/ops/_scaled_dot_product_efficient_attention.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/empty.h>
 
@@ -21,8 +23,20 @@ struct Flash {
     if (tokens != 1 && tokens != length)
       throw std::logic_error("flash attention takes the whole prompt or one token at a time");
     const bool causal = tokens > 1;
+    if (q.is_cuda()) return on_gpu(q, k, v, causal, scale).transpose(1, 2);
     return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, std::nullopt, scale))
         .transpose(1, 2);
+  }
+
+ private:
+  /// 16-bit activations go through FlashAttention-2's kernel. It takes no float32, which goes through the memory-efficient
+  /// kernel (also tiles with an online softmax), with kv heads repeated.
+  static at::Tensor on_gpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal, double scale) {
+    if (q.scalar_type() != at::kFloat)
+      return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, causal, false, scale));
+    const std::int64_t group = q.size(1) / k.size(1);
+    return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1),
+                                                                   std::nullopt, false, 0.0, causal, scale));
   }
 };
 

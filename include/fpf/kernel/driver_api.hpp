@@ -85,6 +85,7 @@ struct Driver {
   Result (*mem_free)(DevicePointer);
   Result (*memcpy_host_to_device)(DevicePointer, const void*, std::size_t);
   Result (*memcpy_device_to_host)(void*, DevicePointer, std::size_t);
+  Result (*memcpy_device_to_host_async)(void*, DevicePointer, std::size_t, Stream);
   Result (*memcpy_device_to_device_async)(DevicePointer, DevicePointer, std::size_t, Stream);
   Result (*memset_bytes)(DevicePointer, unsigned char, std::size_t);
   Result (*stream_create)(Stream*, unsigned);
@@ -146,6 +147,7 @@ inline Driver load_driver(const SharedObject& library) {
   library.resolve(driver.mem_free, "cuMemFree_v2");
   library.resolve(driver.memcpy_host_to_device, "cuMemcpyHtoD_v2");
   library.resolve(driver.memcpy_device_to_host, "cuMemcpyDtoH_v2");
+  library.resolve(driver.memcpy_device_to_host_async, "cuMemcpyDtoHAsync_v2");
   library.resolve(driver.memcpy_device_to_device_async, "cuMemcpyDtoDAsync_v2");
   library.resolve(driver.memset_bytes, "cuMemsetD8_v2");
   library.resolve(driver.stream_create, "cuStreamCreate");

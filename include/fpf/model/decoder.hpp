@@ -12,11 +12,14 @@
 
 #include <fpf/attention/attention_kernel.hpp>
 #include <fpf/execution/execution.hpp>
+#include <fpf/model/device_decode.hpp>
+#include <fpf/model/grouped_experts.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/layer.hpp>
 #include <fpf/model/taps.hpp>
 
 #include <cmath>
+#include <memory>
 
 namespace fpf::model {
 
@@ -34,6 +37,7 @@ class Decoder {
     embedding_ = quant::load_dense(
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) layers_.emplace_back(loader, checkpoint, shard_, layer);
+    if (device.is_cuda()) prepare_device();
     final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
     const Range vocabulary = shard_.vocabulary;
     head_ = config_.tied_head
@@ -49,6 +53,28 @@ class Decoder {
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const {
     const c10::InferenceMode guard;
     return {config_.num_layers, batch, shard_.kv_heads.size(), capacity, config_.head_dim, options_};
+  }
+
+  bool on_device() const { return options_.device().is_cuda(); }
+
+  /// Decoding on a GPU against a cache that was prefilled: signals of the layers in `tapped`, `top_k` log-probabilities.
+  std::unique_ptr<DeviceDecode> device_decode(const KvCache& cache, std::int64_t batch, const std::vector<std::int64_t>& tapped,
+                                              std::int64_t top_k) const {
+    const auto as_int = [](std::int64_t value) { return static_cast<int>(value); };
+    kernel::StepConfig step;
+    step.dtype = quant::dtype_of(dtype());
+    step.hidden = as_int(config_.hidden_size);
+    step.vocabulary = as_int(config_.vocab_size);
+    step.top_k = as_int(top_k);
+    step.eps = static_cast<float>(config_.rms_norm_eps);
+    step.attention = {as_int(config_.num_heads), as_int(config_.num_kv_heads), as_int(config_.head_dim), config_.qk_norm};
+    step.mlp = config_.is_moe() ? kernel::MoeShape{step.hidden, as_int(config_.moe_intermediate_size), as_int(config_.num_experts),
+                                                   as_int(config_.experts_per_token), config_.norm_topk_prob}
+                                : kernel::MoeShape{step.hidden, as_int(config_.intermediate_size), 1, 1, false};
+    step.rows = as_int(batch);
+    step.fused = Execution::name == "compiled";
+    step.tapped.assign(tapped.begin(), tapped.end());
+    return std::make_unique<DeviceDecode>(config_, layers_, head_, embedding_, final_norm_, device_rope_, cache, std::move(step));
   }
 
   /// Bytes of the weights this rank holds.
@@ -98,12 +124,16 @@ class Decoder {
     const double eps = config_.rms_norm_eps;
     const std::int64_t heads = shard_.heads.size(), kv_heads = shard_.kv_heads.size();
     const at::Tensor qkv = layer.qkv(x).view({batch, count, heads + 2 * kv_heads, d});
-    const at::Tensor q = Execution::head_norm_rope(qkv.narrow(2, 0, heads), layer.q_norm, eps, rope);
-    const at::Tensor k = Execution::head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
-    const at::Tensor v = qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2);
-    cache.append(index, k, v);
-    if (tap != nullptr) tap->key(index, parallel_.gather_keys(k));
     const std::int64_t length = cache.length() + count;
+    at::Tensor q;
+    if (on_device()) {
+      q = rope_append(qkv, heads, {layer.q_norm, layer.k_norm, eps}, device_rope_, cache, index);
+    } else {
+      q = Execution::head_norm_rope(qkv.narrow(2, 0, heads), layer.q_norm, eps, rope);
+      const at::Tensor k = Execution::head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
+      cache.append(index, k, qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
+    }
+    if (tap != nullptr) tap->key(index, parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count)));
     const at::Tensor attended =
         Attention::attend(q, cache.keys(index, length), cache.values(index, length), 1.0 / std::sqrt(static_cast<double>(d)));
     return parallel_.sum_attention(layer.o(attended.reshape({batch, count, -1})));
@@ -119,6 +149,7 @@ class Decoder {
     const execution::Routing routing =
         Execution::route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
     if (tap != nullptr) tap->router(index, routing);
+    if (on_device()) return grouped_experts<Quant, Execution>(layer.experts, rows, routing, hopper_).view(x.sizes());
     at::Tensor out = at::zeros_like(rows);
     const at::Tensor flat_weights = routing.weights.reshape({-1});
     for (std::size_t local = 0; local < layer.experts.size(); ++local) {
@@ -131,6 +162,14 @@ class Decoder {
     return out.view(x.sizes());
   }
 
+  /// RoPE's table for all positions and what the card can do.
+  void prepare_device() {
+    const execution::RopeTable table = rope_table(0, config_.max_positions);
+    const auto half = [&](const at::Tensor& t) { return t.narrow(1, 0, config_.head_dim / 2).to(at::kFloat).contiguous(); };
+    device_rope_ = {half(table.cos), half(table.sin)};
+    hopper_ = quant::device_kernels(options_.device()).device().compute_capability >= 90;
+  }
+
   ModelConfig config_;
   Parallel parallel_;
   parallel::Shard shard_;
@@ -138,6 +177,8 @@ class Decoder {
   at::Tensor embedding_;  // [vocab, hidden]
   std::vector<Layer<Quant>> layers_;
   at::Tensor final_norm_;  // [hidden]
+  DeviceRope device_rope_;
+  bool hopper_ = false;
   Linear<Quant> head_;     // [own vocabulary, hidden]
 };
 

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 
+#include <fpf/kernel/params.hpp>
+
 #include <cstdint>
 #include <stdexcept>
 #include <vector>
@@ -39,6 +41,21 @@ class KvCache {
   }
   at::Tensor values(std::int64_t layer, std::int64_t positions) const {
     return values_[static_cast<std::size_t>(layer)].narrow(2, 0, positions);
+  }
+
+  std::int64_t capacity() const { return capacity_; }
+
+  /// A layer's buffers as the GPU's kernels address them.
+  kernel::CacheView view(std::int64_t layer) const {
+    const at::Tensor &k = keys_[static_cast<std::size_t>(layer)], &v = values_[static_cast<std::size_t>(layer)];
+    return {k.data_ptr(), v.data_ptr(), k.stride(0), k.stride(1), k.stride(2)};
+  }
+
+  /// The same of one sequence: the batch's stride is 0.
+  kernel::CacheView view(std::int64_t layer, std::int64_t sequence) const {
+    const at::Tensor k = keys_[static_cast<std::size_t>(layer)].select(0, sequence);
+    const at::Tensor v = values_[static_cast<std::size_t>(layer)].select(0, sequence);
+    return {k.data_ptr(), v.data_ptr(), 0, k.stride(0), k.stride(1)};
   }
 
   /// Ends a forward pass over so many tokens.
