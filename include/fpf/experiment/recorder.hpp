@@ -6,7 +6,9 @@
 
 #include <fpf/evidence/signals.hpp>
 #include <fpf/execution/top_k.hpp>
+#include <fpf/kernel/decode_step.hpp>
 #include <fpf/model/config.hpp>
+#include <fpf/model/kv_cache.hpp>
 #include <fpf/model/taps.hpp>
 #include <fpf/quant/dense.hpp>
 
@@ -66,6 +68,30 @@ class Recorder : public model::Taps {
     return next;
   }
 
+  /// Takes what a step on a GPU left: its tap buffer, on the host. Returns the token it chose for row 0.
+  std::int32_t device_step(const kernel::TapLayout& layout, const std::byte* taps) {
+    const auto k = static_cast<std::size_t>(layout.experts_per_token), top = static_cast<std::size_t>(signals_.logprobs.k);
+    const std::size_t choices = k * static_cast<std::size_t>(layout.rows);
+    for (std::size_t i = 0; i < signals_.layers.size(); ++i) {
+      evidence::LayerSignals& layer = signals_.layers[i];
+      const std::byte* hidden = taps + layout.hidden + i * layout.hidden_bytes;
+      layer.hidden.bytes.insert(layer.hidden.bytes.end(), hidden, hidden + layout.hidden_bytes);
+      if (!layer.router) continue;
+      append(layer.router->expert_ids, taps + layout.expert_ids + i * choices * 4, k);
+      append(layer.router->weights, taps + layout.weights + i * choices * 4, k);
+      append(layer.router->margin, taps + layout.margin + i * static_cast<std::size_t>(layout.rows) * 4, 1);
+    }
+    append(signals_.logprobs.ids, taps + layout.ids, top);
+    append(signals_.logprobs.values, taps + layout.log_probs, top);
+    return signals_.logprobs.ids[signals_.logprobs.ids.size() - top];
+  }
+
+  /// The keys that sequence 0's cache holds at positions from `begin` on: where decoding on a GPU left them.
+  void device_keys(const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
+    for (evidence::LayerSignals& layer : signals_.layers)
+      append(layer.keys, cache.keys(layer.layer, begin + count).select(0, 0).narrow(1, begin, count).transpose(0, 1));
+  }
+
   void token(std::int64_t id) { signals_.token_ids.push_back(static_cast<std::int32_t>(id)); }
 
   evidence::Signals take() { return std::move(signals_); }
@@ -91,6 +117,12 @@ class Recorder : public model::Taps {
     const at::Tensor host = values.cpu().contiguous();
     const T* begin = host.const_data_ptr<T>();
     to.insert(to.end(), begin, begin + host.numel());
+  }
+
+  template <class T>
+  static void append(std::vector<T>& to, const std::byte* from, std::size_t count) {
+    to.resize(to.size() + count);
+    std::memcpy(to.data() + (to.size() - count), from, count * sizeof(T));
   }
 
   evidence::Signals signals_;

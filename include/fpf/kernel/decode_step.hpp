@@ -57,23 +57,23 @@ inline Arithmetic product_arithmetic(const StepConfig& config) {
 struct TapLayout {
   std::size_t hidden, expert_ids, weights, margin;  // of the first tapped layer; each layer's follow one another
   std::size_t hidden_bytes;                         // one layer's
-  int experts_per_token;
+  int rows, experts_per_token;
   std::size_t ids, log_probs;                       // [rows, top_k] int32, float32
   std::size_t bytes;
 
   explicit TapLayout(const StepConfig& config)
       : hidden_bytes(static_cast<std::size_t>(config.hidden) * size_of(config.dtype)),
-        experts_per_token(config.mlp.top_k) {
+        rows(config.rows), experts_per_token(config.mlp.top_k) {
     const std::size_t layers = config.tapped.size();
-    const auto rows = static_cast<std::size_t>(config.rows);
+    const auto count = static_cast<std::size_t>(config.rows);
     std::size_t at = 0;
     const auto take = [&at](std::size_t size) { return std::exchange(at, at + (size + 15) / 16 * 16); };
     hidden = take(layers * hidden_bytes);
-    expert_ids = take(layers * rows * 4 * static_cast<std::size_t>(experts_per_token));
-    weights = take(layers * rows * 4 * static_cast<std::size_t>(experts_per_token));
-    margin = take(layers * rows * 4);
-    ids = take(rows * 4 * static_cast<std::size_t>(config.top_k));
-    log_probs = take(rows * 4 * static_cast<std::size_t>(config.top_k));
+    expert_ids = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
+    weights = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
+    margin = take(layers * count * 4);
+    ids = take(count * 4 * static_cast<std::size_t>(config.top_k));
+    log_probs = take(count * 4 * static_cast<std::size_t>(config.top_k));
     bytes = at;
   }
 };

@@ -44,6 +44,8 @@ class KvCache {
   }
 
   std::int64_t capacity() const { return capacity_; }
+  /// Forgets all positions.
+  void clear() { length_ = 0; }
 
   /// A layer's buffers as the GPU's kernels address them.
   kernel::CacheView view(std::int64_t layer) const {
