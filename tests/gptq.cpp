@@ -85,6 +85,26 @@ BOOST_AUTO_TEST_CASE(slices_are_parts_of_the_whole) {
   BOOST_TEST(mentions(error_text([&] { slice(whole, {0, 24}, {4, 12}); }), {"4 to 12", "8"}));
 }
 
+BOOST_AUTO_TEST_CASE(regrouping_changes_no_value) {
+  const auto source = quant_tensors("gptq");
+  for (const auto& example : quant_cases("gptq")) {
+    BOOST_TEST_CONTEXT(example["name"]) {
+      const auto whole = find(source, example).view();
+      for (const Range in : {Range{0, whole.in}, Range{whole.in / 16 * 8, whole.in}})
+        for (const Range out : {Range{0, whole.out}, Range{3, whole.out - 2}}) {
+          const auto part = slice(whole, out, in);
+          const auto regrouped = regroup(part);
+          BOOST_TEST(regrouped.has_value() == !example["name"].get<std::string>().starts_with("act_order"));
+          if (!regrouped) continue;
+          const auto& view = regrouped->view;
+          BOOST_TEST(dequantise(view) == dequantise(part));
+          for (std::int64_t k = 0; k < view.in; ++k)
+            BOOST_REQUIRE_EQUAL(view.g_idx[k], k / (view.in / view.groups));
+        }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   const auto source = quant_tensors("gptq");
   const auto complaint = [&](Variant variant, std::int64_t group = 32) {

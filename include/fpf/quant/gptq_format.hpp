@@ -9,7 +9,13 @@
 #include <fpf/quant/int4_groups.hpp>
 #include <fpf/quant/quant_config.hpp>
 
+#include <numeric>
+#include <optional>
+
 namespace fpf::quant {
+
+/// What version 1 adds to (and subtracted from) every qzeros word: one for each nibble.
+inline constexpr std::uint32_t gptq_v1_offset = 0x11111111u;
 
 /// A layer, or a rectangle of one; a view of somebody's memory. A rectangle keeps all groups.
 struct GptqView {
@@ -21,7 +27,7 @@ struct GptqView {
   const std::int32_t* qzeros = nullptr;
   std::int64_t qzeros_stride = 0;
   std::int64_t first_column = 0;  // the rectangle's first output, for qzeros, whose words hold eight
-  std::uint32_t zero_offset = 0;  // added to every qzeros word: 0x11111111 in version 1
+  std::uint32_t zero_offset = 0;  // added to every qzeros word
   ScaleView scales;
   const std::int32_t* g_idx = nullptr;
 };
@@ -73,7 +79,7 @@ struct GptqTensors {
             .qzeros = qzeros->as<std::int32_t>().data(),
             .qzeros_stride = (out + 7) / 8,
             .first_column = 0,
-            .zero_offset = zeros_are_one_less ? 0x11111111u : 0u,
+            .zero_offset = zeros_are_one_less ? gptq_v1_offset : 0,
             .scales = {scales->data.data(), scales->dtype(), out},
             .g_idx = groups_of_inputs.data()};
   }
@@ -142,6 +148,48 @@ inline std::vector<float> dequantise(const GptqView& view) {
   return values;
 }
 
+/// A view whose groups all have one length and follow one another: zeros (of version 2, from a word's first
+/// nibble) and scales are repeated for groups as short as its inputs need. `view` refers to the vectors, and
+/// to the codes of the view it was made from.
+struct GptqRegrouped {
+  std::vector<std::int32_t> qzeros, g_idx;
+  std::vector<std::byte> scales;
+  GptqView view;
+};
+
+/// Nothing when inputs are in no such order (desc_act).
+inline std::optional<GptqRegrouped> regroup(const GptqView& part) {
+  std::int64_t length = part.in;
+  for (std::int64_t k = 1; k < part.in; ++k) {
+    if (part.g_idx[k] < part.g_idx[k - 1]) return std::nullopt;
+    if (part.g_idx[k] != part.g_idx[k - 1]) length = std::gcd(length, k);
+  }
+  GptqRegrouped out;
+  auto& view = out.view = part;
+  view.groups = length == 0 ? 0 : part.in / length;
+  view.qzeros_stride = (part.out + 7) / 8;
+  const auto size = static_cast<std::int64_t>(size_of(part.scales.dtype));
+  out.scales.resize(static_cast<std::size_t>(view.groups * part.out * size));
+  out.qzeros.resize(static_cast<std::size_t>(view.groups * view.qzeros_stride));
+  for (std::int64_t g = 0; g < view.groups; ++g) {
+    const std::int64_t from = part.g_idx[g * length];
+    std::memcpy(out.scales.data() + g * part.out * size, part.scales.data + from * part.scales.stride * size,
+                static_cast<std::size_t>(part.out * size));
+    for (std::int64_t c = 0; c < part.out; ++c) {
+      auto& word = out.qzeros[static_cast<std::size_t>(g * view.qzeros_stride + c / 8)];
+      word = static_cast<std::int32_t>(static_cast<std::uint32_t>(word) | detail::gptq_zero(part, from, c)
+                                                                              << (4 * (c % 8)));
+    }
+  }
+  for (std::int64_t k = 0; k < part.in; ++k) out.g_idx.push_back(static_cast<std::int32_t>(k / length));
+  view.qzeros = out.qzeros.data();
+  view.first_column = 0;
+  view.zero_offset = 0;
+  view.scales = {out.scales.data(), part.scales.dtype, part.out};
+  view.g_idx = out.g_idx.data();
+  return out;
+}
+
 /// Codes [in, out], 0 to 15 each -> qweight [ceil(in / 8), out]; a last word that is not full has zeros
 /// above.
 inline std::vector<std::int32_t> gptq_pack_codes(std::span<const std::uint8_t> codes, std::int64_t out) {
@@ -171,7 +219,7 @@ inline std::vector<std::int32_t> gptq_pack_zeros(std::span<const std::uint8_t> z
         if (zero < 1 || zero > 15) fail("cannot store {} as a GPTQ zero: expected 1 to 15", zero);
         word |= static_cast<std::uint32_t>(zero) << (4 * i);
       }
-      words[g * row_words + w] = static_cast<std::int32_t>(version == 1 ? word - 0x11111111u : word);
+      words[g * row_words + w] = static_cast<std::int32_t>(version == 1 ? word - gptq_v1_offset : word);
     }
   return words;
 }

@@ -52,9 +52,12 @@ class QuantisationReader {
   template <class T>
   void require(const char* key, std::initializer_list<T> expected) const {
     const auto found = get_or<T>(key, *expected.begin());
-    for (const auto& value : expected)
+    std::string wanted;
+    for (const auto& value : expected) {
       if (found == value) return;
-    fail("'{}' in quantization_config is {}: expected {}", key, found, fmt::join(expected, " or "));
+      wanted += (wanted.empty() ? "" : " or ") + nlohmann::json(value).dump();
+    }
+    fail("'{}' in quantization_config is {}: expected {}", key, nlohmann::json(found).dump(), wanted);
   }
 
  private:

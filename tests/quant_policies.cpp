@@ -1,0 +1,227 @@
+// quant::Awq, Gptq and Nf4 as policies: parts of layers, and whole synthetic models against the same models
+// with their weights written out, which quant::None runs.
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+
+#include <fpf/attention/flash.hpp>
+#include <fpf/execution/eager.hpp>
+#include <fpf/model/decoder.hpp>
+#include <fpf/parallel/single.hpp>
+#include <fpf/quant/select.hpp>
+
+#include <ATen/ops/linear.h>
+#include <ATen/ops/randn.h>
+
+#include "error_text.hpp"
+#include "quant_fixture.hpp"
+
+using namespace fpf;
+namespace data = boost::unit_test::data;
+
+namespace {
+
+using Plain = model::Decoder<quant::None, attention::Flash, parallel::Single, execution::Eager>;
+template <class Quant>
+using Decoder = model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager>;
+
+/// Every part that a rank may hold equals the same part of the whole.
+template <class Quant>
+void check_parts(const weights::TensorSource& source, const nlohmann::json& config, const std::string& name,
+                 std::int64_t out, std::int64_t in) {
+  const quant::Loader loader{source, config, at::kFloat, at::kCPU};
+  const auto whole = Quant::load(loader, quant::LinearSpec::whole(name, out, in));
+  const at::Tensor dense = Quant::dequantise(whole, at::kFloat);
+  const at::Tensor x = at::randn({3, in});
+  BOOST_TEST(Quant::linear(x, whole).equal(at::linear(x, dense)));
+  BOOST_TEST(Quant::dequantise(whole, at::kHalf).equal(dense.to(at::kHalf)));
+  for (const Range outs : {Range{0, out}, Range{8, out}, Range{out - 8, out}})
+    for (const Range ins : {Range{0, in}, Range{in / 2, in}, Range{8, 24}}) {
+      const auto part = Quant::load(loader, {name, out, in, outs, ins});
+      BOOST_TEST(Quant::dequantise(part, at::kFloat)
+                     .equal(dense.narrow(0, outs.begin, outs.size()).narrow(1, ins.begin, ins.size())));
+      BOOST_TEST(Quant::bytes(part) <= Quant::bytes(whole));
+    }
+}
+
+/// A synthetic model as a 16-bit checkpoint in a folder: quantised layers dequantised and rounded to the
+/// model's dtype.
+std::filesystem::path written_out(const weights::SyntheticModel& model) {
+  const std::filesystem::path folder = "written_out_" + model.config()["torch_dtype"].get<std::string>();
+  std::filesystem::create_directories(folder);
+  auto config = model.config();
+  config.erase("quantization_config");
+  std::ofstream(folder / "config.json") << config.dump();
+
+  const auto dtype = quant::scalar_type(parse_dtype(config["torch_dtype"].get<std::string>()));
+  std::map<std::string, at::Tensor> tensors;
+  quant::select(model.config().value("quantization_config", nlohmann::json()), [&]<class Quant>() {
+    const auto quantization = model.config()["quantization_config"];
+    const quant::Loader loader{model, quantization, dtype, at::kCPU};
+    for (const auto& name : model.names()) {
+      const auto cut = name.find("_proj.");
+      if (cut == std::string::npos) {
+        tensors[name] = quant::stored_tensor(model, model.at(name));
+        continue;
+      }
+      const auto layer = name.substr(0, cut + 5);
+      if (tensors.contains(layer + ".weight")) continue;
+      const auto hidden = config["hidden_size"].get<std::int64_t>(),
+                 inner = config["moe_intermediate_size"].get<std::int64_t>();
+      const auto d = config["head_dim"].get<std::int64_t>(),
+                 heads = config["num_attention_heads"].get<std::int64_t>(),
+                 kv_heads = config["num_key_value_heads"].get<std::int64_t>();
+      std::pair<std::int64_t, std::int64_t> shape;  // out, in
+      if (layer.ends_with("q_proj"))
+        shape = {heads * d, hidden};
+      else if (layer.ends_with("o_proj"))
+        shape = {hidden, heads * d};
+      else if (layer.ends_with("down_proj"))
+        shape = {hidden, inner};
+      else if (layer.find("experts") != std::string::npos)
+        shape = {inner, hidden};
+      else
+        shape = {kv_heads * d, hidden};
+      const auto weight = Quant::load(loader, quant::LinearSpec::whole(layer, shape.first, shape.second));
+      tensors[layer + ".weight"] = Quant::dequantise(weight, dtype).contiguous();
+    }
+  });
+  std::vector<weights::TensorSpec> specs;
+  for (const auto& [name, tensor] : tensors)
+    specs.push_back({name, quant::dtype_of(tensor.scalar_type()), tensor.sizes().vec()});
+  weights::SafetensorsDirectoryWriter writer(folder, specs);
+  for (const auto& [name, tensor] : tensors)
+    writer.write(name, {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
+  writer.finish();
+  return folder;
+}
+
+/// Expert choices and the size of the residual stream over a prefill.
+class Watch : public model::Taps {
+ public:
+  std::vector<std::vector<std::int64_t>> uses;  // by layer, by expert
+  std::vector<double> rms;                      // by layer
+
+  Watch(std::int64_t layers, std::int64_t experts)
+      : uses(static_cast<std::size_t>(layers), std::vector<std::int64_t>(static_cast<std::size_t>(experts))),
+        rms(static_cast<std::size_t>(layers)) {}
+
+  bool wants(std::int64_t) const override { return true; }
+  void hidden(std::int64_t layer, const at::Tensor& x) override {
+    rms[static_cast<std::size_t>(layer)] = std::sqrt(x.to(at::kDouble).pow(2).mean().item<double>());
+  }
+  void key(std::int64_t, const at::Tensor&) override {}
+  void router(std::int64_t layer, const execution::Routing& routing) override {
+    const at::Tensor ids = routing.expert_ids.to(at::kLong).contiguous();
+    for (std::int64_t i = 0; i < ids.numel(); ++i)
+      ++uses[static_cast<std::size_t>(layer)][static_cast<std::size_t>(ids.data_ptr<std::int64_t>()[i])];
+  }
+};
+
+at::Tensor random_tokens(std::int64_t count, std::int64_t vocabulary) {
+  at::Tensor tokens = at::empty({1, count}, at::kLong);
+  for (std::int64_t i = 0; i < count; ++i)
+    tokens.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
+        weights::synthetic::hash(99, static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(vocabulary));
+  return tokens;
+}
+
+template <class D>
+at::Tensor logits_of(const std::string& path, const at::Tensor& tokens, model::Taps* taps = nullptr) {
+  const auto checkpoint = model::Checkpoint::open(path);
+  D decoder(checkpoint, parallel::Single{}, quant::scalar_type(checkpoint.config().dtype), at::kCPU);
+  auto cache = decoder.make_cache(1, tokens.size(1));
+  return decoder.forward(tokens, cache, tokens.size(1), taps);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(parts_of_awq_layers) {
+  const auto source = quant_tensors("awq");
+  const auto config = [](std::int64_t group, bool zeros) {
+    return nlohmann::json{{"quant_method", "awq"}, {"bits", 4}, {"group_size", group}, {"zero_point", zeros}};
+  };
+  for (const auto& example : quant_cases("awq"))
+    check_parts<quant::Awq>(source, config(example["group_size"], example["name"] != "no_zeros"),
+                            example["name"].get<std::string>(), example["out"], example["in"]);
+  const weights::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=awq");
+  check_parts<quant::Awq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256,
+                          512);
+  const auto text = error_text([&] {
+    const auto json = config(32, true);
+    quant::Awq::load({source, json, at::kFloat, at::kCPU}, {"g32", 24, 64, {4, 12}, {0, 64}});
+  });
+  BOOST_TEST(mentions(text, {"g32", "4 to 12", "8"}), text);
+}
+
+BOOST_AUTO_TEST_CASE(parts_of_gptq_layers) {
+  const auto source = quant_tensors("gptq");
+  for (const auto& example : quant_cases("gptq")) {
+    if (example["in"] == 52) continue;  // not a multiple of 8: whole only
+    const nlohmann::json config = {{"quant_method", "gptq"},
+                                   {"bits", 4},
+                                   {"group_size", example["group_size"]},
+                                   {"checkpoint_format", example["checkpoint_format"]}};
+    check_parts<quant::Gptq>(source, config, example["name"].get<std::string>(), example["out"],
+                             example["in"]);
+  }
+  const weights::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=gptq");
+  check_parts<quant::Gptq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256,
+                           512);
+}
+
+BOOST_AUTO_TEST_CASE(parts_of_nf4_layers) {
+  const auto source = quant_tensors("nf4");
+  const nlohmann::json config = {
+      {"quant_method", "bitsandbytes"}, {"load_in_4bit", true}, {"bnb_4bit_quant_type", "nf4"}};
+  for (const auto& example : quant_cases("nf4"))
+    if (example["out"] > 8 && example["in"] > 24)
+      check_parts<quant::Nf4>(source, config, example["name"].get<std::string>(), example["out"],
+                              example["in"]);
+}
+
+BOOST_DATA_TEST_CASE(quantised_models_compute_what_their_written_out_weights_do,
+                     data::make({"awq", "gptq", "nf4"}), format) {
+  const std::string description = std::string("synthetic:qwen3-moe-tiny?seed=5&quant=") + format;
+  const weights::SyntheticModel model(description);
+  const at::Tensor tokens = random_tokens(48, 4096);
+  const at::Tensor plain = logits_of<Plain>(written_out(model).string(), tokens);
+  quant::select(model.config()["quantization_config"], [&]<class Quant>() {
+    BOOST_TEST(logits_of<Decoder<Quant>>(description, tokens).equal(plain));
+  });
+}
+
+BOOST_DATA_TEST_CASE(synthetic_models_stay_finite_and_spread_over_their_experts,
+                     data::make({"none", "awq", "gptq", "nf4"}), format) {
+  const std::string description = std::string("synthetic:qwen3-moe-tiny?seed=1&quant=") + format;
+  const weights::SyntheticModel model(description);
+  Watch watch(6, 32);
+  const at::Tensor tokens = random_tokens(512, 4096);
+  model::Taps* const taps = &watch;
+  quant::select(model.config().value("quantization_config", nlohmann::json()), [&]<class Quant>() {
+    const at::Tensor logits = logits_of<Decoder<Quant>>(description, tokens, taps);
+    BOOST_TEST(logits.isfinite().all().template item<bool>());
+  });
+  const double share = 512.0 * 8 / 32;
+  for (std::size_t layer = 0; layer < watch.uses.size(); ++layer) {
+    const auto [least, most] = std::ranges::minmax(watch.uses[layer]);
+    BOOST_TEST_MESSAGE(format << " layer " << layer << ": residual rms " << watch.rms[layer]
+                              << ", expert use " << static_cast<double>(least) / share << " to "
+                              << static_cast<double>(most) / share << " of a fair share");
+    BOOST_TEST(static_cast<double>(most) < 5 * share);
+    BOOST_TEST(least > 0);
+    BOOST_TEST(watch.rms[layer] > 0.5);
+    BOOST_TEST(watch.rms[layer] < 20);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(refuses_a_checkpoint_of_another_format) {
+  const weights::SyntheticModel model("synthetic:qwen3-moe-tiny?quant=gptq");
+  const auto& quantization = model.config()["quantization_config"];
+  const auto spec = quant::LinearSpec::whole("model.layers.0.self_attn.q_proj", 512, 256);
+  const quant::Loader loader{model, quantization, at::kHalf, at::kCPU};
+  BOOST_TEST(mentions(error_text([&] { quant::Awq::load(loader, spec); }), {"'gptq'", "'awq'"}));
+  BOOST_TEST(mentions(error_text([&] { quant::Nf4::load(loader, spec); }), {"'gptq'", "'bitsandbytes'"}));
+  const auto text = error_text([] { quant::select({{"quant_method", "hqq"}}, []<class Q>() {}); });
+  BOOST_TEST(mentions(text, {"hqq", "awq", "gptq", "bitsandbytes"}), text);
+}
