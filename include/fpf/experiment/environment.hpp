@@ -7,6 +7,8 @@
 
 #include <fpf/core/dtype.hpp>
 #include <fpf/evidence/manifest.hpp>
+#include <fpf/kernel/driver_api.hpp>
+#include <fpf/quant/device_matrix.hpp>
 
 #include <charconv>
 #include <string>
@@ -45,11 +47,50 @@ inline void require_device(const std::string& name) {
     fail("--device {}: libtorch finds {} CUDA devices on this machine", name, at::getNumGPUs());
 }
 
+/// "cuda" where libtorch finds a GPU, else "cpu".
+inline std::string default_device() { return at::getNumGPUs() > 0 ? "cuda" : "cpu"; }
+
+/// The device's own name, without a count: "NVIDIA H100 80GB HBM3", or the processor's.
+inline std::string device_name(const std::string& device) {
+  if (device == "cpu") return evidence::cpu_name();
+  const at::Device parsed(device);
+  return kernel::cuda::device_info(parsed.has_index() ? parsed.index() : 0).name;
+}
+
+/// The device as the driver and libtorch report it.
+inline nlohmann::ordered_json describe_device(const std::string& device) {
+  nlohmann::ordered_json out = {
+      {"type", device}, {"name", device_name(device)}, {"cores", std::thread::hardware_concurrency()}};
+  if (device == "cpu") return out;
+  const at::Device parsed(device);
+  const auto info = kernel::cuda::device_info(parsed.has_index() ? parsed.index() : 0);
+  out["host"] = evidence::cpu_name();
+  out["multiprocessors"] = info.multiprocessors;
+  out["compute_capability"] = fmt::format("{}.{}", info.compute_capability / 10, info.compute_capability % 10);
+  out["driver"] = fmt::format("CUDA {}.{}", info.driver_version / 1000, info.driver_version % 1000 / 10);
+  out["clock_mhz"] = info.clock_khz / 1000;
+  out["memory_clock_mhz"] = info.memory_khz / 1000;
+  return out;
+}
+
+/// The kernels of fpf's own that were built for the device so far: source, options and machine code by their hashes.
+inline nlohmann::ordered_json describe_kernels(const std::string& device) {
+  auto out = nlohmann::ordered_json::array();
+  if (device == "cpu") return out;
+  for (const auto& record : quant::device_kernels(at::Device(device)).records())
+    out.push_back({{"name", record.name},
+                   {"source_sha256", record.source_sha256},
+                   {"options", record.options},
+                   {"nvrtc", record.nvrtc_version},
+                   {"cubin_sha256", record.cubin_sha256}});
+  return out;
+}
+
 /// The manifest's part about the machine and libraries.
 inline nlohmann::ordered_json describe_environment(const std::string& device) {
   nlohmann::ordered_json out;
   out["fpf"] = {{"version", version}, {"revision", source_revision()}};
-  out["device"] = {{"type", device}, {"name", evidence::cpu_name()}, {"cores", std::thread::hardware_concurrency()}};
+  out["device"] = describe_device(device);
   out["threads"] = at::get_num_threads();
   out["cpu_capability"] = at::get_cpu_capability();
   const auto first_line = [](const std::string& text) { return text.substr(0, text.find('\n')); };

@@ -28,7 +28,7 @@ struct Options {
   bool default_layers = true;
   std::int64_t top_k = 10;
   std::string execution = "eager";
-  std::string device = "cpu";
+  std::string device;  // empty: cuda if there is one
   std::string dtype;
   int threads = 0;
   std::string out = ".";
@@ -95,7 +95,7 @@ inline po::options_description shared_options(Options& out) {
       "layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers), "zero-based decoder layers to record")(
       "top-k", po::value(&out.top_k)->value_name("K")->default_value(out.top_k), "log-probabilities a position")(
       "execution", po::value(&out.execution)->value_name("E")->default_value(out.execution), "eager")(
-      "device", text(out.device, "D"), "cpu")(
+      "device", text(out.device, "D"), "cpu, cuda or cuda:N (default: cuda if there is one)")(
       "dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")(
       "threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: all cores)");
   po::options_description files("Files and names");

@@ -45,6 +45,7 @@ class Runner {
  public:
   Runner(ExperimentInfo info, Options options)
       : info_(std::move(info)), options_(std::move(options)), checkpoint_(model::Checkpoint::open(options_.model)) {
+    if (options_.device.empty()) options_.device = default_device();
     require_device(options_.device);
     if (options_.threads > 0) at::set_num_threads(options_.threads);
     const auto& config = checkpoint_.config();
@@ -57,7 +58,7 @@ class Runner {
                  .ranks = {.placement = options_.placement}};
     if (!notice.empty() && options_.verbosity == Verbosity::normal) fmt::print(stderr, "{}: {}\n", info_.name, notice);
     inputs_ = load_inputs(options_, checkpoint_);
-    hardware_ = options_.hardware.empty() ? evidence::cpu_name() : options_.hardware;
+    hardware_ = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
     if (info_.type != "reference") baseline_ = load_baseline();
     writer_.emplace(std::filesystem::path(options_.out) / info_.file(), metadata(), fingerprint(),
                     options_.resume);
@@ -216,6 +217,7 @@ class Runner {
   template <class Setup>
   Json manifest(const Setup& setup) const {
     Json out = describe_environment(settings_.device);
+    if (const Json kernels = describe_kernels(settings_.device); !kernels.empty()) out["own_kernels"] = kernels;
     out["model"] = {{"id", checkpoint_.id()},
                     {"config_sha256", sha256_hex(checkpoint_.config_text())},
                     {"files", evidence::describe_files(checkpoint_.source().files())}};
