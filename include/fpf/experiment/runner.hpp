@@ -184,7 +184,7 @@ class Runner {
 
   template <class Setup>
   Json configuration(const Variant& variant, const std::string& id, const Setup& setup) const {
-    Json fixed = Setup::fixed_params();
+    Json fixed = setup.fixed_params();
     fixed["batch_size"] = 1 + variant.neighbours.size();
     fixed["tp_size"] = fixed["ep_size"] = 1;
     fixed["quantization"] = quantisation_name<typename Setup::QuantPolicy>();
