@@ -4,14 +4,14 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include <ATen/ops/linear.h>
+#include <ATen/ops/randn.h>
+
 #include <fpf/attention/flash.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/model/decoder.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/select.hpp>
-
-#include <ATen/ops/linear.h>
-#include <ATen/ops/randn.h>
 
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
@@ -188,6 +188,26 @@ BOOST_DATA_TEST_CASE(quantised_models_compute_what_their_written_out_weights_do,
   const at::Tensor plain = logits_of<Plain>(written_out(model).string(), tokens);
   quant::select(model.config()["quantization_config"], [&]<class Quant>() {
     BOOST_TEST(logits_of<Decoder<Quant>>(description, tokens).equal(plain));
+  });
+}
+
+BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does,
+                     data::make({"awq", "gptq", "nf4"}), format) {
+  // In float32, by transformers on the packages' dequantised weights; the NF4 checkpoint was written by transformers.
+  const std::string folder = std::string(FPF_FIXTURES "/quant/") + format + "_model";
+  const weights::SafetensorsDirectory expected(folder + "/expected.safetensors");
+  const at::Tensor tokens = quant::stored_tensor(expected, expected.at("ids")).to(at::kLong).unsqueeze(0);
+  const at::Tensor logits = quant::stored_tensor(expected, expected.at("logits")).to(at::kDouble);
+  const auto checkpoint = model::Checkpoint::open(folder);
+  quant::select(checkpoint.config().quantization, [&]<class Quant>() {
+    Decoder<Quant> decoder(checkpoint, parallel::Single{}, at::kFloat, at::kCPU);
+    auto cache = decoder.make_cache(1, tokens.size(1));
+    const at::Tensor ours =
+        decoder.forward(tokens, cache, tokens.size(1), nullptr).squeeze(0).to(at::kDouble);
+    BOOST_TEST((ours - logits).norm().template item<double>() < 1e-4 * logits.norm().template item<double>());
+    BOOST_TEST(ours.argmax(-1).equal(logits.argmax(-1)));
+    // Weights stay quantised: what is held is not more than the files'.
+    BOOST_TEST(decoder.weight_bytes() <= checkpoint.source().bytes());
   });
 }
 
