@@ -141,4 +141,12 @@ struct DequantiseParams {
   int n;
 };
 
+/// repack.cuh: one projection of all experts, packed -> dense [experts, n, K]
+struct StackParams {
+  const Expert* experts;
+  void* out;
+  int n;
+  int projection;  // 0 gate, 1 up, 2 down
+};
+
 }  // namespace fpf::kernel

@@ -123,31 +123,60 @@ __device__ __forceinline__ float weight_at(const u8* matrix, i64 n, i64 row, u32
   }
 }
 
-/// Packed -> [n, K] in T, the columns in their own order, every value rounded once. Grid: (n, ceil(K / 2048))
-/// blocks of 256: eight columns a thread.
+template <class Weight>
+inline constexpr bool is_dense = false;
+template <class T, int K>
+inline constexpr bool is_dense<Dense<T, K>> = true;
+
+/// Eight columns of a packed row -> `out`, in their own order, every value rounded once.
+template <class Weight, class T>
+__device__ __forceinline__ void dequantise_word(const u8* matrix, i64 n, i64 row, u32 w, T* out) {
+  uint4* words = reinterpret_cast<uint4*>(out);
+  if constexpr (is_dense<Weight>) {  // already in T: copied
+    const uint4* in =
+        reinterpret_cast<const uint4*>(reinterpret_cast<const T*>(matrix) + row * Weight::K + w * 8);
+    for (u32 i = 0; i < 8 * sizeof(T) / 16; ++i) words[i] = in[i];
+    return;
+  } else {
+    float values[8];
+#pragma unroll
+    for (u32 c = 0; c < 8; ++c) {
+      u32 stored = w * 8 + c;
+      if constexpr (Weight::permuted)
+        stored = u32(reinterpret_cast<const i32*>(matrix + Weight::columns_at(n))[stored]);
+      values[c] = weight_at<Weight>(matrix, n, row, stored);
+    }
+    if constexpr (sizeof(T) == 4) {
+      words[0] = make_uint4(__float_as_uint(values[0]), __float_as_uint(values[1]),
+                            __float_as_uint(values[2]), __float_as_uint(values[3]));
+      words[1] = make_uint4(__float_as_uint(values[4]), __float_as_uint(values[5]),
+                            __float_as_uint(values[6]), __float_as_uint(values[7]));
+    } else {
+      *words = narrow<T>(values);
+    }
+  }
+}
+
+/// Packed -> [n, K] in T. Grid: (n, ceil(K / 2048)) blocks of 256: eight columns a thread.
 template <class Weight, class T>
 __global__ void __launch_bounds__(256) dequantise(const DequantiseParams p) {
   const i64 row = blockIdx.x;
   const u32 w = blockIdx.y * 256 + threadIdx.x;
+  if (w < Weight::K / 8)
+    dequantise_word<Weight>(static_cast<const u8*>(p.matrix), p.n, row, w,
+                            static_cast<T*>(p.out) + row * Weight::K + w * 8);
+}
+
+/// The same for one projection of all experts. Grid: (n, ceil(K / 2048), experts) blocks of 256.
+template <class Weight, class T>
+__global__ void __launch_bounds__(256) dequantise_stack(const StackParams p) {
+  const i64 row = blockIdx.x;
+  const u32 w = blockIdx.y * 256 + threadIdx.x;
   if (w >= Weight::K / 8) return;
-  const u8* matrix = static_cast<const u8*>(p.matrix);
-  float values[8];
-#pragma unroll
-  for (u32 c = 0; c < 8; ++c) {
-    u32 stored = w * 8 + c;
-    if constexpr (Weight::permuted)
-      stored = u32(reinterpret_cast<const i32*>(matrix + Weight::columns_at(p.n))[stored]);
-    values[c] = weight_at<Weight>(matrix, p.n, row, stored);
-  }
-  uint4* out = reinterpret_cast<uint4*>(static_cast<T*>(p.out) + row * Weight::K + w * 8);
-  if constexpr (sizeof(T) == 4) {
-    out[0] = make_uint4(__float_as_uint(values[0]), __float_as_uint(values[1]), __float_as_uint(values[2]),
-                        __float_as_uint(values[3]));
-    out[1] = make_uint4(__float_as_uint(values[4]), __float_as_uint(values[5]), __float_as_uint(values[6]),
-                        __float_as_uint(values[7]));
-  } else {
-    *out = narrow<T>(values);
-  }
+  const Expert& expert = p.experts[blockIdx.z];
+  const void* matrix = p.projection == 0 ? expert.gate : p.projection == 1 ? expert.up : expert.down;
+  dequantise_word<Weight>(static_cast<const u8*>(matrix), p.n, row, w,
+                          static_cast<T*>(p.out) + (i64(blockIdx.z) * p.n + row) * Weight::K + w * 8);
 }
 
 }  // namespace fpf::kernel

@@ -32,7 +32,7 @@ class DeviceDecode {
     };
     kernel::ModelWeights weights;
     for (std::size_t i = 0; i < layers.size(); ++i)
-      weights.layers.push_back(layer_weights(layers[i], cache.view(static_cast<std::int64_t>(i)), keep));
+      weights.layers.push_back(layer_weights(layers[i], cache.view(static_cast<std::int64_t>(i))));
     weights.embedding = embedding.const_data_ptr();
     weights.final_norm = final_norm.const_data_ptr();
     weights.head = head.on_device().matrix();
@@ -94,8 +94,8 @@ class DeviceDecode {
     api().check(api().memcpy_host_to_device(address(to), values.data(), values.size() * sizeof(T)), "cuMemcpyHtoD");
   }
 
-  template <class Quant, class Keep>
-  static kernel::LayerWeights layer_weights(const Layer<Quant>& layer, const kernel::CacheView& cache, const Keep& keep) {
+  template <class Quant>
+  static kernel::LayerWeights layer_weights(const Layer<Quant>& layer, const kernel::CacheView& cache) {
     const auto pointer = [](const at::Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; };
     kernel::LayerWeights out;
     out.input_norm = pointer(layer.input_norm);
@@ -106,20 +106,10 @@ class DeviceDecode {
     out.o = layer.o.on_device().matrix();
     const bool sparse = !layer.experts.empty();
     if (sparse) out.router = layer.router.on_device().matrix();
-    std::vector<kernel::Expert> experts;
-    const auto add = [&](const Mlp<Quant>& mlp) {
-      experts.push_back({mlp.gate.on_device().matrix().data, mlp.up.on_device().matrix().data, mlp.down.on_device().matrix().data});
-    };
-    if (sparse)
-      for (const auto& expert : layer.experts) add(expert);
-    else
-      add(layer.mlp);
     const Mlp<Quant>& first = sparse ? layer.experts.front() : layer.mlp;
     out.gate_up = first.gate.on_device().format;
     out.down = first.down.on_device().format;
-    auto* table = static_cast<kernel::Expert*>(keep(experts.size() * sizeof(kernel::Expert)));
-    upload(table, experts);
-    out.experts = table;
+    out.experts = static_cast<const kernel::Expert*>(layer.expert_table.const_data_ptr());
     out.cache = cache;
     return out;
   }

@@ -5,6 +5,8 @@
 #include <fpf/model/linear.hpp>
 #include <fpf/parallel/parallelism.hpp>
 
+#include <span>
+
 namespace fpf::model {
 
 /// Gate, up and down projection: a dense layer's MLP or one expert.
@@ -34,6 +36,7 @@ struct Layer {
   Mlp<Quant> mlp;                   // dense models
   Linear<quant::None> router;       // [experts, hidden], MoE models
   std::vector<Mlp<Quant>> experts;  // of the shard, in its order
+  at::Tensor expert_table;          // kernel::Expert of each, or of the dense MLP, on a GPU
 
   Layer(const quant::Loader& loader, const Checkpoint& checkpoint, const parallel::Shard& shard, std::int64_t index) {
     const ModelConfig& c = checkpoint.config();
@@ -56,12 +59,14 @@ struct Layer {
     o = {loader, quant::LinearSpec{attention + "o_proj", c.hidden_size, c.q_size(), hidden, heads}};
     if (!c.is_moe()) {
       mlp = {loader, prefix + "mlp.", c.hidden_size, c.intermediate_size, shard.mlp};
+      if (loader.device.is_cuda()) expert_table = device_table({&mlp, 1}, loader.device);
       return;
     }
     router = {loader, quant::LinearSpec::whole(prefix + "mlp.gate", c.num_experts, c.hidden_size)};
     for (const std::int64_t expert : shard.experts)
       experts.emplace_back(loader, fmt::format("{}mlp.experts.{}.", prefix, expert), c.hidden_size,
                            c.moe_intermediate_size, shard.expert_mlp);
+    if (loader.device.is_cuda()) expert_table = device_table(experts, loader.device);
   }
 
   std::size_t bytes() const {
@@ -69,6 +74,18 @@ struct Layer {
     if (experts.empty()) return total + mlp.bytes();
     for (const auto& expert : experts) total += expert.bytes();
     return total + router.bytes();
+  }
+
+ private:
+  /// [mlps, 3] addresses: what the kernels read as an array of kernel::Expert.
+  static at::Tensor device_table(std::span<const Mlp<Quant>> mlps, at::Device device) {
+    static_assert(sizeof(kernel::Expert) == 3 * sizeof(std::int64_t));
+    at::Tensor table = at::empty({static_cast<std::int64_t>(mlps.size()), 3}, at::kLong);
+    auto* at = table.data_ptr<std::int64_t>();
+    for (const Mlp<Quant>& m : mlps)
+      for (const Linear<Quant>* projection : {&m.gate, &m.up, &m.down})
+        *at++ = reinterpret_cast<std::int64_t>(projection->on_device().matrix().data);
+    return table.to(device);
   }
 };
 
