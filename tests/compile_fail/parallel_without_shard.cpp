@@ -8,8 +8,9 @@ struct NoShard {
   static int size() { return 1; }
   static at::Tensor sum_attention(at::Tensor t) { return t; }
   static at::Tensor sum_mlp(at::Tensor t) { return t; }
-  static at::Tensor gather_keys(at::Tensor t) { return t; }
+  static at::Tensor gather_keys(at::Tensor t, const fpf::model::ModelConfig&) { return t; }
   static at::Tensor gather_logits(at::Tensor t) { return t; }
+  static fpf::parallel::Communicator* communicator() { return nullptr; }
 };
 
 constexpr auto size = sizeof(fpf::Experiment<fpf::quant::None, fpf::attention::Flash, NoShard>);

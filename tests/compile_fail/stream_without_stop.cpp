@@ -1,4 +1,4 @@
-// expect: fpf: a contention policy needs `void start\(\)` and `nlohmann::ordered_json stop\(\)`
+// expect: fpf: a contention policy needs `void start\(\)` and `nlohmann::ordered_json stop\(const std::vector<Span>& work\)`
 #include <fpf/experiment.hpp>
 
 struct NoStop {

@@ -55,7 +55,8 @@ class Decoder {
     return {config_.num_layers, batch, shard_.kv_heads.size(), capacity, config_.head_dim, options_};
   }
 
-  bool on_device() const { return options_.device().is_cuda(); }
+  at::Device device() const { return options_.device(); }
+  bool on_device() const { return device().is_cuda(); }
 
   /// Decoding on a GPU against a cache that was prefilled: signals of the layers in `tapped`, `top_k` log-probabilities.
   std::unique_ptr<DeviceDecode> device_decode(const KvCache& cache, std::int64_t batch, const std::vector<std::int64_t>& tapped,
@@ -133,7 +134,7 @@ class Decoder {
       const at::Tensor k = Execution::head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
       cache.append(index, k, qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
     }
-    if (tap != nullptr) tap->key(index, parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count)));
+    if (tap != nullptr) tap->key(index, parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count), config_));
     const at::Tensor attended =
         Attention::attend(q, cache.keys(index, length), cache.values(index, length), 1.0 / std::sqrt(static_cast<double>(d)));
     return parallel_.sum_attention(layer.o(attended.reshape({batch, count, -1})));

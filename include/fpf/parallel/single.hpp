@@ -14,8 +14,9 @@ struct Single {
   static Shard shard(const model::ModelConfig& config) { return Shard::whole(config); }
   static at::Tensor sum_attention(at::Tensor t) { return t; }
   static at::Tensor sum_mlp(at::Tensor t) { return t; }
-  static at::Tensor gather_keys(at::Tensor t) { return t; }
+  static at::Tensor gather_keys(at::Tensor k, const model::ModelConfig&) { return k; }
   static at::Tensor gather_logits(at::Tensor t) { return t; }
+  static Communicator* communicator() { return nullptr; }
 };
 
 static_assert(Parallelism<Single>);

@@ -9,7 +9,7 @@ struct Exclusive {
   static constexpr std::string_view name = "exclusive";
 
   static void start() {}
-  static nlohmann::ordered_json stop() { return nullptr; }
+  static nlohmann::ordered_json stop(const std::vector<Span>&) { return nullptr; }
 };
 
 static_assert(StreamContention<Exclusive>);

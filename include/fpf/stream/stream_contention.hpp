@@ -1,27 +1,36 @@
 // The contract of contention policies: what else the device does while the measured run goes on.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <vector>
 
 namespace fpf::stream {
+
+/// From the start of a piece of work to its end.
+struct Span {
+  std::chrono::steady_clock::time_point begin, end;
+};
 
 template <class S>
 concept HasName = requires {
   { S::name } -> std::convertible_to<std::string_view>;
 };
 template <class S>
-concept HasLoad = requires(S& s) {
+concept HasLoad = requires(S& s, const std::vector<Span>& work) {
   { s.start() } -> std::same_as<void>;
-  { s.stop() } -> std::same_as<nlohmann::ordered_json>;
+  { s.stop(work) } -> std::same_as<nlohmann::ordered_json>;
 };
 
 /// A contention policy; one object a configuration.
-///   name      "exclusive", "contended"
-///   start()   called before a repetition begins
-///   stop()    called after it ended; what happened beside it, for the run's record (null: nothing to say). Throws
-///             Error when the load did not do what the experiment rests on.
+///   name        "exclusive", "contended"
+///   start()     called before a repetition begins
+///   stop(work)  called after it ended, with when each of its passes began and ended; what happened beside
+///   it, for the
+///               run's record (null: nothing to say). Throws Error when the load did not do what the
+///               experiment rests on.
 template <class S>
 concept StreamContention = HasName<S> && HasLoad<S>;
 
@@ -29,7 +38,9 @@ concept StreamContention = HasName<S> && HasLoad<S>;
 template <class S>
 struct Require {
   static_assert(HasName<S>, "fpf: a contention policy needs `static constexpr std::string_view name`");
-  static_assert(HasLoad<S>, "fpf: a contention policy needs `void start()` and `nlohmann::ordered_json stop()`");
+  static_assert(HasLoad<S>,
+                "fpf: a contention policy needs `void start()` and `nlohmann::ordered_json stop(const "
+                "std::vector<Span>& work)`");
 };
 
 }  // namespace fpf::stream

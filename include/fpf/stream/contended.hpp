@@ -1,0 +1,82 @@
+// The device shared with a load that is not ours, as a provider's neighbours would be.
+#pragma once
+
+#include <fpf/core/error.hpp>
+#include <fpf/stream/load.hpp>
+#include <fpf/stream/overlap.hpp>
+#include <memory>
+
+namespace fpf::stream {
+
+/// A load that starts before a repetition and stops after it. The run's record says when both worked; a run
+/// that the load did not accompany for at least nine tenths of its time is an error, because it would show
+/// nothing.
+class Contended {
+ public:
+  static constexpr std::string_view name = "contended";
+  static constexpr double least_overlap = 0.9;
+
+  /// `duty`: the share of the time, above 0 and up to 1, that the load is to be busy for.
+  Contended(std::unique_ptr<Load> load, double duty) : load_(std::move(load)), duty_(duty) {}
+
+  /// The load of a device: on the CPU, as many threads as the measured run has.
+  static Contended on(const std::string& device, double duty) {
+    if (!(duty > 0 && duty <= 1)) fail("--contention {}: expected a duty cycle above 0 and up to 1", duty);
+    if (device != "cpu") fail("--device {}: the contended stream runs on the CPU only", device);
+    return {std::make_unique<CpuLoad>(duty, at::get_num_threads()), duty};
+  }
+
+  void start() { load_->start(); }
+
+  /// {target_duty, measured_duty, overlap_fraction, busy_fraction, ...}; times in seconds after the run's
+  /// start.
+  nlohmann::ordered_json stop(const std::vector<Span>& work) {
+    const LoadTimes times = load_->stop();
+    if (work.empty()) return nullptr;
+    const double run = total_seconds(work), n = static_cast<double>(times.size());
+    double duty = 0, overlap = 0, busy = 0;
+    std::size_t pieces = 0;
+    auto begin = times.front().front().begin, end = times.front().back().end;
+    for (const Spans& own : times) {
+      duty += total_seconds(own) / seconds(own.back().end - own.front().begin) / n;
+      overlap += common_seconds(work, activity(own, longest_pause(own))) / run / n;
+      busy += common_seconds(work, own) / run / n;
+      pieces += own.size();
+      begin = std::min(begin, own.front().begin);
+      end = std::max(end, own.back().end);
+    }
+    const auto zero = work.front().begin;
+    if (overlap < least_overlap)
+      fail(
+          "the load accompanied {:.0f} % of the run (it worked from {:.3f} to {:.3f} s, the run from 0 to "
+          "{:.3f} s): "
+          "expected at least {:.0f} %",
+          100 * overlap, seconds(begin - zero), seconds(end - zero), seconds(work.back().end - zero),
+          100 * least_overlap);
+    nlohmann::ordered_json passes = nlohmann::ordered_json::array();
+    for (const Span& pass : work) passes.push_back({seconds(pass.begin - zero), seconds(pass.end - zero)});
+    return {{"target_duty", duty_},
+            {"measured_duty", duty},
+            {"overlap_fraction", overlap},
+            {"busy_fraction", busy},
+            {"load_streams", times.size()},
+            {"load_pieces", pieces},
+            {"load_begin", seconds(begin - zero)},
+            {"load_end", seconds(end - zero)},
+            {"run_passes", passes}};
+  }
+
+ private:
+  /// Four times what the duty cycle asks for after a usual piece of work, and some scheduling.
+  double longest_pause(const Spans& pieces) const {
+    const double piece = total_seconds(pieces) / static_cast<double>(pieces.size());
+    return 4 * piece * (1 / duty_ - 1) + 0.02;
+  }
+
+  std::unique_ptr<Load> load_;
+  double duty_;
+};
+
+static_assert(StreamContention<Contended>);
+
+}  // namespace fpf::stream
