@@ -1,12 +1,11 @@
 // From what the user names to experiments: files or folders opened, grouped, joined; what fails is set aside.
 #pragma once
 
+#include <filesystem>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/plan.hpp>
 #include <fpf/evidence/reader.hpp>
-
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -112,10 +111,11 @@ inline Collection collect_folders(const std::vector<std::filesystem::path>& fold
   for (const std::string& name : experiment_names(plan_only))
     for (const auto& folder : folders)
       if (std::filesystem::exists(folder / name)) paths.push_back(folder / name);
-  if (paths.empty())
-    fail("found no experiment in {}: expected files such as {}",
-         fmt::join(folders | std::views::transform([](auto& f) { return f.string(); }), ", "),
-         experiment_names(plan_only).front());
+  if (paths.empty()) {
+    std::string names;
+    for (const auto& folder : folders) names += (names.empty() ? "" : ", ") + folder.string();
+    fail("found no experiment in {}: expected files such as {}", names, experiment_names(plan_only).front());
+  }
   Collection out;
   std::vector<std::pair<std::string, evidence::ExperimentFile>> files;
   for (auto& file : detail::open_all(paths, out.failures)) {

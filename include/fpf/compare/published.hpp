@@ -1,13 +1,12 @@
 // The published measurements recomputed in double, and held against the files' own matrices.
 #pragma once
 
-#include <fpf/compare/distance.hpp>
-#include <fpf/compare/published_file.hpp>
-#include <fpf/compare/statistics.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fpf/compare/distance.hpp>
+#include <fpf/compare/published_file.hpp>
+#include <fpf/compare/statistics.hpp>
 #include <map>
 #include <optional>
 #include <span>
@@ -174,7 +173,9 @@ inline SizeMatrix activation_matrix(const File& file) {
   out.distances.assign(n, Vector(n, 0.0));
   std::optional<double> largest;
   for (std::size_t i = 0; i < n; ++i) {
-    out.labels.push_back(file.activations[i].first.substr(std::string_view("batch_size_").size()));
+    constexpr std::string_view prefix = "batch_size_";
+    const std::string& key = file.activations[i].first;
+    out.labels.push_back(key.starts_with(prefix) ? key.substr(prefix.size()) : key);
     for (std::size_t j = 0; j < n; ++j)
       out.distances[i][j] = l2_distance(std::span(file.activations[i].second.at(0)),
                                         std::span(file.activations[j].second.at(0)));
@@ -222,8 +223,8 @@ inline Findings analyse(const std::vector<File>& files) {
     const std::string name = std::filesystem::path(file.name).filename().string();
     out.files.push_back(file.name);
     for (const auto& [key, repetitions] : file.activations) {
-      const bool equal =
-          std::ranges::all_of(repetitions, [&](const Vector& r) { return r == repetitions.front(); });
+      const auto is_first = [&first = repetitions](const Vector& r) { return r == first.front(); };
+      const bool equal = std::ranges::all_of(repetitions, is_first);
       out.repetitions_equal.emplace_back(name + " " + key, equal);
       if (repetitions.empty())
         fail("{}: expected repetitions under raw_activations.{}, found none", file.name, key);

@@ -2,9 +2,7 @@
 // to simdjson (rows of numbers) and nlohmann (small objects).
 #pragma once
 
-#include <fpf/core/error.hpp>
-
-#include <nlohmann/json.hpp>
+#include <simdjson.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +10,8 @@
 #include <cstdint>
 #include <cstring>
 #include <forward_list>
+#include <fpf/core/error.hpp>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -51,6 +51,7 @@ class JsonCursor {
     const std::string_view quoted = skip_string();
     std::string_view key = quoted.substr(1, quoted.size() - 2);
     if (key.find('\\') != key.npos) key = frame.unescaped.emplace_front(parse<std::string>(quoted));
+    if (!simdjson::validate_utf8(key.data(), key.size())) fail_here("a key that is no UTF-8");
     frame.keys.push_back(key);
     if (peek() != ':') fail_here("expected ':' after a key");
     ++at_;

@@ -5,11 +5,14 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <bit>
+#include <charconv>
 #include <cmath>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/evidence/experiment_index.hpp>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 #include <unordered_map>
 
 namespace fpf::evidence {
@@ -70,11 +73,13 @@ class RowParser {
     if (const auto error = std::move(result).get(array)) fail_at(row, simdjson::error_message(error), inside);
     std::size_t count = 0;
     for (auto element : array) {
+      simdjson::ondemand::value stored;
+      if (const auto error = element.get(stored))
+        fail_at(row, simdjson::error_message(error), fmt::format("{}[{}]", inside, count));
+      const std::string_view token = stored.raw_json_token();
       double number = 0;
-      if (element.get_double().get(number)) fail_number(row, inside, count, element);
-      // Numbers are shortest decimals of a float32 or narrower: rounding first to double and then to float
-      // gives it back.
-      const auto value = static_cast<T>(number);
+      if (stored.get_double().get(number)) fail_number(row, inside, count, token);
+      const T value = narrowed(number, token);
       if (!std::isfinite(value)) fail_at(row, "a number out of range", fmt::format("{}[{}]", inside, count));
       values.push_back(value);
       ++count;
@@ -97,14 +102,21 @@ class RowParser {
     return count;
   }
 
-  template <class Element>
+  /// The value nearest to the decimal. Through double it would be rounded twice, which errs where the double
+  /// lies halfway between two floats: of all shortest decimals for 7.038531e-26 alone.
+  static T narrowed(double number, std::string_view token) {
+    auto value = static_cast<T>(number);
+    constexpr std::uint64_t below_float = (std::uint64_t{1} << 29) - 1;
+    if constexpr (std::is_same_v<T, float>)
+      if ((std::bit_cast<std::uint64_t>(number) & below_float) == (below_float + 1) / 2)
+        std::from_chars(token.data(), token.data() + token.size(), value);
+    return value;
+  }
+
   [[noreturn]] void fail_number(const StoredRow& row, std::string_view inside, std::size_t index,
-                                Element& element) {
-    std::string_view token;
-    const bool readable = !element.raw_json_token().get(token);
-    while (!token.empty() && (token.back() == ' ' || token.back() == '\n')) token.remove_suffix(1);
-    fail_at(row, fmt::format("expected a number, found {:.40}", readable ? token : "something else"),
-            fmt::format("{}[{}]", inside, index));
+                                std::string_view token) {
+    token = token.substr(0, token.find_first_of(" \n\r\t"));
+    fail_at(row, fmt::format("expected a number, found {:.40}", token), fmt::format("{}[{}]", inside, index));
   }
 
   const ExperimentFile& file_;
