@@ -224,8 +224,9 @@ BOOST_AUTO_TEST_CASE(the_example_works_as_printed_within_its_memory) {
   BOOST_REQUIRE(std::regex_search(help, example, std::regex("Example: (exp0_reference .*)\n")));
   const auto folder = fresh_folder("project");
   fs::create_directory_symlink(FPF_BUILD, folder / "build");
-  const Outcome outcome = run({"bash", "-c", "exec " + example[1].str()}, folder.string(),
-                              {{"PATH", std::string(FPF_BIN) + ":" + std::getenv("PATH")}});
+  const Outcome outcome =
+      run({"bash", "-c", "exec " + example[1].str()}, folder.string(),
+          {{"PATH", std::string(FPF_BIN) + ":" + std::getenv("PATH")}, {"OMP_WAIT_POLICY", "PASSIVE"}});
   BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
   const json file = json::parse(text_of(folder / result));
   const json& one = file.at("runs").at(0);
