@@ -33,19 +33,42 @@ cmake --preset release -DFPF_BUILD_TESTS=OFF >build/configure.log || { cat build
 cmake --build --preset release
 
 model=build/models/SmolLM2-135M-Instruct.Q4_1.gguf
+moe='synthetic:qwen3-moe-tiny?seed=1'
 out=build/quickstart/$tokens
-mkdir -p "$out/moe"
+mkdir -p "$out/moe" "$out/moe-awq"
 prompt=(--prompt-pdf build/documents/bashref.pdf --prompt-tokens "$tokens")
+neighbours=(--neighbour-pdf build/documents/developers-reference.pdf --neighbour-pdf build/documents/valgrind_manual.pdf.gz
+  --neighbour-pdf build/documents/policy.pdf.gz)
 
-# run <program> <file it writes> <options>...
+# The synthetic mixture of experts has no tokeniser: a fixed sequence of 256 ids is its prompt.
+ids=$out/moe/prompt_ids.json
+{ printf '[7'; for ((i = 1, id = 7; i < 256; i++)); do id=$(((id * 1103 + 12345) % 4096)); printf ',%d' "$id"; done; echo ']'; } >"$ids"
+
+# run <folder> <file it writes> <program> <options>...
 run() {
-  local file=$2
-  if [ -s "$file" ]; then echo "$1: $file is there already"; return; fi
-  build/bin/"$1" --resume "${@:3}" --out "$(dirname "$file")"
+  if [ -s "$1/$2" ]; then echo "$3: $1/$2 is there already"; return; fi
+  "build/bin/$3" --resume --out "$1" "${@:4}"
 }
 
 step "Experiment 0 on SmolLM2: the reference, three bit-exact repetitions"
-run exp0_reference "$out/reference_baseline.json" --model "$model" "${prompt[@]}"
+run "$out" reference_baseline.json exp0_reference --model "$model" "${prompt[@]}"
+
+step "Experiments 1, 2, 4 and 5 on SmolLM2: batch size, compilation, attention, a contended device"
+run "$out" batch_size_experiment.json exp1_batch_size --model "$model" "${prompt[@]}" "${neighbours[@]}"
+run "$out" compile_experiment.json exp2_compile --model "$model" "${prompt[@]}"
+run "$out" attention_experiment.json exp4_attention --model "$model" "${prompt[@]}"
+run "$out" concurrent_streams_experiment.json exp5_concurrent_streams --model "$model" "${prompt[@]}"
+
+step "Experiments 3, 7 and 8 on a small synthetic mixture of experts: quantisation, tensor and expert parallelism"
+run "$out/moe-awq" reference_baseline.json exp0_reference --model "$moe&quant=awq" --prompt-ids "$ids"
+run "$out" quantization_experiment.json exp3_quantization --model "$moe&quant=awq" --model-gptq "$moe&quant=gptq" \
+  --model-bnb "$moe&quant=nf4" --prompt-ids "$ids" --baseline "$out/moe-awq/reference_baseline.json"
+run "$out/moe" reference_baseline.json exp0_reference --model "$moe" --prompt-ids "$ids"
+run "$out" tensor_parallel_experiment.json exp7_tensor_parallel --model "$moe" --prompt-ids "$ids" --tp 2,4 \
+  --baseline "$out/moe/reference_baseline.json"
+run "$out" expert_parallel_experiment.json exp8_expert_parallel --model "$moe" --prompt-ids "$ids" --ep 2,4 \
+  --baseline "$out/moe/reference_baseline.json"
 
 step "Comparing"
-build/bin/compare --all --experiment-dir "$out" --output "$out/analysis_results.json"
+build/bin/compare --all --experiment-dir "$out" --output "$out/analysis_results.json" --report "$out/report"
+echo "The report is $out/report/index.html"
