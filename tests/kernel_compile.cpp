@@ -74,6 +74,9 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   return all;
 }
 
+/// What a block may have at most: CUDA's programming guide, compute capabilities 8.0 and 9.0.
+unsigned shared_limit(int architecture) { return (architecture >= 90 ? 227 : 163) * 1024; }
+
 /// Compiles on two threads; one line per kernel that spills.
 void build_all(const std::vector<Plan>& all, int architecture) {
   const Builder builder(compiler(), architecture, CubinCache(fs::current_path() / "cache"));
@@ -95,8 +98,8 @@ void build_all(const std::vector<Plan>& all, int architecture) {
         if (plan.hot && needs.stack_bytes != 0) fault = fmt::format("{} bytes of stack", needs.stack_bytes);
         if (needs.registers * threads > 65536)
           fault = fmt::format("{} registers x {} threads", needs.registers, threads);
-        if (needs.shared_bytes + plan.shared_per_row * static_cast<unsigned>(plan.max_rows) > 163 * 1024)
-          fault = fmt::format("{} bytes of shared memory", needs.shared_bytes + plan.shared_per_row * 8);
+        if (needs.shared_bytes + plan.shared(plan.max_rows) > shared_limit(architecture))
+          fault = fmt::format("{} bytes of shared memory", needs.shared_bytes + plan.shared(plan.max_rows));
       } catch (const Error& error) {
         fault = error.what();
       }

@@ -225,8 +225,10 @@ inline void check_embed(Checker& c, DType dtype, int hidden) {
   c.expect(fmt::format("embedding {}", name_of(dtype)), download(out, dtype) == expected);
 }
 
-/// All of it. `small` leaves out what a memory checker would take too long for.
+/// All of it. `small`: shapes for a memory checker; a few outputs do not average, so what is bounded there is
+/// a single rounding's worst case, not its mean.
 inline void check_all(Checker& c, bool small) {
+  c.slack = small ? 2 : 1;
   const auto tiles = Arithmetic::tiles, lanes = Arithmetic::lanes;
   const DType bf16 = DType::bfloat16, fp16 = DType::float16, f32 = DType::float32;
   const int wide = small ? 256 : 2048, out = small ? 128 : 2048;
@@ -279,7 +281,7 @@ inline void check_all(Checker& c, bool small) {
     if (dtype != f32) {
       check_attention(c, dtype, qwen, {long_rows[0]}, true, false);
       check_attention(c, dtype, qwen, {3, 15, 16, 1055}, true, false);
-      check_attention(c, dtype, smollm, {200}, true, false);
+      check_attention(c, dtype, smollm, {200, 333, 401, 59, 640}, true, false);
     }
     check_log_probs(c, dtype, small ? 5000 : 151936, 10);
     check_log_probs(c, dtype, 49152, 1);

@@ -77,6 +77,8 @@ struct StepOptions {
   DType dtype = DType::bfloat16;
   int layers = 48, context = 6144, splits = 66, attention_warps = 6;
   Arithmetic arithmetic = Arithmetic::tiles;
+  Arithmetic router = Arithmetic::lanes;
+  int product_warps = 0, gate_up_warps = 4, down_warps = 2;  // tiles: 0 leaves it to the plan
   bool fused = true;  // compiled: fused kernels; else separate operations rounded each
 };
 
@@ -205,12 +207,14 @@ class DecodeStep {
     const Arithmetic a = options.arithmetic;
     const AttentionShape attention{s.heads, s.kv_heads,     s.head_dim,
                                    true,    options.splits, options.attention_warps};
-    const MoeOptions moe{fused && a == Arithmetic::tiles, !fused, a};
+    const MoeOptions moe{fused && a == Arithmetic::tiles, !fused, a, options.gate_up_warps,
+                         options.down_warps};
     embed_ = {library, plan_embed(t, s.hidden)};
-    qkv_ = {library, plan_gemv(model.format, t, s.qkv_size(), s.hidden, {fused, false}, a)};
+    qkv_ = {library,
+            plan_gemv(model.format, t, s.qkv_size(), s.hidden, {fused, false}, a, options.product_warps)};
     o_ = {library, plan_gemv(model.format, t, s.hidden, s.q_size(), {false, fused}, a)};
     router_ = {library,
-               plan_gemv(dense_format(), t, s.moe.experts, s.hidden, {fused, false}, Arithmetic::lanes)};
+               plan_gemv(dense_format(), t, s.moe.experts, s.hidden, {fused, false}, options.router)};
     route_ = {library, plan_route(t, s.moe.experts, s.moe.top_k, true, !fused)};
     gate_up_ = {library, plan_gate_up(model.format, t, s.moe, moe)};
     down_ = {library, plan_down(model.format, t, s.moe, moe)};
@@ -393,13 +397,15 @@ class DecodeStep {
     return out;
   }
 
-  /// A whole step. The position stays, so that steps are alike; the token goes on.
-  void run(bool overlap) const {
+  /// A whole step. The position stays, so that steps are alike; the token goes on. skip: leaves that kernel
+  /// of every layer out, to see what it costs where it stands.
+  void run(bool overlap, int skip = -1) const {
     const auto layer = stages(false);
     const auto around = ends();
     around[0].launch(0, overlap);
     for (int l = 0; l < model_.layers; ++l)
-      for (const Stage& stage : layer) stage.launch(l, overlap);
+      for (std::size_t i = 0; i < layer.size(); ++i)
+        if (static_cast<int>(i) != skip) layer[i].launch(l, overlap);
     around[1].launch(0, overlap);
     around[2].launch(0, overlap);
   }

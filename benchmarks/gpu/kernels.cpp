@@ -121,6 +121,18 @@ nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const Sy
     whole("step, graph", [&] { plain.launch(); });
     whole("step, launched one by one", [&] { step.run(false); });
   }
+  if (options.fused && stages) {
+    // What each kernel costs where it stands: the step's time less that of the step without it.
+    const double all = out["step, graph, overlapped"]["us"].get<double>();
+    const auto layer = step.stages(false);
+    for (std::size_t i = 0; i < layer.size(); ++i) {
+      const CapturedGraph graph(stream, [&] { step.run(true, static_cast<int>(i)); });
+      const Timing t = time_on_device(
+          stream, [&] { graph.launch(); }, 20);
+      out["in_place_us"][layer[i].name] = (all - t.median) / model.layers;
+      fmt::print("  in place: {:<32}{:>9.2f} us\n", layer[i].name, (all - t.median) / model.layers);
+    }
+  }
   // Ten tokens from the same start, twice, and by both graphs: the same bits.
   const auto sequence = [&](const CapturedGraph& graph) {
     step.reset();
@@ -208,7 +220,6 @@ int run(const Arguments& arguments) {
       {"multiprocessors", device.multiprocessors}};
   fmt::print("{}, {} multiprocessors, driver for CUDA {}, NVRTC {}\n", device.name, device.multiprocessors,
              out["driver"].get<std::string>(), compiler->version_name());
-  std::fflush(stdout);
   int failures = 0;
   if (arguments.check) {
     const std::uint64_t seed = std::random_device{}();
@@ -232,9 +243,19 @@ int run(const Arguments& arguments) {
       StepOptions options;
       out["steps"].push_back(
           time_step(library, stream, model, options, "AWQ / GPTQ bf16, compiled", ceiling, true));
-      options.splits = 33;
-      out["steps"].push_back(
-          time_step(library, stream, model, options, "the same, 33 splits", ceiling, true));
+      const auto variant = [&](const std::string& name, auto change) {
+        StepOptions changed;
+        change(changed);
+        out["steps"].push_back(time_step(library, stream, model, changed, name, ceiling, false));
+      };
+      variant("33 splits of 12 warps", [](StepOptions& o) { o.splits = 33, o.attention_warps = 12; });
+      variant("33 splits of 6 warps", [](StepOptions& o) { o.splits = 33; });
+      variant("gate and up with 8 warps", [](StepOptions& o) { o.gate_up_warps = 8; });
+      variant("down with 1 warp an expert", [](StepOptions& o) { o.down_warps = 1; });
+      variant("products with 4 warps", [](StepOptions& o) { o.product_warps = 4; });
+      variant("products with 8 warps", [](StepOptions& o) { o.product_warps = 8; });
+      variant("router by tiles", [](StepOptions& o) { o.router = Arithmetic::tiles; });
+      variant("products and experts by lanes", [](StepOptions& o) { o.arithmetic = Arithmetic::lanes; });
       options = StepOptions();
       options.fused = false;
       out["steps"].push_back(
@@ -257,10 +278,14 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   try {
     return run(parse({argv, static_cast<std::size_t>(argc)}));
   } catch (const Error& error) {
     std::cerr << "gpu_kernels: " << error.what() << '\n';
     return static_cast<int>(ExitCode::user_error);
+  } catch (const std::exception& error) {
+    std::cerr << "gpu_kernels: " << error.what() << '\n';
+    return static_cast<int>(ExitCode::bug);
   }
 }

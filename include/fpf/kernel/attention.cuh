@@ -4,7 +4,7 @@
 #pragma once
 
 #include "rope.cuh"
-#include "rows.cuh"
+#include "tile.cuh"
 
 namespace fpf::kernel {
 
@@ -37,37 +37,46 @@ __device__ __forceinline__ u32 transpose8x8(u32 pairs) {
   return result;
 }
 
-/// A warp's tile of 16 keys and values in registers. Lane 4 g + t holds keys g and g + 8, eight dimensions
-/// from 8 t on of each 32; and values 2t, 2t+1, 2t+8, 2t+9, eight dimensions from 8 g on of each 64.
+/// A warp's tile of 16 keys and values in shared memory, and how its lanes read them: lane 4 g + t takes keys
+/// g and g + 8, eight dimensions from 8 t on of each 32; and values 2t, 2t+1, 2t+8, 2t+9, eight dimensions
+/// from 8 g on of each 64. The strides keep those apart in the banks.
 template <class T, int HeadDim>
 struct KvTile {
-  uint4 key[2][HeadDim / 32], value[4][HeadDim / 64];
+  static constexpr int row_bytes = HeadDim * 2, key_stride = tile_stride(row_bytes),
+                       value_stride = row_bytes + 16;
+  static constexpr int bytes = 16 * (key_stride + value_stride);
+  u8* shared;
 
-  /// Positions past `position` read as zero.
-  __device__ __forceinline__ void load(const T* keys, const T* values, i64 stride, int tile, int position) {
-    const int g = int(threadIdx.x % 32 / 4), t = int(threadIdx.x % 4);
+  /// Positions past `position` become zero.
+  __device__ __forceinline__ void request(const T* keys, const T* values, i64 stride, int tile,
+                                          int position) const {
+    constexpr int per_row = row_bytes / 16, rows = 32 / per_row;  // copied at once
+    const int lane = int(threadIdx.x % 32), column = lane % per_row, first = tile * 16 + lane / per_row;
+    const i64 from = i64(min(first, position)) * stride + column * 8;
+    const T *key = keys + from, *value = values + from;
+    u8* to = shared + lane / per_row * key_stride + column * 16;
+    u8* value_to = shared + 16 * key_stride + lane / per_row * value_stride + column * 16;
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int at = tile * 16 + g + 8 * h;
-#pragma unroll
-      for (int c = 0; c < HeadDim / 32; ++c)
-        key[h][c] =
-            at <= position ? load_shared_level(keys + at * stride + 32 * c + 8 * t) : make_uint4(0, 0, 0, 0);
-    }
-#pragma unroll
-    for (int h = 0; h < 4; ++h) {
-      const int at = tile * 16 + 2 * t + h % 2 + h / 2 * 8;
-#pragma unroll
-      for (int c = 0; c < HeadDim / 64; ++c)
-        value[h][c] = at <= position ? load_shared_level(values + at * stride + 64 * c + 8 * g)
-                                     : make_uint4(0, 0, 0, 0);
+    for (int i = 0; i < 16; i += rows) {
+      const bool seen = first + i <= position;
+      copy_async_or_zero(to + i * key_stride, key, seen);
+      copy_async_or_zero(value_to + i * value_stride, value, seen);
+      if (first + i + rows <= position) {
+        key += rows * stride;
+        value += rows * stride;
+      }
     }
   }
+  __device__ __forceinline__ uint4 key(int h, int c) const {
+    const u32 g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    return *reinterpret_cast<const uint4*>(shared + (g + 8 * h) * key_stride + c * 64 + t * 16);
+  }
+  __device__ __forceinline__ uint4 value(int h, int c) const {
+    const u32 g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    return *reinterpret_cast<const uint4*>(shared + 16 * key_stride +
+                                           (2 * t + h % 2 + h / 2 * 8) * value_stride + c * 128 + g * 16);
+  }
 };
-
-__device__ __forceinline__ u32 word_of(const uint4& v, int i) {
-  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
-}
 
 /// Running attention of up to 8 query heads over tiles: lane 4 g + t keeps heads 2t and 2t + 1.
 template <class T, int HeadDim>
@@ -93,8 +102,9 @@ struct HeadSums {
     float score[4] = {};  // key g heads 2t, 2t+1; key g+8 heads 2t, 2t+1
 #pragma unroll
     for (int c = 0; c < HeadDim / 32; ++c) {
-      mma<T>(score, kv.key[0][c].x, kv.key[1][c].x, kv.key[0][c].y, kv.key[1][c].y, query[c].x, query[c].y);
-      mma<T>(score, kv.key[0][c].z, kv.key[1][c].z, kv.key[0][c].w, kv.key[1][c].w, query[c].z, query[c].w);
+      const uint4 low = kv.key(0, c), high = kv.key(1, c);
+      mma<T>(score, low.x, high.x, low.y, high.y, query[c].x, query[c].y);
+      mma<T>(score, low.z, high.z, low.w, high.w, query[c].z, query[c].w);
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -120,6 +130,7 @@ struct HeadSums {
     const u32 p0 = transpose8x8(pack<T>(score[0], score[1])), p1 = transpose8x8(pack<T>(score[2], score[3]));
 #pragma unroll
     for (int c = 0; c < HeadDim / 64; ++c) {
+      const uint4 values[4] = {kv.value(0, c), kv.value(1, c), kv.value(2, c), kv.value(3, c)};
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         float(&o)[4] = out[4 * c + i];
@@ -127,8 +138,8 @@ struct HeadSums {
         o[1] *= rescale[1];
         o[2] *= rescale[0];
         o[3] *= rescale[1];
-        const u32 v0 = word_of(kv.value[0][c], i), v1 = word_of(kv.value[1][c], i),
-                  v2 = word_of(kv.value[2][c], i), v3 = word_of(kv.value[3][c], i);
+        const u32 v0 = word_of(values[0], i), v1 = word_of(values[1], i), v2 = word_of(values[2], i),
+                  v3 = word_of(values[3], i);
         mma<T>(o, __byte_perm(v0, v1, 0x5410), __byte_perm(v0, v1, 0x7632), __byte_perm(v2, v3, 0x5410),
                __byte_perm(v2, v3, 0x7632), p0, p1);
       }
@@ -136,17 +147,30 @@ struct HeadSums {
   }
 };
 
+/// Floats between the heads' sums of a warp in shared memory.
+template <int HeadDim>
+inline constexpr int sums_stride = HeadDim + 4;
+
+/// Dynamic shared memory of a block: the warps' tiles, and in their place at the end the warps' sums.
+template <class T, int HeadDim>
+inline constexpr int attend_bytes_per_warp =
+    KvTile<T, HeadDim>::bytes > 8 * sums_stride<HeadDim> * 4 ? KvTile<T, HeadDim>::bytes
+                                                             : 8 * sums_stride<HeadDim> * 4;
+
 /// Attention of each part. Fused: q and k come raw from the projection; each block norms and turns its query
 /// heads, the last part also the new key, which it appends with the new value. Else rope_append has done all
-/// that. Grid: (Splits, KvHeads, rows) blocks of 32 * Warps.
+/// that. Grid: (Splits, KvHeads, rows) blocks of 32 * Warps; dynamic shared memory: Warps *
+/// attend_bytes_per_warp.
 template <class T, int Heads, int KvHeads, int HeadDim, int Splits, int Warps, bool Fused, bool HeadNorm>
-__global__ void __launch_bounds__(32 * Warps) attend(const AttentionParams p) {
-  constexpr int group = Heads / KvHeads, stats = 2;
+__global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 32 * Warps))
+    attend(const AttentionParams p) {
+  constexpr int group = Heads / KvHeads, padded = HeadDim + 32;
   static_assert(group <= 8, "at most 8 query heads may share a kv head");
   static_assert(sizeof(T) == 2, "float32 activations have their own kernel");
-  constexpr int padded = HeadDim + 8;
+  static_assert(!Fused || Warps >= 2, "the newest key and value are appended by two warps");
+  extern __shared__ __align__(16) u8 dynamic[];
   __shared__ __align__(16) T query[8][padded];
-  __shared__ float part_out[Warps][8][HeadDim + 4], part_stats[Warps][8][stats];
+  __shared__ float part_stats[Warps][8][2];
   const int split = int(blockIdx.x), kv_head = int(blockIdx.y), row = int(blockIdx.z);
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), g = lane / 4, t = lane % 4;
 
@@ -155,39 +179,37 @@ __global__ void __launch_bounds__(32 * Warps) attend(const AttentionParams p) {
   T* values = static_cast<T*>(p.cache.values) + row * p.cache.batch_stride + kv_head * p.cache.head_stride;
   const TileRange range = tiles_of<Splits>(split, position);
   const int newest = position / 16;  // the tile that is not complete before the predecessor is
-  KvTile<T, HeadDim> kv;
+  const KvTile<T, HeadDim> kv{dynamic + warp * attend_bytes_per_warp<T, HeadDim>};
   int tile = range.begin + warp;
   const bool early = tile < range.end && tile != newest;
-  if (early) kv.load(keys, values, p.cache.position_stride, tile, position);
+  if (early) kv.request(keys, values, p.cache.position_stride, tile, position);
+  const bool appends = Fused && split == Splits - 1 && warp == Warps - 1;
+  TurnTables<T, HeadDim> tables;
+  if constexpr (Fused)
+    tables.load(HeadNorm ? static_cast<const T*>(appends ? p.k_norm : p.q_norm) : nullptr, p.cos, p.sin,
+                position);
   wait_for_previous();
   allow_next();
 
   const T* qkv = static_cast<const T*>(p.qkv) + i64(row) * (Heads + 2 * KvHeads) * HeadDim;
-  for (int h = warp; h < 8; h += Warps) {
-    if (h >= group) {
-      for (int d = lane; d < HeadDim; d += 32) query[h][d] = from_float<T>(0.0f);
-    } else if constexpr (Fused) {
-      turn_head<T, HeadDim, false>(query[h], qkv + (kv_head * group + h) * HeadDim,
-                                   HeadNorm ? static_cast<const T*>(p.q_norm) : nullptr,
-                                   p.cos + i64(position) * (HeadDim / 2),
-                                   p.sin + i64(position) * (HeadDim / 2), p.eps);
-    } else {
-      copy_head<T, HeadDim>(query[h],
-                            static_cast<const T*>(p.q) + (i64(row) * Heads + kv_head * group + h) * HeadDim);
+  constexpr int turners = Fused ? Warps - 1 : Warps;  // the last warp has the new key in the last part
+  if (warp < turners) {
+    for (int h = warp; h < 8; h += turners) {
+      if (h >= group) {
+        for (int d = lane; d < HeadDim; d += 32) query[h][d] = from_float<T>(0.0f);
+      } else if constexpr (Fused) {
+        turn_head<T, HeadDim, HeadNorm, false>(query[h], qkv + (kv_head * group + h) * HeadDim, tables,
+                                               p.eps);
+      } else {
+        copy_head<T, HeadDim>(
+            query[h], static_cast<const T*>(p.q) + (i64(row) * Heads + kv_head * group + h) * HeadDim);
+      }
     }
-  }
-  if constexpr (Fused) {
-    if (split == Splits - 1) {
-      const i64 slot = position * p.cache.position_stride;
-      if (warp == Warps - 1)
-        turn_head<T, HeadDim, false>(keys + slot, qkv + (Heads + kv_head) * HeadDim,
-                                     HeadNorm ? static_cast<const T*>(p.k_norm) : nullptr,
-                                     p.cos + i64(position) * (HeadDim / 2),
-                                     p.sin + i64(position) * (HeadDim / 2), p.eps);
-      else if (warp == Warps - 2 || Warps == 1)
-        copy_head<T, HeadDim>(values + slot, qkv + (Heads + KvHeads + kv_head) * HeadDim);
-      __threadfence();  // the tile below is read past the first-level cache
-    }
+  } else if (appends) {
+    const i64 slot = position * p.cache.position_stride;
+    turn_head<T, HeadDim, HeadNorm, false>(keys + slot, qkv + (Heads + kv_head) * HeadDim, tables, p.eps);
+    copy_head<T, HeadDim>(values + slot, qkv + (Heads + KvHeads + kv_head) * HeadDim);
+    __threadfence();  // the tile below is read past the first-level cache
   }
   __syncthreads();
 
@@ -197,21 +219,26 @@ __global__ void __launch_bounds__(32 * Warps) attend(const AttentionParams p) {
   HeadSums<T, HeadDim> sums;
   sums.clear();
   const float scale = p.scale * 1.44269504088896340736f;
-  if (tile < range.end) {
-    if (!early) kv.load(keys, values, p.cache.position_stride, tile, position);
+  bool requested = early;
+  for (; tile < range.end; tile += Warps) {
+    if (!requested) kv.request(keys, values, p.cache.position_stride, tile, position);
+    requested = false;
+    copies_done();
+    __syncwarp();
     sums.add(kv, mine, scale, tile, position);
-    for (tile += Warps; tile < range.end; tile += Warps) {
-      kv.load(keys, values, p.cache.position_stride, tile, position);
-      sums.add(kv, mine, scale, tile, position);
-    }
+    __syncwarp();  // before the next tile takes its place
   }
+  __syncthreads();
 
   // The warps' parts, in their order.
+  float* part_out = reinterpret_cast<float*>(dynamic) + warp * 8 * sums_stride<HeadDim>;
 #pragma unroll
   for (int i = 0; i < HeadDim / 16; ++i) {
     const int d = i / 4 * 64 + 8 * g + i % 4 * 2;
-    *reinterpret_cast<float2*>(&part_out[warp][2 * t][d]) = make_float2(sums.out[i][0], sums.out[i][2]);
-    *reinterpret_cast<float2*>(&part_out[warp][2 * t + 1][d]) = make_float2(sums.out[i][1], sums.out[i][3]);
+    *reinterpret_cast<float2*>(part_out + 2 * t * sums_stride<HeadDim> + d) =
+        make_float2(sums.out[i][0], sums.out[i][2]);
+    *reinterpret_cast<float2*>(part_out + (2 * t + 1) * sums_stride<HeadDim> + d) =
+        make_float2(sums.out[i][1], sums.out[i][3]);
   }
   if (g == 0) {
 #pragma unroll
@@ -221,6 +248,7 @@ __global__ void __launch_bounds__(32 * Warps) attend(const AttentionParams p) {
     }
   }
   __syncthreads();
+  const float* parts = reinterpret_cast<const float*>(dynamic);
   for (int i = int(threadIdx.x); i < group * HeadDim; i += 32 * Warps) {
     const int h = i / HeadDim, d = i % HeadDim;
     float maximum = part_stats[0][h][0], total = 0, sum = 0;
@@ -229,7 +257,7 @@ __global__ void __launch_bounds__(32 * Warps) attend(const AttentionParams p) {
 #pragma unroll
     for (int w = 0; w < Warps; ++w) {
       const float factor = exp2_below(part_stats[w][h][0], maximum);
-      total = fmaf(part_out[w][h][d], factor, total);
+      total = fmaf(parts[(w * 8 + h) * sums_stride<HeadDim> + d], factor, total);
       sum = fmaf(part_stats[w][h][1], factor, sum);
     }
     const i64 at = (i64(row) * Heads + kv_head * group + h) * Splits + split;
@@ -244,7 +272,7 @@ __global__ void __launch_bounds__(32 * Warps) attend(const AttentionParams p) {
 /// The parts of each head, in their order. Grid: (Heads * HeadDim / 32, rows) blocks of 128: four threads a
 /// dimension, each with a quarter of the parts.
 template <class T, int Heads, int HeadDim, int Splits>
-__global__ void __launch_bounds__(128) combine(const AttentionParams p) {
+__global__ void __launch_bounds__(128, blocks_for(64, 128)) combine(const AttentionParams p) {
   constexpr int quarter = (Splits + 3) / 4;
   __shared__ float factor[Splits], partial_sum[4], partial_out[4][32];
   const int head = int(blockIdx.x) / (HeadDim / 32),

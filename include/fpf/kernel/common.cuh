@@ -107,6 +107,18 @@ __device__ __forceinline__ u32 masked_or(u32 value, u32 mask, u32 bits) {
   return result;
 }
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+constexpr bool is_hopper = true;
+#else
+constexpr bool is_hopper = false;
+#endif
+
+/// For __launch_bounds__: as many blocks as leave a thread `registers` of a multiprocessor's 65536. Without a
+/// word on it the compiler guesses how many blocks are wanted, and spills to get there.
+__host__ __device__ constexpr int blocks_for(int registers, int threads) {
+  return 65536 / (registers * threads) > 0 ? 65536 / (registers * threads) : 1;
+}
+
 // ---- 16 bytes at a time
 
 /// How many T a 16-byte access holds.
@@ -175,6 +187,68 @@ __device__ __forceinline__ uint4 narrow(const float (&values)[per_vector<T>]) {
   else
     return make_uint4(pack<T>(values[0], values[1]), pack<T>(values[2], values[3]),
                       pack<T>(values[4], values[5]), pack<T>(values[6], values[7]));
+}
+
+// ---- copies to shared memory that occupy no registers while they are under way
+
+__device__ __forceinline__ void copy_async(void* shared, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
+}
+/// Copies, or fills with zeros where `copy` is false (the address must be valid all the same).
+__device__ __forceinline__ void copy_async_or_zero(void* shared, const void* global, bool copy) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(copy ? 16 : 0)
+               : "memory");
+}
+/// Waits for this thread's copies; those of others are there after the next barrier.
+__device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/// Ends a batch of this thread's copies.
+__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Waits until at most `pending` (0..7) of this thread's batches are under way.
+__device__ __forceinline__ void wait_copies(int pending) {
+  switch (pending) {
+    case 0:
+      asm volatile("cp.async.wait_group 0;" ::: "memory");
+      break;
+    case 1:
+      asm volatile("cp.async.wait_group 1;" ::: "memory");
+      break;
+    case 2:
+      asm volatile("cp.async.wait_group 2;" ::: "memory");
+      break;
+    case 3:
+      asm volatile("cp.async.wait_group 3;" ::: "memory");
+      break;
+    case 4:
+      asm volatile("cp.async.wait_group 4;" ::: "memory");
+      break;
+    case 5:
+      asm volatile("cp.async.wait_group 5;" ::: "memory");
+      break;
+    case 6:
+      asm volatile("cp.async.wait_group 6;" ::: "memory");
+      break;
+    default:
+      asm volatile("cp.async.wait_group 7;" ::: "memory");
+      break;
+  }
+}
+
+/// Rows of RowBytes (a multiple of 16), contiguous in memory, `stride` apart in shared memory, by Threads
+/// threads.
+template <int RowBytes, int Rows, int Threads>
+__device__ __forceinline__ void copy_rows_async(u8* shared, int stride, const u8* global, int thread) {
+  constexpr int per_row = RowBytes / 16, count = Rows * per_row;
+  static_assert(RowBytes % 16 == 0, "rows are copied in pieces of 16 bytes");
+#pragma unroll
+  for (int i = 0; i < (count + Threads - 1) / Threads; ++i) {
+    const u32 v = u32(i * Threads + thread);
+    if (count % Threads == 0 || v < count)
+      copy_async(shared + v / per_row * stride + v % per_row * 16, global + v * 16);
+  }
 }
 
 // ---- reductions: the order is fixed by the code, never by timing

@@ -110,7 +110,7 @@ class Library {
     api.check(api.module_load_data(&entry.module, binary.cubin.data()), expression.c_str());
     cuda::Function function = nullptr;
     api.check(api.module_get_function(&function, entry.module, binary.symbol.c_str()), expression.c_str());
-    if (shared_bytes > 48 * 1024)
+    if (binary.record.resources.shared_bytes + shared_bytes > 48 * 1024)
       api.check(api.func_set_attribute(function, cuda::max_dynamic_shared, static_cast<int>(shared_bytes)),
                 expression.c_str());
     entry.kernel = Kernel(function, can_overlap_);

@@ -50,79 +50,92 @@ __device__ __forceinline__ void gather_rows(ExpertRows& work, const i32* ids, in
 }
 
 /// activated[r, slot, :] = silu(gate x_r) * (up x_r) for the experts that row r chose.
-/// Grid: (Intermediate / 16, rows * TopK) blocks of 32 * Warps; dynamic shared memory: rows *
-/// row_stride<Weight, T> * 2.
+/// Grid: (Intermediate / 16, rows * TopK) blocks of 32 * Warps. Dynamic shared memory: two tiles, rows *
+/// row_stride * 2.
 template <class Weight, class T, int Intermediate, int Experts, int TopK, int Warps, bool Route,
           bool Renormalise, bool Round>
-__global__ void __launch_bounds__(32 * Warps) moe_gate_up_rows(const MoeParams p) {
+__global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
+    moe_gate_up_rows(const MoeParams p) {
   constexpr int threads = 32 * Warps, n = Intermediate;
   static_assert(n % 16 == 0, "the experts' intermediate size must be a multiple of 16");
   extern __shared__ __align__(16) u8 dynamic[];
   __shared__ float partial[2][Warps][8][16], map[2][16];
   __shared__ const void* pointers[Route ? 3 * Experts : 1];
   __shared__ ExpertRows work;
-  T* staged = reinterpret_cast<T*>(dynamic);
+  u8 *gate_tile = dynamic, *up_tile = dynamic + tile_bytes<Weight, T>;
+  T* staged = reinterpret_cast<T*>(dynamic + 2 * tile_bytes<Weight, T>);
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
 
-  if constexpr (Route) {  // the table is constant: have it near before the choice is known
+  if constexpr (Route)  // the table is constant: have it near before the choice is known
     for (int i = int(threadIdx.x); i < 3 * Experts; i += threads)
       pointers[i] = reinterpret_cast<const void* const*>(p.experts)[i];
-    __syncthreads();
-  }
   wait_for_previous();
   allow_next();
 
-  const u8 *gate, *up;
   if constexpr (Route) {
-    const Choice choice = choose<T, Experts, TopK, Renormalise, Round>(static_cast<const T*>(p.logits));
-    const int slot = int(blockIdx.y), expert = __shfl_sync(0xffffffffu, choice.id, slot);
-    gate = static_cast<const u8*>(pointers[3 * expert]);
-    up = static_cast<const u8*>(pointers[3 * expert + 1]);
-    if (threadIdx.x == 0) {
-      work.expert = expert;
-      work.count = 1;
-      work.row[0] = 0;
-      work.slot[0] = slot;
-    }
-    if (blockIdx.x == 0 && blockIdx.y == 0 && warp == 0 && p.chosen_ids != nullptr) {
-      if (lane < TopK) {
-        p.chosen_ids[lane] = choice.id;
-        p.chosen_weights[lane] = choice.weight;
+    if (warp == 0) {
+      const auto choice = choose<T, Experts, TopK>(static_cast<const T*>(p.logits));
+      if (lane == int(blockIdx.y)) {
+        work.expert = choice.id;
+        work.count = 1;
+        work.row[0] = 0;
+        work.slot[0] = int(blockIdx.y);
       }
-      if (lane == 0) *p.margin = choice.margin;
+      if (blockIdx.x == 0 && blockIdx.y == 0 && p.chosen_ids != nullptr) {
+        const float weight = weight_of<T, Experts, TopK, Renormalise, Round>(choice),
+                    margin = margin_of<Experts, TopK>(choice);
+        if (lane < TopK) {
+          p.chosen_ids[lane] = choice.id;
+          p.chosen_weights[lane] = weight;
+        }
+        if (lane == 0) *p.margin = margin;
+      }
     }
   } else {
     if (threadIdx.x == 0) gather_rows<TopK>(work, p.expert_ids, p.rows, int(blockIdx.y));
-    __syncthreads();
-    if (work.count == 0) return;
+  }
+  __syncthreads();
+  if (work.count == 0) return;
+  const u8 *gate, *up;
+  if constexpr (Route) {
+    gate = static_cast<const u8*>(pointers[3 * work.expert]);
+    up = static_cast<const u8*>(pointers[3 * work.expert + 1]);
+  } else {
     gate = static_cast<const u8*>(p.experts[work.expert].gate);
     up = static_cast<const u8*>(p.experts[work.expert].up);
   }
-
-  WeightTile<Weight, Warps> gate_tile, up_tile;
-  gate_tile.load(gate, n, first, warp);
-  up_tile.load(up, n, first, warp);
+  TileRow<Weight, T>::template request_side<threads>(gate_tile, gate, n, first, int(threadIdx.x));
+  TileRow<Weight, T>::template request_side<threads>(up_tile, up, n, first, int(threadIdx.x));
+  request_share<Weight, T, Warps>(gate_tile, gate, first, warp, up_tile, up);
   load_map<Weight>(map[0], gate, n);
   load_map<Weight>(map[1], up, n);
-  if constexpr (Route) __syncthreads();  // work
 
   const auto stage_for = [&](const u8* matrix) {
     for (int j = 0; j < work.count; ++j)
       stage<Weight, T, threads>(staged + j * row_stride<Weight, T>,
                                 static_cast<const T*>(p.x) + i64(work.row[j]) * Weight::K, matrix, n,
                                 int(threadIdx.x));
-    __syncthreads();
   };
   stage_for(gate);
-  float sums[4] = {};
-  gate_tile.multiply(staged, work.count, warp, map[0], sums);
-  put_tile(sums, partial[0][warp], work.count);
-  if constexpr (Weight::permuted) {
+  wait_side<Weight, Warps>();
+  __syncthreads();
+  float sums[4] = {}, up_sums[4] = {};
+#pragma unroll 1
+  for (int i = 0; i < Share<Weight, Warps>::each; ++i) {
+    wait_block<Weight, Warps>(i);
+    multiply_rows<Weight, T, Warps>(gate_tile, staged, work.count, warp, i, map[0], sums);
+    if constexpr (!Weight::permuted)
+      multiply_rows<Weight, T, Warps>(up_tile, staged, work.count, warp, i, map[1], up_sums);
+  }
+  if constexpr (Weight::permuted) {  // up may have another order of columns
     __syncthreads();
     stage_for(up);
+    __syncthreads();
+#pragma unroll 1
+    for (int i = 0; i < Share<Weight, Warps>::each; ++i)
+      multiply_rows<Weight, T, Warps>(up_tile, staged, work.count, warp, i, map[1], up_sums);
   }
-  float up_sums[4] = {};
-  up_tile.multiply(staged, work.count, warp, map[1], up_sums);
+  put_tile(sums, partial[0][warp], work.count);
   put_tile(up_sums, partial[1][warp], work.count);
   __syncthreads();
   for (int i = int(threadIdx.x); i < work.count * 16; i += threads) {
@@ -148,32 +161,41 @@ __device__ __forceinline__ void team_sync() {
 }
 
 /// out[r, :] = residual[r, :] + sum over r's experts of weight * (down activated), each expert by WarpsEach
-/// warps. Grid: Hidden / 16 blocks of 32 * TopK * WarpsEach; dynamic shared memory: TopK * rows *
-/// row_stride<Weight, T> * 2.
-template <class Weight, class T, int Hidden, int Experts, int TopK, int WarpsEach, bool Route,
+/// warps. Grid: Hidden / 16 blocks of 32 * TopK * WarpsEach. Dynamic shared memory: TopK * (a tile + rows *
+/// row_stride * 2).
+template <class Weight, class T, int Hidden, int Experts, int TopK, int Teams, int WarpsEach, bool Route,
           bool Renormalise, bool Round>
-__global__ void __launch_bounds__(32 * TopK * WarpsEach) moe_down_rows(const MoeParams p) {
-  constexpr int threads = 32 * TopK * WarpsEach, max_pairs = Route ? TopK : 8 * TopK, n = Hidden;
+__global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Teams * WarpsEach))
+    moe_down_rows(const MoeParams p) {
+  constexpr int threads = 32 * Teams * WarpsEach, max_pairs = Route ? TopK : 8 * TopK, n = Hidden;
+  static_assert(TopK % Teams == 0 && (!Route || Teams == TopK), "teams share the experts evenly");
   static_assert(n % 16 == 0, "the hidden size must be a multiple of 16");
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float result[WarpsEach][max_pairs][16], weight[max_pairs], map[TopK][16];
+  __shared__ float result[WarpsEach][max_pairs][16], weight[max_pairs], map[Teams][16];
   __shared__ i32 id[max_pairs], rank[max_pairs];
-  __shared__ ExpertRows works[TopK];
+  __shared__ ExpertRows works[Teams];
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
-  const int team = warp / WarpsEach, part = warp % WarpsEach;  // a team of warps takes an expert
-  T* staged = reinterpret_cast<T*>(dynamic) + i64(team) * p.rows * row_stride<Weight, T>;
-  WeightTile<Weight, WarpsEach> tile;
+  const int team = warp / WarpsEach, part = warp % WarpsEach,
+            member = part * 32 + lane;  // a team of warps takes an expert
+  u8* tile = dynamic + team * tile_bytes<Weight, T>;
+  T* staged = reinterpret_cast<T*>(dynamic + Teams * tile_bytes<Weight, T>) +
+              i64(team) * p.rows * row_stride<Weight, T>;
   const u8* down = nullptr;
 
   if constexpr (Route) {
     // The logits are two launches old: choose, and request the weights, while the predecessor still runs.
-    const Choice choice = choose<T, Experts, TopK, Renormalise, Round>(static_cast<const T*>(p.logits));
-    down = static_cast<const u8*>(p.experts[__shfl_sync(0xffffffffu, choice.id, team)].down);
-    tile.load(down, n, first, part);
-    if (warp == 0 && lane < TopK) {
-      id[lane] = choice.id;
-      weight[lane] = choice.weight;
+    if (warp == 0) {
+      const auto choice = choose<T, Experts, TopK>(static_cast<const T*>(p.logits));
+      const float share = weight_of<T, Experts, TopK, Renormalise, Round>(choice);
+      if (lane < TopK) {
+        id[lane] = choice.id;
+        weight[lane] = share;
+      }
     }
+    __syncthreads();
+    down = static_cast<const u8*>(p.experts[id[team]].down);
+    TileRow<Weight, T>::template request_side<32 * WarpsEach>(tile, down, n, first, member);
+    request_share<Weight, T, WarpsEach>(tile, down, first, part);
     wait_for_previous();
     allow_next();
   } else {
@@ -183,36 +205,42 @@ __global__ void __launch_bounds__(32 * TopK * WarpsEach) moe_down_rows(const Moe
       id[i] = p.expert_ids[i];
       weight[i] = p.weights[i];
     }
+    __syncthreads();
   }
-  __syncthreads();
   for (int i = int(threadIdx.x); i < p.rows * TopK; i += threads) {
     int before = 0;
+#pragma unroll 1
     for (int s = 0; s < TopK; ++s) before += id[i / TopK * TopK + s] < id[i];
     rank[i / TopK * TopK + before] = i % TopK;  // slots of a row by ascending expert
   }
 
-  for (int pair = team; pair < p.rows * TopK; pair += TopK) {
+  for (int pair = team; pair < p.rows * TopK; pair += Teams) {
     ExpertRows& work = works[team];
-    if (part == 0 && lane == 0) gather_rows<TopK>(work, id, p.rows, pair);
+    if (member == 0) gather_rows<TopK>(work, id, p.rows, pair);
     team_sync<WarpsEach>();
     if (work.count != 0) {
       if constexpr (!Route) {
         down = static_cast<const u8*>(p.experts[work.expert].down);
-        tile.load(down, n, first, part);
+        TileRow<Weight, T>::template request_side<32 * WarpsEach>(tile, down, n, first, member);
+        request_share<Weight, T, WarpsEach>(tile, down, first, part);
       }
       if constexpr (has_map<Weight>)
-        if (part == 0 && lane < 16)
-          map[team][lane] = reinterpret_cast<const float*>(down + Weight::map_at(n))[lane];
+        if (member < 16) map[team][member] = reinterpret_cast<const float*>(down + Weight::map_at(n))[member];
       for (int j = 0; j < work.count; ++j)
         stage<Weight, T, 32 * WarpsEach>(
             staged + j * row_stride<Weight, T>,
             static_cast<const T*>(p.activated) + (i64(work.row[j]) * TopK + work.slot[j]) * Weight::K, down,
-            n, part * 32 + lane);
+            n, member);
+      wait_side<Weight, WarpsEach>();
     }
     team_sync<WarpsEach>();
     if (work.count != 0) {
       float sums[4] = {};
-      tile.multiply(staged, work.count, part, map[team], sums);
+#pragma unroll 1
+      for (int i = 0; i < Share<Weight, WarpsEach>::each; ++i) {
+        wait_block<Weight, WarpsEach>(i);
+        multiply_rows<Weight, T, WarpsEach>(tile, staged, work.count, part, i, map[team], sums);
+      }
       const int g = lane / 4, t = lane % 4;
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
@@ -223,12 +251,13 @@ __global__ void __launch_bounds__(32 * TopK * WarpsEach) moe_down_rows(const Moe
         mine[g + 8] = sums[2 + c];
       }
     }
-    team_sync<WarpsEach>();  // before the next expert's rows are staged
+    team_sync<WarpsEach>();  // before the next expert comes
   }
   __syncthreads();
   for (int i = int(threadIdx.x); i < p.rows * 16; i += threads) {
     const int r = i / 16, column = i % 16;
     float total = 0;
+#pragma unroll 1
     for (int k = 0; k < TopK; ++k) {
       const int pair = r * TopK + rank[r * TopK + k];
       float y = 0;

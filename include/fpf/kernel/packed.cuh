@@ -120,35 +120,6 @@ struct Int4 {
     const float codes = 16.0f * (sum - in.offset);  // sum of x q
     return fmaf(-zero_of(piece, index), in.sum, codes) * to_float(piece.scale);
   }
-
-  /// For the matrix units: one scale for 128 columns can wait until they are summed, smaller groups cannot.
-  static constexpr bool scaled_after = group % 128 == 0;
-
-  /// Word w of the piece as four pairs of columns in T. When scaled_after: (q - zero) times a power of two,
-  /// exact; else (q - zero) * scale in float32, rounded once.
-  template <class T>
-  __device__ static __forceinline__ void expand(const Piece& piece, u32 index, int w, const float*,
-                                                u32 (&pairs)[4]) {
-    constexpr u32 one = same<T, Bf16> ? 0x3f803f80u : 0x64006400u;  // 1 + q/16 in bf16, 1024 + 8 q in fp16
-    const u32 zero = ((piece.zeros >> (group_of(index) % 8 * 4)) & 15u) * 0x00080008u | one;
-    const u32 word = w == 0 ? piece.codes.x : w == 1 ? piece.codes.y : w == 2 ? piece.codes.z : piece.codes.w;
-#pragma unroll
-    for (int p = 0; p < 4; ++p) {
-      const u32 turned = p == 0 ? word : __funnelshift_r(word, word, 4 * p);
-      pairs[p] = subtract_pair<T>(masked_or(turned, 0x00780078u, one), zero);
-      if constexpr (!scaled_after) {
-        const float2 values = unpack<T>(pairs[p]);
-        const float scale = after<T>(piece);
-        pairs[p] = pack<T>(values.x * scale, values.y * scale);
-      }
-    }
-  }
-
-  /// The factor that turns sums of expand()'s values into sums of weights.
-  template <class T>
-  __device__ static __forceinline__ float after(const Piece& piece) {
-    return to_float(piece.scale) * (same<T, Bf16> ? 16.0f : 0.125f);
-  }
 };
 
 /// bitsandbytes' 4-bit NormalFloat. A weight is map[code] * absmax, multiplied in float32 and rounded once to
@@ -217,20 +188,6 @@ struct Nf4 {
     }
     return sum;
   }
-
-  static constexpr bool scaled_after = false;
-
-  template <class Pair>
-  __device__ static __forceinline__ void expand(const Piece& piece, u32, int w, const float* map,
-                                                u32 (&pairs)[4]) {
-    static_assert(same<Pair, T>, "NF4 weights are rounded to the activations' type");
-    const u32 word = w == 0 ? piece.codes.x : w == 1 ? piece.codes.y : w == 2 ? piece.codes.z : piece.codes.w;
-    const char* base = reinterpret_cast<const char*>(map);
-#pragma unroll
-    for (int p = 0; p < 4; ++p)
-      pairs[p] = pack<T>(*reinterpret_cast<const float*>(base + map_offset(word, 2 * p)) * piece.absmax,
-                         *reinterpret_cast<const float*>(base + map_offset(word, 2 * p + 1)) * piece.absmax);
-  }
 };
 
 /// Weights in the activations' type.
@@ -266,16 +223,6 @@ struct Dense {
 #pragma unroll
     for (int k = 0; k < chunk; ++k) sum = fmaf(in.x[k], values[k], sum);
     return sum;
-  }
-
-  static constexpr bool scaled_after = false;
-
-  template <class Pair>
-  __device__ static __forceinline__ void expand(const Piece& piece, u32, int, const float*, u32 (&pairs)[4]) {
-    pairs[0] = piece.values.x;
-    pairs[1] = piece.values.y;
-    pairs[2] = piece.values.z;
-    pairs[3] = piece.values.w;
   }
 };
 

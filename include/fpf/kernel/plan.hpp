@@ -17,13 +17,15 @@ struct Plan {
   std::string file, expression;
   Dim3 grid, block;               // grid for one row
   int rows_axis = 0;              // 0: rows do not change the grid; 1, 2, 3: x, y, z is multiplied by them
-  unsigned shared_per_row = 0;    // dynamic shared memory
+  unsigned shared_fixed = 0;      // dynamic shared memory, whatever the rows
+  unsigned shared_per_row = 0;    // and for each of them
   int max_rows = 8;               // 0: any number
   double fixed_bytes = 0;         // weights: what a launch reads whatever the rows
   double bytes_per_row = 0;       // activations in and out, the cache apart
   double bytes_per_position = 0;  // of the cache, per row
   bool hot = false;               // on the decode path: must not spill
 
+  unsigned shared(int rows) const { return shared_fixed + shared_per_row * static_cast<unsigned>(rows); }
   double bytes(int rows = 1, double positions = 0) const {
     return fixed_bytes + rows * (bytes_per_row + positions * bytes_per_position);
   }
@@ -35,8 +37,7 @@ class Operation {
   Operation() = default;
   Operation(Library& library, Plan plan)
       : plan_(std::move(plan)),
-        kernel_(library.get(plan_.file, plan_.expression,
-                            plan_.shared_per_row * static_cast<unsigned>(plan_.max_rows))) {}
+        kernel_(library.get(plan_.file, plan_.expression, plan_.shared(plan_.max_rows))) {}
 
   const Plan& plan() const { return plan_; }
 
@@ -45,8 +46,7 @@ class Operation {
   void operator()(cuda::Stream stream, const Params& params, int rows = 1, bool overlap = false) const {
     if (rows < 1 || (plan_.max_rows != 0 && rows > plan_.max_rows))
       fail("{} takes 1 to {} rows, not {}", plan_.expression, plan_.max_rows, rows);
-    Launch launch{plan_.grid, plan_.block, plan_.shared_per_row * static_cast<unsigned>(rows), stream,
-                  overlap};
+    Launch launch{plan_.grid, plan_.block, plan_.shared(rows), stream, overlap};
     const auto count = static_cast<unsigned>(rows);
     if (plan_.rows_axis == 1) launch.grid.x *= count;
     if (plan_.rows_axis == 2) launch.grid.y *= count;
@@ -100,6 +100,21 @@ struct WeightFormat {
       default:
         return fmt::format("fpf::kernel::Dense<{}, {}>", device_type(dtype), k);
     }
+  }
+
+  /// Dynamic shared memory of tile.cuh for sixteen rows of k columns.
+  unsigned tile_bytes(int k, DType dtype) const {
+    const auto row_bytes = kind == Kind::dense ? k * static_cast<int>(size_of(dtype)) : k / 2;
+    const int group_size = group == 0 ? k : group, groups = (k + group_size - 1) / group_size;
+    const int side = kind == Kind::dense ? 0
+                     : kind == Kind::nf4 ? k / 64 * 4
+                                         : groups * static_cast<int>(size_of(scale)) + (groups + 7) / 8 * 4;
+    return static_cast<unsigned>((16 * ((row_bytes + 127) / 128 * 128 + 64 + side) + 127) / 128 * 128);
+  }
+  /// And for one row of x beside it, in bytes of a 16-bit type.
+  unsigned staged_bytes(int k) const {
+    const int staged = kind == Kind::dense ? k : k + k / 32 * 8;
+    return static_cast<unsigned>((staged + 63) / 64 * 64 + 32) * 2;
   }
 
   std::string_view name() const { return kind == Kind::int4 ? "4-bit" : kind == Kind::nf4 ? "NF4" : "dense"; }

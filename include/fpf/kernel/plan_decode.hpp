@@ -92,6 +92,10 @@ inline Plan plan_attend(DType dtype, const AttentionShape& shape, bool fused) {
     plan.expression =
         fmt::format("fpf::kernel::attend<{}, {}, {}, {}, {}, {}, {}, {}>", device_type(dtype), shape.heads,
                     shape.kv_heads, shape.head_dim, shape.splits, shape.warps, fused, shape.head_norm);
+    const int row_bytes = shape.head_dim * 2;  // attend_bytes_per_warp
+    const int tile = 16 * ((row_bytes + 127) / 128 * 128 + 64 + row_bytes + 16),
+              sums = 8 * (shape.head_dim + 4) * 4;
+    plan.shared_fixed = static_cast<unsigned>(shape.warps * std::max(tile, sums));
   }
   plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
   plan.rows_axis = 3;

@@ -32,15 +32,18 @@ inline Plan plan_gemv(const WeightFormat& format, DType dtype, int n, int k, Fus
     if (dtype == DType::float32)
       fail("the matrix units' products take bfloat16 or float16 activations, not float32");
     if (n < 16) fail("a product with {} output features: the matrix units' kernels take 16 or more", n);
+    if (n % 8 != 0 && format.kind != WeightFormat::Kind::dense)
+      fail("a {} product with {} output features: expected a multiple of 8", format.name(), n);
     const int parts = (k + 127) / 128;
-    if (warps == 0) warps = parts >= 64 ? 16 : parts >= 8 ? 8 : parts >= 4 ? 4 : 2;
+    if (warps == 0)
+      warps = parts >= (format.kind == WeightFormat::Kind::dense ? 8 : 32) ? 8 : parts >= 4 ? 4 : 2;
     plan.file = "rows.cuh";
     plan.expression = fmt::format("fpf::kernel::gemv_rows<{}, {}, {}, {}, {}>", weight, type, warps,
                                   fusion.norm, fusion.add);
     plan.grid.x = detail::blocks(n, 16);
     plan.block.x = 32 * static_cast<unsigned>(warps);
-    const int staged = format.kind == WeightFormat::Kind::dense ? k : k + k / 32 * 8;
-    plan.shared_per_row = static_cast<unsigned>((staged + 63) / 64 * 64 + 32) * 2;
+    plan.shared_fixed = format.tile_bytes(k, dtype);
+    plan.shared_per_row = format.staged_bytes(k);
     return plan;
   }
   const int pieces = k / format.chunk(dtype), lanes = std::min(256, (pieces + 31) / 32 * 32);
@@ -89,6 +92,8 @@ struct MoeOptions {
   bool route = false;
   bool round = false;
   Arithmetic arithmetic = Arithmetic::tiles;
+  int gate_up_warps = 4;  // tiles: warps of a block
+  int down_warps = 2;     // and of an expert
 };
 
 namespace detail {
@@ -110,7 +115,7 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
       (shape.hidden + shape.top_k * shape.intermediate) * detail::element_bytes(dtype);
   const std::string weight = format.type(shape.hidden, dtype), type = device_type(dtype);
   if (options.arithmetic == Arithmetic::tiles) {
-    const int warps = shape.hidden >= 1024 ? 8 : 4;
+    const int warps = options.gate_up_warps;
     if (shape.intermediate % 16 != 0)
       fail("experts of {} intermediate features: expected a multiple of 16", shape.intermediate);
     plan.file = "moe_rows.cuh";
@@ -119,9 +124,8 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
                                   shape.renormalise, options.round);
     plan.grid = {static_cast<unsigned>(shape.intermediate / 16), static_cast<unsigned>(shape.top_k), 1};
     plan.block.x = 32 * static_cast<unsigned>(warps);
-    const int staged =
-        format.kind == WeightFormat::Kind::dense ? shape.hidden : shape.hidden + shape.hidden / 32 * 8;
-    plan.shared_per_row = static_cast<unsigned>((staged + 63) / 64 * 64 + 32) * 2;
+    plan.shared_fixed = 2 * format.tile_bytes(shape.hidden, dtype);
+    plan.shared_per_row = format.staged_bytes(shape.hidden);
     if (options.route) plan.max_rows = 1;
     return plan;
   }
@@ -146,21 +150,19 @@ inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& s
                        (shape.top_k * shape.intermediate + 2 * shape.hidden) * detail::element_bytes(dtype);
   const std::string weight = format.type(shape.intermediate, dtype), type = device_type(dtype);
   if (options.arithmetic == Arithmetic::tiles) {
-    const int parts = (shape.intermediate + 127) / 128,
-              most = format.kind == WeightFormat::Kind::dense ? 2 : 6;
-    const int warps = std::min((parts + most - 1) / most, 32 / shape.top_k);
     if (shape.hidden % 16 != 0) fail("a hidden size of {}: expected a multiple of 16", shape.hidden);
     if (shape.top_k > 32) fail("{} experts a token: the kernels take at most 32", shape.top_k);
+    int teams = options.route ? shape.top_k : std::min(shape.top_k, 4);
+    while (shape.top_k % teams != 0) --teams;
+    const int warps = std::clamp(options.down_warps * ((shape.intermediate + 1023) / 1024), 1, 32 / teams);
     plan.file = "moe_rows.cuh";
-    plan.expression = fmt::format("fpf::kernel::moe_down_rows<{}, {}, {}, {}, {}, {}, {}, {}, {}>", weight,
-                                  type, shape.hidden, shape.experts, shape.top_k, warps, options.route,
-                                  shape.renormalise, options.round);
+    plan.expression = fmt::format("fpf::kernel::moe_down_rows<{}, {}, {}, {}, {}, {}, {}, {}, {}, {}>",
+                                  weight, type, shape.hidden, shape.experts, shape.top_k, teams, warps,
+                                  options.route, shape.renormalise, options.round);
     plan.grid.x = static_cast<unsigned>(shape.hidden / 16);
-    plan.block.x = 32 * static_cast<unsigned>(shape.top_k * warps);
-    const int staged = format.kind == WeightFormat::Kind::dense
-                           ? shape.intermediate
-                           : shape.intermediate + shape.intermediate / 32 * 8;
-    plan.shared_per_row = static_cast<unsigned>(((staged + 63) / 64 * 64 + 32) * 2 * shape.top_k);
+    plan.block.x = 32 * static_cast<unsigned>(teams * warps);
+    plan.shared_fixed = static_cast<unsigned>(teams) * format.tile_bytes(shape.intermediate, dtype);
+    plan.shared_per_row = static_cast<unsigned>(teams) * format.staged_bytes(shape.intermediate);
     if (options.route) plan.max_rows = 1;
     return plan;
   }
@@ -218,6 +220,16 @@ inline Plan plan_dequantise(const WeightFormat& format, DType dtype, int n, int 
   plan.grid = {static_cast<unsigned>(n), detail::blocks(k, 2048), 1};
   plan.block.x = 256;
   plan.fixed_bytes = static_cast<double>(n) * k * (0.5 + detail::element_bytes(dtype));
+  return plan;
+}
+
+/// One projection of all experts to a dense [experts, n, k]. StackParams.
+inline Plan plan_dequantise_stack(const WeightFormat& format, DType dtype, int n, int k, int experts) {
+  Plan plan = plan_dequantise(format, dtype, n, k);
+  plan.expression =
+      fmt::format("fpf::kernel::dequantise_stack<{}, {}>", format.type(k, dtype), device_type(dtype));
+  plan.grid.z = static_cast<unsigned>(experts);
+  plan.fixed_bytes *= experts;
   return plan;
 }
 
