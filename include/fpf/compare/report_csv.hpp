@@ -1,0 +1,221 @@
+// Every number of the result JSON as CSV (RFC 4180, UTF-8): one file a kind, over all experiments.
+#pragma once
+
+#include <cmath>
+#include <concepts>
+#include <filesystem>
+#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/published.hpp>
+#include <fpf/core/atomic_file.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace fpf::compare::report {
+
+/// Appends rows to a file. Numbers in their shortest form that reads back the same; nothing for what is
+/// missing.
+class CsvFile {
+ public:
+  CsvFile(const std::filesystem::path& path, std::string_view header) : file_(path) {
+    text_.append(header).append("\n");
+  }
+
+  template <class... Fields>
+  void row(const Fields&... fields) {
+    bool first = true;
+    ((text_.append(first ? "" : ","), first = false, add(fields)), ...);
+    text_ += '\n';
+    if (text_.size() > 1 << 20) flush();
+  }
+
+  void commit() {
+    flush();
+    file_.commit();
+  }
+
+ private:
+  void flush() {
+    file_.append(text_);
+    text_.clear();
+  }
+  void add(std::string_view text) {
+    if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
+      text_ += text;
+      return;
+    }
+    text_ += '"';
+    for (const char c : text) text_.append(c == '"' ? 2 : 1, c);
+    text_ += '"';
+  }
+  void add(const std::string& text) { add(std::string_view(text)); }
+  void add(const char* text) { add(std::string_view(text)); }
+  void add(bool value) { text_ += value ? "true" : "false"; }
+  template <std::integral T>
+  void add(T value) {
+    text_ += std::to_string(value);
+  }
+  void add(double value) {
+    if (!std::isnan(value)) text_ += fmt::format("{}", value);
+  }
+  template <class T>
+  void add(const std::optional<T>& value) {
+    if (value) add(*value);
+  }
+  void add(const Summary& summary) {
+    add(summary.max), text_ += ',', add(summary.mean), text_ += ',', add(summary.median), text_ += ',',
+        add(summary.p95);
+  }
+
+  AtomicFile file_;
+  std::string text_;
+};
+
+namespace detail {
+
+inline std::optional<int> layer_of(const Tap& tap) {
+  return tap.layer < 0 ? std::nullopt : std::optional(tap.layer);
+}
+
+struct Named {
+  std::size_t index;  // of the analysis, as in the JSON's list
+  const Analysis& analysis;
+  const std::string& id(std::size_t configuration) const { return analysis.configurations[configuration].id; }
+};
+
+inline void write_configurations(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
+  CsvFile out(folder / "configurations.csv",
+              "experiment,experiment_type,config_id,hardware,provider,value,baseline,file,versions,status,"
+              "decode_steps,"
+              "stored_repetitions,reproducibility_basis,repetitions,bit_exact,first_difference,runtime_mean,"
+              "runtime_variance,"
+              "prefill_seconds,decode_seconds");
+  CsvFile times(folder / "run_times.csv", "experiment,config_id,repetition,seconds");
+  constexpr std::string_view bases[] = {"none", "digests", "vectors"};
+  for (std::size_t e = 0; e < analyses.size(); ++e)
+    for (const Configuration& c : analyses[e].configurations) {
+      const Reproducibility& r = c.reproducibility;
+      std::vector<std::string> versions;
+      for (const auto& [name, version] : c.versions) versions.push_back(name + "=" + version);
+      const bool known = r.basis != Reproducibility::Basis::none;
+      const std::string_view bit_exact = !known ? "" : r.bit_exact ? "true" : "false";
+      out.row(e, analyses[e].experiment_type, c.id, c.hardware, c.provider, c.value, c.baseline, c.file,
+              fmt::format("{}", fmt::join(versions, "; ")), c.status.empty() ? "complete" : c.status,
+              c.decode_steps, fmt::format("{}", fmt::join(c.stored_repetitions, " ")),
+              bases[static_cast<std::size_t>(r.basis)], r.repetitions, bit_exact, r.first_difference,
+              c.timing.mean, c.timing.variance, c.timing.prefill_seconds, c.timing.decode_seconds);
+      for (std::size_t i = 0; i < c.timing.seconds.size(); ++i) times.row(e, c.id, i, c.timing.seconds[i]);
+    }
+  out.commit();
+  times.commit();
+}
+
+inline void write_verdicts(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
+  CsvFile out(
+      folder / "verdicts.csv",
+      "experiment,experiment_type,signal,layer,scope,baseline_value,value,outcome,text,threshold,noise_floor,"
+      "signal_level,ratio,detectable_comparisons,signal_comparisons,noise_comparisons,noise_from_digests,"
+      "signal_rows,"
+      "noise_rows,auc,auc_low,auc_high,partial_auc_fpr_0.01,hedges_g,cliffs_delta,tokens_needed");
+  for (std::size_t e = 0; e < analyses.size(); ++e)
+    for (const Verdict& v : analyses[e].verdicts)
+      out.row(e, analyses[e].experiment_type, name_of(v.tap.signal), layer_of(v.tap), name_of(v.scope),
+              v.baseline_value, v.value, name_of(v.outcome), v.text, v.threshold, v.noise_floor,
+              v.signal_level, v.ratio, v.detectable_comparisons, v.signal_comparisons, v.noise_comparisons,
+              v.noise_from_digests, v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high,
+              v.partial_auc, v.hedges_g, v.cliffs_delta, v.tokens_needed);
+  out.commit();
+}
+
+/// comparisons.csv, rows.csv and ulp.csv.
+inline void write_comparisons(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
+  const std::string key = "experiment,a,b,repetition_a,repetition_b,";
+  CsvFile out(folder / "comparisons.csv",
+              key +
+                  "kind,against_baseline,first_divergent_step,steps_compared,signal,layer,rows,l2_max,l2_"
+                  "mean,l2_median,l2_p95,"
+                  "relative_l2_max,relative_l2_mean,relative_l2_median,relative_l2_p95,max_abs,cosine_min,"
+                  "cosine_mean,bit_equal,"
+                  "first_differing_step,common_ids,kl_max,kl_mean,kl_median,kl_p95");
+  CsvFile rows(folder / "rows.csv",
+               key + "signal,layer,step,l2,relative_l2,max_abs,cosine,bit_equal,elements,kl");
+  CsvFile ulps(folder / "ulp.csv", key + "signal,layer,dtype,from,to,count");
+  for (std::size_t e = 0; e < analyses.size(); ++e) {
+    const Named names{e, analyses[e]};
+    for (const Comparison& c : analyses[e].comparisons)
+      for (const TapDistance& t : c.taps) {
+        const bool aligned = t.tap.signal == Signal::logprobs_aligned;
+        const auto signal = name_of(t.tap.signal);
+        const auto layer = layer_of(t.tap);
+        const auto only = [&](double value) { return aligned ? std::optional(value) : std::nullopt; };
+        out.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, name_of(c.kind),
+                c.against_baseline, c.first_divergent_step, c.steps_compared, signal, layer, t.rows.size(),
+                t.l2, t.relative_l2, t.max_abs, t.cosine_min, t.cosine_mean, t.bit_equal, t.first_difference,
+                only(t.common_ids), only(t.kl.max), only(t.kl.mean), only(t.kl.median), only(t.kl.p95));
+        for (const RowDistance& row : t.rows)
+          rows.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, row.step,
+                   row.l2, row.relative_l2, row.max_abs, row.cosine, row.bit_equal, row.elements,
+                   only(row.kl));
+        for (std::size_t k = 0; k < t.ulp.counts.size(); ++k)
+          if (t.ulp.counts[k] != 0)
+            ulps.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer,
+                     t.ulp.dtype, UlpHistogram::lower(k), UlpHistogram::upper(k), t.ulp.counts[k]);
+      }
+  }
+  out.commit();
+  rows.commit();
+  ulps.commit();
+}
+
+inline void write_matrices(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
+  CsvFile out(folder / "matrices.csv", "experiment,signal,layer,a,b,max_l2,mean_l2");
+  CsvFile timing(folder / "timing.csv", "experiment,a,b,ratio,t,p_value,separated,text");
+  for (std::size_t e = 0; e < analyses.size(); ++e) {
+    const Named names{e, analyses[e]};
+    for (const DistanceMatrix& m : analyses[e].matrices)
+      for (std::size_t i = 0; i < m.size; ++i)
+        for (std::size_t j = 0; j < m.size; ++j)
+          out.row(e, name_of(m.tap.signal), layer_of(m.tap), names.id(i), names.id(j),
+                  m.max_l2[i * m.size + j], m.mean_l2[i * m.size + j]);
+    for (const TimingComparison& t : analyses[e].timing)
+      timing.row(e, names.id(t.a), names.id(t.b), t.ratio, t.t, t.p_value, t.separated, t.text);
+  }
+  out.commit();
+  timing.commit();
+}
+
+}  // namespace detail
+
+/// configurations.csv, run_times.csv, verdicts.csv, comparisons.csv, rows.csv, ulp.csv, matrices.csv and
+/// timing.csv; "experiment" counts the analyses from 0, as their list in the JSON does.
+inline void write_csv(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
+  detail::write_configurations(folder, analyses);
+  detail::write_verdicts(folder, analyses);
+  detail::write_comparisons(folder, analyses);
+  detail::write_matrices(folder, analyses);
+}
+
+/// The same of published files: matrices.csv and between_files.csv.
+inline void write_csv(const std::filesystem::path& folder, const published::Findings& findings) {
+  CsvFile matrices(folder / "matrices.csv", "matrix,reference,a,b,distance");
+  for (const auto& matrix : findings.matrices)
+    for (std::size_t i = 0; i < matrix.labels.size(); ++i)
+      for (std::size_t j = 0; j < matrix.labels.size(); ++j) {
+        matrices.row(matrix.title, "mean", matrix.labels[i], matrix.labels[j], matrix.distances[i][j]);
+        for (std::size_t r = 0; r < matrix.per_reference.size(); ++r)
+          matrices.row(matrix.title, r, matrix.labels[i], matrix.labels[j], matrix.per_reference[r][i][j]);
+      }
+  matrices.commit();
+  CsvFile series(folder / "between_files.csv", "comparison,label,distance");
+  for (const auto& one : findings.series)
+    for (std::size_t i = 0; i < one.labels.size(); ++i)
+      series.row(one.title, one.labels[i], one.distances[i]);
+  series.commit();
+  CsvFile repetitions(folder / "repetitions.csv", "name,equal");
+  for (const auto& [name, equal] : findings.repetitions_equal) repetitions.row(name, equal);
+  repetitions.commit();
+}
+
+}  // namespace fpf::compare::report

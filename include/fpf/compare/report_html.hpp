@@ -1,0 +1,103 @@
+// A report's page: its parts as HTML.
+#pragma once
+
+#include <fpf/compare/collect.hpp>
+#include <fpf/compare/report_figure.hpp>
+#include <fpf/compare/report_folder.hpp>
+#include <fpf/compare/report_style.hpp>
+#include <fpf/compare/report_svg.hpp>
+#include <fpf/compare/report_text.hpp>
+#include <fpf/core/version.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fpf::compare::report {
+
+/// A table that scrolls by itself where it is too wide, or (`cards`) turns into a list of cards on a phone.
+inline std::string table_html(const Grid& grid, std::string_view label, bool cards = false) {
+  std::string out = fmt::format(
+      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table{}>\n<thead><tr>",
+      html_escaped(label), cards ? " class=\"cards\"" : "");
+  for (std::size_t c = 0; c < grid.header.size(); ++c)
+    out += fmt::format("<th scope=\"col\"{}>{}</th>", grid.right(c) ? " class=\"r\"" : "",
+                       html_escaped(grid.name(c)));
+  out += "</tr></thead>\n<tbody>\n";
+  for (const auto& row : grid.rows) {
+    out += "<tr>";
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      std::string classes = c == 0 ? "lead" : "";
+      if (grid.right(c)) classes += classes.empty() ? "r" : " r";
+      if (row[c].empty()) classes += classes.empty() ? "empty" : " empty";
+      out += fmt::format("<td{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
+                         cards ? fmt::format(" data-label=\"{}\"", html_escaped(grid.name(c))) : "",
+                         html_escaped(row[c]));
+    }
+    out += "</tr>\n";
+  }
+  return out + "</tbody></table></div>\n";
+}
+
+inline std::string details_html(std::string_view summary, const std::string& content, bool open) {
+  return fmt::format("<details{}><summary>{}</summary>\n{}</details>\n", open ? " open" : "",
+                     html_escaped(summary), content);
+}
+
+/// A drawing with its sentence and numbers; without a drawing the numbers are open.
+inline std::string figure_html(const Figure& figure) {
+  std::string out = fmt::format(
+      "<figure id=\"{}\" class=\"{}\">\n<figcaption><h5>{}</h5><p>{}</p></figcaption>\n", figure.name,
+      figure.script.empty() ? "none" : "drawn", html_escaped(figure.title), html_escaped(figure.sentence));
+  out += figure.svg;
+  if (!figure.problem.empty())
+    out += fmt::format("<p class=\"problem\">Not drawn: {}.</p>\n", html_escaped(figure.problem));
+  if (!figure.table.rows.empty())
+    out += details_html("Numbers", table_html(figure.table, figure.title),
+                        !figure.script.empty() && figure.svg.empty());
+  if (!figure.script.empty()) {
+    out += "<p class=\"files\">";
+    for (const char* extension : {"gp", "dat", "svg"})
+      if (extension != std::string_view("svg") || !figure.svg.empty())
+        out += fmt::format("<a href=\"plots/{0}.{1}\">{1}</a> ", figure.name, extension);
+    out += "</p>\n";
+  }
+  return out + "</figure>\n";
+}
+
+inline std::string panel_html(const Panel& panel) {
+  std::string out = fmt::format("<h4>{}</h4>\n<div class=\"figures\">\n", html_escaped(panel.heading));
+  for (const Figure& figure : panel.figures) out += figure_html(figure);
+  return out + "</div>\n";
+}
+
+inline std::string failures_html(const std::vector<Failure>& failures) {
+  if (failures.empty()) return "";
+  std::string out = fmt::format("<div class=\"box\"><strong>Left out: {}</strong><ul>\n",
+                                count_text(failures.size(), "input"));
+  for (const Failure& failure : failures) out += fmt::format("<li>{}</li>\n", html_escaped(failure.message));
+  return out + "</ul></div>\n";
+}
+
+/// Everything before the page's own content. The policy keeps the page from loading or running anything.
+inline std::string page_begin(std::string_view title) {
+  std::string out = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
+  out += fmt::format("{}\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+                     generator_mark);
+  out +=
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+      "'unsafe-inline'\">\n";
+  return out + fmt::format("<title>{0}</title>\n<style>{1}</style>\n</head>\n<body>\n<h1>{0}</h1>\n",
+                           html_escaped(title), style_sheet);
+}
+
+inline std::string page_end(const std::vector<std::string>& csv) {
+  std::string out = "<footer>\n<p>Every number as CSV: ";
+  for (const std::string& name : csv) out += fmt::format("<a href=\"csv/{0}\">{0}</a> ", name);
+  out +=
+      "</p>\n<p>Figures: edit <code>plots/NAME.gp</code> and run <code>gnuplot NAME.gp</code> in that "
+      "folder; it writes "
+      "NAME.svg, this page keeps its own copy.</p>\n";
+  return out + fmt::format("<p>fpf compare {}</p>\n</footer>\n</body>\n</html>\n", version);
+}
+
+}  // namespace fpf::compare::report

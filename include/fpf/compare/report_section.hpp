@@ -1,0 +1,197 @@
+// One experiment's part of a report.
+#pragma once
+
+#include <algorithm>
+#include <fpf/compare/report_distribution.hpp>
+#include <fpf/compare/report_growth.hpp>
+#include <fpf/compare/report_heat_map.hpp>
+#include <fpf/compare/report_html.hpp>
+#include <fpf/compare/report_summary.hpp>
+#include <fpf/compare/report_timing.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fpf::compare::report {
+
+namespace detail {
+
+inline std::string capitalised(std::string text) {
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text;
+}
+
+inline NamedMatrix named(const Analysis& analysis, const DistanceMatrix& matrix) {
+  NamedMatrix out{words_for(matrix.tap), "largest L2 of a row", {}, matrix.max_l2};
+  for (const Configuration& configuration : analysis.configurations) out.labels.push_back(configuration.id);
+  return out;
+}
+
+inline Panel signal_panel(const Analysis& analysis, const std::vector<Series>& series, const Tap& tap) {
+  Panel out;
+  out.heading = capitalised(words_for(tap));
+  for (const DistanceMatrix& matrix : analysis.matrices)
+    if (matrix.tap == tap) out.figures.push_back(heat_map(named(analysis, matrix)));
+  for (const Scope scope : {Scope::within_hardware, Scope::across_hardware}) {
+    std::vector<const Verdict*> verdicts;
+    for (const Verdict& verdict : analysis.verdicts)
+      if (verdict.tap == tap && verdict.scope == scope) verdicts.push_back(&verdict);
+    if (!verdicts.empty()) out.figures.push_back(distribution_figure(analysis, verdicts));
+  }
+  if (analysis.verdicts.empty()) {
+    Figure none;
+    none.name = "noise_signal";
+    none.title = "Noise against signal";
+    none.sentence = "No value varies: there is noise, and no signal to hold against it.";
+    out.figures.push_back(std::move(none));
+  }
+  out.figures.push_back(by_step_figure(analysis, series, tap));
+  if (tap.layer >= 0) {
+    out.figures.push_back(by_layer_figure(series, tap.signal, false));
+    Figure relative = by_layer_figure(series, tap.signal, true);
+    if (!relative.script.empty()) out.figures.push_back(std::move(relative));
+  }
+  if (tap.signal != Signal::logprobs_aligned) out.figures.push_back(ulp_figure(series, tap));
+  return out;
+}
+
+}  // namespace detail
+
+/// All figures of an experiment, their names complete, not yet drawn.
+inline std::vector<Panel> panels_of(std::size_t experiment, const Analysis& analysis) {
+  const std::vector<Series> series = series_of(analysis);
+  const std::string stem = fmt::format("{}-{}", experiment + 1, file_stem(analysis.experiment_type));
+  std::vector<Panel> out;
+  for (const Tap& tap : shown_taps(analysis)) {
+    if (analysis.comparisons.empty()) break;
+    out.push_back(detail::signal_panel(analysis, series, tap));
+  }
+  out.push_back({"Timing", {timing_figure(analysis)}});
+  for (std::size_t p = 0; p < out.size(); ++p)
+    for (Figure& figure : out[p].figures) {
+      const std::string from = figure.name;
+      figure.name = p + 1 == out.size()
+                        ? fmt::format("{}-{}", stem, from)
+                        : fmt::format("{}-{}-{}", stem, name_of(shown_taps(analysis)[p].signal), from);
+    }
+  return out;
+}
+
+namespace detail {
+
+inline std::string facts_html(const Analysis& analysis) {
+  std::string out = "<dl class=\"facts\">\n";
+  const auto fact = [&](std::string_view name, std::string_view value) {
+    out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, html_escaped(value));
+  };
+  fact("variable", analysis.variable);
+  fact("model", analysis.model);
+  fact("hardware", fmt::format("{}", fmt::join(analysis.hardware, ", ")));
+  if (analysis.baseline_value) fact("baseline", *analysis.baseline_value);
+  fact(analysis.files.size() == 1 ? "file" : "files", fmt::format("{}", fmt::join(analysis.files, ", ")));
+  return out + "</dl>\n";
+}
+
+inline std::string optional_number(const std::optional<double>& value) {
+  return value ? number_text(*value) : std::string();
+}
+
+inline std::string verdicts_html(const Analysis& analysis) {
+  if (analysis.verdicts.empty()) return "";
+  const auto taps = shown_taps(analysis);
+  Grid grid{{"change", "where", "signal", "verdict", ">ratio", ">AUC", ">95 % interval", ">pAUC 1 %",
+             ">Hedges' g", ">Cliff's delta", ">tokens needed"},
+            {}};
+  std::string rests = "<ul class=\"rests\">\n";
+  for (const Verdict& v : analysis.verdicts) {
+    if (std::ranges::find(taps, v.tap) == taps.end()) continue;
+    const std::string change = change_text(v.baseline_value, v.value);
+    grid.rows.push_back({change, std::string(name_of(v.scope)), words_for(v.tap),
+                         fmt::format("{} {}", look_of(v.outcome).second, name_of(v.outcome)),
+                         v.ratio ? fmt::format("{:.3g}×", *v.ratio) : "", optional_number(v.auc),
+                         v.auc_low ? fmt::format("{:.3f} – {:.3f}", *v.auc_low, *v.auc_high) : "",
+                         optional_number(v.partial_auc), optional_number(v.hedges_g),
+                         optional_number(v.cliffs_delta),
+                         v.tokens_needed ? fmt::format("{:.0f}", *v.tokens_needed) : ""});
+    rests += fmt::format("<li>{}, {}, {}: {}.</li>\n", html_escaped(change), name_of(v.scope),
+                         words_for(v.tap), html_escaped(v.text));
+  }
+  std::string out = "<h3>Verdicts</h3>\n" + table_html(grid, "Verdicts", true);
+  if (grid.rows.size() < analysis.verdicts.size())
+    out += fmt::format("<p class=\"soft\">At the last layer of each signal; verdicts.csv has all {}.</p>\n",
+                       analysis.verdicts.size());
+  return out + details_html("What each verdict rests on", rests + "</ul>\n", grid.rows.size() <= 4);
+}
+
+inline std::string bit_exact_text(const Reproducibility& found) {
+  if (found.basis == Reproducibility::Basis::none) return "unknown";
+  std::string out = fmt::format("{}, {} by {}", found.bit_exact ? "yes" : "NO",
+                                count_text(static_cast<std::size_t>(found.repetitions), "repetition"),
+                                found.basis == Reproducibility::Basis::digests ? "digests" : "vectors");
+  return found.first_difference.empty() ? out : out + "; first at " + found.first_difference;
+}
+
+inline std::string configurations_html(const Analysis& analysis) {
+  Grid grid{
+      {">#", "configuration", "hardware", "value", ">steps", "bit-exact", ">mean, s", "provider", "versions"},
+      {}};
+  for (std::size_t i = 0; i < analysis.configurations.size(); ++i) {
+    const Configuration& c = analysis.configurations[i];
+    std::vector<std::string> versions;
+    for (const auto& [name, version] : c.versions)
+      versions.push_back(name.substr(0, name.rfind("_version")) + " " + version);
+    grid.rows.push_back({std::to_string(i + 1), c.id, c.hardware, c.value + (c.baseline ? " (baseline)" : ""),
+                         std::to_string(c.decode_steps), bit_exact_text(c.reproducibility),
+                         c.timing.seconds.empty() ? "" : number_text(c.timing.mean), c.provider,
+                         fmt::format("{}", fmt::join(versions, ", "))});
+  }
+  return "<h3>Configurations</h3>\n" + table_html(grid, "Configurations");
+}
+
+inline std::string comparisons_html(const Analysis& analysis) {
+  const auto taps = shown_taps(analysis);
+  Grid grid{{"compared", "kind", "signal", ">rows", ">L2 max", ">L2 mean", ">L2 median", ">L2 95 %",
+             ">relative L2", ">max abs", ">cosine min", ">bits equal", "differs from"},
+            {}};
+  for (const Comparison& c : analysis.comparisons)
+    for (const TapDistance& t : c.taps) {
+      if (std::ranges::find(taps, t.tap) == taps.end()) continue;
+      std::string pair = fmt::format("{} – {}", c.a + 1, c.b + 1), kind(name_of(c.kind));
+      std::ranges::replace(kind, '_', ' ');
+      if (c.kind == PairKind::repetition)
+        pair = fmt::format("{}, repetitions {} – {}", c.a + 1, c.repetition_a, c.repetition_b);
+      grid.rows.push_back({pair, kind, words_for(t.tap), std::to_string(t.rows.size()), number_text(t.l2.max),
+                           number_text(t.l2.mean), number_text(t.l2.median), number_text(t.l2.p95),
+                           number_text(t.relative_l2.mean), number_text(t.max_abs),
+                           fmt::format("{:.8g}", t.cosine_min), percent_text(t.bit_equal),
+                           t.first_difference ? fmt::format("step {}", *t.first_difference) : "equal"});
+    }
+  if (grid.rows.empty()) return "";
+  return details_html(
+      fmt::format("All {} by numbers of the configurations", count_text(grid.rows.size(), "distance")),
+      table_html(grid, "Distances"), false);
+}
+
+}  // namespace detail
+
+inline std::string section_html(std::size_t experiment, const Analysis& analysis,
+                                const std::vector<Panel>& panels) {
+  std::string out = fmt::format("<section id=\"{}\">\n<h2>{}</h2>\n", section_id(experiment),
+                                html_escaped(analysis.experiment_type));
+  out +=
+      detail::facts_html(analysis) + detail::verdicts_html(analysis) + detail::configurations_html(analysis);
+  out += "<h3>Figures</h3>\n";
+  if (analysis.comparisons.empty())
+    out += "<p>Nothing to compare: a second configuration or a second stored repetition is needed.</p>\n";
+  for (const Panel& panel : panels) out += panel_html(panel);
+  const std::string comparisons = detail::comparisons_html(analysis);
+  if (!comparisons.empty()) out += "<h3>Distances</h3>\n" + comparisons;
+  if (!analysis.notes.empty()) {
+    out += "<h3>Notes</h3>\n<ul>\n";
+    for (const std::string& note : analysis.notes) out += fmt::format("<li>{}.</li>\n", html_escaped(note));
+    out += "</ul>\n";
+  }
+  return out + "</section>\n";
+}
+
+}  // namespace fpf::compare::report

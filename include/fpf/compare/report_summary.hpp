@@ -1,0 +1,178 @@
+// The first thing that a report says: one line a change, a verdict for every signal.
+#pragma once
+
+#include <algorithm>
+#include <fpf/compare/report_html.hpp>
+#include <fpf/compare/report_series.hpp>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fpf::compare::report {
+
+/// How much an outcome tells, as a class of the style sheet and a sign that needs no colour.
+inline std::pair<const char*, const char*> look_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::detectable:
+    case Outcome::zero_noise:
+      return {"told", "●"};
+    case Outcome::ratio_only:
+    case Outcome::rank_only:
+      return {"partly", "◐"};
+    case Outcome::not_detectable:
+    case Outcome::identical:
+      return {"not", "○"};
+    case Outcome::not_enough_data:
+      break;
+  }
+  return {"unknown", "?"};
+}
+
+inline std::string chip_html(const Verdict& verdict) {
+  const auto [name, sign] = look_of(verdict.outcome);
+  std::string out = fmt::format("<span class=\"chip {}\">{} {}</span>", name, sign, name_of(verdict.outcome));
+  if (verdict.ratio) out += fmt::format(" <span class=\"soft\">{:.3g}×</span>", *verdict.ratio);
+  return out;
+}
+
+/// The address of an experiment's section.
+inline std::string section_id(std::size_t experiment) { return fmt::format("experiment-{}", experiment + 1); }
+
+namespace detail {
+
+inline std::vector<Signal> signals_of(const std::vector<Analysis>& analyses) {
+  std::set<Signal> found;
+  for (const Analysis& analysis : analyses)
+    for (const Tap& tap : analysis.taps) found.insert(tap.signal);
+  return {found.begin(), found.end()};
+}
+
+inline std::string summary_row(std::size_t experiment, const Analysis& analysis,
+                               const std::vector<Signal>& signals, std::string_view change,
+                               std::string_view where, const std::vector<std::string>& cells) {
+  std::string out =
+      fmt::format("<tr><td class=\"lead\" data-label=\"experiment\"><a href=\"#{}\">{}</a></td>",
+                  section_id(experiment), html_escaped(analysis.experiment_type));
+  out += fmt::format("<td data-label=\"change\">{}</td><td data-label=\"where\">{}</td>",
+                     html_escaped(change), html_escaped(where));
+  for (std::size_t i = 0; i < cells.size(); ++i)
+    out += fmt::format("<td data-label=\"{}\"{}><span>{}</span></td>", words_for(signals[i]),
+                       cells[i].empty() ? " class=\"empty\"" : "", cells[i]);
+  return out + "</tr>\n";
+}
+
+inline std::string summary_rows(std::size_t experiment, const Analysis& analysis,
+                                const std::vector<Signal>& signals) {
+  std::string out;
+  const auto taps = shown_taps(analysis);
+  for (const std::string& value :
+       analysis.baseline_value ? compare::detail::tested_values(analysis) : std::vector<std::string>{})
+    for (const Scope scope : {Scope::within_hardware, Scope::across_hardware}) {
+      std::vector<std::string> cells(signals.size());
+      for (const Tap& tap : taps)
+        if (const Verdict* verdict = analysis.find_verdict(tap, scope, value))
+          cells[static_cast<std::size_t>(std::ranges::find(signals, tap.signal) - signals.begin())] =
+              chip_html(*verdict);
+      if (std::ranges::all_of(cells, &std::string::empty)) continue;
+      out += summary_row(experiment, analysis, signals, change_text(*analysis.baseline_value, value),
+                         name_of(scope), cells);
+    }
+  if (!out.empty()) return out;
+  return summary_row(experiment, analysis, signals, "none", "", {"<span class=\"soft\">noise only</span>"});
+}
+
+/// Changes that are told from noise by at least one signal.
+inline std::pair<std::size_t, std::size_t> told_changes(const std::vector<Analysis>& analyses) {
+  std::set<std::pair<std::size_t, std::string>> all, told;
+  for (std::size_t e = 0; e < analyses.size(); ++e) {
+    const auto taps = shown_taps(analyses[e]);
+    for (const Verdict& verdict : analyses[e].verdicts) {
+      if (std::ranges::find(taps, verdict.tap) == taps.end()) continue;
+      all.insert({e, verdict.value});
+      if (std::string_view(look_of(verdict.outcome).first) == "told") told.insert({e, verdict.value});
+    }
+  }
+  return {told.size(), all.size()};
+}
+
+inline std::string repeats_text(const std::vector<Analysis>& analyses) {
+  std::size_t exact = 0, differing = 0, unknown = 0;
+  for (const Analysis& analysis : analyses)
+    for (const Configuration& configuration : analysis.configurations) {
+      const Reproducibility& found = configuration.reproducibility;
+      ++(found.basis == Reproducibility::Basis::none ? unknown : found.bit_exact ? exact : differing);
+    }
+  std::string out =
+      fmt::format("Of {}, {} repeat{} bit for bit", count_text(exact + differing + unknown, "configuration"),
+                  exact, exact == 1 ? "s" : "");
+  if (differing != 0) out += fmt::format(", {} {} not", differing, differing == 1 ? "does" : "do");
+  if (unknown != 0) out += fmt::format(", {} ran once, or the files do not say", unknown);
+  return out + ".";
+}
+
+}  // namespace detail
+
+inline std::string summary_html(const std::vector<Analysis>& analyses) {
+  const auto signals = detail::signals_of(analyses);
+  const auto [told, all] = detail::told_changes(analyses);
+  std::string out = "<h2>Summary</h2>\n<p>";
+  if (all == 0)
+    out += "No value varies in these experiments: they show noise alone. ";
+  else
+    out += fmt::format(
+        "{} of {} can be told from noise by at least one signal, by ratio and by rank or because there is no "
+        "noise. ",
+        told, count_text(all, "change"));
+  out += detail::repeats_text(analyses) + "</p>\n";
+  out +=
+      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Summary\"><table "
+      "class=\"cards\">\n<thead><tr>";
+  for (const char* name : {"experiment", "change", "where"})
+    out += fmt::format("<th scope=\"col\">{}</th>", name);
+  for (const Signal signal : signals) out += fmt::format("<th scope=\"col\">{}</th>", words_for(signal));
+  out += "</tr></thead>\n<tbody>\n";
+  for (std::size_t e = 0; e < analyses.size(); ++e) out += detail::summary_rows(e, analyses[e], signals);
+  out += "</tbody></table></div>\n";
+  return out +
+         "<p class=\"soft\">● told from noise, ◐ by one of the two rules, ○ not, ? not enough data; × is the "
+         "signal over the "
+         "noise floor. Signals with layers: at the last layer.</p>\n";
+}
+
+/// What the words mean, for readers who did not write the experiment.
+inline std::string terms_html(double threshold) {
+  std::string out = "<section id=\"terms\">\n<h2>Terms</h2>\n<dl class=\"terms\">\n";
+  const auto term = [&](std::string_view word, std::string_view meaning) {
+    out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", word, meaning);
+  };
+  term("Noise",
+       "Distances between runs of equal value: repetitions or machines of one hardware type (within), or "
+       "different "
+       "hardware types (across). Its floor is the mean over the comparisons of their largest L2.");
+  term("Signal",
+       "Distances between runs of which one has the baseline's value and the other a changed one, on one "
+       "hardware type "
+       "(within) or on two (across).");
+  term("Rows",
+       "A row is one position's vector. Rows are compared while the inputs of both runs are equal: up to the "
+       "first token "
+       "that differs.");
+  term("By ratio",
+       fmt::format("Most comparisons' largest L2 is at least {:g} times the noise floor.", threshold));
+  term("By rank",
+       "The 95 % interval of the AUC lies above 0.5. The AUC is the probability that a signal row is further "
+       "than a "
+       "noise row; 0.5 is chance, 1 is certainty. pAUC 1 % counts only the part below 1 % false positives, "
+       "on the same "
+       "scale.");
+  term("Tokens needed",
+       "Rows on each side with which the rank test finds such a signal at 95 % power and 1 % false "
+       "positives.");
+  term(
+      "ULP",
+      "Units in the last place: how many numbers of the signal's own type lie between two values, plus one.");
+  return out + "</dl>\n</section>\n";
+}
+
+}  // namespace fpf::compare::report
