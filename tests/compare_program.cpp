@@ -250,6 +250,21 @@ BOOST_AUTO_TEST_CASE(a_file_that_lies_about_itself_is_refused) {
   check_refused({write("wide.json", content)}, {"key_vectors layer 39 has 2 numbers in the first and 3"});
 }
 
+BOOST_AUTO_TEST_CASE(a_run_that_ended_early_is_compared_as_far_as_it_goes) {
+  Json content = experiment();
+  auto& one = content["runs"][1];
+  one["status"] = "non_finite";
+  one["non_finite"] = {{"step", 1}, {"absolute_position", 9}, {"layer", 39}, {"signal", "hidden_states"}};
+  one["decode_steps"].erase(1);
+  const Outcome outcome = compare({write("early.json", content), "--json"});
+  BOOST_TEST(outcome.code == 0, outcome.err);
+  const Json found = Json::parse(outcome.out)["analyses"][0];
+  BOOST_TEST(found["configurations"][1]["status"] == "non_finite: step 1, hidden_states layer 39");
+  BOOST_TEST(found["notes"].dump().find("ended early, non_finite: step 1") != std::string::npos);
+  BOOST_TEST(found["comparisons"][0]["steps_compared"] == 1);
+  BOOST_TEST(found["comparisons"][0]["signals"][0]["rows"] == 3);  // positions -2, -1 and 0
+}
+
 BOOST_AUTO_TEST_CASE(files_of_different_experiments_are_analysed_apart) {
   const Outcome outcome =
       compare({write("x.json", experiment("compile")), write("y.json", experiment("tensor_parallel"))});

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace fpf::compare {
@@ -108,6 +109,19 @@ struct Comparison {
     for (const auto& entry : taps)
       if (entry.tap == tap) return &entry;
     return nullptr;
+  }
+
+  /// Where the runs differ first, in the order of a forward pass: the lowest step, then the lowest layer,
+  /// keys before hidden states, log-probabilities last. Null where all rows are equal.
+  const TapDistance* first_difference() const {
+    const auto order = [](const TapDistance& entry) {
+      const bool head = entry.tap.layer < 0, keys = entry.tap.signal == Signal::key_vectors;
+      return std::tuple(*entry.first_difference, head, entry.tap.layer, !keys);
+    };
+    const TapDistance* first = nullptr;
+    for (const auto& entry : taps)
+      if (entry.first_difference && (first == nullptr || order(entry) < order(*first))) first = &entry;
+    return first;
   }
 };
 

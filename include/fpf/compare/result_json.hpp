@@ -1,12 +1,10 @@
 // Analyses as JSON: everything that analysis.hpp holds, in lists of objects.
 #pragma once
 
+#include <cmath>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/published.hpp>
-
 #include <nlohmann/json.hpp>
-
-#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,6 +80,11 @@ inline OrderedJson tap_distance_json(const TapDistance& tap) {
 inline OrderedJson comparison_json(const Analysis& analysis, const Comparison& comparison) {
   OrderedJson taps = OrderedJson::array();
   for (const TapDistance& tap : comparison.taps) taps.push_back(tap_distance_json(tap));
+  OrderedJson first;
+  if (const TapDistance* tap = comparison.first_difference()) {
+    first = tap_json(tap->tap);
+    first["step"] = *tap->first_difference;
+  }
   return {{"a", analysis.configurations[comparison.a].id},
           {"b", analysis.configurations[comparison.b].id},
           {"repetitions", {comparison.repetition_a, comparison.repetition_b}},
@@ -89,6 +92,7 @@ inline OrderedJson comparison_json(const Analysis& analysis, const Comparison& c
           {"against_baseline", comparison.against_baseline},
           {"first_divergent_step", optional_json(comparison.first_divergent_step)},
           {"steps_compared", comparison.steps_compared},
+          {"first_difference", first},
           {"signals", taps}};
 }
 

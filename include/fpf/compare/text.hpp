@@ -1,15 +1,14 @@
 // Analyses as text for a terminal.
 #pragma once
 
-#include <fpf/compare/analysis.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/table.hpp>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <filesystem>
+#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/plan.hpp>
+#include <fpf/compare/published.hpp>
+#include <fpf/compare/table.hpp>
 #include <string>
 #include <vector>
 
@@ -55,6 +54,13 @@ inline std::string pair_text(const Comparison& comparison) {
   return fmt::format("{} - {}", comparison.a + 1, comparison.b + 1);
 }
 
+/// A percentage that is 100.0 for all and 0.0 for none alone.
+inline std::string equal_text(double fraction) {
+  if (fraction < 1 && fraction > 0.9995) return "> 99.9%";
+  if (fraction > 0 && fraction < 0.0005) return "< 0.1%";
+  return fmt::format("{:.1f}%", 100 * fraction);
+}
+
 inline std::string comparisons_text(const Analysis& analysis, const Terminal& terminal) {
   Table table({"compared", "kind", "signal", ">rows", ">max L2", "?>mean L2", "?>relative", "?>bits equal",
                "?from step"});
@@ -70,10 +76,17 @@ inline std::string comparisons_text(const Analysis& analysis, const Terminal& te
                  {number(tap.l2.max)},
                  {number(tap.l2.mean)},
                  {number(tap.relative_l2.mean)},
-                 {fmt::format("{:.1f}%", 100 * tap.bit_equal)},
+                 {equal_text(tap.bit_equal)},
                  {tap.first_difference ? std::to_string(*tap.first_difference) : "equal"}});
   }
-  return table.empty() ? "" : heading("Distances", terminal) + table.render(terminal);
+  if (table.empty()) return "";
+  std::string out = heading("Distances", terminal) + table.render(terminal);
+  for (const Comparison& comparison : analysis.comparisons)
+    if (const TapDistance* tap = comparison.first_difference(); tap != nullptr && comparison.taps.size() > 1)
+      out += wrapped(fmt::format("{} differ first at step {}, {}.", pair_text(comparison),
+                                 *tap->first_difference, label_of(tap->tap)),
+                     terminal.width, "  ");
+  return out;
 }
 
 inline Style style_of(Outcome outcome) {
