@@ -150,7 +150,7 @@ class Decoder {
     const execution::Routing routing =
         Execution::route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
     if (tap != nullptr) tap->router(index, routing);
-    if (on_device()) return grouped_experts<Quant, Execution>(layer.experts, rows, routing, hopper_).view(x.sizes());
+    if (on_device()) return grouped_experts<Quant, Execution>(layer, rows, routing, hopper_).view(x.sizes());
     at::Tensor out = at::zeros_like(rows);
     const at::Tensor flat_weights = routing.weights.reshape({-1});
     for (std::size_t local = 0; local < layer.experts.size(); ++local) {
