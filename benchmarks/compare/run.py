@@ -101,7 +101,12 @@ def main():
     print(f"\nThe script's {len(script)} numbers and compare's agree to {worst:.1e}; {os.cpu_count()} cores, load "
           f"{os.getloadavg()[0]:.1f}.")
     if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+        revision = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+        model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+        options.json.write_text(json.dumps(
+            {"benchmark": "compare", "date": time.strftime("%Y-%m-%d"), "revision": revision.stdout.strip(),
+             "processor": model, "cores": os.cpu_count(), "load_average": os.getloadavg()[0], "results": results},
+            indent=2) + "\n")
 
 
 if __name__ == "__main__":
