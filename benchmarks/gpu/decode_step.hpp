@@ -76,7 +76,7 @@ struct StepOptions {
   WeightFormat format = int4_format(128);
   DType dtype = DType::bfloat16;
   int layers = 48, context = 6144, splits = 66, attention_warps = 6;
-  Arithmetic arithmetic = Arithmetic::tiles;
+  Arithmetic products = Arithmetic::tiles, experts = Arithmetic::tiles;
   Arithmetic router = Arithmetic::lanes;
   int product_warps = 0, gate_up_warps = 4, down_warps = 2;  // tiles: 0 leaves it to the plan
   bool fused = true;  // compiled: fused kernels; else separate operations rounded each
@@ -204,10 +204,10 @@ class DecodeStep {
     const Shape& s = model.shape;
     const DType t = model.dtype;
     const bool fused = options.fused;
-    const Arithmetic a = options.arithmetic;
+    const Arithmetic a = options.products, e = options.experts;
     const AttentionShape attention{s.heads, s.kv_heads,     s.head_dim,
                                    true,    options.splits, options.attention_warps};
-    const MoeOptions moe{fused && a == Arithmetic::tiles, !fused, a, options.gate_up_warps,
+    const MoeOptions moe{fused && e == Arithmetic::tiles, !fused, e, options.gate_up_warps,
                          options.down_warps};
     embed_ = {library, plan_embed(t, s.hidden)};
     qkv_ = {library,
@@ -228,21 +228,21 @@ class DecodeStep {
     merge_ = {library, plan_log_probs(10)};
     routed_ = moe.route;
 
-    const std::size_t e = size_of(t), h = static_cast<std::size_t>(s.hidden) * e;
+    const std::size_t size = size_of(t), h = static_cast<std::size_t>(s.hidden) * size;
     x_ = Buffer(h);
     normed_ = Buffer(h);
     delta_ = Buffer(h);
-    qkv_out_ = Buffer(static_cast<std::size_t>(s.qkv_size()) * e);
-    q_ = Buffer(static_cast<std::size_t>(s.q_size()) * e);
-    attended_ = Buffer(static_cast<std::size_t>(s.q_size()) * e);
+    qkv_out_ = Buffer(static_cast<std::size_t>(s.qkv_size()) * size);
+    q_ = Buffer(static_cast<std::size_t>(s.q_size()) * size);
+    attended_ = Buffer(static_cast<std::size_t>(s.q_size()) * size);
     partial_ = Buffer(partial_bytes(attention, 1));
     stats_ = Buffer(partial_stats_bytes(attention, 1));
-    router_logits_ = Buffer(static_cast<std::size_t>(s.moe.experts) * e);
+    router_logits_ = Buffer(static_cast<std::size_t>(s.moe.experts) * size);
     ids_ = Buffer(static_cast<std::size_t>(s.moe.top_k) * 4);
     weights_ = Buffer(static_cast<std::size_t>(s.moe.top_k) * 4);
     margin_ = Buffer(4);
-    activated_ = Buffer(static_cast<std::size_t>(s.moe.top_k * s.moe.intermediate) * e);
-    logits = Buffer(static_cast<std::size_t>(s.vocabulary) * e);
+    activated_ = Buffer(static_cast<std::size_t>(s.moe.top_k * s.moe.intermediate) * size);
+    logits = Buffer(static_cast<std::size_t>(s.vocabulary) * size);
     candidates_ = Buffer(static_cast<std::size_t>(log_prob_blocks) * 80);
     parts_ = Buffer(static_cast<std::size_t>(log_prob_blocks) * 8);
     top_ids_ = Buffer(40);

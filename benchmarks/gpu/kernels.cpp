@@ -2,6 +2,7 @@
 // Needs the NVIDIA driver and NVRTC (a CUDA toolkit or its wheel); no libtorch.
 #include "attention_checks.hpp"
 #include "decode_step.hpp"
+#include "timeline.hpp"
 
 #include <fpf/core/atomic_file.hpp>
 
@@ -15,7 +16,7 @@ namespace {
 
 struct Arguments {
   std::string toolkit, cache, json;
-  bool check = true, time = true, small = false;
+  bool check = true, time = true, small = false, brief = false;
   int repeats = 100, layers = 48;
 };
 
@@ -52,6 +53,8 @@ Arguments parse(std::span<char*> words) {
     } else if (word == "--small") {
       a.small = true;
       a.time = false;
+    } else if (word == "--brief") {
+      a.brief = true;
     } else if (word == "--repeats") {
       a.repeats = std::stoi(value());
     } else if (word == "--layers") {
@@ -239,23 +242,22 @@ int run(const Arguments& arguments) {
     {
       const SyntheticModel model(library, stream, int4_format(128), DType::bfloat16, arguments.layers,
                                  context);
-      out["products"] = time_products(library, stream, model, ceiling);
+      if (!arguments.brief) out["products"] = time_products(library, stream, model, ceiling);
       StepOptions options;
       out["steps"].push_back(
           time_step(library, stream, model, options, "AWQ / GPTQ bf16, compiled", ceiling, true));
+      out["timeline"] = print_timeline(0, compiler, sources, stream, model, options);
       const auto variant = [&](const std::string& name, auto change) {
         StepOptions changed;
         change(changed);
         out["steps"].push_back(time_step(library, stream, model, changed, name, ceiling, false));
       };
       variant("33 splits of 12 warps", [](StepOptions& o) { o.splits = 33, o.attention_warps = 12; });
-      variant("33 splits of 6 warps", [](StepOptions& o) { o.splits = 33; });
       variant("gate and up with 8 warps", [](StepOptions& o) { o.gate_up_warps = 8; });
       variant("down with 1 warp an expert", [](StepOptions& o) { o.down_warps = 1; });
       variant("products with 4 warps", [](StepOptions& o) { o.product_warps = 4; });
-      variant("products with 8 warps", [](StepOptions& o) { o.product_warps = 8; });
-      variant("router by tiles", [](StepOptions& o) { o.router = Arithmetic::tiles; });
-      variant("products and experts by lanes", [](StepOptions& o) { o.arithmetic = Arithmetic::lanes; });
+      variant("products by lanes", [](StepOptions& o) { o.products = Arithmetic::lanes; });
+      variant("experts by lanes", [](StepOptions& o) { o.experts = Arithmetic::lanes; });
       options = StepOptions();
       options.fused = false;
       out["steps"].push_back(

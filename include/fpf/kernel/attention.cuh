@@ -188,8 +188,8 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
   if constexpr (Fused)
     tables.load(HeadNorm ? static_cast<const T*>(appends ? p.k_norm : p.q_norm) : nullptr, p.cos, p.sin,
                 position);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
 
   const T* qkv = static_cast<const T*>(p.qkv) + i64(row) * (Heads + 2 * KvHeads) * HeadDim;
   constexpr int turners = Fused ? Warps - 1 : Warps;  // the last warp has the new key in the last part
@@ -248,24 +248,33 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
     }
   }
   __syncthreads();
-  const float* parts = reinterpret_cast<const float*>(dynamic);
-  for (int i = int(threadIdx.x); i < group * HeadDim; i += 32 * Warps) {
-    const int h = i / HeadDim, d = i % HeadDim;
-    float maximum = part_stats[0][h][0], total = 0, sum = 0;
+  // Threads of a head: each weighs the warps once, and adds up four dimensions at a time.
+  constexpr int per_head = 32 * Warps / 8;
+  const int h = int(threadIdx.x) / per_head;
+  if (h >= group) return;
+  float maximum = part_stats[0][h][0], factor[Warps], sum = 0;
 #pragma unroll
-    for (int w = 1; w < Warps; ++w) maximum = fmaxf(maximum, part_stats[w][h][0]);
+  for (int w = 1; w < Warps; ++w) maximum = fmaxf(maximum, part_stats[w][h][0]);
+#pragma unroll
+  for (int w = 0; w < Warps; ++w) {
+    factor[w] = exp2_below(part_stats[w][h][0], maximum);
+    sum = fmaf(part_stats[w][h][1], factor[w], sum);
+  }
+  const i64 at = (i64(row) * Heads + kv_head * group + h) * Splits + split;
+  if (int(threadIdx.x) % per_head == 0)
+    *reinterpret_cast<float2*>(p.partial_stats + at * 2) = make_float2(maximum, sum);
+  const float* parts = reinterpret_cast<const float*>(dynamic) + h * sums_stride<HeadDim>;
+  for (int v = int(threadIdx.x) % per_head; v < HeadDim / 4; v += per_head) {
+    float4 total = make_float4(0, 0, 0, 0);
 #pragma unroll
     for (int w = 0; w < Warps; ++w) {
-      const float factor = exp2_below(part_stats[w][h][0], maximum);
-      total = fmaf(parts[(w * 8 + h) * sums_stride<HeadDim> + d], factor, total);
-      sum = fmaf(part_stats[w][h][1], factor, sum);
+      const float4 part = *reinterpret_cast<const float4*>(parts + w * 8 * sums_stride<HeadDim> + v * 4);
+      total.x = fmaf(part.x, factor[w], total.x);
+      total.y = fmaf(part.y, factor[w], total.y);
+      total.z = fmaf(part.z, factor[w], total.z);
+      total.w = fmaf(part.w, factor[w], total.w);
     }
-    const i64 at = (i64(row) * Heads + kv_head * group + h) * Splits + split;
-    p.partial[at * HeadDim + d] = total;
-    if (d == 0) {
-      p.partial_stats[at * 2] = maximum;
-      p.partial_stats[at * 2 + 1] = sum;
-    }
+    *reinterpret_cast<float4*>(p.partial + at * HeadDim + v * 4) = total;
   }
 }
 
@@ -278,8 +287,8 @@ __global__ void __launch_bounds__(128, blocks_for(64, 128)) combine(const Attent
   const int head = int(blockIdx.x) / (HeadDim / 32),
             d = int(blockIdx.x) % (HeadDim / 32) * 32 + int(threadIdx.x % 32);
   const int row = int(blockIdx.y), q = int(threadIdx.x / 32);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const i64 first = (i64(row) * Heads + head) * Splits;
   float values[quarter];
 #pragma unroll

@@ -16,8 +16,8 @@ __global__ void __launch_bounds__(32 * Warps) attend_float(const AttentionParams
   __shared__ float part_out[Warps][8][HeadDim], part_stats[Warps][8][2];
   const int split = int(blockIdx.x), kv_head = int(blockIdx.y), row = int(blockIdx.z);
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const int position = p.position[row];
   const i64 base = row * p.cache.batch_stride + kv_head * p.cache.head_stride;
   const float* keys = static_cast<const float*>(p.cache.keys) + base;

@@ -305,9 +305,13 @@ __device__ __forceinline__ float block_sum(float value, float* scratch) {
 
 // ---- overlapping with the kernel before (sm_90; a kernel that is launched plainly passes through at once)
 //
-// The rule: before wait_for_previous() a kernel reads only what was written at least two launches earlier,
-// and writes nothing; allow_next() comes after it. Then whatever a kernel reads before its own wait is
-// complete.
+// allow_next() lets the following kernel start once every block of this one has come to it;
+// wait_for_previous() returns when the preceding kernel is complete and its results can be seen, and so,
+// because it waited in its turn, is everything before. The rule: before its wait a kernel writes nothing and
+// reads only what the model holds (weights, tables), and positions and earlier keys and values, which a step
+// does not change. It allows the next one at once, and successors then fetch their weights deep in advance.
+// Two kernels wait first: embed, which opens a step, so that the one before is over when anything of this
+// step reads positions; and the experts' gate and up, so that their down can read the router's logits early.
 
 __device__ __forceinline__ void wait_for_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

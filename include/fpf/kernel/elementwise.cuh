@@ -25,8 +25,8 @@ struct SiluMul {
 template <class Operation, class T>
 __global__ void __launch_bounds__(256) elementwise(const ElementwiseParams p) {
   constexpr int width = per_vector<T>;
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const i64 vector = i64(blockIdx.x) * 256 + threadIdx.x;
   if (vector * width >= p.count) return;
   float a[width], b[width];

@@ -198,8 +198,8 @@ __global__ void __launch_bounds__(Lanes* Groups) gemv(const GemvParams p) {
   NormWeights<Weight, T, threads> norm;
   if constexpr (Norm) norm.load(p.norm_weight);
   load_map<Weight>(map, matrix, p.n);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
 
   for (int r = 0; r < p.rows; ++r) {
     const T* x = static_cast<const T*>(p.x) + i64(r) * Weight::K;
@@ -247,8 +247,8 @@ __global__ void __launch_bounds__(Warps * 32) gemv_stream(const GemvParams p) {
   NormWeights<Weight, T, threads> norm;
   if constexpr (Norm) norm.load(p.norm_weight);
   load_map<Weight>(map, matrix, p.n);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
 
   for (int r = 0; r < p.rows; ++r) {
     const T* x = static_cast<const T*>(p.x) + i64(r) * Weight::K;

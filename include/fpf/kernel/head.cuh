@@ -12,7 +12,7 @@ template <class T, int Hidden>
 __global__ void __launch_bounds__(128) embed(const EmbeddingParams p) {
   constexpr int vectors = Hidden / per_vector<T>;
   wait_for_previous();
-  allow_next();
+  allow_next();  // so that what later kernels read before their waits is of this step
   const int vector = int(blockIdx.x * 128 + threadIdx.x), row = int(blockIdx.y);
   if (vector >= vectors) return;
   const i64 token = p.tokens[row];
@@ -59,8 +59,8 @@ __global__ void __launch_bounds__(256) log_prob_slices(const LogProbParams p) {
   const int row = int(blockIdx.y), slice = (p.vocabulary + Blocks - 1) / Blocks,
             first = int(blockIdx.x) * slice;
   const int end = min(first + slice, p.vocabulary);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const T* logits = static_cast<const T*>(p.logits) + i64(row) * p.vocabulary;
   u64 keys[Each];
 #pragma unroll
@@ -102,8 +102,8 @@ __global__ void __launch_bounds__(256) log_probs(const LogProbParams p) {
   __shared__ u64 scratch[8];
   __shared__ float sums[8];
   const int row = int(blockIdx.x), thread = int(threadIdx.x);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const u64* candidates = static_cast<const u64*>(p.candidates) + i64(row) * Blocks * K;
   const float* partial = p.partial + i64(row) * Blocks * 2;
   u64 keys[each];

@@ -17,8 +17,8 @@ __global__ void __launch_bounds__(Lanes* Groups) moe_gate_up(const MoeParams p) 
   __shared__ float partial[2][rows_per_block * (Lanes / 32)], map[2][16];
   const int lane = int(threadIdx.x % Lanes), group = int(threadIdx.x / Lanes), pair = int(blockIdx.y);
   const int block_first = int(blockIdx.x) * rows_per_block, first = block_first + group * PerThread;
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const Expert expert = p.experts[p.expert_ids[pair]];
   const u8 *gate = static_cast<const u8*>(expert.gate), *up = static_cast<const u8*>(expert.up);
   WeightRows<Weight, Lanes, PerThread> gate_rows, up_rows;
@@ -57,8 +57,8 @@ __global__ void __launch_bounds__(TopK* Lanes) moe_down(const MoeParams p) {
   __shared__ float partial[TopK][PerThread * (Lanes / 32)], map[TopK][16];
   const int lane = int(threadIdx.x % Lanes), team = int(threadIdx.x / Lanes), r = int(blockIdx.y);
   const int wanted = int(blockIdx.x) * PerThread;
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const i32* ids = p.expert_ids + r * TopK;
   const u8* down = static_cast<const u8*>(p.experts[ids[team]].down);
   WeightRows<Weight, Lanes, PerThread> rows;

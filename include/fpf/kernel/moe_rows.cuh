@@ -1,14 +1,11 @@
 // The chosen experts' MLPs on the matrix units, for 1 to 8 rows: gate and up with SiLU in one launch, down
 // with the router's weights and the sum in another. Rows that share an expert share its weights' way through
-// the chip.
+// the chip. (moe_one.cuh has one row, whose choice the kernels make themselves.)
 //
-// With Route the rows number one, and each block derives the choice from the router's logits by itself: a
-// launch less. Round: results are rounded to T after each operation, as a framework's separate operations
-// are; else float32 within a kernel. The sum over experts goes by ascending expert id, the order of
-// transformers' loop.
+// Round: results are rounded to T after each operation, as a framework's separate operations are; else
+// float32 within a kernel. The sum over experts goes by ascending expert id, the order of transformers' loop.
 #pragma once
 
-#include "router.cuh"
 #include "rows.cuh"
 
 namespace fpf::kernel {
@@ -52,61 +49,28 @@ __device__ __forceinline__ void gather_rows(ExpertRows& work, const i32* ids, in
 /// activated[r, slot, :] = silu(gate x_r) * (up x_r) for the experts that row r chose.
 /// Grid: (Intermediate / 16, rows * TopK) blocks of 32 * Warps. Dynamic shared memory: two tiles, rows *
 /// row_stride * 2.
-template <class Weight, class T, int Intermediate, int Experts, int TopK, int Warps, bool Route,
-          bool Renormalise, bool Round>
+template <class Weight, class T, int Intermediate, int TopK, int Warps, bool Round>
 __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
     moe_gate_up_rows(const MoeParams p) {
   constexpr int threads = 32 * Warps, n = Intermediate;
   static_assert(n % 16 == 0, "the experts' intermediate size must be a multiple of 16");
+  using S = Share<Weight, Warps, 2>;
   extern __shared__ __align__(16) u8 dynamic[];
   __shared__ float partial[2][Warps][8][16], map[2][16];
-  __shared__ const void* pointers[Route ? 3 * Experts : 1];
   __shared__ ExpertRows work;
   u8 *gate_tile = dynamic, *up_tile = dynamic + tile_bytes<Weight, T>;
   T* staged = reinterpret_cast<T*>(dynamic + 2 * tile_bytes<Weight, T>);
-  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
-
-  if constexpr (Route)  // the table is constant: have it near before the choice is known
-    for (int i = int(threadIdx.x); i < 3 * Experts; i += threads)
-      pointers[i] = reinterpret_cast<const void* const*>(p.experts)[i];
-  wait_for_previous();
+  const int warp = int(threadIdx.x / 32), first = int(blockIdx.x) * 16;
   allow_next();
-
-  if constexpr (Route) {
-    if (warp == 0) {
-      const auto choice = choose<T, Experts, TopK>(static_cast<const T*>(p.logits));
-      if (lane == int(blockIdx.y)) {
-        work.expert = choice.id;
-        work.count = 1;
-        work.row[0] = 0;
-        work.slot[0] = int(blockIdx.y);
-      }
-      if (blockIdx.x == 0 && blockIdx.y == 0 && p.chosen_ids != nullptr) {
-        const float weight = weight_of<T, Experts, TopK, Renormalise, Round>(choice),
-                    margin = margin_of<Experts, TopK>(choice);
-        if (lane < TopK) {
-          p.chosen_ids[lane] = choice.id;
-          p.chosen_weights[lane] = weight;
-        }
-        if (lane == 0) *p.margin = margin;
-      }
-    }
-  } else {
-    if (threadIdx.x == 0) gather_rows<TopK>(work, p.expert_ids, p.rows, int(blockIdx.y));
-  }
+  wait_for_previous();
+  if (threadIdx.x == 0) gather_rows<TopK>(work, p.expert_ids, p.rows, int(blockIdx.y));
   __syncthreads();
   if (work.count == 0) return;
-  const u8 *gate, *up;
-  if constexpr (Route) {
-    gate = static_cast<const u8*>(pointers[3 * work.expert]);
-    up = static_cast<const u8*>(pointers[3 * work.expert + 1]);
-  } else {
-    gate = static_cast<const u8*>(p.experts[work.expert].gate);
-    up = static_cast<const u8*>(p.experts[work.expert].up);
-  }
-  TileRow<Weight, T>::template request_side<threads>(gate_tile, gate, n, first, int(threadIdx.x));
-  TileRow<Weight, T>::template request_side<threads>(up_tile, up, n, first, int(threadIdx.x));
-  request_share<Weight, T, Warps>(gate_tile, gate, first, warp, up_tile, up);
+  const u8* gate = static_cast<const u8*>(p.experts[work.expert].gate);
+  const u8* up = static_cast<const u8*>(p.experts[work.expert].up);
+  TileRow<Weight, T>::template request_side<16, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));
+  TileRow<Weight, T>::template request_side<16, threads>(up_tile, 0, up, n, first, int(threadIdx.x));
+  request_two<Weight, T, S>(gate_tile, gate, up_tile, up, first, warp);
   load_map<Weight>(map[0], gate, n);
   load_map<Weight>(map[1], up, n);
 
@@ -117,23 +81,23 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
                                 int(threadIdx.x));
   };
   stage_for(gate);
-  wait_side<Weight, Warps>();
+  wait_side<S>();
   __syncthreads();
   float sums[4] = {}, up_sums[4] = {};
 #pragma unroll 1
-  for (int i = 0; i < Share<Weight, Warps>::each; ++i) {
-    wait_block<Weight, Warps>(i);
-    multiply_rows<Weight, T, Warps>(gate_tile, staged, work.count, warp, i, map[0], sums);
+  for (int i = 0; i < S::each; ++i) {
+    wait_block<S>(i);
+    multiply_rows<Weight, T, S>(gate_tile, staged, work.count, warp, i, map[0], sums);
     if constexpr (!Weight::permuted)
-      multiply_rows<Weight, T, Warps>(up_tile, staged, work.count, warp, i, map[1], up_sums);
+      multiply_rows<Weight, T, S>(up_tile, staged, work.count, warp, i, map[1], up_sums);
   }
   if constexpr (Weight::permuted) {  // up may have another order of columns
     __syncthreads();
     stage_for(up);
     __syncthreads();
 #pragma unroll 1
-    for (int i = 0; i < Share<Weight, Warps>::each; ++i)
-      multiply_rows<Weight, T, Warps>(up_tile, staged, work.count, warp, i, map[1], up_sums);
+    for (int i = 0; i < S::each; ++i)
+      multiply_rows<Weight, T, S>(up_tile, staged, work.count, warp, i, map[1], up_sums);
   }
   put_tile(sums, partial[0][warp], work.count);
   put_tile(up_sums, partial[1][warp], work.count);
@@ -160,19 +124,19 @@ __device__ __forceinline__ void team_sync() {
     __syncthreads();
 }
 
-/// out[r, :] = residual[r, :] + sum over r's experts of weight * (down activated), each expert by WarpsEach
-/// warps. Grid: Hidden / 16 blocks of 32 * TopK * WarpsEach. Dynamic shared memory: TopK * (a tile + rows *
-/// row_stride * 2).
-template <class Weight, class T, int Hidden, int Experts, int TopK, int Teams, int WarpsEach, bool Route,
-          bool Renormalise, bool Round>
+/// out[r, :] = residual[r, :] + sum over r's experts of weight * (down activated), each expert by a team of
+/// WarpsEach warps. Grid: Hidden / 16 blocks of 32 * Teams * WarpsEach, Teams a divisor of TopK. Dynamic
+/// shared memory: Teams * (a tile + rows * row_stride * 2).
+template <class Weight, class T, int Hidden, int TopK, int Teams, int WarpsEach, bool Round>
 __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Teams * WarpsEach))
     moe_down_rows(const MoeParams p) {
-  constexpr int threads = 32 * Teams * WarpsEach, max_pairs = Route ? TopK : 8 * TopK, n = Hidden;
-  static_assert(TopK % Teams == 0 && (!Route || Teams == TopK), "teams share the experts evenly");
+  constexpr int threads = 32 * Teams * WarpsEach, n = Hidden;
+  static_assert(TopK % Teams == 0, "teams share the experts evenly");
   static_assert(n % 16 == 0, "the hidden size must be a multiple of 16");
+  using S = Share<Weight, WarpsEach, 1>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float result[WarpsEach][max_pairs][16], weight[max_pairs], map[Teams][16];
-  __shared__ i32 id[max_pairs], rank[max_pairs];
+  __shared__ float result[WarpsEach][8 * TopK][16], weight[8 * TopK], map[Teams][16];
+  __shared__ i32 id[8 * TopK], rank[8 * TopK];
   __shared__ ExpertRows works[Teams];
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
   const int team = warp / WarpsEach, part = warp % WarpsEach,
@@ -180,33 +144,13 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
   u8* tile = dynamic + team * tile_bytes<Weight, T>;
   T* staged = reinterpret_cast<T*>(dynamic + Teams * tile_bytes<Weight, T>) +
               i64(team) * p.rows * row_stride<Weight, T>;
-  const u8* down = nullptr;
-
-  if constexpr (Route) {
-    // The logits are two launches old: choose, and request the weights, while the predecessor still runs.
-    if (warp == 0) {
-      const auto choice = choose<T, Experts, TopK>(static_cast<const T*>(p.logits));
-      const float share = weight_of<T, Experts, TopK, Renormalise, Round>(choice);
-      if (lane < TopK) {
-        id[lane] = choice.id;
-        weight[lane] = share;
-      }
-    }
-    __syncthreads();
-    down = static_cast<const u8*>(p.experts[id[team]].down);
-    TileRow<Weight, T>::template request_side<32 * WarpsEach>(tile, down, n, first, member);
-    request_share<Weight, T, WarpsEach>(tile, down, first, part);
-    wait_for_previous();
-    allow_next();
-  } else {
-    wait_for_previous();
-    allow_next();
-    for (int i = int(threadIdx.x); i < p.rows * TopK; i += threads) {
-      id[i] = p.expert_ids[i];
-      weight[i] = p.weights[i];
-    }
-    __syncthreads();
+  allow_next();
+  wait_for_previous();
+  for (int i = int(threadIdx.x); i < p.rows * TopK; i += threads) {
+    id[i] = p.expert_ids[i];
+    weight[i] = p.weights[i];
   }
+  __syncthreads();
   for (int i = int(threadIdx.x); i < p.rows * TopK; i += threads) {
     int before = 0;
 #pragma unroll 1
@@ -219,11 +163,9 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
     if (member == 0) gather_rows<TopK>(work, id, p.rows, pair);
     team_sync<WarpsEach>();
     if (work.count != 0) {
-      if constexpr (!Route) {
-        down = static_cast<const u8*>(p.experts[work.expert].down);
-        TileRow<Weight, T>::template request_side<32 * WarpsEach>(tile, down, n, first, member);
-        request_share<Weight, T, WarpsEach>(tile, down, first, part);
-      }
+      const u8* down = static_cast<const u8*>(p.experts[work.expert].down);
+      TileRow<Weight, T>::template request_side<16, 32 * WarpsEach>(tile, 0, down, n, first, member);
+      request_share<Weight, T, S>(tile, down, first, part);
       if constexpr (has_map<Weight>)
         if (member < 16) map[team][member] = reinterpret_cast<const float*>(down + Weight::map_at(n))[member];
       for (int j = 0; j < work.count; ++j)
@@ -231,16 +173,14 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
             staged + j * row_stride<Weight, T>,
             static_cast<const T*>(p.activated) + (i64(work.row[j]) * TopK + work.slot[j]) * Weight::K, down,
             n, member);
-      wait_side<Weight, WarpsEach>();
+      wait_side<S>();
     }
     team_sync<WarpsEach>();
     if (work.count != 0) {
       float sums[4] = {};
 #pragma unroll 1
-      for (int i = 0; i < Share<Weight, WarpsEach>::each; ++i) {
-        wait_block<Weight, WarpsEach>(i);
-        multiply_rows<Weight, T, WarpsEach>(tile, staged, work.count, part, i, map[team], sums);
-      }
+      for (int i = 0; i < S::each; ++i)
+        multiply_rows<Weight, T, S>(tile, staged, work.count, part, i, map[team], sums);
       const int g = lane / 4, t = lane % 4;
 #pragma unroll
       for (int c = 0; c < 2; ++c) {

@@ -20,8 +20,8 @@ __global__ void __launch_bounds__(Threads) rms_norm(const NormParams p) {
     const int vector = v * Threads + int(threadIdx.x);
     if (vector < vectors) weight[v] = load_stream(static_cast<const uint4*>(p.weight) + vector);
   }
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
 
   float values[count][width], squares = 0;
 #pragma unroll

@@ -35,8 +35,7 @@ inline Plan plan_gemv(const WeightFormat& format, DType dtype, int n, int k, Fus
     if (n % 8 != 0 && format.kind != WeightFormat::Kind::dense)
       fail("a {} product with {} output features: expected a multiple of 8", format.name(), n);
     const int parts = (k + 127) / 128;
-    if (warps == 0)
-      warps = parts >= (format.kind == WeightFormat::Kind::dense ? 8 : 32) ? 8 : parts >= 4 ? 4 : 2;
+    if (warps == 0) warps = parts >= 32 ? 16 : parts >= 8 ? 8 : 4;
     plan.file = "rows.cuh";
     plan.expression = fmt::format("fpf::kernel::gemv_rows<{}, {}, {}, {}, {}>", weight, type, warps,
                                   fusion.norm, fusion.add);
@@ -115,16 +114,23 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
       (shape.hidden + shape.top_k * shape.intermediate) * detail::element_bytes(dtype);
   const std::string weight = format.type(shape.hidden, dtype), type = device_type(dtype);
   if (options.arithmetic == Arithmetic::tiles) {
+    if (options.route && options.round)
+      fail("experts that choose for themselves do not round after each operation");
     const int warps = options.gate_up_warps;
     if (shape.intermediate % 16 != 0)
       fail("experts of {} intermediate features: expected a multiple of 16", shape.intermediate);
-    plan.file = "moe_rows.cuh";
-    plan.expression = fmt::format("fpf::kernel::moe_gate_up_rows<{}, {}, {}, {}, {}, {}, {}, {}, {}>", weight,
-                                  type, shape.intermediate, shape.experts, shape.top_k, warps, options.route,
-                                  shape.renormalise, options.round);
-    plan.grid = {static_cast<unsigned>(shape.intermediate / 16), static_cast<unsigned>(shape.top_k), 1};
+    const bool joint = options.route && !format.permuted;  // gate and up in one tile
+    plan.file = options.route ? "moe_one.cuh" : "moe_rows.cuh";
+    plan.expression = options.route
+                          ? fmt::format("fpf::kernel::moe_gate_up_one{}<{}, {}, {}, {}, {}, {}, {}>",
+                                        joint ? "" : "_ordered", weight, type, shape.intermediate,
+                                        shape.experts, shape.top_k, warps, shape.renormalise)
+                          : fmt::format("fpf::kernel::moe_gate_up_rows<{}, {}, {}, {}, {}, {}>", weight, type,
+                                        shape.intermediate, shape.top_k, warps, options.round);
+    plan.grid = {static_cast<unsigned>(shape.intermediate / (joint ? 8 : 16)),
+                 static_cast<unsigned>(shape.top_k), 1};
     plan.block.x = 32 * static_cast<unsigned>(warps);
-    plan.shared_fixed = 2 * format.tile_bytes(shape.hidden, dtype);
+    plan.shared_fixed = (joint ? 1 : 2) * format.tile_bytes(shape.hidden, dtype);
     plan.shared_per_row = format.staged_bytes(shape.hidden);
     if (options.route) plan.max_rows = 1;
     return plan;
@@ -155,10 +161,12 @@ inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& s
     int teams = options.route ? shape.top_k : std::min(shape.top_k, 4);
     while (shape.top_k % teams != 0) --teams;
     const int warps = std::clamp(options.down_warps * ((shape.intermediate + 1023) / 1024), 1, 32 / teams);
-    plan.file = "moe_rows.cuh";
-    plan.expression = fmt::format("fpf::kernel::moe_down_rows<{}, {}, {}, {}, {}, {}, {}, {}, {}, {}>",
-                                  weight, type, shape.hidden, shape.experts, shape.top_k, teams, warps,
-                                  options.route, shape.renormalise, options.round);
+    plan.file = options.route ? "moe_one.cuh" : "moe_rows.cuh";
+    plan.expression = options.route
+                          ? fmt::format("fpf::kernel::moe_down_one<{}, {}, {}, {}, {}, {}, {}>", weight, type,
+                                        shape.hidden, shape.experts, shape.top_k, warps, shape.renormalise)
+                          : fmt::format("fpf::kernel::moe_down_rows<{}, {}, {}, {}, {}, {}, {}>", weight,
+                                        type, shape.hidden, shape.top_k, teams, warps, options.round);
     plan.grid.x = static_cast<unsigned>(shape.hidden / 16);
     plan.block.x = 32 * static_cast<unsigned>(teams * warps);
     plan.shared_fixed = static_cast<unsigned>(teams) * format.tile_bytes(shape.intermediate, dtype);

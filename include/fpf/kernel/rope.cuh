@@ -76,8 +76,8 @@ __global__ void __launch_bounds__(32) rope_append(const AttentionParams p) {
   TurnTables<T, HeadDim> tables;
   tables.load(HeadNorm ? static_cast<const T*>(head < Heads ? p.q_norm : p.k_norm) : nullptr, p.cos, p.sin,
               position);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const T* in = static_cast<const T*>(p.qkv) + (i64(row) * (Heads + 2 * KvHeads) + head) * HeadDim;
   const i64 slot = row * p.cache.batch_stride + position * p.cache.position_stride;
   if (head < Heads + KvHeads) {

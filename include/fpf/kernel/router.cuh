@@ -128,8 +128,8 @@ __device__ __forceinline__ float margin_of(const Choice<Experts>& choice) {
 template <class T, int Experts, int TopK, bool Renormalise, bool Round>
 __global__ void __launch_bounds__(32) route(const RouteParams p) {
   const int row = int(blockIdx.x), lane = int(threadIdx.x);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
   const auto choice = choose<T, Experts, TopK>(static_cast<const T*>(p.logits) + i64(row) * Experts);
   const float weight = weight_of<T, Experts, TopK, Renormalise, Round>(choice),
               margin = margin_of<Experts, TopK>(choice);

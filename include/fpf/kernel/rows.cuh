@@ -19,10 +19,10 @@ template <class Weight, class T>
 inline constexpr int tile_bytes = (TileRow<Weight, T>::bytes + 127) / 128 * 128;
 
 /// One block of a warp's share; see multiply_block.
-template <class Weight, class T, int Warps>
+template <class Weight, class T, class S>
 __device__ __forceinline__ void multiply_rows(const u8* tile, const T* staged, int rows, int share, int i,
                                               const float* map, float (&sums)[4]) {
-  multiply_block<Weight, T, Warps>(
+  multiply_block<Weight, T, S>(
       tile, staged, row_stride<Weight, T>, rows, share, i, map,
       [](u32 column) { return staged_at<Weight, T>(column); }, sums);
 }
@@ -60,46 +60,46 @@ __device__ __forceinline__ void stage_rows(T* staged, const GemvParams& p,
   }
 }
 
-/// Grid: n / 16 blocks, rounded up, of 32 * Warps threads; n >= 16, and a multiple of 8 for 4-bit weights.
-/// Dynamic shared memory: tile_bytes + rows * row_stride * 2 bytes.
+/// Grid: n / 16 blocks, rounded up, of 32 * Warps threads, at least 128; n >= 16, and a multiple of 8 for
+/// 4-bit weights. Dynamic shared memory: tile_bytes + rows * row_stride * 2 bytes.
 template <class Weight, class T, int Warps, bool Norm, bool Add>
-__global__ void __launch_bounds__(32 * Warps, blocks_for(80, 32 * Warps)) gemv_rows(const GemvParams p) {
+__global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32 * Warps)) gemv_rows(const GemvParams p) {
   constexpr int threads = 32 * Warps;
+  using S = Share<Weight, Warps, 1>;
   extern __shared__ __align__(16) u8 dynamic[];
   __shared__ float partial[Warps][8][16], scratch[Warps], map[16];
   T* staged = reinterpret_cast<T*>(dynamic + tile_bytes<Weight, T>);
   const u8* matrix = static_cast<const u8*>(p.matrix);
   const int warp = int(threadIdx.x / 32), wanted = int(blockIdx.x) * 16, first = min(wanted, p.n - 16);
 
-  TileRow<Weight, T>::template request_side<threads>(dynamic, matrix, p.n, first, int(threadIdx.x));
-  request_share<Weight, T, Warps>(dynamic, matrix, first, warp);
+  TileRow<Weight, T>::template request_side<16, threads>(dynamic, 0, matrix, p.n, first, int(threadIdx.x));
+  request_share<Weight, T, S>(dynamic, matrix, first, warp);
   NormWeights<Weight, T, threads> norm;
   if constexpr (Norm) norm.load(p.norm_weight);
   load_map<Weight>(map, matrix, p.n);
-  wait_for_previous();
   allow_next();
+  wait_for_previous();
 
+  // Each of the first threads finishes one result, and fetches early what it will add to it.
+  const int r = int(threadIdx.x / 16), column = first + int(threadIdx.x % 16);
+  const bool finishes = r < p.rows && column >= wanted;  // before `wanted` it is another block's
+  const i64 at = i64(r) * p.n + column;
+  float residual = 0;
+  if constexpr (Add)
+    if (finishes) residual = to_float(static_cast<const T*>(p.residual)[at]);
   stage_rows<Weight, T, threads, Norm>(staged, p, norm, scratch);
-  wait_side<Weight, Warps>();
+  wait_side<S>();
   __syncthreads();
   float sums[4] = {};
 #pragma unroll 1  // short code, few registers: other warps fill the gaps
-  for (int i = 0; i < Share<Weight, Warps>::each; ++i) {
-    wait_block<Weight, Warps>(i);
-    multiply_rows<Weight, T, Warps>(dynamic, staged, p.rows, warp, i, map, sums);
-  }
+  for (int i = 0; i < S::each; ++i) multiply_rows<Weight, T, S>(dynamic, staged, p.rows, warp, i, map, sums);
   put_tile(sums, partial[warp], p.rows);
   __syncthreads();
-  for (int i = int(threadIdx.x); i < p.rows * 16; i += threads) {
-    const int r = i / 16, column = first + i % 16;
-    if (column < wanted) continue;  // another block's
-    float total = 0;
+  if (!finishes) return;
+  float total = 0;
 #pragma unroll
-    for (int w = 0; w < Warps; ++w) total += partial[w][r][i % 16];
-    const i64 at = i64(r) * p.n + column;
-    if constexpr (Add) total += to_float(static_cast<const T*>(p.residual)[at]);
-    static_cast<T*>(p.out)[at] = from_float<T>(total);
-  }
+  for (int w = 0; w < Warps; ++w) total += partial[w][r][threadIdx.x % 16];
+  static_cast<T*>(p.out)[at] = from_float<T>(total + residual);
 }
 
 }  // namespace fpf::kernel

@@ -35,30 +35,34 @@ __device__ __forceinline__ u32 word_of(const uint4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
 
-/// Two 4-bit codes at a time out of a word, less their zero: (q - zero) / 16 in bf16, 8 (q - zero) in fp16,
-/// exact.
+/// Two 4-bit codes at a time out of a word, as 1 + q/16: the codes take the top of the mantissa of T's 1, and
+/// zeros and scales wait until a block is summed (its sum of x comes from a product with ones).
 template <class T>
 struct CodePairs {
-  static constexpr u32 one =
-      same<T, Bf16> ? 0x3f803f80u : 0x64006400u;                   // 1 + q/16 in bf16, 1024 + 8 q in fp16
-  static constexpr float factor = same<T, Bf16> ? 16.0f : 0.125f;  // turns them into q - zero
+  static constexpr bool is_bf16 = same<T, Bf16>;
+  static constexpr u32 one = is_bf16 ? 0x3f803f80u : 0x3c003c00u, mask = is_bf16 ? 0x00780078u : 0x03c003c0u;
+  static constexpr int first_turn = is_bf16 ? 0 : 29;  // brings nibbles 0 and 4 under the mask
 
-  __device__ static __forceinline__ u32 zero_pair(u32 zero) { return zero * 0x00080008u | one; }
-  __device__ static __forceinline__ void unpack(u32 word, u32 zero, u32 (&pairs)[4]) {
+  __device__ static __forceinline__ void unpack(u32 word, u32 (&pairs)[4]) {
 #pragma unroll
-    for (int p = 0; p < 4; ++p)
-      pairs[p] = subtract_pair<T>(
-          masked_or(p == 0 ? word : __funnelshift_r(word, word, 4 * p), 0x00780078u, one), zero);
+    for (int p = 0; p < 4; ++p) {
+      const int turn = (first_turn + 4 * p) % 32;
+      pairs[p] = masked_or(turn == 0 ? word : __funnelshift_r(word, word, turn), mask, one);
+    }
   }
 };
 
 /// One row of a tile as a lane reads it. Per format:
-///   bytes                                              the tile's size
-///   request_side(shared, matrix, n, first, thread)     the copy of what stands beside the codes, by a
-///   block's threads block(tile, row, b, t)                             begins block b pairs(w, map, out) the
-///   four pairs of step w; times factor() they are the weights factors: 0: always 1; 1: one a block; 4: one a
-///   step columns_by_thread 32 t + 8 w instead of 32 w
-///   + 8 t
+///
+///   bytes              the tile's size
+///   request_side       by Threads threads, the copy of what stands beside the codes of Rows rows from
+///   `first`
+///                      on, to the tile's rows from `to` on
+///   block(row, b, t)   begins block b of a row
+///   pairs(w, ...)      the four pairs of columns of step w
+///   factors            0: the pairs are the weights; else weights are scale[.] (pairs - shift[.]), with one
+///                      factor a block (1) or one a step (4)
+///   columns_by_thread  steps take columns 32 t + 8 w, not 32 w + 8 t
 template <class Weight, class T>
 struct TileRow;
 
@@ -75,18 +79,18 @@ struct TileRow<Int4<Scale, Group, Columns, Permuted>, T> {
 
   static constexpr int row_bytes = Columns / 2;
 
-  template <int Threads>
-  __device__ static __forceinline__ void request_side(u8* shared, const u8* matrix, i64 n, int first,
+  template <int Rows, int Threads>
+  __device__ static __forceinline__ void request_side(u8* tile, int to, const u8* matrix, i64 n, int first,
                                                       int thread) {
-    copy_rows_async<16 * Weight::groups* int(sizeof(Scale)), 1, Threads>(
-        shared + scales_at, 0, matrix + Weight::scales_at(n) + i64(first) * Weight::groups * sizeof(Scale),
-        thread);
-    copy_rows_async<16 * Weight::zero_words * 4, 1, Threads>(
-        shared + zeros_at, 0, matrix + Weight::zeros_at(n) + i64(first) * Weight::zero_words * 4, thread);
+    constexpr int scale_row = Weight::groups * int(sizeof(Scale)), zero_row = Weight::zero_words * 4;
+    copy_rows_async<Rows * scale_row, 1, Threads>(
+        tile + scales_at + to * scale_row, 0, matrix + Weight::scales_at(n) + i64(first) * scale_row, thread);
+    copy_rows_async<Rows * zero_row, 1, Threads>(
+        tile + zeros_at + to * zero_row, 0, matrix + Weight::zeros_at(n) + i64(first) * zero_row, thread);
   }
 
-  u32 codes[4], zero[factors];
-  float scale[factors];
+  u32 codes[4];
+  float scale[factors], shift[factors];
 
   __device__ __forceinline__ void block(const u8* tile, int row, u32 b, u32 t) {
     const u8* at = tile + row * stride + b * 64;
@@ -104,16 +108,15 @@ struct TileRow<Int4<Scale, Group, Columns, Permuted>, T> {
         codes[w] = *reinterpret_cast<const u32*>(at + w * 16 + t * 4);
       }
       const u32 g = (b * 128 + w * 32) / u32(Group);
-      scale[w] = to_float(reinterpret_cast<const Scale*>(tile + scales_at)[row * Weight::groups + g]) *
-                 CodePairs<T>::factor;
+      scale[w] = to_float(reinterpret_cast<const Scale*>(tile + scales_at)[row * Weight::groups + g]) * 16.0f;
       const u32 zeros = reinterpret_cast<const u32*>(tile + zeros_at)[row * Weight::zero_words + g / 8];
-      zero[w] = CodePairs<T>::zero_pair((zeros >> (g % 8 * 4)) & 15u);
+      // 1 + zero/16, through the mantissa of 1
+      shift[w] = __uint_as_float(((zeros >> (g % 8 * 4)) & 15u) << 19 | 0x3f800000u);
     }
   }
   __device__ __forceinline__ void pairs(int w, const float*, u32 (&out)[4]) const {
-    CodePairs<T>::unpack(codes[w], zero[whole ? 0 : w], out);
+    CodePairs<T>::unpack(codes[w], out);
   }
-  __device__ __forceinline__ float factor(int w) const { return scale[whole ? 0 : w]; }
 };
 
 template <class T, int Columns>
@@ -126,11 +129,11 @@ struct TileRow<Nf4<T, Columns>, T> {
 
   static constexpr int row_bytes = Columns / 2;
 
-  template <int Threads>
-  __device__ static __forceinline__ void request_side(u8* shared, const u8* matrix, i64 n, int first,
+  template <int Rows, int Threads>
+  __device__ static __forceinline__ void request_side(u8* tile, int to, const u8* matrix, i64 n, int first,
                                                       int thread) {
-    copy_rows_async<16 * each * 4, 1, Threads>(shared + absmax_at, 0,
-                                               matrix + Weight::absmax_at(n) + i64(first) * each * 4, thread);
+    copy_rows_async<Rows * each * 4, 1, Threads>(
+        tile + absmax_at + to * each * 4, 0, matrix + Weight::absmax_at(n) + i64(first) * each * 4, thread);
   }
 
   uint4 codes;
@@ -154,7 +157,6 @@ struct TileRow<Nf4<T, Columns>, T> {
       out[p] = pack<T>(*reinterpret_cast<const float*>(base + Weight::map_offset(word, 2 * p)) * absmax,
                        *reinterpret_cast<const float*>(base + Weight::map_offset(word, 2 * p + 1)) * absmax);
   }
-  __device__ __forceinline__ float factor(int) const { return 1; }
 };
 
 template <class T, int Columns>
@@ -165,8 +167,8 @@ struct TileRow<Dense<T, Columns>, T> {
 
   static constexpr int row_bytes = Columns * 2;
 
-  template <int Threads>
-  __device__ static __forceinline__ void request_side(u8*, const u8*, i64, int, int) {}
+  template <int Rows, int Threads>
+  __device__ static __forceinline__ void request_side(u8*, int, const u8*, i64, int, int) {}
 
   uint4 values[4];
 
@@ -185,61 +187,80 @@ struct TileRow<Dense<T, Columns>, T> {
     out[2] = values[w].z;
     out[3] = values[w].w;
   }
-  __device__ __forceinline__ float factor(int) const { return 1; }
 };
 
-/// A warp's share of a tile's blocks: successive ones.
-template <class Weight, int Warps>
+/// A warp's share of a tile's blocks: successive ones. Their copies come in Batches, and products follow
+/// them.
+template <class Weight, int Warps, int Batches>
 struct Share {
   static constexpr int blocks = (Weight::K + 127) / 128, each = (blocks + Warps - 1) / Warps;
-  static constexpr int batches = each < 8 ? each : 8;  // copies come in so many batches, products follow them
+  static constexpr int batches = Batches < each ? Batches : each;
   static constexpr int per_batch = (each + batches - 1) / batches;  // blocks
+  static constexpr bool full = Weight::K % 128 == 0 && blocks % Warps == 0;
 };
 
-/// Copies block i of a warp's share of rows first..first+15, by the warp.
-template <class Weight, class T, int Warps>
-__device__ __forceinline__ void request_block(u8* tile, const u8* matrix, int first, int share, int i) {
+/// Copies block i of a warp's share of Rows rows from `first` on to the tile's rows from `to` on, by the
+/// warp.
+template <class Weight, class T, class S, int Rows>
+__device__ __forceinline__ void request_block(u8* tile, int to, const u8* matrix, int first, int share,
+                                              int i) {
   using Row = TileRow<Weight, T>;
-  constexpr int block_bytes = Row::row_bytes * 128 / Weight::K, per_row = block_bytes / 16,
-                rows = 32 / per_row;
-  const u32 b = u32(share * Share<Weight, Warps>::each + i), lane = threadIdx.x % 32;
-  const u32 at = b * block_bytes + lane % per_row * 16, row = lane / per_row;
-  if (at >= u32(Row::row_bytes)) return;
+  constexpr int block_bytes = Row::row_bytes / (Weight::K / 32) * 4, per_row = block_bytes / 16;
+  constexpr int at_once = 32 / per_row;  // rows
+  const u32 lane = threadIdx.x % 32, row = lane / per_row;
+  const u32 at = u32(share * S::each + i) * block_bytes + lane % per_row * 16;
+  if (!S::full && at >= u32(Row::row_bytes)) return;
   const u8* from = matrix + (i64(first) + row) * Row::row_bytes + at;
+  u8* target = tile + (to + row) * Row::stride + at;
 #pragma unroll
-  for (int r = 0; r < 16; r += rows)
-    copy_async(tile + (row + r) * Row::stride + at, from + i64(r) * Row::row_bytes);
+  for (int r = 0; r < Rows; r += at_once) copy_async(target + r * Row::stride, from + r * Row::row_bytes);
 }
 
-/// All of it in batches, after the side data. One tile, or two that are used together.
-template <class Weight, class T, int Warps>
-__device__ __forceinline__ void request_share(u8* tile, const u8* matrix, int first, int share,
-                                              u8* tile2 = nullptr, const u8* matrix2 = nullptr) {
-  using S = Share<Weight, Warps>;
-  commit_copies();
+/// Sixteen rows in the share's batches, after the side data.
+template <class Weight, class T, class S>
+__device__ __forceinline__ void request_share(u8* tile, const u8* matrix, int first, int share) {
+  if constexpr (S::batches > 1) commit_copies();
 #pragma unroll
-  for (int batch = 0; batch < S::batches; ++batch) {
-#pragma unroll
-    for (int j = 0; j < S::per_batch; ++j) {
-      const int i = batch * S::per_batch + j;
-      if (i >= S::each) continue;
-      request_block<Weight, T, Warps>(tile, matrix, first, share, i);
-      if (tile2 != nullptr) request_block<Weight, T, Warps>(tile2, matrix2, first, share, i);
-    }
-    commit_copies();
+  for (int i = 0; i < S::each; ++i) {
+    request_block<Weight, T, S, 16>(tile, 0, matrix, first, share, i);
+    if (i + 1 == S::each || (i + 1) % S::per_batch == 0) commit_copies();
   }
 }
 
-/// The side data of this thread is there; that of others after the next barrier.
-template <class Weight, int Warps>
+/// The same with two matrices: into one tile, eight rows of each, or into two, sixteen of each.
+template <class Weight, class T, class S>
+__device__ __forceinline__ void request_halves(u8* tile, const u8* upper, const u8* lower, int first,
+                                               int share) {
+  if constexpr (S::batches > 1) commit_copies();
+#pragma unroll
+  for (int i = 0; i < S::each; ++i) {
+    request_block<Weight, T, S, 8>(tile, 0, upper, first, share, i);
+    request_block<Weight, T, S, 8>(tile, 8, lower, first, share, i);
+    if (i + 1 == S::each || (i + 1) % S::per_batch == 0) commit_copies();
+  }
+}
+template <class Weight, class T, class S>
+__device__ __forceinline__ void request_two(u8* tile, const u8* matrix, u8* tile2, const u8* matrix2,
+                                            int first, int share) {
+  if constexpr (S::batches > 1) commit_copies();
+#pragma unroll
+  for (int i = 0; i < S::each; ++i) {
+    request_block<Weight, T, S, 16>(tile, 0, matrix, first, share, i);
+    request_block<Weight, T, S, 16>(tile2, 0, matrix2, first, share, i);
+    if (i + 1 == S::each || (i + 1) % S::per_batch == 0) commit_copies();
+  }
+}
+
+/// What must be there before the first block: the side data, and all codes when they come at once. A barrier
+/// must follow.
+template <class S>
 __device__ __forceinline__ void wait_side() {
-  wait_copies(Share<Weight, Warps>::batches);
+  wait_copies(S::batches > 1 ? S::batches : 0);
 }
 /// Block i of the warp's share is there, for the whole warp.
-template <class Weight, int Warps>
+template <class S>
 __device__ __forceinline__ void wait_block(int i) {
-  using S = Share<Weight, Warps>;
-  if (i % S::per_batch == 0) {
+  if (S::batches > 1 && i % S::per_batch == 0) {
     wait_copies(S::batches - 1 - i / S::per_batch);
     __syncwarp();
   }
@@ -248,21 +269,22 @@ __device__ __forceinline__ void wait_block(int i) {
 /// sums += block i of a warp's share of the tile's products with the staged rows of x: sums[0], [1] are
 /// output row g with rows 2t, 2t+1 of x, sums[2], [3] output row g + 8, in lane 4 g + t. staged: rows
 /// x_stride elements apart.
-template <class Weight, class T, int Warps, class StagedAt>
+template <class Weight, class T, class S, class StagedAt>
 __device__ __forceinline__ void multiply_block(const u8* tile, const T* staged, int x_stride, int rows,
                                                int share, int i, const float* map, StagedAt staged_at,
                                                float (&sums)[4]) {
   using Row = TileRow<Weight, T>;
-  using S = Share<Weight, Warps>;
   constexpr int K = Weight::K;
   const u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, b = u32(share * S::each + i);
-  if (S::blocks % Warps != 0 && b >= S::blocks) return;
+  if (!S::full && b >= S::blocks) return;
   const T* mine = staged + min(int(g), rows - 1) *
                                x_stride;  // past the last row the last one again: nobody takes the sums
   Row low, high;
   low.block(tile, g, b, t);
   high.block(tile, g + 8, b, t);
-  float part[2][4] = {};  // two chains, so that the units need not wait for themselves
+  float part[2][4] = {},
+        x_part[2][4] = {};  // two chains each, so that the units need not wait for themselves
+  constexpr u32 one = CodePairs<T>::one;
 #pragma unroll
   for (int w = 0; w < 4; ++w) {
     if (K % 128 != 0 && !Row::columns_by_thread && b * 128 + w * 32 >= K) break;
@@ -274,20 +296,30 @@ __device__ __forceinline__ void multiply_block(const u8* tile, const T* staged, 
     high.pairs(w, map, upper);
     mma<T>(part[w % 2], lower[0], upper[0], lower[1], upper[1], x.x, x.y);
     mma<T>(part[w % 2], lower[2], upper[2], lower[3], upper[3], x.z, x.w);
+    if constexpr (Row::factors != 0) {
+      mma<T>(x_part[w % 2], one, one, one, one, x.x, x.y);
+      mma<T>(x_part[w % 2], one, one, one, one, x.z, x.w);
+    }
     if constexpr (Row::factors == 4) {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        sums[j] = fmaf(j < 2 ? low.factor(w) : high.factor(w), part[w % 2][j], sums[j]);
+        const Row& row = j < 2 ? low : high;
+        sums[j] = fmaf(row.scale[w], fmaf(-row.shift[w], x_part[w % 2][j % 2], part[w % 2][j]), sums[j]);
         part[w % 2][j] = 0;
       }
+      x_part[w % 2][0] = x_part[w % 2][1] = 0;
     }
   }
   if constexpr (Row::factors != 4) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const float both = part[0][j] + part[1][j];
-      sums[j] =
-          Row::factors == 0 ? sums[j] + both : fmaf(j < 2 ? low.factor(0) : high.factor(0), both, sums[j]);
+      if constexpr (Row::factors == 1) {
+        const Row& row = j < 2 ? low : high;
+        sums[j] = fmaf(row.scale[0], fmaf(-row.shift[0], x_part[0][j % 2] + x_part[1][j % 2], both), sums[j]);
+      } else {
+        sums[j] += both;
+      }
     }
   }
 }
