@@ -23,6 +23,18 @@ class Checkpoint {
     return std::filesystem::is_directory(path) ? directory(path) : gguf_file(path);
   }
 
+  /// The same model with its tensors from `source`, which may stand on this one's; this one must outlive it then.
+  Checkpoint with_source(std::unique_ptr<weights::TensorSource> source) const {
+    Checkpoint out;
+    out.config_ = config_;
+    out.source_ = std::move(source);
+    out.gguf_ = gguf_;
+    out.id_ = id_;
+    out.config_text_ = config_text_;
+    out.folder_ = folder_;
+    return out;
+  }
+
   const ModelConfig& config() const { return config_; }
   const weights::TensorSource& source() const { return *source_; }
   /// The model's name in experiment files: the folder's or file's, or the synthetic description.

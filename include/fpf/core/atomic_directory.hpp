@@ -1,0 +1,69 @@
+// Folders that appear under their name only when they are complete.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fpf/core/error.hpp>
+#include <system_error>
+
+namespace fpf {
+
+/// A new folder, filled under a temporary name beside `path`; commit() renames it. Without commit() nothing
+/// remains.
+class AtomicDirectory {
+ public:
+  /// Throws Error when there is something at `path` (an empty folder is nothing), or nothing can be made
+  /// beside it.
+  explicit AtomicDirectory(const std::filesystem::path& path)
+      : path_(std::filesystem::absolute(path).lexically_normal()) {
+    if (!path_.has_filename()) path_ = path_.parent_path();  // a trailing slash
+    std::error_code error;
+    const auto status = std::filesystem::symlink_status(path_, error);
+    if (std::filesystem::exists(status) && !std::filesystem::is_directory(status))
+      fail("{} exists and is no folder: expected a new or empty one", path.string());
+    if (std::filesystem::is_directory(status) && !std::filesystem::is_empty(path_))
+      fail("the folder {} is not empty: expected a new or empty one", path.string());
+    temporary_ = path_.parent_path() / fmt::format(".{}.tmp{}", path_.filename().string(), ::getpid());
+    if (!std::filesystem::create_directory(temporary_, error) || error)
+      fail("cannot make the folder {}: {}", path.string(),
+           error ? error.message() : "its temporary name is taken");
+  }
+  AtomicDirectory(const AtomicDirectory&) = delete;
+  AtomicDirectory& operator=(const AtomicDirectory&) = delete;
+  ~AtomicDirectory() {
+    std::error_code ignored;
+    if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
+  }
+
+  /// Where to put the content until commit().
+  const std::filesystem::path& content() const { return temporary_; }
+
+  /// Throws Error when the disk has fewer bytes free.
+  void require_space(std::uintmax_t bytes) const {
+    const auto free = std::filesystem::space(temporary_).available;
+    if (free < bytes)
+      fail("{} needs {:.1f} GB: its disk has {:.1f} GB free", path_.string(),
+           static_cast<double>(bytes) / 1e9, static_cast<double>(free) / 1e9);
+  }
+
+  void commit() {
+    if (const int folder = ::open(temporary_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); folder >= 0) {
+      ::fsync(folder);
+      ::close(folder);
+    }
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+      fail("cannot finish {}: {}", path_.string(), std::strerror(errno));
+    temporary_.clear();
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+};
+
+}  // namespace fpf

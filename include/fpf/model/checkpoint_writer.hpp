@@ -1,0 +1,194 @@
+// Writing a model as a Hugging Face directory: configuration, tokeniser, and weights in one of the formats
+// fpf reads.
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <fpf/core/atomic_directory.hpp>
+#include <fpf/core/atomic_file.hpp>
+#include <fpf/model/requantise.hpp>
+#include <fpf/prompt/tokenizer_writer.hpp>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fpf::model {
+
+/// What make_checkpoint is asked for.
+struct CheckpointRequest {
+  enum class Quant : std::uint8_t { none, awq, gptq, nf4 };
+  static constexpr std::array<std::string_view, 4> names{"none", "awq", "gptq", "nf4"};
+
+  Quant quant = Quant::none;
+  std::optional<std::int64_t> group_size;  // of awq and gptq, 128 if not given; -1: whole columns
+  std::optional<DType> dtype;              // of what is not quantised; if not given see default_dtype()
+  bool symmetric = false;                  // gptq: every zero is 8
+  bool by_activation = false;              // gptq: desc_act
+  std::vector<std::vector<std::int32_t>> calibration;  // texts of one length, see Requantisation
+  std::size_t shard_bytes = 4'000'000'000;
+  Verbosity verbosity = Verbosity::normal;
+
+  /// Throws Error listing the names.
+  static Quant parse(std::string_view name) {
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (names[i] == name) return static_cast<Quant>(i);
+    fail("--quant {}: expected {}", name, fmt::join(names, ", "));
+  }
+};
+
+namespace detail {
+
+/// The source's own type where it has 16 bits; float16 for wider ones, whose values it rounds less than
+/// bfloat16.
+inline DType default_dtype(const ModelConfig& config) {
+  return size_of(config.dtype) == 2 ? config.dtype : DType::float16;
+}
+
+inline std::unique_ptr<quant::LinearFormat> format_of(const CheckpointRequest& request, DType dtype) {
+  using enum CheckpointRequest::Quant;
+  const std::int64_t group = request.group_size.value_or(128);
+  switch (request.quant) {
+    case none:
+      return std::make_unique<quant::DenseFormat>(dtype);
+    case awq:
+      return std::make_unique<quant::AwqFormat>(group);
+    case gptq:
+      return std::make_unique<quant::GptqFormat>(group, request.symmetric, request.by_activation);
+    case nf4:
+      return std::make_unique<quant::Nf4Format>(dtype);
+  }
+  throw std::logic_error("no such format");
+}
+
+/// Whether the source's linear layers are stored in the requested format already.
+inline bool already_in(const CheckpointRequest& request, const ModelConfig& config) {
+  using enum CheckpointRequest::Quant;
+  if (config.quantization.is_null() || request.quant == none) return false;
+  constexpr std::array<CheckpointRequest::Quant, 3> by_method{awq, gptq, nf4};
+  return by_method[static_cast<std::size_t>(quant::method_of(config.quantization))] == request.quant;
+}
+
+/// What the format does not know of is refused, so that no wish is dropped in silence.
+inline void require_sense(const CheckpointRequest& request, const Checkpoint& checkpoint) {
+  using enum CheckpointRequest::Quant;
+  const auto name = CheckpointRequest::names[static_cast<std::size_t>(request.quant)];
+  const bool grouped = request.quant == awq || request.quant == gptq;
+  if (request.group_size && !grouped)
+    fail("--group-size goes with --quant awq and gptq: found --quant {}", name);
+  if ((request.symmetric || request.by_activation) && request.quant != gptq)
+    fail("--symmetric and --desc-act go with --quant gptq: found --quant {}", name);
+  if (request.group_size && *request.group_size != -1 && *request.group_size < 1)
+    fail("--group-size {}: expected a positive number, or -1 for whole columns", *request.group_size);
+  if (request.dtype && *request.dtype != DType::float16 && *request.dtype != DType::bfloat16 &&
+      !(*request.dtype == DType::float32 && request.quant == none))
+    fail("--dtype {}: expected float16 or bfloat16 (float32 too with --quant none)",
+         fpf::name_of(*request.dtype));
+  if (!request.calibration.empty() && request.quant == none)
+    fail("--calibration-pdf goes with a quantised format: found --quant none");
+  if (!already_in(request, checkpoint.config())) return;
+  if (request.group_size || request.dtype || request.symmetric || request.by_activation ||
+      !request.calibration.empty())
+    fail(
+        "{} is in {} already and would be copied as it is: expected no --group-size, --dtype, --symmetric, "
+        "--desc-act or "
+        "--calibration-pdf",
+        checkpoint.id(), name);
+}
+
+/// The source's config.json with another type and quantisation.
+inline nlohmann::ordered_json config_json(const Checkpoint& checkpoint, DType dtype,
+                                          const nlohmann::ordered_json& quantisation) {
+  auto out = nlohmann::ordered_json::parse(checkpoint.config_text());
+  if (!out.contains("dtype")) out["torch_dtype"] = fpf::name_of(dtype);
+  for (const char* key : {"dtype", "torch_dtype"})  // the newer name, the older one
+    if (out.contains(key)) out[key] = fpf::name_of(dtype);
+  out.erase("quantization_config");
+  if (!quantisation.is_null()) out["quantization_config"] = quantisation;
+  return out;
+}
+
+inline void write_json(const std::filesystem::path& path, const auto& json) {
+  AtomicFile(path).append(json.dump(2) + "\n").commit();
+}
+
+/// The token ids that config.json and generation_config.json name, from GGUF's metadata.
+inline nlohmann::ordered_json special_ids(const weights::GgufMetadata& metadata) {
+  nlohmann::ordered_json out = nlohmann::ordered_json::object();
+  for (const auto& [key, name] : {std::pair("tokenizer.ggml.bos_token_id", "bos_token_id"),
+                                  std::pair("tokenizer.ggml.eos_token_id", "eos_token_id"),
+                                  std::pair("tokenizer.ggml.padding_token_id", "pad_token_id")})
+    if (metadata.contains(key)) out[name] = metadata.get<std::int64_t>(key);
+  return out;
+}
+
+/// Tokeniser, chat template and generation_config.json: copied, or written from GGUF's metadata where it has
+/// a tokeniser.
+inline void write_companions(const Checkpoint& checkpoint, const nlohmann::ordered_json& config,
+                             const std::filesystem::path& to) {
+  constexpr std::array files{
+      "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+      "merges.txt",     "chat_template.jinja",   "generation_config.json"};
+  if (!checkpoint.folder().empty())
+    for (const char* file : files)
+      if (std::filesystem::exists(checkpoint.folder() / file))
+        AtomicFile(to / file).append(MappedFile(checkpoint.folder() / file).text()).commit();
+  if (checkpoint.gguf() != nullptr && checkpoint.gguf()->metadata().contains("tokenizer.ggml.model")) {
+    const auto& metadata = checkpoint.gguf()->metadata();
+    write_json(to / "tokenizer.json", prompt::tokenizer_json(metadata));
+    write_json(to / "tokenizer_config.json", prompt::tokenizer_config_json(metadata));
+  }
+  if (std::filesystem::exists(to / "generation_config.json")) return;
+  nlohmann::ordered_json generation = {{"_from_model_config", true}};
+  for (const char* id : {"bos_token_id", "eos_token_id", "pad_token_id"})
+    if (config.contains(id)) generation[id] = config[id];
+  write_json(to / "generation_config.json", generation);
+}
+
+inline std::vector<weights::TensorSpec> stored_tensors(const weights::TensorSource& source) {
+  std::vector<weights::TensorSpec> out;
+  for (const std::string& name : source.names())
+    out.push_back({name, source.at(name).dtype(), source.at(name).shape});
+  return out;
+}
+
+}  // namespace detail
+
+/// Writes the folder `to`, which must be new or empty; it appears when it is complete. A source whose linear
+/// layers are in the requested format already is copied bit for bit; one in another quantised format is
+/// dequantised first. Throws Error by name for what does not fit: group sizes, options that the format has no
+/// use for, a disk without room.
+inline void write_checkpoint(const Checkpoint& checkpoint, const CheckpointRequest& request,
+                             const std::filesystem::path& to) {
+  detail::require_sense(request, checkpoint);
+  const ModelConfig& config = checkpoint.config();
+  const bool copy = detail::already_in(request, config);
+  const DType dtype = copy ? config.dtype : request.dtype.value_or(detail::default_dtype(config));
+  const auto format = detail::format_of(request, dtype);
+  std::vector<std::string> kept{"lm_head"};
+  if (config.is_moe()) kept.push_back("mlp.gate");
+  const auto tensors =
+      copy ? detail::stored_tensors(checkpoint.source()) : requantised_tensors(checkpoint, *format, dtype);
+
+  AtomicDirectory folder(to);
+  folder.require_space(
+      std::accumulate(tensors.begin(), tensors.end(), std::uintmax_t{0},
+                      [](std::uintmax_t sum, const auto& tensor) { return sum + tensor.bytes(); }));
+  auto json = detail::config_json(checkpoint, dtype,
+                                  copy ? nlohmann::ordered_json(config.quantization) : format->config(kept));
+  if (checkpoint.gguf() != nullptr) json.update(detail::special_ids(checkpoint.gguf()->metadata()));
+  detail::write_json(folder.content() / "config.json", json);
+  detail::write_companions(checkpoint, json, folder.content());
+  {
+    weights::SafetensorsDirectoryWriter out(folder.content(), tensors, request.shard_bytes);
+    if (copy)
+      copy_weights(checkpoint.source(), out, request.verbosity);
+    else
+      requantise(checkpoint, {*format, dtype, request.calibration, request.verbosity}, out);
+    out.finish();
+  }
+  folder.commit();
+}
+
+}  // namespace fpf::model

@@ -1,0 +1,118 @@
+// The tokeniser of a GGUF file as a Hugging Face directory has it: tokenizer.json and tokenizer_config.json,
+// from which the `tokenizers` package gives the same ids.
+#pragma once
+
+#include <fpf/core/error.hpp>
+#include <fpf/prompt/gguf_vocabulary.hpp>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace fpf::prompt {
+
+namespace detail {
+
+/// The pre_tokenizer of tokenizer.json for one that GGUF knows by name. Throws Error for others.
+inline Json pre_tokenizer_json(std::string_view name) {
+  const auto byte_level = [](bool use_regex) {
+    return Json{
+        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+  };
+  const auto sequence = [](Json first, Json second) {
+    return Json{{"type", "Sequence"}, {"pretokenizers", Json::array({std::move(first), std::move(second)})}};
+  };
+  const auto split = [](std::string_view pattern) {
+    return Json{
+        {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  };
+  if (name == "gpt2" || name == "gpt-2") return byte_level(true);
+  if (name == "smollm") return sequence({{"type", "Digits"}, {"individual_digits", true}}, byte_level(true));
+  if (name == "qwen2") return sequence(split(patterns::qwen2), byte_level(false));
+  if (name == "llama3" || name == "llama-bpe") return sequence(split(patterns::llama3), byte_level(false));
+  fail("unsupported pre-tokeniser \"{}\": expected gpt2, smollm, qwen2 or llama3", name);
+}
+
+inline Json added_token_json(const AddedToken& token) {
+  return {{"id", token.id},
+          {"content", token.content},
+          {"single_word", false},
+          {"lstrip", token.strip_left},
+          {"rstrip", token.strip_right},
+          {"normalized", token.normalised},
+          {"special", token.special}};
+}
+
+/// What is put before every text by callers that ask for special tokens: the begin token, or nothing.
+inline Json post_processor_json(const Vocabulary& vocabulary, bool adds_bos) {
+  if (!adds_bos || !vocabulary.bos_id) return nullptr;
+  const std::string& bos = vocabulary.tokens.at(static_cast<std::size_t>(*vocabulary.bos_id));
+  const auto template_of = [&](bool pair) {
+    Json out = Json::array();
+    for (int type = 0; type <= (pair ? 1 : 0); ++type) {
+      out.push_back({{"SpecialToken", {{"id", bos}, {"type_id", type}}}});
+      out.push_back({{"Sequence", {{"id", type == 0 ? "A" : "B"}, {"type_id", type}}}});
+    }
+    return out;
+  };
+  return {{"type", "TemplateProcessing"},
+          {"single", template_of(false)},
+          {"pair", template_of(true)},
+          {"special_tokens", {{bos, {{"id", bos}, {"ids", {*vocabulary.bos_id}}, {"tokens", {bos}}}}}}};
+}
+
+}  // namespace detail
+
+/// tokenizer.json for the tokeniser of a GGUF file. Throws Error where vocabulary_of() does.
+inline nlohmann::json tokenizer_json(const weights::GgufMetadata& metadata) {
+  using detail::Json;
+  const Vocabulary vocabulary = vocabulary_of(metadata);
+  const auto pre = metadata.get<std::string>("tokenizer.ggml.pre");
+  const bool llama3 = pre == "llama3" || pre == "llama-bpe";
+  Json ids = Json::object();
+  for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
+    if (!vocabulary.tokens[id].empty()) ids[vocabulary.tokens[id]] = id;
+  Json added = Json::array();
+  for (const AddedToken& token : vocabulary.added) added.push_back(detail::added_token_json(token));
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens", added},
+          {"normalizer", vocabulary.nfc ? Json{{"type", "NFC"}} : Json()},
+          {"pre_tokenizer", detail::pre_tokenizer_json(pre)},
+          {"post_processor",
+           detail::post_processor_json(vocabulary, metadata.get_or("tokenizer.ggml.add_bos_token", llama3))},
+          {"decoder",
+           {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+          {"model",
+           {{"type", "BPE"},
+            {"dropout", nullptr},
+            {"unk_token", nullptr},
+            {"continuing_subword_prefix", nullptr},
+            {"end_of_word_suffix", nullptr},
+            {"fuse_unk", false},
+            {"byte_fallback", false},
+            {"ignore_merges", vocabulary.ignore_merges},
+            {"vocab", ids},
+            {"merges", vocabulary.merges}}}};
+}
+
+/// tokenizer_config.json beside it: begin, end and padding tokens, and the chat template.
+inline nlohmann::json tokenizer_config_json(const weights::GgufMetadata& metadata) {
+  const Vocabulary vocabulary = vocabulary_of(metadata);
+  nlohmann::json out = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                        {"clean_up_tokenization_spaces", false}};
+  for (const auto& [key, name] : {std::pair("tokenizer.ggml.bos_token_id", "bos_token"),
+                                  std::pair("tokenizer.ggml.eos_token_id", "eos_token"),
+                                  std::pair("tokenizer.ggml.unknown_token_id", "unk_token"),
+                                  std::pair("tokenizer.ggml.padding_token_id", "pad_token")})
+    if (metadata.contains(key)) {
+      const auto id = metadata.get<std::uint32_t>(key);
+      if (id >= vocabulary.tokens.size())
+        fail("{} is {}: the vocabulary has {} tokens", key, id, vocabulary.tokens.size());
+      out[name] = vocabulary.tokens[id];
+    }
+  if (!vocabulary.chat_template.empty()) out["chat_template"] = vocabulary.chat_template;
+  return out;
+}
+
+}  // namespace fpf::prompt

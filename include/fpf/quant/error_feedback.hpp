@@ -1,0 +1,89 @@
+// GPTQ's walk over a matrix (Frantar et al., arXiv:2210.17323, algorithm 1): inputs are rounded one after
+// another, and those still to come take up the error that each leaves in the layer's output.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cholesky_inverse.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/linalg_cholesky_ex.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/where.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <fpf/core/error.hpp>
+#include <fpf/quant/input_statistics.hpp>
+#include <numeric>
+#include <span>
+#include <tuple>
+#include <vector>
+
+namespace fpf::quant {
+
+/// The upper triangular U [in, in] float32 with Uᵀ U = (H + damping)⁻¹ for the inputs' Gram matrix H. The
+/// damping is one per cent of the mean of H's diagonal, in proportion more where there were fewer rows than
+/// inputs (an expert that few tokens chose), and ten times as much until it makes H positive definite; inputs
+/// that were always zero count as independent. In float64.
+inline at::Tensor inverse_factor(const InputStatistics& inputs) {
+  at::Tensor h = inputs.gram.to(at::kDouble);
+  const at::Tensor diagonal = h.diagonal();
+  diagonal.copy_(at::where(diagonal.eq(0), 1.0, diagonal));
+  const double mean = diagonal.mean().item<double>();
+  const double scarcity = std::max(1.0, static_cast<double>(h.size(0)) / static_cast<double>(inputs.rows));
+  for (double share = 0.01 * scarcity; share <= 100 * scarcity; share *= 10) {
+    const auto [lower, failed] = at::linalg_cholesky_ex(h + share * mean * at::eye(h.size(0), h.options()));
+    if (failed.item<int>() != 0) continue;
+    const auto [upper, again] = at::linalg_cholesky_ex(at::cholesky_inverse(lower), /*upper=*/true);
+    if (again.item<int>() == 0) return upper.to(at::kFloat).contiguous();
+  }
+  fail("the calibration's activations are not finite, or too large to build on");
+}
+
+/// Rounds w [out, in] float32 input by input, with `factor` from inverse_factor, and returns the values it
+/// was rounded to. A `Rounder` has
+///   begin(row, first, values)  a new group of inputs begins at `first`; its values as they stand, errors
+///   taken up round(row, input, value)   the value that input's weight is rounded to
+/// which are called for rows in parallel and for a row's inputs in order. Groups have `group` inputs.
+template <class Rounder>
+at::Tensor feed_back_errors(const at::Tensor& w, const at::Tensor& factor, std::int64_t group,
+                            Rounder& rounder) {
+  const std::int64_t out = w.size(0), in = w.size(1);
+  const std::int64_t width =
+      std::gcd(group, std::int64_t{128});  // inputs whose errors reach the rest in one product
+  at::Tensor open = w.clone(at::MemoryFormat::Contiguous);
+  at::Tensor rounded = at::empty_like(open);
+  at::Tensor errors = at::empty({out, width}, at::kFloat);
+  const float* const u = factor.const_data_ptr<float>();
+  for (std::int64_t first = 0; first < in; first += width) {
+    const std::int64_t count = std::min(width, in - first);
+    at::parallel_for(0, out, 8, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        float* const values = open.data_ptr<float>() + row * in;
+        float* const error = errors.data_ptr<float>() + row * width;
+        if (first % group == 0)
+          rounder.begin(
+              row, first,
+              std::span<const float>(values + first, static_cast<std::size_t>(std::min(group, in - first))));
+        for (std::int64_t j = 0; j < count; ++j) {
+          const float* const coupling =
+              u + (first + j) * in + first;  // of this input with those of the block
+          const float value = rounder.round(row, first + j, values[first + j]);
+          rounded.data_ptr<float>()[row * in + first + j] = value;
+          error[j] = (values[first + j] - value) / coupling[j];
+          for (std::int64_t k = j + 1; k < count; ++k) values[first + k] -= error[j] * coupling[k];
+        }
+      }
+    });
+    const std::int64_t rest = in - first - count;
+    if (rest > 0)
+      open.narrow(1, in - rest, rest)
+          .sub_(at::matmul(errors.narrow(1, 0, count),
+                           factor.narrow(0, first, count).narrow(1, in - rest, rest)));
+  }
+  return rounded;
+}
+
+}  // namespace fpf::quant
