@@ -3,6 +3,7 @@
 #include <fpf/compare/analyse.hpp>
 #include <fpf/compare/collect.hpp>
 #include <fpf/compare/published.hpp>
+#include <fpf/compare/report.hpp>
 #include <fpf/compare/result_json.hpp>
 #include <fpf/compare/text.hpp>
 #include <fpf/core/atomic_file.hpp>
@@ -16,16 +17,18 @@ using compare::plan::Json;
 
 struct Settings {
   std::vector<std::string> files, published, folders;
-  std::string signal, layer, output;
+  std::string signal, layer, output, report;
   double threshold = 1.5;
   bool all = false, after_divergence = false, json = false, plan_compatible = false;
-  bool output_given = false, layer_given = false;
+  bool output_given = false, layer_given = false, report_given = false;
 };
 
 struct Result {
   Json json;
   std::string text;
   std::vector<compare::Failure> failures;
+  std::vector<compare::Analysis> analyses;
+  std::optional<compare::published::Findings> findings;
 };
 
 po::options_description describe(Settings& s) {
@@ -42,6 +45,8 @@ po::options_description describe(Settings& s) {
        "ratio to the noise floor from which a change counts as detectable")  //
       ("output", po::value(&s.output)->value_name("FILE")->default_value("analysis_results.json"),
        "where the results go as JSON; with --json only if given")  //
+      ("report", po::value(&s.report)->value_name("DIR"),
+       "also a report: a page with figures, their scripts, CSV; an earlier one there is replaced")  //
       ("after-divergence", po::bool_switch(&s.after_divergence),
        "also compare rows behind the first token that differs")                                     //
       ("json", po::bool_switch(&s.json), "JSON to standard output instead of tables")               //
@@ -82,11 +87,13 @@ void validate(const Settings& s) {
   if (ways != 1)
     fail("expected files to compare, --all or --published, found {} of them (see compare --help)", ways);
   if (!s.folders.empty() && !s.all) fail("--experiment-dir needs --all");
+  if (s.report_given) compare::report::checked_report_folder(s.report);
   if (!s.plan_compatible) return;
   if (!s.published.empty()) fail("--plan-compatible and --published exclude each other");
   if (s.signal == "all")
     fail("--plan-compatible looks at one signal: expected --signal hidden_states, key_vectors or logprobs");
   if (s.layer_given) fail("--plan-compatible chooses the layer itself: expected no --layer");
+  if (s.report_given) fail("--report shows the default analysis: expected no --plan-compatible");
   if (s.after_divergence) fail("--plan-compatible counts all steps anyway: expected no --after-divergence");
 }
 
@@ -114,7 +121,8 @@ compare::Collection collect(const Settings& s) {
 
 Result run_plan(const Settings& s, const compare::Terminal& terminal) {
   auto collection = collect(s);
-  Result out{.json = {}, .text = {}, .failures = std::move(collection.failures)};
+  Result out;
+  out.failures = std::move(collection.failures);
   std::vector<Json> reports;
   for_each_experiment(collection.experiments, out.failures, [&](const compare::Experiment& experiment) {
     reports.push_back(compare::plan::analyse(experiment, signals_of(s.signal).front(), s.threshold));
@@ -132,8 +140,9 @@ Result run_plan(const Settings& s, const compare::Terminal& terminal) {
 Result run_default(const Settings& s, const compare::Terminal& terminal) {
   const compare::Options options = options_of(s);
   auto collection = collect(s);
-  Result out{.json = {}, .text = {}, .failures = std::move(collection.failures)};
-  std::vector<compare::Analysis> analyses;
+  Result out;
+  out.failures = std::move(collection.failures);
+  auto& analyses = out.analyses;
   for_each_experiment(collection.experiments, out.failures, [&](const compare::Experiment& experiment) {
     analyses.push_back(compare::analyse(experiment, options));
     out.text += (out.text.empty() ? "" : "\n") + compare::to_text(analyses.back(), terminal);
@@ -159,21 +168,32 @@ Result run_published(const Settings& s, const compare::Terminal& terminal) {
     }
   }
   if (files.empty()) return out;
-  const auto findings = compare::published::analyse(files);
-  out.text = compare::to_text(findings, terminal);
-  out.json = compare::to_json(findings);
+  out.findings = compare::published::analyse(files);
+  out.text = compare::to_text(*out.findings, terminal);
+  out.json = compare::to_json(*out.findings);
   return out;
+}
+
+/// File names and messages may hold bytes that are no UTF-8: JSON gets a replacement for them.
+std::string json_text(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 ExitCode deliver(const Settings& s, const Result& result) {
   for (const auto& failure : result.failures) fmt::print(stderr, "compare: error: {}\n", failure.message);
   if (result.json.is_null()) return ExitCode::user_error;
   check_interrupt();
-  if (!s.json || s.output_given) AtomicFile(s.output).append(result.json.dump(2) + "\n").commit();
-  const std::string shown = s.json ? result.json.dump(2) + "\n" : result.text;
+  std::optional<AtomicFile> output;
+  if (!s.json || s.output_given) output.emplace(s.output).append(json_text(result.json));
+  if (s.report_given && result.findings) compare::write_report(s.report, *result.findings, result.failures);
+  if (s.report_given && !result.findings) compare::write_report(s.report, result.analyses, result.failures);
+  if (output) output->commit();
+  const std::string shown = s.json ? json_text(result.json) : result.text;
   if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size() || std::fflush(stdout) != 0)
     fail("cannot write to standard output");
   if (!s.json) fmt::print(stderr, "compare: results in {}\n", s.output);
+  if (s.report_given)
+    fmt::print(stderr, "compare: report in {}\n", (std::filesystem::path(s.report) / "index.html").string());
   return result.failures.empty() ? ExitCode::ok : ExitCode::user_error;
 }
 
@@ -194,6 +214,7 @@ int main(int argc, char** argv) {
       return ExitCode::ok;
     settings.output_given = !values["output"].defaulted();
     settings.layer_given = !values["layer"].defaulted();
+    settings.report_given = values.count("report") != 0;
     validate(settings);
     catch_interrupts();
     const auto terminal = compare::Terminal::of_stdout();

@@ -1,14 +1,19 @@
 // Experiment 0: the reference configuration, three times, bit for bit.
-#include <fpf/experiment/runner.hpp>
+#include "driver.hpp"
 
 int main(int argc, char** argv) {
-  fpf::ExperimentInfo info{
+  const fpf::ExperimentInfo info{
       {"exp0_reference", "runs the reference configuration, the baseline of all other experiments",
-       "exp0_reference --model build/models/SmolLM2-135M-Instruct.Q4_1.gguf --prompt-pdf build/documents/bashref.pdf "
+       "exp0_reference --model build/models/SmolLM2-135M-Instruct.Q4_1.gguf --prompt-pdf "
+       "build/documents/bashref.pdf "
        "--prompt-tokens 1024"},
       "reference",
       "none"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    runner.with_quantisation([&]<class Quant>() { runner.run<fpf::Experiment<Quant>>({"reference", nullptr}); });
+    runner.with_policies([&]<class Quant, class Execution>() {
+      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single,
+                                    fpf::stream::Exclusive, Execution>;
+      runner.run<Setup>({"reference", nullptr});
+    });
   });
 }

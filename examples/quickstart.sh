@@ -59,15 +59,10 @@ run "$out" compile_experiment.json exp2_compile --model "$model" "${prompt[@]}"
 run "$out" attention_experiment.json exp4_attention --model "$model" "${prompt[@]}"
 run "$out" concurrent_streams_experiment.json exp5_concurrent_streams --model "$model" "${prompt[@]}"
 
-step "Experiments 3, 7 and 8 on a small synthetic mixture of experts: quantisation, tensor and expert parallelism"
+step "Experiment 3 on a small synthetic mixture of experts: quantisation"
 run "$out/moe-awq" reference_baseline.json exp0_reference --model "$moe&quant=awq" --prompt-ids "$ids"
 run "$out" quantization_experiment.json exp3_quantization --model "$moe&quant=awq" --model-gptq "$moe&quant=gptq" \
   --model-bnb "$moe&quant=nf4" --prompt-ids "$ids" --baseline "$out/moe-awq/reference_baseline.json"
-run "$out/moe" reference_baseline.json exp0_reference --model "$moe" --prompt-ids "$ids"
-run "$out" tensor_parallel_experiment.json exp7_tensor_parallel --model "$moe" --prompt-ids "$ids" --tp 2,4 \
-  --baseline "$out/moe/reference_baseline.json"
-run "$out" expert_parallel_experiment.json exp8_expert_parallel --model "$moe" --prompt-ids "$ids" --ep 2,4 \
-  --baseline "$out/moe/reference_baseline.json"
 
 step "Comparing"
 build/bin/compare --all --experiment-dir "$out" --output "$out/analysis_results.json" --report "$out/report"

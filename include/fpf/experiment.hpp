@@ -4,6 +4,7 @@
 //   using Ablation  = fpf::Experiment<fpf::quant::Awq, fpf::attention::Eager>;  // experiment 4
 #pragma once
 
+#include <chrono>
 #include <fpf/attention/eager.hpp>
 #include <fpf/attention/flash.hpp>
 #include <fpf/core/interrupt.hpp>
@@ -11,27 +12,19 @@
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/experiment/recorder.hpp>
+#include <fpf/experiment/repetitions.hpp>
 #include <fpf/experiment/settings.hpp>
 #include <fpf/model/decoder.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/none.hpp>
 #include <fpf/stream/exclusive.hpp>
-
-#include <chrono>
 #include <functional>
 
 namespace fpf {
 
-/// What one repetition gave.
-struct Repetition {
-  evidence::Signals signals;
-  evidence::Timing timing;           // seconds
-  std::vector<stream::Span> passes;  // the prefill and every step, from start to the token read back
-  evidence::Json contention;         // from the stream policy, null when the device was ours alone
-};
-
-/// An inference set-up: five choices of numerics, each a policy. Without arguments it is the reference configuration.
+/// An inference set-up: five choices of numerics, each a policy. Without arguments it is the reference
+/// configuration.
 template <class Quant = quant::None, class Attention = attention::Flash, class Parallel = parallel::Single,
           class Stream = stream::Exclusive, class Execution = execution::Eager>
 class Experiment {
@@ -45,7 +38,8 @@ class Experiment {
   using StreamPolicy = Stream;
   using Decoder = model::Decoder<Quant, Attention, Parallel, Execution>;
 
-  /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the policies.
+  /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the
+  /// policies.
   Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {})
       : settings_(settings), stream_(std::move(stream)) {
     for (Parallel& rank : Parallel::local_ranks(settings.ranks)) {
@@ -55,11 +49,13 @@ class Experiment {
     }
   }
 
-  /// One repetition: prefill, then `decode_steps` greedy steps against the KV cache. `prompts` are the sequences of the
-  /// batch, all of one length of at least 2; signals are of sequence 0. With `forced`, those tokens are fed instead of
-  /// the ones the model chooses (they are still recorded as fed). `step_done` is called after prefill and every step.
-  Repetition run(const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced = {},
-                 const std::function<void()>& step_done = [] {}) {
+  /// One repetition: prefill, then `decode_steps` greedy steps against the KV cache. `prompts` are the
+  /// sequences of the batch, all of one length of at least 2; signals are of sequence 0. With `forced`, those
+  /// tokens are fed instead of the ones the model chooses (they are still recorded as fed). `step_done` is
+  /// called after prefill and every step.
+  Repetition run(
+      const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced = {},
+      const std::function<void()>& step_done = [] {}) {
     Repetition out;
     const auto work = [&](std::size_t rank) {
       Repetition own = run_rank(*decoders_[rank], prompts, forced, rank == 0 ? step_done : [] {});
@@ -79,9 +75,12 @@ class Experiment {
   /// The choices of numerics under the names that the plan's schema gives them.
   evidence::Json fixed_params() const {
     const int ranks = decoders_.front()->parallel().size();
-    return {{"compile", Execution::name == "compiled"},     {"execution", Execution::name},
-            {"attention_impl", Attention::name},            {"tp_size", Parallel::name == "tensor" ? ranks : 1},
-            {"ep_size", Parallel::name == "expert" ? ranks : 1}, {"concurrent_streams", Stream::name == "contended"}};
+    return {{"compile", Execution::name == "compiled"},
+            {"execution", Execution::name},
+            {"attention_impl", Attention::name},
+            {"tp_size", Parallel::name == "tensor" ? ranks : 1},
+            {"ep_size", Parallel::name == "expert" ? ranks : 1},
+            {"concurrent_streams", Stream::name == "contended"}};
   }
 
   /// What the manifest says of this set-up beside the environment.
@@ -102,19 +101,22 @@ class Experiment {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
 
   evidence::Json describe_rank(const Decoder& decoder) const {
     const auto& parallel = decoder.parallel();
     const parallel::Shard shard = parallel.shard(decoder.config());
     const auto range = [](const Range& r) { return evidence::Json{r.begin, r.end}; };
-    evidence::Json out = {{"rank", parallel.rank()},
-                          {"device", parallel::rank_device(settings_.device, settings_.ranks, parallel.rank())},
-                          {"threads", parallel::threads_per_rank(decoders_.size())},
-                          {"weight_bytes", decoder.weight_bytes()},
-                          {"heads", range(shard.heads)},
-                          {"kv_heads", range(shard.kv_heads)},
-                          {"vocabulary", range(shard.vocabulary)}};
+    evidence::Json out = {
+        {"rank", parallel.rank()},
+        {"device", parallel::rank_device(settings_.device, settings_.ranks, parallel.rank())},
+        {"threads", parallel::threads_per_rank(decoders_.size())},
+        {"weight_bytes", decoder.weight_bytes()},
+        {"heads", range(shard.heads)},
+        {"kv_heads", range(shard.kv_heads)},
+        {"vocabulary", range(shard.vocabulary)}};
     if (decoder.config().is_moe()) {
       out["expert_columns"] = range(shard.expert_mlp);
       out["experts"] = shard.experts;
@@ -130,7 +132,8 @@ class Experiment {
     for (std::size_t b = 0; b < prompts.size(); ++b) {
       if (static_cast<std::int64_t>(prompts[b].size()) != length)
         throw std::logic_error("the prompts of a batch must have one length");
-      std::copy(prompts[b].begin(), prompts[b].end(), out.data_ptr<std::int64_t>() + static_cast<std::int64_t>(b) * length);
+      std::copy(prompts[b].begin(), prompts[b].end(),
+                out.data_ptr<std::int64_t>() + static_cast<std::int64_t>(b) * length);
     }
     return out;
   }
@@ -168,13 +171,15 @@ class Experiment {
     return out;
   }
 
-  /// A repetition on a GPU: prefill by the forward pass, then the step's kernels, whose signals arrive through a ring.
-  Repetition run_on_device(Decoder& decoder, const at::Tensor& prompt, const std::vector<std::int32_t>& forced,
-                           const std::function<void()>& step_done) {
+  /// A repetition on a GPU: prefill by the forward pass, then the step's kernels, whose signals arrive
+  /// through a ring.
+  Repetition run_on_device(Decoder& decoder, const at::Tensor& prompt,
+                           const std::vector<std::int32_t>& forced, const std::function<void()>& step_done) {
     const std::int64_t batch = prompt.size(0), length = prompt.size(1), steps = settings_.decode_steps;
     if (!device_ || device_->batch != batch || device_->cache.capacity() != length + steps) {
       device_.reset();
-      device_ = std::make_unique<DeviceRun>(DeviceRun{batch, decoder.make_cache(batch, length + steps), nullptr});
+      device_ =
+          std::make_unique<DeviceRun>(DeviceRun{batch, decoder.make_cache(batch, length + steps), nullptr});
       device_->decode = decoder.device_decode(device_->cache, batch, settings_.layers, settings_.top_k);
     }
     model::KvCache& cache = device_->cache;
@@ -187,7 +192,9 @@ class Experiment {
     Repetition out;
     out.timing.prefill = seconds_since(start);
     step_done();
-    decode.start({first.template const_data_ptr<std::int64_t>(), first.template const_data_ptr<std::int64_t>() + batch}, length, steps);
+    decode.start({first.template const_data_ptr<std::int64_t>(),
+                  first.template const_data_ptr<std::int64_t>() + batch},
+                 length, steps);
     for (std::int64_t step = 0; step < steps; ++step) {
       check_interrupt();
       decode.advance(forced.empty() ? nullptr : &forced.at(static_cast<std::size_t>(step)));
@@ -199,7 +206,8 @@ class Experiment {
     std::int64_t token = first.template const_data_ptr<std::int64_t>()[0];
     for (std::int64_t step = 0; step < steps; ++step) {
       recorder.token(forced.empty() ? token : forced[static_cast<std::size_t>(step)]);
-      token = recorder.device_step(decode.step().taps(), static_cast<const std::byte*>(rows.select(0, step).const_data_ptr()));
+      token = recorder.device_step(decode.step().taps(),
+                                   static_cast<const std::byte*>(rows.select(0, step).const_data_ptr()));
     }
     recorder.device_keys(cache, length, steps);
     out.signals = recorder.take();

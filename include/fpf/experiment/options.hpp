@@ -1,10 +1,9 @@
 // The options that all experiments share (the command-line contract), from strings to checked values.
 #pragma once
 
-#include <fpf/core/progress.hpp>
-#include <fpf/core/program.hpp>
-
 #include <cstdint>
+#include <fpf/core/program.hpp>
+#include <fpf/core/progress.hpp>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -37,17 +36,22 @@ struct Options {
   std::string provider = "unknown";
   bool resume = false;
   Verbosity verbosity = Verbosity::normal;
-  std::string inject_fault;  // REP,STEP,LAYER: flips a bit of a recorded hidden state; for tests
-  std::vector<std::int64_t> batch_sizes, tp, ep;
+  std::vector<std::int64_t>
+      inject_fault;  // repetition, step, layer where a recorded hidden state is changed; for tests
+  std::vector<std::int64_t> batch_sizes{2, 4}, tp{2, 4}, ep{2, 4};
+  std::vector<std::string> stacks;
   double contention = 0.5;
   bool emulate = false;
   std::string placement = "contiguous";
+  std::vector<std::string> given;  // the shared options as arguments, but for those on files of this run
 };
 
 namespace detail {
 
-/// "2,4" and repeated options alike -> {2, 4}. Throws Error naming the option for anything but positive numbers.
-inline std::vector<std::int64_t> positive_list(const std::string& option, const std::vector<std::string>& values) {
+/// "2,4" and repeated options alike -> {2, 4}. Throws Error naming the option for anything but positive
+/// numbers.
+inline std::vector<std::int64_t> positive_list(const std::string& option,
+                                               const std::vector<std::string>& values) {
   std::vector<std::int64_t> out;
   for (const std::string& value : values) {
     std::istringstream items(value);
@@ -58,7 +62,8 @@ inline std::vector<std::int64_t> positive_list(const std::string& option, const 
         number = std::stoll(item, &used);
       } catch (const std::exception&) {
       }
-      if (used != item.size() || number <= 0) fail("--{} {}: expected positive numbers, found '{}'", option, value, item);
+      if (used != item.size() || number <= 0)
+        fail("--{} {}: expected positive numbers, found '{}'", option, value, item);
       out.push_back(number);
     }
   }
@@ -80,31 +85,43 @@ inline po::options_description shared_options(Options& out) {
       "prompt-text", text(out.prompt_text, "F"), "the same, plain text")(
       "prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are")(
       "prompt-tokens", po::value(&out.prompt_tokens)->value_name("N")->default_value(out.prompt_tokens),
-      "exact length of the rendered prompt")(
-      "request", text(out.request, "TEXT")->default_value(out.request), "what the prompt asks after the document; may be empty")(
+      "exact length of the rendered prompt")("request", text(out.request, "TEXT")->default_value(out.request),
+                                             "what the prompt asks after the document; may be empty")(
       "tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")(
-      "no-chat-template", po::bool_switch()->notifier([&out](bool on) { out.chat_template = !on; }), "document and request as raw text")(
-      "thinking", po::value<std::string>()->value_name("on|off")->default_value("off")->notifier([&out](const std::string& value) {
-        if (value != "on" && value != "off") fail("--thinking {}: expected on or off", value);
-        out.thinking = value == "on";
-      }),
+      "no-chat-template", po::bool_switch()->notifier([&out](bool on) { out.chat_template = !on; }),
+      "document and request as raw text")(
+      "thinking",
+      po::value<std::string>()->value_name("on|off")->default_value("off")->notifier(
+          [&out](const std::string& value) {
+            if (value != "on" && value != "off") fail("--thinking {}: expected on or off", value);
+            out.thinking = value == "on";
+          }),
       "what a template with that switch is told");
   po::options_description run("Run");
-  run.add_options()("decode-steps", po::value(&out.decode_steps)->value_name("N")->default_value(out.decode_steps), "tokens to decode")(
-      "reps", po::value(&out.reps)->value_name("N")->default_value(out.reps), "repetitions of each configuration")(
-      "layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers), "zero-based decoder layers to record")(
-      "top-k", po::value(&out.top_k)->value_name("K")->default_value(out.top_k), "log-probabilities a position")(
-      "execution", po::value(&out.execution)->value_name("E")->default_value(out.execution), "eager")(
-      "device", text(out.device, "D"), "cpu, cuda or cuda:N (default: cuda if there is one)")(
+  run.add_options()(
+      "decode-steps", po::value(&out.decode_steps)->value_name("N")->default_value(out.decode_steps),
+      "tokens to decode")("reps", po::value(&out.reps)->value_name("N")->default_value(out.reps),
+                          "repetitions of each configuration")(
+      "layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers),
+      "zero-based decoder layers to record")("top-k",
+                                             po::value(&out.top_k)->value_name("K")->default_value(out.top_k),
+                                             "log-probabilities a position")(
+      "execution", po::value(&out.execution)->value_name("E")->default_value(out.execution),
+      "eager or compiled")("device", text(out.device, "D"),
+                           "cpu, cuda or cuda:N (default: cuda if there is one)")(
       "dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")(
       "threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: all cores)");
   po::options_description files("Files and names");
-  files.add_options()("out", po::value(&out.out)->value_name("DIR")->default_value(out.out), "where the experiment file goes")(
+  files.add_options()("out", po::value(&out.out)->value_name("DIR")->default_value(out.out),
+                      "where the experiment file goes")(
       "baseline", text(out.baseline, "F"), "experiment 0's file (default: OUT/reference_baseline.json)")(
       "hardware", text(out.hardware, "NAME"), "the device's name in the file, e.g. A100-80GB")(
-      "provider", po::value(&out.provider)->value_name("NAME")->default_value(out.provider), "who rents it out")(
-      "resume", po::bool_switch(&out.resume), "go on from an interrupted run's .partial file")(
-      "quiet", po::bool_switch()->notifier([&out](bool on) { out.verbosity = on ? Verbosity::quiet : Verbosity::normal; }),
+      "provider", po::value(&out.provider)->value_name("NAME")->default_value(out.provider),
+      "who rents it out")("resume", po::bool_switch(&out.resume),
+                          "go on from an interrupted run's .partial file")(
+      "quiet", po::bool_switch()->notifier([&out](bool on) {
+        out.verbosity = on ? Verbosity::quiet : Verbosity::normal;
+      }),
       "no progress");
   po::options_description all("");
   all.add(model).add(run).add(files);
@@ -113,24 +130,55 @@ inline po::options_description shared_options(Options& out) {
 
 /// Checks what can be checked without the model. Throws Error naming the option.
 inline void validate(Options& options, const po::variables_map& values) {
-  if (options.model.empty()) fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
-  const int prompts = !options.prompt_pdf.empty() + !options.prompt_text.empty() + !options.prompt_ids.empty();
-  if (prompts != 1) fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
+  if (options.model.empty())
+    fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
+  const int prompts =
+      !options.prompt_pdf.empty() + !options.prompt_text.empty() + !options.prompt_ids.empty();
+  if (prompts != 1)
+    fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
   detail::require_positive("prompt-tokens", options.prompt_tokens);
   detail::require_positive("decode-steps", options.decode_steps);
   detail::require_positive("reps", options.reps);
   detail::require_positive("top-k", options.top_k);
   if (values.count("threads") != 0) detail::require_positive("threads", options.threads);
   options.default_layers = values["layers"].defaulted();
-  if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")
+  if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" &&
+      options.dtype != "bfloat16")
     fail("--dtype {}: expected float32, float16 or bfloat16", options.dtype);
-  if (options.execution != "eager") fail("--execution {}: expected eager", options.execution);
-  if (options.baseline.empty()) options.baseline = (std::filesystem::path(options.out) / "reference_baseline.json").string();
+  if (options.execution != "eager" && options.execution != "compiled")
+    fail("--execution {}: expected eager or compiled", options.execution);
+  if (options.baseline.empty())
+    options.baseline = (std::filesystem::path(options.out) / "reference_baseline.json").string();
 }
 
-/// "1,2,4,12,last" -> ascending zero-based layers. Of the default list, layers that the model lacks are dropped and
-/// `notice` says so; explicit ones are errors.
-inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64_t num_layers, std::string& notice) {
+/// REP,STEP,LAYER -> the three numbers.
+inline std::vector<std::int64_t> parse_fault(const std::string& text) {
+  auto out = detail::positive_list("inject-fault", {text});
+  if (out.size() != 3) fail("--inject-fault {}: expected REP,STEP,LAYER", text);
+  return out;
+}
+
+/// Of the options in `described`, those that the user gave, as arguments of another program.
+inline std::vector<std::string> given_options(const po::options_description& described,
+                                              const po::variables_map& values) {
+  std::vector<std::string> out;
+  for (const auto& option : described.options()) {
+    const std::string& name = option->long_name();
+    if (values.count(name) == 0 || values[name].defaulted()) continue;
+    if (name == "out" || name == "baseline" || name == "resume") continue;
+    out.push_back("--" + name);
+    const boost::any& value = values[name].value();
+    if (const auto* text = boost::any_cast<std::string>(&value)) out.push_back(*text);
+    if (const auto* number = boost::any_cast<std::int64_t>(&value)) out.push_back(std::to_string(*number));
+    if (const auto* count = boost::any_cast<int>(&value)) out.push_back(std::to_string(*count));
+  }
+  return out;
+}
+
+/// "1,2,4,12,last" -> ascending zero-based layers. Of the default list, layers that the model lacks are
+/// dropped and `notice` says so; explicit ones are errors.
+inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64_t num_layers,
+                                              std::string& notice) {
   std::vector<std::int64_t> out;
   std::istringstream items(options.layers);
   for (std::string item; std::getline(items, item, ',');) {
@@ -149,7 +197,8 @@ inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64
     } else if (options.default_layers) {
       notice += fmt::format("{}{}", notice.empty() ? "" : ", ", layer);
     } else {
-      fail("--layers {}: layer {} does not exist, the model has layers 0 to {}", options.layers, layer, num_layers - 1);
+      fail("--layers {}: layer {} does not exist, the model has layers 0 to {}", options.layers, layer,
+           num_layers - 1);
     }
   }
   std::ranges::sort(out);

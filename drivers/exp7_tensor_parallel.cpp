@@ -1,0 +1,26 @@
+// Experiment 7: every matrix divided over several ranks.
+#include <fpf/parallel/tensor.hpp>
+
+#include "driver.hpp"
+
+int main(int argc, char** argv) {
+  fpf::ExperimentInfo info{
+      {"exp7_tensor_parallel", "runs the model divided over ranks (default: a tiny synthetic MoE)",
+       "exp7_tensor_parallel --prompt-ids tests/fixtures/parity/qwen3_moe_raw/prompt.json --tp 2,4"},
+      "tensor_parallel",
+      "tp_size",
+      1,
+      "tp1"};
+  info.options = fpf::tensor_options;
+  info.default_model = "synthetic:qwen3-moe-tiny";
+  return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
+    const auto& sizes = runner.options().tp;
+    runner.require_divisible<fpf::parallel::Tensor>(sizes);
+    runner.with_policies([&]<class Quant, class Execution>() {
+      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Tensor,
+                                    fpf::stream::Exclusive, Execution>;
+      for (const auto size : sizes)
+        runner.run<Setup>({.tag = fmt::format("tp{}", size), .value = size, .ranks = size});
+    });
+  });
+}

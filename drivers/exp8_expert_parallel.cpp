@@ -1,0 +1,30 @@
+// Experiment 8: the experts divided over several ranks.
+#include <fpf/parallel/expert.hpp>
+
+#include "driver.hpp"
+
+int main(int argc, char** argv) {
+  fpf::ExperimentInfo info{
+      {"exp8_expert_parallel", "runs the experts divided over ranks (default: a tiny synthetic MoE)",
+       "exp8_expert_parallel --prompt-ids tests/fixtures/parity/qwen3_moe_raw/prompt.json --ep 2,4 "
+       "--placement round_robin"},
+      "expert_parallel",
+      "ep_size",
+      1,
+      "ep1"};
+  info.options = fpf::expert_options;
+  info.default_model = "synthetic:qwen3-moe-tiny";
+  return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
+    const auto& options = runner.options();
+    runner.require_divisible<fpf::parallel::Expert>(options.ep);
+    runner.with_policies([&]<class Quant, class Execution>() {
+      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Expert,
+                                    fpf::stream::Exclusive, Execution>;
+      for (const auto size : options.ep)
+        runner.run<Setup>({.tag = fmt::format("ep{}", size),
+                           .value = size,
+                           .ranks = size,
+                           .fixed = {{"expert_placement", options.placement}}});
+    });
+  });
+}

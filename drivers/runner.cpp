@@ -1,0 +1,4 @@
+// The runner of all experiments' programs.
+#include <fpf/experiment/runner.hpp>
+
+template class fpf::BasicRunner<>;

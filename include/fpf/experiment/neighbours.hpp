@@ -1,0 +1,50 @@
+// The other sequences of a batch: from other documents, exactly as long as the reference prompt.
+#pragma once
+
+#include <fpf/experiment/inputs.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fpf {
+
+/// Prompts of --neighbour-pdf and --neighbour-ids, at least `count`; with equal lengths there is no padding.
+/// Throws Error when there are too few, or when one has another length, equals another or the reference, or
+/// does not fit the model.
+inline std::vector<prompt::Prompt> load_neighbours(const Options& options, const Inputs& inputs,
+                                                   const model::ModelConfig& config, std::size_t count) {
+  std::vector<std::pair<std::string, prompt::Prompt>> found{{"the prompt", inputs.prompt}};
+  Options as_long = options;
+  as_long.prompt_tokens = static_cast<std::int64_t>(inputs.prompt.token_ids.size());
+  for (const auto& file : options.neighbour_pdfs)
+    found.emplace_back(file,
+                       prompt_from_document(as_long, inputs.tokenizer, file, prompt::DocumentKind::pdf));
+  for (const auto& file : options.neighbour_ids) {
+    found.emplace_back(file, prompt::read_prompt_ids(file));
+    prompt::Prompt& added = found.back().second;
+    if (added.text.empty() && inputs.tokenizer) added.text = inputs.tokenizer->decode(added.token_ids);
+  }
+  if (found.size() - 1 < count)
+    fail(
+        "a batch of {} sequences needs {} neighbours from different documents, found {}: name them with "
+        "--neighbour-pdf or --neighbour-ids",
+        count + 1, count, found.size() - 1);
+  for (std::size_t i = 1; i < found.size(); ++i) {
+    const auto& [file, added] = found[i];
+    require_fit(added, config, options.decode_steps);
+    if (added.token_ids.size() != inputs.prompt.token_ids.size())
+      fail(
+          "the neighbour {} has {} tokens: expected {}, as the prompt has, because padding would be measured "
+          "too",
+          file, added.token_ids.size(), inputs.prompt.token_ids.size());
+    for (std::size_t j = 0; j < i; ++j)
+      if (found[j].second.token_ids == added.token_ids)
+        fail("the neighbour {} gives the same tokens as {}: expected different documents", file,
+             found[j].first);
+  }
+  std::vector<prompt::Prompt> out;
+  for (std::size_t i = 1; i <= count; ++i) out.push_back(std::move(found[i].second));
+  return out;
+}
+
+}  // namespace fpf

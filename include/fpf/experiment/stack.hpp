@@ -1,0 +1,73 @@
+// Another build of fpf, against another libtorch, as a configuration: its exp0_reference runs as a child
+// process.
+#pragma once
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fpf/core/interrupt.hpp>
+#include <fpf/experiment/baseline.hpp>
+#include <fpf/experiment/options.hpp>
+#include <thread>
+
+namespace fpf {
+
+namespace detail {
+
+/// Starts a program and waits for it. An interrupt of this process interrupts it too; it never outlives this
+/// process. Returns its exit code, or 128 + the signal that ended it.
+inline int run_child(const std::vector<std::string>& args) {
+  std::vector<char*> argv;
+  for (const auto& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
+  argv.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) fail("cannot start {}: {}", args.front(), std::strerror(errno));
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::execv(argv.front(), argv.data());
+    ::_exit(127);
+  }
+  int status = 0;
+  for (bool told = false; ::waitpid(child, &status, WNOHANG) == 0;) {
+    if (interrupt_requested != 0 && !std::exchange(told, true)) ::kill(child, SIGTERM);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace detail
+
+/// Runs BUILD/bin/exp0_reference with the shared options that this experiment was given; its file lies in
+/// `folder` until the experiment is done, so that an interrupted one need not run it again. Throws Error when
+/// there is no such program or it fails, and Interrupted. A finding of the child's is in its file.
+inline Baseline run_stack(const Options& options, const std::filesystem::path& build,
+                          const std::filesystem::path& folder) {
+  const auto program = build / "bin" / "exp0_reference";
+  const auto result = folder / "reference_baseline.json";
+  if (!std::filesystem::exists(program))
+    fail(
+        "--stack {}: there is no {} (bash cmake/setup.sh --stack VERSION makes a build against another "
+        "libtorch)",
+        build.string(), program.string());
+  if (options.resume && std::filesystem::exists(result)) return Baseline::read(result);
+  std::filesystem::create_directories(folder);
+  std::vector<std::string> args{program.string()};
+  args.insert(args.end(), options.given.begin(), options.given.end());
+  args.insert(args.end(), {"--out", folder.string()});
+  if (options.resume) args.push_back("--resume");
+  const int code = detail::run_child(args);
+  check_interrupt();
+  if (code != static_cast<int>(ExitCode::ok) && code != static_cast<int>(ExitCode::finding))
+    fail("--stack {}: its exp0_reference ended with exit code {}", build.string(), code);
+  return Baseline::read(result);
+}
+
+/// "cu126" of "12.6".
+inline std::string cuda_tag(std::string cuda) {
+  std::erase(cuda, '.');
+  return "cu" + cuda;
+}
+
+}  // namespace fpf
