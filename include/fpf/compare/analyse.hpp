@@ -1,6 +1,10 @@
 // The default analysis: every pair of configurations, tap by tap, over rows whose inputs are equal.
 #pragma once
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/configuration.hpp>
 #include <fpf/compare/distance.hpp>
@@ -9,10 +13,12 @@
 #include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <fpf/evidence/reader.hpp>
-
+#include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace fpf::compare {

@@ -1,6 +1,7 @@
 // From what the user names to experiments: files or folders opened, grouped, joined; what fails is set aside.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/parallel.hpp>

@@ -1,13 +1,12 @@
 // One experiment out of the files that several machines wrote.
 #pragma once
 
-#include <fpf/evidence/experiment_file.hpp>
-
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <fpf/evidence/experiment_file.hpp>
+#include <iterator>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

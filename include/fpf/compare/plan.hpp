@@ -1,19 +1,20 @@
 // The plan's own analysis (`compare --plan-compatible`): its script's numbers for the same files, to 1e-12.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
 #include <fpf/compare/distance.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <fpf/evidence/reader.hpp>
-
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <cstdint>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 

@@ -9,6 +9,7 @@
 #include <fpf/compare/plan.hpp>
 #include <fpf/compare/published.hpp>
 #include <fpf/compare/table.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
