@@ -117,7 +117,7 @@ inline std::string distribution_commands(const std::vector<Sample>& samples, dou
   for (std::size_t i = 0; i < samples.size(); ++i)
     commands.push_back(
         fmt::format("file index {} using (0):($3/2):(left($1,$2)):(right($2)):(0):3 with boxxyerror "
-                    "linecolor rgb '{}' fillstyle transparent solid 0.35 border title {}",
+                    "linecolor rgb '{}' fillstyle transparent solid 0.22 border title {}",
                     2 * i, samples[i].colour, script_text(one_line(samples[i].label, 56))));
   for (std::size_t i = 0; i < samples.size(); ++i)
     commands.push_back(fmt::format(
@@ -137,6 +137,8 @@ inline std::string verdict_clause(const Verdict& verdict) {
   std::string out =
       fmt::format("{}: {}", change_text(verdict.baseline_value, verdict.value), name_of(verdict.outcome));
   if (verdict.signal.empty()) return out + " (no row with equal inputs)";
+  if (verdict.outcome == Outcome::zero_noise)
+    out += ", signal rows reach " + number_text(*std::ranges::max_element(verdict.signal));
   if (verdict.ratio) out += fmt::format(", {:.3g} times the noise floor", *verdict.ratio);
   if (verdict.auc) out += fmt::format(", AUC {:.3f}", *verdict.auc);
   if (verdict.auc_low) out += fmt::format(" ({:.3f} to {:.3f})", *verdict.auc_low, *verdict.auc_high);
@@ -193,8 +195,10 @@ inline void draw_distribution(const Verdict& verdict, const std::vector<Sample>&
       threshold, script_text(rule_text(verdict)), ink);
   figure.script +=
       fmt::format("set yrange [0:{:.6g}]\n", highest * (1.08 + 0.07 * static_cast<double>(samples.size())));
-  figure.script += grid_script("ytics") + axis_label('x', "L2 distance of a row") +
-                   axis_label('y', "share of rows, %") + distribution_commands(samples, highest);
+  if (highest > 80) figure.script += "set ytics 0, 20, 100\n";
+  figure.canvas.x_label = "L2 distance of a row";
+  figure.canvas.y_label = "share of rows, %";
+  figure.script += grid_script("ytics") + distribution_commands(samples, highest);
 }
 
 }  // namespace detail

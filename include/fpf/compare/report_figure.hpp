@@ -22,8 +22,9 @@ struct Grid {
 /// line, so that no label is ever too long for it.
 struct Canvas {
   double width = 480, plot_height = 250;
-  double left = 62, right = 14, top = 14;
-  double below = 46;  // room for the x axis
+  double left = 66, right = 14, top = 34;
+  double below = 54;  // room for the x axis
+  std::string x_label, y_label;
   std::size_t entries = 0;
 
   double height() const { return top + plot_height + below + 19 * static_cast<double>(entries); }

@@ -57,13 +57,17 @@ inline Axis axis_of(const std::vector<double>& values) {
   return out;
 }
 
-/// 1e-5 as 10⁻⁵, for axes: plain text in any terminal of gnuplot.
-inline std::string power_text(int exponent) {
+inline std::string superscript(int number) {
   constexpr std::string_view digits[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
-  if (exponent == 0) return "1";
-  std::string out = exponent < 0 ? "10⁻" : "10";
-  for (const char c : std::to_string(std::abs(exponent))) out += digits[c - '0'];
+  std::string out = number < 0 ? "⁻" : "";
+  for (const char c : std::to_string(std::abs(number))) out += digits[c - '0'];
   return out;
+}
+
+/// 0.001, 1000 and, where that gets long, 10⁻⁵: plain text in any terminal of gnuplot.
+inline std::string power_text(int exponent) {
+  if (std::abs(exponent) <= 3) return fmt::format("{:g}", std::pow(10.0, exponent));
+  return "10" + superscript(exponent);
 }
 
 /// Marks of a logarithmic axis as a list for `set tics`.
@@ -120,6 +124,13 @@ inline std::string script_of(const Figure& figure) {
                      canvas.left / canvas.width, 1 - canvas.right / canvas.width);
   out += fmt::format("set tmargin at screen {:.4f}\nset bmargin at screen {:.4f}\n", 1 - canvas.top / height,
                      bottom / height);
+  // Labels stand above and below the axes, where no width of numbers pushes them out of the figure.
+  if (!canvas.y_label.empty())
+    out += fmt::format("set label 1 {} at screen 0.012, screen {:.4f} left textcolor rgb '{}'\n",
+                       script_text(canvas.y_label), 1 - 14 / height, ink);
+  if (!canvas.x_label.empty())
+    out += fmt::format("set label 2 {} at graph 0.5, screen {:.4f} center textcolor rgb '{}'\n",
+                       script_text(canvas.x_label), (bottom - canvas.below + 14) / height, ink);
   if (canvas.entries == 0) return out + "set key off\n" + figure.script;
   return out +
          fmt::format(
@@ -127,10 +138,6 @@ inline std::string script_of(const Figure& figure) {
              "textcolor rgb '{}'\n",
              (bottom - canvas.below) / height, canvas.entries, ink) +
          figure.script;
-}
-
-inline std::string axis_label(char name, std::string_view text) {
-  return fmt::format("set {}label {} textcolor rgb '{}'\n", name, script_text(text), ink);
 }
 
 inline std::string grid_script(std::string_view axes) {

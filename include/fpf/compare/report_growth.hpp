@@ -5,6 +5,7 @@
 #include <fpf/compare/report_lines.hpp>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace fpf::compare::report {
@@ -30,18 +31,20 @@ inline double mean_of(const Curve& curve) {
   return curve.empty() ? 0 : sum / static_cast<double>(curve.size());
 }
 
-/// The change with the largest mean value, or the largest noise where nothing changes.
-inline const Line& strongest(const LinePlot& plot) {
-  return *std::ranges::max_element(
-      plot.lines, {}, [](const Line& line) { return std::pair(!line.series->noise, mean_of(line.curve)); });
-}
-
 /// The noise that a change is judged against.
 inline const Line* noise_for(const LinePlot& plot, const Series& change) {
   if (change.noise) return nullptr;
   for (const Line& line : plot.lines)
     if (line.series->noise && line.series->scope == change.scope) return &line;
   return nullptr;
+}
+
+/// The line to speak of: a change with noise to hold it against, else a change, else noise; of those the one
+/// with the largest value.
+inline const Line& leading(const LinePlot& plot, double (*value)(const Curve&)) {
+  return *std::ranges::max_element(plot.lines, {}, [&](const Line& line) {
+    return std::tuple(!line.series->noise, noise_for(plot, *line.series) != nullptr, value(line.curve));
+  });
 }
 
 inline std::pair<double, double> range_of(const Curve& curve) {
@@ -73,7 +76,7 @@ inline std::string undrawn_text(const LinePlot& plot) {
 }
 
 inline std::string by_step_sentence(const Analysis& analysis, const LinePlot& plot) {
-  const Line& line = strongest(plot);
+  const Line& line = leading(plot, mean_of);
   std::string out =
       fmt::format("{}: {} over {} rows", line.series->label, range_text(line.curve), line.curve.size());
   if (const Line* noise = noise_for(plot, *line.series)) {
@@ -114,11 +117,14 @@ inline std::string growth_text(const Line& line) {
     if (enters == line.curve.end()) return fmt::format("{}: 0 at every layer", line.series->label);
     return fmt::format("{}: {}, enters by layer {}, {}", line.series->label, from, enters->first, to);
   }
-  return fmt::format("{}: from {} to {}, {:.3g} times", line.series->label, from, to, end.mean / start.mean);
+  const double times = end.mean / start.mean;
+  if (std::abs(times - 1) < 0.05)
+    return fmt::format("{}: about the same, {} and {}", line.series->label, from, to);
+  return fmt::format("{}: from {} to {}, {:.3g} times", line.series->label, from, to, times);
 }
 
 inline std::string by_layer_sentence(const LinePlot& plot) {
-  const Line& line = strongest(plot);
+  const Line& line = leading(plot, mean_of);
   std::string out = growth_text(line);
   if (const Line* noise = noise_for(plot, *line.series)) out += "; " + growth_text(*noise);
   return out + "." + undrawn_text(plot);
@@ -129,7 +135,13 @@ inline std::string bucket_text(std::size_t bucket) {
   const auto low = UlpHistogram::lower(bucket), high = UlpHistogram::upper(bucket);
   if (low == high) return std::to_string(low);
   if (high <= 1024) return fmt::format("{}–{}", low, high);
-  return "≤ 2" + power_text(static_cast<int>(bucket) - 1).substr(2);
+  return "≤ 2" + superscript(static_cast<int>(bucket) - 1);
+}
+
+/// A bucket by its upper end: 0, 1, 2, 4, 8, ...
+inline std::string bucket_mark(std::size_t bucket) {
+  if (bucket <= 11) return std::to_string(UlpHistogram::upper(bucket));
+  return "2" + superscript(static_cast<int>(bucket) - 1);
 }
 
 inline Curve shares_of(const UlpHistogram& histogram) {
@@ -159,8 +171,7 @@ inline std::size_t median_bucket(const Curve& shares) {
 }
 
 inline std::string ulp_sentence(const LinePlot& plot) {
-  const Line& line = *std::ranges::min_element(
-      plot.lines, {}, [](const Line& one) { return std::pair(one.series->noise, one.curve.at(0).mean); });
+  const Line& line = leading(plot, [](const Curve& shares) { return 1 - shares.at(0).mean; });
   const auto text = [](const Line& one) {
     const double differing = 1 - one.curve.at(0).mean;
     if (differing == 0) return fmt::format("{}: no element differs", one.series->label);
@@ -235,15 +246,17 @@ inline Figure ulp_figure(const std::vector<Series>& all, const Tap& tap) {
   plot.percent = true;
   plot.x_column = "ULP";
   plot.y_label = "share of elements, %";
-  for (std::size_t k = 0; k < UlpHistogram{}.counts.size(); ++k)
+  for (std::size_t k = 0; k < UlpHistogram{}.counts.size(); ++k) {
     plot.x_names.push_back(detail::bucket_text(k));
+    plot.x_marks.push_back(detail::bucket_mark(k));
+  }
   std::string dtype;
   detail::add_lines(plot, all, [&](const Series& series) {
     const UlpHistogram found = ulps_of(series, tap);
     if (dtype.empty()) dtype = found.dtype;
     return detail::shares_of(found);
   });
-  plot.x_label = "distance in ULP of " + dtype;
+  plot.x_label = "distance, up to so many ULP of " + dtype;
   if (plot.lines.empty()) {
     figure.sentence = *detail::why_no_lines(plot);
     return figure;

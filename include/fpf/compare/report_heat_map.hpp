@@ -21,6 +21,17 @@ struct NamedMatrix {
 
   std::size_t size() const { return labels.size(); }
   double at(std::size_t i, std::size_t j) const { return distances[i * labels.size() + j]; }
+  /// Long labels stand at the rows alone, and columns have numbers.
+  bool numbered() const {
+    return std::ranges::any_of(labels, [](const auto& label) { return code_points(label) > 5; });
+  }
+  std::string row_label(std::size_t i, std::size_t longest) const {
+    const std::string label = shortened(labels[i], longest);
+    return numbered() ? fmt::format("{} {}", label, i + 1) : label;
+  }
+  std::string column_label(std::size_t i) const {
+    return numbered() ? std::to_string(i + 1) : one_line(labels[i]);
+  }
 };
 
 namespace detail {
@@ -60,7 +71,8 @@ inline std::string matrix_sentence(const NamedMatrix& matrix, const Extremes& fo
                        number_text(matrix.at(at.first, at.second)));
   };
   std::string out = "Furthest apart are " + pair(*found.largest);
-  if (found.pairs - found.zeros > 1)
+  const auto value = [&](const auto& at) { return number_text(matrix.at(at->first, at->second)); };
+  if (value(found.smallest) != value(found.largest))
     out +=
         fmt::format(", closest {}{}", found.zeros == 0 ? "" : "of those that differ ", pair(*found.smallest));
   out += found.zeros == 0 ? fmt::format("; none of {} pairs is at 0.", found.pairs)
@@ -82,9 +94,9 @@ inline std::string matrix_data(const NamedMatrix& matrix) {
 inline Grid matrix_table(const NamedMatrix& matrix) {
   Grid out;
   out.header.push_back("");
-  for (std::size_t j = 0; j < matrix.size(); ++j) out.header.push_back(">" + std::to_string(j + 1));
+  for (std::size_t j = 0; j < matrix.size(); ++j) out.header.push_back(">" + matrix.column_label(j));
   for (std::size_t i = 0; i < matrix.size(); ++i) {
-    std::vector<std::string> row{fmt::format("{} {}", i + 1, matrix.labels[i])};
+    std::vector<std::string> row{matrix.row_label(i, matrix.labels[i].size())};
     for (std::size_t j = 0; j < matrix.size(); ++j)
       row.push_back(std::isnan(matrix.at(i, j)) ? "–" : number_text(matrix.at(i, j)));
     out.rows.push_back(std::move(row));
@@ -93,7 +105,7 @@ inline Grid matrix_table(const NamedMatrix& matrix) {
 }
 
 /// Colours from dark (near) to bright (far): viridis (matplotlib, CC0), even for the colour-blind.
-inline std::string palette_script(const NamedMatrix& matrix, const Axis& axis) {
+inline std::string palette_script(const Axis& axis) {
   std::string out =
       "set palette defined (0 '#440154', 1 '#482878', 2 '#3e4989', 3 '#31688e', 4 '#26828e', 5 '#1f9e89', "
       "6 '#35b779', 7 '#6ece58', 8 '#b5de2b', 9 '#fde725')\n";
@@ -101,9 +113,58 @@ inline std::string palette_script(const NamedMatrix& matrix, const Axis& axis) {
   colours.zeros = false;  // zeros have no colour
   out += fmt::format("low = {:.6g}; high = {:.6g}\nset cbrange [low:high]\n", colours.low, colours.high);
   if (axis.log) out += "set logscale cb\nset cbtics " + marks_of(colours) + "\n";
-  out += fmt::format("set cblabel {} textcolor rgb '{}'\n", script_text(matrix.values), ink);
   out += axis.log ? "shade(v) = log(v / low) / log(high / low)\n" : "shade(v) = (v - low) / (high - low)\n";
   return out;
+}
+
+/// The numbers in the cells, white on dark ones and black on bright ones; nothing where they would not fit.
+inline std::string cell_labels(const NamedMatrix& matrix, double cell) {
+  std::size_t longest = 1;
+  for (const double distance : matrix.distances) longest = std::max(longest, cell_text(distance).size());
+  const double size = std::min(12.0, cell / (0.64 * static_cast<double>(longest) + 0.4));
+  if (size < 8) return "";
+  std::string out;
+  for (const auto& [condition, colour] :
+       {std::pair<std::string_view, std::string_view>{"$3 > 0 && shade($3) < 0.6", "#ffffff"},
+        {"$3 > 0 && shade($3) >= 0.6", "#000000"},
+        {"!($3 > 0)", ink}})
+    out += fmt::format(
+        ", \\\n     file using 1:2:({} ? strcol(4) : '') with labels font ',{:.0f}' textcolor rgb '{}'",
+        condition, size, colour);
+  return out;
+}
+
+inline void draw_heat_map(const NamedMatrix& matrix, Figure& figure) {
+  const std::size_t n = matrix.size();
+  std::vector<std::string> rows, columns;
+  std::size_t longest = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::string label = matrix.row_label(i, 18);
+    longest = std::max(longest, code_points(label));
+    rows.push_back(fmt::format("{} {}", script_text(label), i + 1));
+    if (n <= 16 || i % 5 == 4)
+      columns.push_back(fmt::format("{} {}", script_text(matrix.column_label(i)), i + 1));
+  }
+  Canvas& canvas = figure.canvas;
+  canvas.left = 20 + 7.2 * static_cast<double>(longest);
+  canvas.right = 70;
+  canvas.below = 26;
+  canvas.plot_height = std::max(n < 4 ? 160.0 : 250.0, 15 * static_cast<double>(n));
+  const double cell = (canvas.width - canvas.left - canvas.right) / static_cast<double>(n);
+  figure.about = matrix.about + ", " + matrix.values;
+  figure.table = matrix_table(matrix);
+  figure.data = matrix_data(matrix);
+  figure.script = palette_script(axis_of(matrix.distances));
+  figure.script += fmt::format("set label 1 {} at screen 0.99, screen {:.4f} right textcolor rgb '{}'\n",
+                               script_text(matrix.values), 1 - 13 / canvas.height(), ink);
+  figure.script += fmt::format(
+      "set xrange [0.5:{0}.5]\nset yrange [{0}.5:0.5]\nset tics scale 0\nset border 0\nset xtics ({1})\nset "
+      "ytics ({2})\n",
+      n, fmt::join(columns, ", "), fmt::join(rows, ", "));
+  figure.script +=
+      "plot file using ($3 > 0 ? $1 : NaN):2:(0.48):(0.48):3 with boxxyerror linewidth 0 linecolor palette "
+      "fillstyle solid noborder" +
+      cell_labels(matrix, cell) + "\n";
 }
 
 }  // namespace detail
@@ -114,54 +175,15 @@ inline Figure heat_map(const NamedMatrix& matrix) {
   figure.name = "matrix";
   figure.title = "Distances between configurations";
   const detail::Extremes found = detail::extremes_of(matrix);
-  if (matrix.size() > 1) figure.table = detail::matrix_table(matrix);
   if (found.pairs == 0) {
     figure.sentence = matrix.size() < 2 ? "There is one configuration: nothing to compare it with."
                                         : "No two configurations have a row in common.";
-    return figure;
-  }
-  if (!found.largest) {
+  } else if (!found.largest) {
     figure.sentence = fmt::format("All distances are 0 ({}).", count_text(found.pairs, "pair"));
-    return figure;
+  } else {
+    figure.sentence = detail::matrix_sentence(matrix, found);
+    detail::draw_heat_map(matrix, figure);
   }
-  figure.sentence = detail::matrix_sentence(matrix, found);
-  figure.data = detail::matrix_data(matrix);
-  const std::size_t n = matrix.size();
-  std::size_t longest = 0;
-  for (const std::string& label : matrix.labels) longest = std::max(longest, one_line(label, 20).size());
-  Canvas& canvas = figure.canvas;
-  canvas.left = 40 + 7.2 * static_cast<double>(longest);
-  canvas.right = 84;
-  canvas.below = 40;
-  canvas.plot_height = n < 4 ? 160 : 250;
-  const double cell = (canvas.width - canvas.left - canvas.right) / static_cast<double>(n);
-  std::vector<std::string> rows, columns;
-  for (std::size_t i = 0; i < n; ++i) {
-    rows.push_back(fmt::format(
-        "{} {}", script_text(fmt::format("{} {}", one_line(matrix.labels[i], 20), i + 1)), i + 1));
-    columns.push_back(fmt::format("'{}' {}", i + 1, i + 1));
-  }
-  figure.about = matrix.about + ", " + matrix.values;
-  std::string script = detail::palette_script(matrix, axis_of(matrix.distances));
-  script += fmt::format(
-      "set xrange [0.5:{0}.5]\nset yrange [{0}.5:0.5]\nset tics scale 0\nset border 0\nset xtics ({1})\n"
-      "set ytics ({2})\n",
-      n, fmt::join(columns, ", "), fmt::join(rows, ", "));
-  script +=
-      "plot file using 1:2:(0.48):(0.48):($3 > 0 ? $3 : NaN) with boxxyerror linewidth 0 linecolor palette "
-      "fillstyle "
-      "solid noborder";
-  const double digits = std::min(12.0, cell / 4.2);
-  if (digits >= 8) {
-    const auto labels = [&](std::string_view condition, std::string_view colour) {
-      return fmt::format(
-          ", \\\n     file using 1:2:({} ? strcol(4) : '') with labels font ',{:.0f}' textcolor rgb '{}'",
-          condition, digits, colour);
-    };
-    script += labels("$3 > 0 && shade($3) < 0.6", "#ffffff") +
-              labels("$3 > 0 && shade($3) >= 0.6", "#000000") + labels("!($3 > 0)", ink);
-  }
-  figure.script = script + "\n";
   return figure;
 }
 

@@ -10,6 +10,7 @@
 #include <fpf/core/version.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fpf::compare::report {
@@ -45,29 +46,38 @@ inline std::string details_html(std::string_view summary, const std::string& con
 
 /// A drawing with its sentence and numbers; without a drawing the numbers are open.
 inline std::string figure_html(const Figure& figure) {
-  std::string out = fmt::format(
-      "<figure id=\"{}\" class=\"{}\">\n<figcaption><h5>{}</h5><p>{}</p></figcaption>\n", figure.name,
-      figure.script.empty() ? "none" : "drawn", html_escaped(figure.title), html_escaped(figure.sentence));
+  std::string out = fmt::format("<figure id=\"{}\">\n<figcaption><h5>{}</h5><p>{}</p></figcaption>\n",
+                                figure.name, html_escaped(figure.title), html_escaped(figure.sentence));
   out += figure.svg;
   if (!figure.problem.empty())
     out += fmt::format("<p class=\"problem\">Not drawn: {}.</p>\n", html_escaped(figure.problem));
   if (!figure.table.rows.empty())
-    out += details_html("Numbers", table_html(figure.table, figure.title),
-                        !figure.script.empty() && figure.svg.empty());
-  if (!figure.script.empty()) {
-    out += "<p class=\"files\">";
-    for (const char* extension : {"gp", "dat", "svg"})
-      if (extension != std::string_view("svg") || !figure.svg.empty())
-        out += fmt::format("<a href=\"plots/{0}.{1}\">{1}</a> ", figure.name, extension);
-    out += "</p>\n";
-  }
-  return out + "</figure>\n";
+    out += details_html("Numbers", table_html(figure.table, figure.title), figure.svg.empty());
+  out += "<p class=\"files\">";
+  for (const auto& [extension, word] : {std::pair("gp", "script"), {"dat", "data"}, {"svg", "SVG"}})
+    if (extension != std::string_view("svg") || !figure.svg.empty())
+      out += fmt::format("<a href=\"plots/{}.{}\">{}</a> ", figure.name, extension, word);
+  return out + "</p>\n</figure>\n";
+}
+
+/// Why a figure is not there, with the numbers that are.
+inline std::string missing_html(const Figure& figure) {
+  std::string out = fmt::format("<li id=\"{}\"><strong>{}:</strong> {}", figure.name,
+                                html_escaped(figure.title), html_escaped(figure.sentence));
+  if (!figure.table.rows.empty())
+    out += details_html("Numbers", table_html(figure.table, figure.title), false);
+  return out + "</li>\n";
 }
 
 inline std::string panel_html(const Panel& panel) {
-  std::string out = fmt::format("<h4>{}</h4>\n<div class=\"figures\">\n", html_escaped(panel.heading));
-  for (const Figure& figure : panel.figures) out += figure_html(figure);
-  return out + "</div>\n";
+  std::string drawn, missing;
+  for (const Figure& figure : panel.figures)
+    (figure.script.empty() ? missing : drawn) +=
+        figure.script.empty() ? missing_html(figure) : figure_html(figure);
+  std::string out = fmt::format("<h4>{}</h4>\n", html_escaped(panel.heading));
+  if (!drawn.empty()) out += "<div class=\"figures\">\n" + drawn + "</div>\n";
+  if (!missing.empty()) out += "<ul class=\"missing\">\n" + missing + "</ul>\n";
+  return out;
 }
 
 inline std::string failures_html(const std::vector<Failure>& failures) {

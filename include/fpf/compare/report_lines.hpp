@@ -21,6 +21,7 @@ struct LinePlot {
   std::string about;  // "key vectors, layer 47", for the script's first line
   std::string x_label, y_label, x_column;
   std::vector<std::string> x_names;  // where x counts categories; else x is a number
+  std::vector<std::string> x_marks;  // the same for the axis, where shorter
   std::vector<Line> lines;
   bool percent = false;  // values are shares
 };
@@ -35,7 +36,8 @@ inline std::vector<int> all_x(const LinePlot& plot) {
 }
 
 inline bool has_band(const Line& line) {
-  return std::ranges::any_of(line.curve, [](const auto& entry) { return entry.second.count > 1; });
+  return std::ranges::any_of(line.curve,
+                             [](const auto& entry) { return entry.second.low < entry.second.high; });
 }
 
 inline std::string x_text(const LinePlot& plot, int x) {
@@ -75,7 +77,7 @@ inline Grid lines_table(const LinePlot& plot, const std::vector<int>& xs) {
     for (const Line& line : plot.lines) {
       const auto found = line.curve.find(x);
       std::string text = found == line.curve.end() ? "" : value_text(plot, found->second.mean);
-      if (!text.empty() && found->second.count > 1)
+      if (!text.empty() && found->second.low < found->second.high)
         text += fmt::format(" ({} – {})", value_text(plot, found->second.low),
                             value_text(plot, found->second.high));
       row.push_back(std::move(text));
@@ -87,7 +89,8 @@ inline Grid lines_table(const LinePlot& plot, const std::vector<int>& xs) {
 
 inline std::string line_commands(const LinePlot& plot, std::size_t drawn) {
   std::vector<std::string> commands;
-  for (std::size_t i = 0; i < drawn; ++i)
+  const auto bands = std::ranges::count_if(plot.lines, has_band);
+  for (std::size_t i = 0; i < drawn && bands <= 3; ++i)  // more of them only hide each other
     if (has_band(plot.lines[i]))
       commands.push_back(
           fmt::format("file using 1:(at(${})):(at(${})) with filledcurves fillstyle transparent solid "
@@ -97,22 +100,34 @@ inline std::string line_commands(const LinePlot& plot, std::size_t drawn) {
     const Series& series = *plot.lines[i].series;
     commands.push_back(
         fmt::format("file using 1:(at(${})) with linespoints linecolor rgb '{}' dashtype {} pointtype {} "
-                    "pointsize 0.5 title {}",
+                    "pointsize 0.6 title {}",
                     3 * i + 2, colour_of(series), series.dashed ? "(6,4)" : "1", point_of(series),
                     script_text(one_line(series.label, 56))));
   }
   return fmt::format("plot {}\n", fmt::join(commands, ", \\\n     "));
 }
 
-inline std::string x_script(const LinePlot& plot, const std::vector<int>& xs) {
+/// Names of categories: every one, or every few where they are many; turned where they are long.
+inline std::string category_marks(const LinePlot& plot, const std::vector<int>& xs, Canvas& canvas) {
+  const auto& names = plot.x_marks.empty() ? plot.x_names : plot.x_marks;
+  const std::size_t stride = xs.size() <= 16 ? (xs.size() > 10 ? 2 : 1) : (xs.size() + 9) / 10;
+  std::vector<std::string> marks;
+  std::size_t characters = 0, longest = 0;
+  for (std::size_t i = 0; i < xs.size(); i += stride) {
+    const std::string name = shortened(names[static_cast<std::size_t>(xs[i])], 16);
+    characters += code_points(name) + 2;
+    longest = std::max(longest, code_points(name));
+    marks.push_back(fmt::format("{} {}", script_text(name), xs[i]));
+  }
+  const bool turned = characters > 50;
+  if (turned) canvas.below = 40 + 5.2 * static_cast<double>(longest);
+  return fmt::format("set xtics ({}){}\n", fmt::join(marks, ", "), turned ? " rotate by -40" : "");
+}
+
+inline std::string x_script(const LinePlot& plot, const std::vector<int>& xs, Canvas& canvas) {
   const double margin = std::max(0.3, 0.02 * (xs.back() - xs.front()));
   std::string out = fmt::format("set xrange [{:g}:{:g}]\n", xs.front() - margin, xs.back() + margin);
-  if (plot.x_names.empty()) return out + axis_label('x', plot.x_label);
-  std::vector<std::string> marks;
-  for (const int x : xs) marks.push_back(fmt::format("{} {}", script_text(x_text(plot, x)), x));
-  const bool turned = xs.size() > 7;
-  return out + fmt::format("set xtics ({}){}\n", fmt::join(marks, ", "), turned ? " rotate by -40" : "") +
-         axis_label('x', plot.x_label) + (turned ? "set xlabel offset 0,-1.4\n" : "");
+  return plot.x_names.empty() ? out : out + category_marks(plot, xs, canvas);
 }
 
 }  // namespace detail
@@ -128,12 +143,13 @@ inline void draw_lines(const LinePlot& plot, Figure& figure) {
   const Axis axis = axis_of(values);
   Canvas& canvas = figure.canvas;
   canvas.entries = std::min(plot.lines.size(), most_series);
-  if (plot.x_names.size() > 7 && xs.size() > 7) canvas.below = 78;
+  canvas.x_label = plot.x_label;
+  canvas.y_label = plot.y_label;
+  figure.about = plot.about;
   figure.table = detail::lines_table(plot, xs);
   figure.data = detail::lines_data(plot, xs, scale);
-  figure.about = plot.about;
-  figure.script = grid_script("ytics") + detail::x_script(plot, xs) + axis_label('y', plot.y_label) +
-                  axis_script('y', axis) + detail::line_commands(plot, canvas.entries);
+  figure.script = grid_script("ytics") + detail::x_script(plot, xs, canvas) + axis_script('y', axis) +
+                  detail::line_commands(plot, canvas.entries);
 }
 
 }  // namespace fpf::compare::report

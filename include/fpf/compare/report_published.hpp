@@ -18,7 +18,7 @@ inline Figure published_matrix(const published::SizeMatrix& matrix) {
   for (const auto& row : matrix.distances)
     named.distances.insert(named.distances.end(), row.begin(), row.end());
   Figure out = heat_map(named);
-  out.title = "Distances between sizes";
+  out.title = matrix.title;
   std::string classes;
   for (const auto& one : matrix.classes) classes += fmt::format("[{}]", fmt::join(one, ", "));
   out.sentence += fmt::format(" Mean {}; equal to each other: {}.", number_text(matrix.mean), classes);
@@ -31,7 +31,7 @@ inline Figure published_matrix(const published::SizeMatrix& matrix) {
 inline Figure published_series(const published::Series& found) {
   Figure out;
   out.name = "series";
-  out.title = "Distance between the files";
+  out.title = found.title;
   const auto [smallest, largest] = std::ranges::minmax_element(found.distances);
   const auto label = [&](auto at) {
     return found.labels[static_cast<std::size_t>(at - found.distances.begin())];
@@ -45,7 +45,7 @@ inline Figure published_series(const published::Series& found) {
   const Grid table = out.table;
   Series series;
   series.label = found.title;
-  LinePlot plot{found.title, "", "L2 distance", "", found.labels, {}, false};
+  LinePlot plot{found.title, "", "L2 distance", "", found.labels, {}, {}, false};
   Line line{&series, {}};
   for (std::size_t i = 0; i < found.distances.size(); ++i)
     add_point(line.curve, static_cast<int>(i), found.distances[i]);
@@ -57,15 +57,16 @@ inline Figure published_series(const published::Series& found) {
 
 }  // namespace detail
 
-/// A panel a matrix and a panel a pair of files, the figures' names complete.
+/// What lies within the files and what between them, the figures' names complete.
 inline std::vector<Panel> panels_of(const published::Findings& findings) {
   std::vector<Panel> out;
-  for (const auto& matrix : findings.matrices)
-    out.push_back({matrix.title, {detail::published_matrix(matrix)}});
-  for (const auto& series : findings.series)
-    out.push_back({series.title, {detail::published_series(series)}});
-  for (std::size_t p = 0; p < out.size(); ++p)
-    for (Figure& figure : out[p].figures) figure.name = fmt::format("{}-{}", p + 1, figure.name);
+  if (!findings.matrices.empty()) out.push_back({"Within the files", {}});
+  for (const auto& matrix : findings.matrices) out.back().figures.push_back(detail::published_matrix(matrix));
+  if (!findings.series.empty()) out.push_back({"Between the files", {}});
+  for (const auto& series : findings.series) out.back().figures.push_back(detail::published_series(series));
+  std::size_t number = 0;
+  for (Panel& panel : out)
+    for (Figure& figure : panel.figures) figure.name = fmt::format("{}-{}", ++number, figure.name);
   return out;
 }
 

@@ -37,15 +37,15 @@ inline std::string_view colour_of(const Series& series) {
 
 /// gnuplot's point type: a shape for each change, open where it is dashed.
 inline int point_of(const Series& series) {
-  constexpr int shapes[] = {7, 5, 9, 11, 13, 15};
-  if (series.noise) return series.dashed ? 2 : 1;
+  constexpr int shapes[] = {5, 9, 13, 11, 15, 7};
+  if (series.noise) return series.dashed ? 6 : 7;
   const int filled = shapes[series.style % change_colours.size()];
   return series.dashed ? filled - 1 : filled;
 }
 
 /// "1 → 2".
 inline std::string change_text(std::string_view from, std::string_view to) {
-  return one_line(from, 20) + " → " + one_line(to, 20);
+  return shortened(from, 20) + " → " + shortened(to, 20);
 }
 
 namespace detail {
@@ -56,13 +56,13 @@ inline std::vector<Series> noise_by_hardware(const Analysis& analysis) {
   for (const Comparison& comparison : analysis.comparisons) {
     const std::string &a = analysis.configurations[comparison.a].hardware,
                       &b = analysis.configurations[comparison.b].hardware;
-    std::string label = one_line(a, 20);
+    std::string label = shortened(a, 20);
     if (comparison.kind == PairKind::repetition)
       label = "repetitions on " + label;
     else if (comparison.kind == PairKind::same_hardware_noise)
       label = "two machines, " + label;
     else
-      label += " – " + one_line(b, 20);
+      label += " – " + shortened(b, 20);
     const auto known = std::ranges::find(out, label, &Series::label);
     if (known != out.end()) {
       known->comparisons.push_back(&comparison);
@@ -110,7 +110,7 @@ inline std::vector<Series> series_of(const Analysis& analysis) {
   for (const std::string& value : compare::detail::tested_values(analysis)) {
     for (const Scope scope : {within, across}) {
       std::string label = change_text(*analysis.baseline_value, value);
-      if (scope == across) label += ", on another hardware type";
+      if (scope == across) label += ", across hardware";
       add(series_named(std::move(label), false, scope, value, style),
           [&](const Comparison& c) { return compare::detail::is_signal_of(analysis, c, scope, value); });
     }

@@ -25,7 +25,7 @@ inline constexpr std::string_view style_sheet = R"css(
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-behavior: smooth; }
 body {
-  margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 66rem;
+  margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 70rem;
   background: var(--page); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
 }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; }
@@ -49,7 +49,9 @@ table { border-collapse: collapse; font-size: .875rem; line-height: 1.35; font-v
 th, td { padding: .3rem .7rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
 th:last-child, td:last-child { padding-right: 0; }
-.scroll td { overflow-wrap: normal; }
+.scroll td, .scroll th { overflow-wrap: normal; }
+td.lead, .scroll table:not(.cards) td { white-space: nowrap; }
+.scroll table:not(.cards) td:last-child:not(.r) { white-space: normal; min-width: 12rem; }
 .r { text-align: right; white-space: nowrap; }
 .chip { white-space: nowrap; font-weight: 600; }
 .told { color: var(--told); } .partly { color: var(--partly); } .not, .unknown { color: var(--not); }
@@ -58,7 +60,7 @@ th:last-child, td:last-child { padding-right: 0; }
 figure { margin: 0; min-width: 0; break-inside: avoid; }
 figure p { font-size: .9rem; margin: .2rem 0 .6rem; }
 figure svg { display: block; width: 100%; max-width: 34rem; height: auto; color: var(--axis); }
-figure.none { background: var(--panel); padding: .6rem .9rem; }
+.missing { padding-left: 1.2rem; font-size: .9rem; }
 details { margin: .4rem 0; font-size: .9rem; }
 summary { cursor: pointer; color: var(--soft); }
 .files { color: var(--soft); font-size: .8rem; }

@@ -79,7 +79,18 @@ inline std::string summary_rows(std::size_t experiment, const Analysis& analysis
                          name_of(scope), cells);
     }
   if (!out.empty()) return out;
-  return summary_row(experiment, analysis, signals, "none", "", {"<span class=\"soft\">noise only</span>"});
+  std::vector<std::string> cells(signals.size());  // noise alone: how large it gets
+  for (const Tap& tap : taps) {
+    double largest = -1;
+    for (const Comparison& comparison : analysis.comparisons)
+      if (const TapDistance* found = comparison.find(tap)) largest = std::max(largest, found->l2.max);
+    const std::string text = largest < 0    ? "nothing to compare"
+                             : largest == 0 ? "noise 0"
+                                            : "noise up to " + number_text(largest);
+    cells[static_cast<std::size_t>(std::ranges::find(signals, tap.signal) - signals.begin())] =
+        fmt::format("<span class=\"soft\">{}</span>", text);
+  }
+  return summary_row(experiment, analysis, signals, "none", "", cells);
 }
 
 /// Changes that are told from noise by at least one signal.

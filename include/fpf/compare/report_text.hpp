@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <fpf/compare/analysis.hpp>
@@ -79,6 +80,25 @@ inline std::string one_line(std::string_view text, std::size_t longest = std::st
     else
       out += text.substr(at, size);
     at += std::max<std::size_t>(size, 1);
+  }
+  return out;
+}
+
+inline std::size_t code_points(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+/// On one line and at most `longest` code points: names that differ at either end keep both.
+inline std::string shortened(std::string_view text, std::size_t longest) {
+  const std::string whole = one_line(text);
+  const std::size_t count = code_points(whole);
+  if (count <= longest) return whole;
+  const std::size_t head = (longest - 1) / 2, tail = longest - 1 - head;
+  std::string out;
+  std::size_t index = 0;
+  for (const char c : whole) {
+    if ((c & 0xc0) != 0x80 && ++index == head + 1) out += "…";
+    if (index <= head || index > count - tail) out += c;
   }
   return out;
 }

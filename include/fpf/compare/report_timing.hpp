@@ -82,7 +82,7 @@ inline Figure timing_figure(const Analysis& analysis) {
   }
   std::size_t longest = 0;
   for (const Configuration* configuration : timed)
-    longest = std::max(longest, one_line(configuration->id, 22).size());
+    longest = std::max(longest, code_points(shortened(configuration->id, 22)));
   Canvas& canvas = figure.canvas;
   canvas.left = 24 + 7.2 * static_cast<double>(longest);
   canvas.plot_height = 24 + 24 * static_cast<double>(timed.size());
@@ -90,14 +90,16 @@ inline Figure timing_figure(const Analysis& analysis) {
   figure.data = "# columns: line, seconds; one block of repetitions, one of means\n";
   std::string means = "\n\n";
   for (std::size_t i = 0; i < timed.size(); ++i) {
-    marks.push_back(fmt::format("{} {}", script_text(one_line(timed[i]->id, 22)), i + 1));
+    marks.push_back(fmt::format("{} {}", script_text(shortened(timed[i]->id, 22)), i + 1));
     for (const double value : timed[i]->timing.seconds) figure.data += fmt::format("{} {}\n", i + 1, value);
     means += fmt::format("{} {}\n", i + 1, timed[i]->timing.mean);
   }
   figure.data += means;
+  canvas.x_label = "seconds" + note;
+  canvas.top = 12;
   figure.about = "repetitions as circles, mean as a bar";
   figure.script =
-      axis_script('x', axis) + grid_script("xtics") + axis_label('x', "seconds" + note) +
+      axis_script('x', axis) + grid_script("xtics") +
       fmt::format("set yrange [{}.5:0.5]\nset ytics ({})\n", timed.size(), fmt::join(marks, ", "));
   figure.script += fmt::format(
       "plot file index 1 using (at($2)):($1 - 0.3):(0):(0.6) with vectors nohead linecolor rgb '{}' "
