@@ -78,8 +78,9 @@ struct StepOptions {
   int layers = 48, context = 6144, splits = 66, attention_warps = 6;
   Arithmetic products = Arithmetic::tiles, experts = Arithmetic::tiles;
   Arithmetic router = Arithmetic::lanes;
-  int product_warps = 0, gate_up_warps = 4, down_warps = 2;  // tiles: 0 leaves it to the plan
-  bool fused = true;  // compiled: fused kernels; else separate operations rounded each
+  int qkv_warps = 0, o_warps = 0, gate_up_warps = 4, gate_up_tiles = 3,
+      down_warps = 2;  // tiles: 0 leaves it to the plan
+  bool fused = true;   // compiled: fused kernels; else separate operations rounded each
 };
 
 /// Weights, cache and buffers of a model that nobody trained.
@@ -207,12 +208,16 @@ class DecodeStep {
     const Arithmetic a = options.products, e = options.experts;
     const AttentionShape attention{s.heads, s.kv_heads,     s.head_dim,
                                    true,    options.splits, options.attention_warps};
-    const MoeOptions moe{fused && e == Arithmetic::tiles, !fused, e, options.gate_up_warps,
+    const MoeOptions moe{fused && e == Arithmetic::tiles,
+                         !fused,
+                         e,
+                         options.gate_up_warps,
+                         options.gate_up_tiles,
                          options.down_warps};
     embed_ = {library, plan_embed(t, s.hidden)};
     qkv_ = {library,
-            plan_gemv(model.format, t, s.qkv_size(), s.hidden, {fused, false}, a, options.product_warps)};
-    o_ = {library, plan_gemv(model.format, t, s.hidden, s.q_size(), {false, fused}, a)};
+            plan_gemv(model.format, t, s.qkv_size(), s.hidden, {fused, false}, a, options.qkv_warps)};
+    o_ = {library, plan_gemv(model.format, t, s.hidden, s.q_size(), {false, fused}, a, options.o_warps)};
     router_ = {library,
                plan_gemv(dense_format(), t, s.moe.experts, s.hidden, {fused, false}, options.router)};
     route_ = {library, plan_route(t, s.moe.experts, s.moe.top_k, true, !fused)};

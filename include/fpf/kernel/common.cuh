@@ -191,16 +191,19 @@ __device__ __forceinline__ uint4 narrow(const float (&values)[per_vector<T>]) {
 
 // ---- copies to shared memory that occupy no registers while they are under way
 
+// What is copied is used whole, so the second-level cache may fetch 256 bytes at the first touch of them.
 __device__ __forceinline__ void copy_async(void* shared, const void* global) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(shared))),
-               "l"(global)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(shared))),
+      "l"(global)
+      : "memory");
 }
 /// Copies, or fills with zeros where `copy` is false (the address must be valid all the same).
 __device__ __forceinline__ void copy_async_or_zero(void* shared, const void* global, bool copy) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(shared))),
-               "l"(global), "r"(copy ? 16 : 0)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(shared))),
+      "l"(global), "r"(copy ? 16 : 0)
+      : "memory");
 }
 /// Waits for this thread's copies; those of others are there after the next barrier.
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }

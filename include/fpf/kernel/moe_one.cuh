@@ -8,11 +8,17 @@
 
 namespace fpf::kernel {
 
-/// The table of experts in shared memory before the choice is known: it is constant.
+/// The table of experts into shared memory before the choice is known: it is constant. copies_done() and a
+/// barrier must follow.
 template <int Experts, int Threads>
-__device__ __forceinline__ void bring_table(const u8* (&pointers)[3 * Experts], const Expert* experts) {
-  for (int i = int(threadIdx.x); i < 3 * Experts; i += Threads)
-    pointers[i] = reinterpret_cast<const u8* const*>(experts)[i];
+__device__ __forceinline__ void bring_table(const u8** pointers, const Expert* experts) {
+  if constexpr (Experts % 2 == 0) {
+    copy_rows_async<Experts* int(sizeof(Expert)), 1, Threads>(
+        reinterpret_cast<u8*>(pointers), 0, reinterpret_cast<const u8*>(experts), int(threadIdx.x));
+  } else {
+    for (int i = int(threadIdx.x); i < 3 * Experts; i += Threads)
+      pointers[i] = reinterpret_cast<const u8* const*>(experts)[i];
+  }
 }
 
 /// The choice for the record, by the warp that made it.
@@ -29,23 +35,29 @@ __device__ __forceinline__ void report(const MoeParams& p, const Choice<Experts>
   if (lane == 0) *p.margin = margin;
 }
 
-/// activated[slot, :] = silu(gate x) * (up x). A block has eight rows of each in one tile, so that the work
-/// after the last byte has come is short. Grid: (Intermediate / 8, TopK) blocks of 32 * Warps; the first one
-/// reports the choice. Dynamic shared memory: a tile, row_stride * 2.
-template <class Weight, class T, int Intermediate, int Experts, int TopK, int Warps, bool Renormalise>
-__global__ void __launch_bounds__(32 * Warps, blocks_for(64, 32 * Warps)) moe_gate_up_one(const MoeParams p) {
-  constexpr int threads = 32 * Warps, n = Intermediate;
-  static_assert(n % 8 == 0, "the experts' intermediate size must be a multiple of 8");
-  static_assert(Warps >= 2, "one warp chooses, the others bring x");
+/// activated[slot, :] = silu(gate x) * (up x). A tile has eight rows of each, and a block Tiles of them with
+/// Warps warps each: few blocks, because all must choose before the memory is asked for anything else. Grid:
+/// (Intermediate / 8 / Tiles, TopK) blocks of 32 * Tiles * Warps; the first one reports the choice. Dynamic
+/// shared memory: the tiles, row_stride * 2.
+template <class Weight, class T, int Intermediate, int Experts, int TopK, int Tiles, int Warps,
+          bool Renormalise>
+__global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles * Warps))
+    moe_gate_up_one(const MoeParams p) {
+  constexpr int threads = 32 * Tiles * Warps, n = Intermediate;
+  static_assert(n % (8 * Tiles) == 0, "the experts' intermediate size must be a multiple of a block's rows");
+  static_assert(Tiles * Warps >= 2, "one warp chooses, the others bring x");
   static_assert(!Weight::permuted, "gate and up in one tile need the same order of columns");
-  using S = Share<Weight, Warps, 4>;
+  using S = Share<Weight, Warps, 2>;
   using Row = TileRow<Weight, T>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float partial[Warps][16], map[16];
-  __shared__ const u8* pointers[3 * Experts];
+  __shared__ float partial[Tiles][Warps][16], map[16];
+  __shared__ __align__(16) const u8* pointers[3 * Experts];
   __shared__ i32 expert;
-  T* staged = reinterpret_cast<T*>(dynamic + tile_bytes<Weight, T>);
-  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 8;
+  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), team = warp / Warps,
+            part = warp % Warps;
+  const int first = (int(blockIdx.x) * Tiles + team) * 8;
+  u8* tile = dynamic + team * tile_bytes<Weight, T>;
+  T* staged = reinterpret_cast<T*>(dynamic + Tiles * tile_bytes<Weight, T>);
   bring_table<Experts, threads>(pointers, p.experts);
   wait_for_previous();
   allow_next();  // and not before: the next kernel reads the router's logits before its wait
@@ -57,11 +69,12 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(64, 32 * Warps)) moe_ga
   } else {
     stage<Weight, T, threads - 32>(staged, static_cast<const T*>(p.x), nullptr, n, int(threadIdx.x) - 32);
   }
+  copies_done();
   __syncthreads();
   const u8 *gate = pointers[3 * expert], *up = pointers[3 * expert + 1];
-  Row::template request_side<8, threads>(dynamic, 0, gate, n, first, int(threadIdx.x));
-  Row::template request_side<8, threads>(dynamic, 8, up, n, first, int(threadIdx.x));
-  request_halves<Weight, T, S>(dynamic, gate, up, first, warp);
+  Row::template request_side<8, 32 * Warps>(tile, 0, gate, n, first, part * 32 + lane);
+  Row::template request_side<8, 32 * Warps>(tile, 8, up, n, first, part * 32 + lane);
+  request_halves<Weight, T, S>(tile, gate, up, first, part);
   load_map<Weight>(map, gate, n);  // bitsandbytes has one map
   if (warp == 0) report<T, Experts, TopK, Renormalise>(p, choice);
   wait_side<S>();
@@ -70,21 +83,22 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(64, 32 * Warps)) moe_ga
 #pragma unroll 1
   for (int i = 0; i < S::each; ++i) {
     wait_block<S>(i);
-    multiply_rows<Weight, T, S>(dynamic, staged, 1, warp, i, map, sums);
+    multiply_rows<Weight, T, S>(tile, staged, 1, part, i, map, sums);
   }
   if (lane % 4 == 0) {
-    partial[warp][lane / 4] = sums[0];
-    partial[warp][lane / 4 + 8] = sums[2];
+    partial[team][part][lane / 4] = sums[0];
+    partial[team][part][lane / 4 + 8] = sums[2];
   }
   __syncthreads();
-  if (threadIdx.x >= 8) return;
+  if (threadIdx.x >= 8 * Tiles) return;
+  const int tile_of = int(threadIdx.x) / 8, row = int(threadIdx.x) % 8;
   float gate_total = 0, up_total = 0;
 #pragma unroll
   for (int w = 0; w < Warps; ++w) {
-    gate_total += partial[w][threadIdx.x];
-    up_total += partial[w][threadIdx.x + 8];
+    gate_total += partial[tile_of][w][row];
+    up_total += partial[tile_of][w][row + 8];
   }
-  static_cast<T*>(p.activated)[blockIdx.y * n + first + threadIdx.x] =
+  static_cast<T*>(p.activated)[blockIdx.y * n + blockIdx.x * (8 * Tiles) + threadIdx.x] =
       from_float<T>(silu_mul<T, false>(gate_total, up_total));
 }
 
@@ -100,7 +114,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
   using Row = TileRow<Weight, T>;
   extern __shared__ __align__(16) u8 dynamic[];
   __shared__ float partial[2][Warps][16], map[16];
-  __shared__ const u8* pointers[3 * Experts];
+  __shared__ __align__(16) const u8* pointers[3 * Experts];
   __shared__ i32 expert;
   u8 *gate_tile = dynamic, *up_tile = dynamic + tile_bytes<Weight, T>;
   T* staged = reinterpret_cast<T*>(dynamic + 2 * tile_bytes<Weight, T>);
@@ -114,6 +128,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
     if (lane == int(blockIdx.y)) expert = choice.id;
     report<T, Experts, TopK, Renormalise>(p, choice);
   }
+  copies_done();
   __syncthreads();
   const u8 *gate = pointers[3 * expert], *up = pointers[3 * expert + 1];
   Row::template request_side<16, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));

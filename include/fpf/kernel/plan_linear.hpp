@@ -91,8 +91,9 @@ struct MoeOptions {
   bool route = false;
   bool round = false;
   Arithmetic arithmetic = Arithmetic::tiles;
-  int gate_up_warps = 4;  // tiles: warps of a block
-  int down_warps = 2;     // and of an expert
+  int gate_up_warps = 4;  // of a tile, by matrix units
+  int gate_up_tiles = 3;  // of a block, with route
+  int down_warps = 2;     // of an expert
 };
 
 namespace detail {
@@ -120,17 +121,23 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
     if (shape.intermediate % 16 != 0)
       fail("experts of {} intermediate features: expected a multiple of 16", shape.intermediate);
     const bool joint = options.route && !format.permuted;  // gate and up in one tile
+    int tiles = joint ? options.gate_up_tiles : 1;
+    while (joint && shape.intermediate % (8 * tiles) != 0) --tiles;
+    const std::string types = fmt::format("{}, {}, {}", weight, type, shape.intermediate);
     plan.file = options.route ? "moe_one.cuh" : "moe_rows.cuh";
-    plan.expression = options.route
-                          ? fmt::format("fpf::kernel::moe_gate_up_one{}<{}, {}, {}, {}, {}, {}, {}>",
-                                        joint ? "" : "_ordered", weight, type, shape.intermediate,
-                                        shape.experts, shape.top_k, warps, shape.renormalise)
-                          : fmt::format("fpf::kernel::moe_gate_up_rows<{}, {}, {}, {}, {}, {}>", weight, type,
-                                        shape.intermediate, shape.top_k, warps, options.round);
-    plan.grid = {static_cast<unsigned>(shape.intermediate / (joint ? 8 : 16)),
+    if (joint)
+      plan.expression = fmt::format("fpf::kernel::moe_gate_up_one<{}, {}, {}, {}, {}, {}>", types,
+                                    shape.experts, shape.top_k, tiles, warps, shape.renormalise);
+    else if (options.route)
+      plan.expression = fmt::format("fpf::kernel::moe_gate_up_one_ordered<{}, {}, {}, {}, {}>", types,
+                                    shape.experts, shape.top_k, warps, shape.renormalise);
+    else
+      plan.expression = fmt::format("fpf::kernel::moe_gate_up_rows<{}, {}, {}, {}>", types, shape.top_k,
+                                    warps, options.round);
+    plan.grid = {static_cast<unsigned>(shape.intermediate / (joint ? 8 * tiles : 16)),
                  static_cast<unsigned>(shape.top_k), 1};
-    plan.block.x = 32 * static_cast<unsigned>(warps);
-    plan.shared_fixed = (joint ? 1 : 2) * format.tile_bytes(shape.hidden, dtype);
+    plan.block.x = 32 * static_cast<unsigned>(tiles * warps);
+    plan.shared_fixed = static_cast<unsigned>(joint ? tiles : 2) * format.tile_bytes(shape.hidden, dtype);
     plan.shared_per_row = format.staged_bytes(shape.hidden);
     if (options.route) plan.max_rows = 1;
     return plan;

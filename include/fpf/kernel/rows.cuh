@@ -63,7 +63,8 @@ __device__ __forceinline__ void stage_rows(T* staged, const GemvParams& p,
 /// Grid: n / 16 blocks, rounded up, of 32 * Warps threads, at least 128; n >= 16, and a multiple of 8 for
 /// 4-bit weights. Dynamic shared memory: tile_bytes + rows * row_stride * 2 bytes.
 template <class Weight, class T, int Warps, bool Norm, bool Add>
-__global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32 * Warps)) gemv_rows(const GemvParams p) {
+__global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32 * Warps))
+    gemv_rows(const GemvParams p) {
   constexpr int threads = 32 * Warps;
   using S = Share<Weight, Warps, 1>;
   extern __shared__ __align__(16) u8 dynamic[];

@@ -196,24 +196,30 @@ struct Share {
   static constexpr int blocks = (Weight::K + 127) / 128, each = (blocks + Warps - 1) / Warps;
   static constexpr int batches = Batches < each ? Batches : each;
   static constexpr int per_batch = (each + batches - 1) / batches;  // blocks
-  static constexpr bool full = Weight::K % 128 == 0 && blocks % Warps == 0;
+  static constexpr bool full = Weight::K % 128 == 0 && blocks % Warps == 0 && each % per_batch == 0;
 };
 
-/// Copies block i of a warp's share of Rows rows from `first` on to the tile's rows from `to` on, by the
-/// warp.
+/// Copies one batch of a warp's share of Rows rows from `first` on to the tile's rows from `to` on, by the
+/// warp: rows one after the other, so that a request covers as many successive bytes as the batch has of a
+/// row.
 template <class Weight, class T, class S, int Rows>
-__device__ __forceinline__ void request_block(u8* tile, int to, const u8* matrix, int first, int share,
-                                              int i) {
+__device__ __forceinline__ void request_batch(u8* tile, int to, const u8* matrix, int first, int share,
+                                              int batch) {
   using Row = TileRow<Weight, T>;
-  constexpr int block_bytes = Row::row_bytes / (Weight::K / 32) * 4, per_row = block_bytes / 16;
-  constexpr int at_once = 32 / per_row;  // rows
-  const u32 lane = threadIdx.x % 32, row = lane / per_row;
-  const u32 at = u32(share * S::each + i) * block_bytes + lane % per_row * 16;
-  if (!S::full && at >= u32(Row::row_bytes)) return;
-  const u8* from = matrix + (i64(first) + row) * Row::row_bytes + at;
-  u8* target = tile + (to + row) * Row::stride + at;
-#pragma unroll
-  for (int r = 0; r < Rows; r += at_once) copy_async(target + r * Row::stride, from + r * Row::row_bytes);
+  constexpr int block_bytes = Row::row_bytes / (Weight::K / 32) * 4,
+                per_row = S::per_batch * block_bytes / 16;
+  const u32 begin = u32(share * S::each + batch * S::per_batch) * block_bytes, lane = threadIdx.x % 32;
+  const u8* from = matrix + i64(first) * Row::row_bytes + begin;
+  u8* target = tile + to * Row::stride + begin;
+  constexpr int count = (Rows * per_row + 31) / 32, unrolled = count > 16 ? 4 : count;
+#pragma unroll(unrolled)
+  for (int i = 0; i < count; ++i) {
+    const u32 v = u32(i) * 32 + lane, row = v / per_row, at = v % per_row * 16;
+    const bool inside = (Rows * per_row % 32 == 0 || v < Rows * per_row) &&
+                        (S::full || (begin + at < u32(Row::row_bytes) &&
+                                     at < (S::each - batch * S::per_batch) * block_bytes));
+    if (inside) copy_async(target + row * Row::stride + at, from + row * Row::row_bytes + at);
+  }
 }
 
 /// Sixteen rows in the share's batches, after the side data.
@@ -221,9 +227,9 @@ template <class Weight, class T, class S>
 __device__ __forceinline__ void request_share(u8* tile, const u8* matrix, int first, int share) {
   if constexpr (S::batches > 1) commit_copies();
 #pragma unroll
-  for (int i = 0; i < S::each; ++i) {
-    request_block<Weight, T, S, 16>(tile, 0, matrix, first, share, i);
-    if (i + 1 == S::each || (i + 1) % S::per_batch == 0) commit_copies();
+  for (int batch = 0; batch < S::batches; ++batch) {
+    request_batch<Weight, T, S, 16>(tile, 0, matrix, first, share, batch);
+    commit_copies();
   }
 }
 
@@ -233,10 +239,10 @@ __device__ __forceinline__ void request_halves(u8* tile, const u8* upper, const 
                                                int share) {
   if constexpr (S::batches > 1) commit_copies();
 #pragma unroll
-  for (int i = 0; i < S::each; ++i) {
-    request_block<Weight, T, S, 8>(tile, 0, upper, first, share, i);
-    request_block<Weight, T, S, 8>(tile, 8, lower, first, share, i);
-    if (i + 1 == S::each || (i + 1) % S::per_batch == 0) commit_copies();
+  for (int batch = 0; batch < S::batches; ++batch) {
+    request_batch<Weight, T, S, 8>(tile, 0, upper, first, share, batch);
+    request_batch<Weight, T, S, 8>(tile, 8, lower, first, share, batch);
+    commit_copies();
   }
 }
 template <class Weight, class T, class S>
@@ -244,10 +250,10 @@ __device__ __forceinline__ void request_two(u8* tile, const u8* matrix, u8* tile
                                             int first, int share) {
   if constexpr (S::batches > 1) commit_copies();
 #pragma unroll
-  for (int i = 0; i < S::each; ++i) {
-    request_block<Weight, T, S, 16>(tile, 0, matrix, first, share, i);
-    request_block<Weight, T, S, 16>(tile2, 0, matrix2, first, share, i);
-    if (i + 1 == S::each || (i + 1) % S::per_batch == 0) commit_copies();
+  for (int batch = 0; batch < S::batches; ++batch) {
+    request_batch<Weight, T, S, 16>(tile, 0, matrix, first, share, batch);
+    request_batch<Weight, T, S, 16>(tile2, 0, matrix2, first, share, batch);
+    commit_copies();
   }
 }
 
