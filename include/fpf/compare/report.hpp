@@ -1,6 +1,7 @@
 // A report: a folder with a page, its figures as scripts with data, and every number as CSV.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <fpf/compare/collect.hpp>
 #include <fpf/compare/parallel.hpp>
@@ -38,7 +39,8 @@ inline void draw(Figure& figure, const std::filesystem::path& plots, bool gnuplo
     figure.svg = svg_for_page(std::string(std::istreambuf_iterator<char>(file), {}), figure.name, label);
   }
   if (!figure.svg.empty()) return;
-  const std::string output = end.output.substr(end.output.find_first_not_of(" \n"));
+  const std::string output =
+      end.output.substr(std::min(end.output.find_first_not_of(" \n"), end.output.size()));
   figure.problem = "gnuplot says " + (output.empty() ? "nothing" : one_line(output, 300));
   std::error_code ignored;
   std::filesystem::remove(drawing, ignored);

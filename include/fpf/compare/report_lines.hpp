@@ -114,14 +114,14 @@ inline std::string category_marks(const LinePlot& plot, const std::vector<int>& 
   std::vector<std::string> marks;
   std::size_t characters = 0, longest = 0;
   for (std::size_t i = 0; i < xs.size(); i += stride) {
-    const std::string name = shortened(names[static_cast<std::size_t>(xs[i])], 16);
+    const std::string name = shortened(names[static_cast<std::size_t>(xs[i])], 12);
     characters += code_points(name) + 2;
     longest = std::max(longest, code_points(name));
     marks.push_back(fmt::format("{} {}", script_text(name), xs[i]));
   }
   const bool turned = characters > 50;
   if (turned) canvas.below = 40 + 5.2 * static_cast<double>(longest);
-  return fmt::format("set xtics ({}){}\n", fmt::join(marks, ", "), turned ? " rotate by -40" : "");
+  return fmt::format("set xtics ({}){}\n", fmt::join(marks, ", "), turned ? " rotate by 40 right" : "");
 }
 
 inline std::string x_script(const LinePlot& plot, const std::vector<int>& xs, Canvas& canvas) {
@@ -142,14 +142,15 @@ inline void draw_lines(const LinePlot& plot, Figure& figure) {
       for (const double value : {point.low, point.mean, point.high}) values.push_back(scale * value);
   const Axis axis = axis_of(values);
   Canvas& canvas = figure.canvas;
-  canvas.entries = std::min(plot.lines.size(), most_series);
+  const std::size_t drawn = std::min(plot.lines.size(), most_series);
+  if (drawn > 1 || plot.lines[0].series->label != figure.title) canvas.entries = drawn;
   canvas.x_label = plot.x_label;
   canvas.y_label = plot.y_label;
   figure.about = plot.about;
   figure.table = detail::lines_table(plot, xs);
   figure.data = detail::lines_data(plot, xs, scale);
   figure.script = grid_script("ytics") + detail::x_script(plot, xs, canvas) + axis_script('y', axis) +
-                  detail::line_commands(plot, canvas.entries);
+                  detail::line_commands(plot, drawn);
 }
 
 }  // namespace fpf::compare::report

@@ -12,7 +12,7 @@ inline constexpr std::string_view style_sheet = R"css(
   --page: #ffffff; --ink: #1b1f23; --soft: #59616a; --rule: #d9dee3; --panel: #f5f7f8; --link: #0b5a9c;
   --told: #0b5a9c; --partly: #8a5a00; --not: #59616a;
   --axis: #59616a; --grid: #b9c0c6; --noise: #7b828a;
-  --c0: #0072b2; --c1: #d55e00; --c2: #008f68; --c3: #b85a8e; --c4: #c98a00; --c5: #3597d3;
+  --c0: #0072b2; --c1: #d55e00; --c2: #008f68; --c3: #b85a8e; --c4: #b87d00; --c5: #3597d3;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
