@@ -29,7 +29,7 @@ def make(path, megabytes, name):
 
 
 def measure(command):
-    """Seconds, peak bytes and standard output of one process."""
+    """Seconds, peak bytes, standard output and processor seconds of one process."""
     start = time.perf_counter()
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         out = process.stdout.read()
@@ -38,7 +38,7 @@ def measure(command):
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return seconds, usage.ru_maxrss * 1024, out
+    return seconds, usage.ru_maxrss * 1024, out, usage.ru_utime + usage.ru_stime
 
 
 def numbers(value):
@@ -85,18 +85,20 @@ def main():
         outputs[name] = runs[0][2]
         seconds = [r[0] for r in runs]
         results.append({"name": name, "megabytes": size / 1e6, "seconds": statistics.median(seconds),
-                        "range": [min(seconds), max(seconds)], "peak_megabytes": max(r[1] for r in runs) / 1e6})
+                        "range": [min(seconds), max(seconds)], "processor_seconds": statistics.median(r[3] for r in runs), "peak_megabytes": max(r[1] for r in runs) / 1e6})
     script, plan = (numbers(json.loads(outputs[cases[i][0]])) for i in (0, 1))
     worst = max(abs(a - b) / max(abs(a), 1e-300) for a, b in zip(script, plan))
     if len(script) != len(plan) or worst > 1e-12:
         sys.exit(f"the plan's script and compare disagree by {worst:.1e}")
 
-    print("| | file MB | seconds (range) | times faster | peak MB | of the file |\n| --- | --- | --- | --- | --- | --- |")
+    print("| | file MB | seconds (range) | times faster | processor s | peak MB | of the file |\n"
+          "| --- | --- | --- | --- | --- | --- | --- |")
     for entry in results:
         same_file = entry["megabytes"] == results[0]["megabytes"]
         faster = f"{results[0]['seconds'] / entry['seconds']:.1f}" if same_file else ""
         print(f"| {entry['name']} | {entry['megabytes']:.0f} | {entry['seconds']:.2f} ({entry['range'][0]:.2f} to "
-              f"{entry['range'][1]:.2f}) | {faster} | {entry['peak_megabytes']:.0f} | "
+              f"{entry['range'][1]:.2f}) | {faster} | {entry['processor_seconds']:.2f} | "
+              f"{entry['peak_megabytes']:.0f} | "
               f"{entry['peak_megabytes'] / entry['megabytes']:.2f} |")
     print(f"\nThe script's {len(script)} numbers and compare's agree to {worst:.1e}; {os.cpu_count()} cores, load "
           f"{os.getloadavg()[0]:.1f}.")
