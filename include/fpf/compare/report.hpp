@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,41 +22,69 @@ namespace fpf::compare {
 
 namespace report::detail {
 
+/// The folder as a whole is atomic, its files need not be.
 inline void write_text(const std::filesystem::path& path, std::string_view text) {
-  AtomicFile(path).append(text).commit();
+  std::ofstream file(path, std::ios::binary);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.flush()) fail("cannot write {}", path.string());
 }
 
-/// Writes a figure's files, draws it where there is a gnuplot, and takes the drawing in.
-inline void draw(Figure& figure, const std::filesystem::path& plots, bool gnuplot, const std::string& label) {
-  check_interrupt();
-  write_text(plots / (figure.name + ".gp"), script_of(figure));
-  write_text(plots / (figure.name + ".dat"), figure.data);
-  if (!gnuplot) return;
-  const ProgramEnd end = run_in(plots, {"gnuplot", "-d", figure.name + ".gp"});
-  check_interrupt();  // the signal reaches gnuplot too
-  const std::filesystem::path drawing = plots / (figure.name + ".svg");
+struct Drawing {
+  Figure* figure;
+  std::string label;
+};
+
+/// Takes in what gnuplot drew, or why it did not.
+inline void take_in(const Drawing& drawing, const std::filesystem::path& plots, const ProgramEnd& end) {
+  Figure& figure = *drawing.figure;
+  const std::filesystem::path path = plots / (figure.name + ".svg");
   if (end.found && end.status == 0) {
-    std::ifstream file(drawing, std::ios::binary);
-    figure.svg = svg_for_page(std::string(std::istreambuf_iterator<char>(file), {}), figure.name, label);
+    std::ifstream file(path, std::ios::binary);
+    figure.svg =
+        svg_for_page(std::string(std::istreambuf_iterator<char>(file), {}), figure.name, drawing.label);
   }
   if (!figure.svg.empty()) return;
-  const std::string output =
-      end.output.substr(std::min(end.output.find_first_not_of(" \n"), end.output.size()));
-  figure.problem = "gnuplot says " + (output.empty() ? "nothing" : one_line(output, 300));
+  const std::size_t begin = std::min(end.output.find_first_not_of(" \n"), end.output.size());
+  figure.problem =
+      "gnuplot says " + (begin == end.output.size() ? "nothing" : one_line(end.output.substr(begin), 300));
   std::error_code ignored;
-  std::filesystem::remove(drawing, ignored);
+  std::filesystem::remove(path, ignored);
 }
 
+/// Draws a few figures by one gnuplot, since starting it takes longest; where that fails, each by its own.
+inline void draw(std::span<const Drawing> drawings, const std::filesystem::path& plots) {
+  const auto run = [&](std::span<const Drawing> some) {
+    std::vector<std::string> arguments{"gnuplot", "-d"};
+    for (const Drawing& drawing : some) arguments.push_back(drawing.figure->name + ".gp");
+    check_interrupt();
+    const ProgramEnd end = run_in(plots, arguments);
+    check_interrupt();  // the signal reaches gnuplot too
+    return end;
+  };
+  const ProgramEnd all = run(drawings);
+  for (std::size_t i = 0; i < drawings.size(); ++i)
+    take_in(drawings[i], plots, all.status == 0 || drawings.size() == 1 ? all : run(drawings.subspan(i, 1)));
+}
+
+/// Writes the figures' scripts and data, and draws them where there is a gnuplot.
 inline void draw_all(std::vector<std::vector<Panel>>& sections, const std::filesystem::path& plots,
                      bool gnuplot) {
-  std::vector<std::pair<Figure*, std::string>> figures;
+  std::vector<Drawing> drawings;
   for (auto& section : sections)
     for (Panel& panel : section)
       for (Figure& figure : panel.figures)
-        if (!figure.script.empty()) figures.emplace_back(&figure, panel.heading + ": " + figure.title);
-  if (!figures.empty()) std::filesystem::create_directory(plots);
-  parallel_for(figures.size(),
-               [&](std::size_t i) { draw(*figures[i].first, plots, gnuplot, figures[i].second); });
+        if (!figure.script.empty()) drawings.push_back({&figure, panel.heading + ": " + figure.title});
+  if (drawings.empty()) return;
+  std::filesystem::create_directory(plots);
+  for (const Drawing& drawing : drawings) {
+    write_text(plots / (drawing.figure->name + ".gp"), script_of(*drawing.figure));
+    write_text(plots / (drawing.figure->name + ".dat"), drawing.figure->data);
+  }
+  constexpr std::size_t batch = 12;
+  if (!gnuplot) return;
+  parallel_for((drawings.size() + batch - 1) / batch, [&](std::size_t i) {
+    draw(std::span(drawings).subspan(i * batch, std::min(batch, drawings.size() - i * batch)), plots);
+  });
 }
 
 inline std::string gnuplot_note(bool gnuplot) {
@@ -91,7 +120,7 @@ inline void write_report(const std::filesystem::path& folder, const std::vector<
   page += report::terms_html(analyses.front().threshold);
   page += report::page_end({"configurations.csv", "run_times.csv", "verdicts.csv", "comparisons.csv",
                             "rows.csv", "ulp.csv", "matrices.csv", "timing.csv"});
-  detail::write_text(out.path() / "index.html", page);
+  AtomicFile(out.path() / "index.html").append(page).commit();
   out.commit();
 }
 
@@ -109,7 +138,7 @@ inline void write_report(const std::filesystem::path& folder, const published::F
   page += report::failures_html(failures) + detail::gnuplot_note(gnuplot) + report::summary_html(findings);
   for (const report::Panel& panel : sections.front()) page += report::panel_html(panel);
   page += report::page_end({"matrices.csv", "between_files.csv", "repetitions.csv"});
-  detail::write_text(out.path() / "index.html", page);
+  AtomicFile(out.path() / "index.html").append(page).commit();
   out.commit();
 }
 

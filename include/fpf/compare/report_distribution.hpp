@@ -139,7 +139,7 @@ inline std::string verdict_clause(const Verdict& verdict) {
   if (verdict.signal.empty()) return out + " (no row with equal inputs)";
   if (verdict.outcome == Outcome::zero_noise)
     out += ", signal rows reach " + number_text(*std::ranges::max_element(verdict.signal));
-  if (verdict.ratio) out += fmt::format(", {:.3g} times the noise floor", *verdict.ratio);
+  if (verdict.ratio) out += fmt::format(", {} times the noise floor", number_text(*verdict.ratio));
   if (verdict.auc) out += fmt::format(", AUC {:.3f}", *verdict.auc);
   if (verdict.auc_low) out += fmt::format(" ({:.3f} to {:.3f})", *verdict.auc_low, *verdict.auc_high);
   return out;

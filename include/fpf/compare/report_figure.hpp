@@ -27,7 +27,9 @@ struct Canvas {
   std::string x_label, y_label;
   std::size_t entries = 0;
 
-  double height() const { return top + plot_height + below + 19 * static_cast<double>(entries); }
+  double height() const {
+    return top + plot_height + below + (entries == 0 ? 0 : 8 + 19 * static_cast<double>(entries));
+  }
 };
 
 /// A figure, or why there is none: then `script` is empty and `sentence` says what is missing.

@@ -139,15 +139,15 @@ inline void draw_heat_map(const NamedMatrix& matrix, Figure& figure) {
   std::vector<std::string> rows, columns;
   std::size_t longest = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    const std::string label = matrix.row_label(i, 18);
+    const std::string label = matrix.row_label(i, 15);
     longest = std::max(longest, code_points(label));
     rows.push_back(fmt::format("{} {}", script_text(label), i + 1));
     if (n <= 16 || i % 5 == 4)
       columns.push_back(fmt::format("{} {}", script_text(matrix.column_label(i)), i + 1));
   }
   Canvas& canvas = figure.canvas;
-  canvas.left = 20 + 7.2 * static_cast<double>(longest);
-  canvas.right = 70;
+  canvas.left = 18 + 8 * static_cast<double>(longest);
+  canvas.right = 88;
   canvas.below = 26;
   canvas.plot_height = std::max(n < 4 ? 160.0 : 250.0, 15 * static_cast<double>(n));
   const double cell = (canvas.width - canvas.left - canvas.right) / static_cast<double>(n);

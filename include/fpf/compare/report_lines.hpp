@@ -124,10 +124,24 @@ inline std::string category_marks(const LinePlot& plot, const std::vector<int>& 
   return fmt::format("set xtics ({}){}\n", fmt::join(marks, ", "), turned ? " rotate by 40 right" : "");
 }
 
+/// The values themselves as marks where they are few: a layer between two that were compared means nothing.
+inline std::string number_marks(const std::vector<int>& xs) {
+  std::vector<std::string> marks;
+  const double apart = 0.055 * (xs.back() - xs.front());
+  int last = 0;
+  for (const int x : xs) {
+    if (!marks.empty() && x - last < apart) continue;
+    marks.push_back(fmt::format("'{0}' {0}", x));
+    last = x;
+  }
+  return fmt::format("set xtics ({})\n", fmt::join(marks, ", "));
+}
+
 inline std::string x_script(const LinePlot& plot, const std::vector<int>& xs, Canvas& canvas) {
   const double margin = std::max(0.3, 0.02 * (xs.back() - xs.front()));
   std::string out = fmt::format("set xrange [{:g}:{:g}]\n", xs.front() - margin, xs.back() + margin);
-  return plot.x_names.empty() ? out : out + category_marks(plot, xs, canvas);
+  if (!plot.x_names.empty()) return out + category_marks(plot, xs, canvas);
+  return xs.size() <= 12 ? out + number_marks(xs) : out;
 }
 
 }  // namespace detail

@@ -50,7 +50,7 @@ th, td { padding: .3rem .7rem .3rem 0; text-align: left; vertical-align: top; bo
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
 th:last-child, td:last-child { padding-right: 0; }
 .scroll td, .scroll th { overflow-wrap: normal; }
-td.lead, .scroll table:not(.cards) td { white-space: nowrap; }
+.scroll td { white-space: nowrap; }
 .scroll table:not(.cards) td:last-child:not(.r) { white-space: normal; min-width: 12rem; }
 .r { text-align: right; white-space: nowrap; }
 .chip { white-space: nowrap; font-weight: 600; }

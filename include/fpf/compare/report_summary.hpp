@@ -32,7 +32,7 @@ inline std::pair<const char*, const char*> look_of(Outcome outcome) {
 inline std::string chip_html(const Verdict& verdict) {
   const auto [name, sign] = look_of(verdict.outcome);
   std::string out = fmt::format("<span class=\"chip {}\">{} {}</span>", name, sign, name_of(verdict.outcome));
-  if (verdict.ratio) out += fmt::format(" <span class=\"soft\">{:.3g}×</span>", *verdict.ratio);
+  if (verdict.ratio) out += fmt::format(" <span class=\"soft\">{}×</span>", number_text(*verdict.ratio));
   return out;
 }
 

@@ -82,15 +82,15 @@ inline Figure timing_figure(const Analysis& analysis) {
   }
   std::size_t longest = 0;
   for (const Configuration* configuration : timed)
-    longest = std::max(longest, code_points(shortened(configuration->id, 22)));
+    longest = std::max(longest, code_points(shortened(configuration->id, 18)));
   Canvas& canvas = figure.canvas;
-  canvas.left = 24 + 7.2 * static_cast<double>(longest);
+  canvas.left = 20 + 8 * static_cast<double>(longest);
   canvas.plot_height = 24 + 24 * static_cast<double>(timed.size());
   std::vector<std::string> marks;
   figure.data = "# columns: line, seconds; one block of repetitions, one of means\n";
   std::string means = "\n\n";
   for (std::size_t i = 0; i < timed.size(); ++i) {
-    marks.push_back(fmt::format("{} {}", script_text(shortened(timed[i]->id, 22)), i + 1));
+    marks.push_back(fmt::format("{} {}", script_text(shortened(timed[i]->id, 18)), i + 1));
     for (const double value : timed[i]->timing.seconds) figure.data += fmt::format("{} {}\n", i + 1, value);
     means += fmt::format("{} {}\n", i + 1, timed[i]->timing.mean);
   }
