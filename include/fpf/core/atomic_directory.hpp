@@ -13,6 +13,15 @@
 
 namespace fpf {
 
+/// Removes a file or a folder with what is in it; what cannot be removed stays. In programs that link libtorch
+/// std::filesystem::remove_all is libtorch's own copy, which jumps to a null address.
+inline void remove_tree(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(std::filesystem::symlink_status(path, ignored)))
+    for (const auto& entry : std::filesystem::directory_iterator(path, ignored)) remove_tree(entry.path());
+  std::filesystem::remove(path, ignored);
+}
+
 /// A new folder, filled under a temporary name beside `path`; commit() renames it. Without commit() nothing
 /// remains.
 class AtomicDirectory {
@@ -36,8 +45,7 @@ class AtomicDirectory {
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
   ~AtomicDirectory() {
-    std::error_code ignored;
-    if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
+    if (!temporary_.empty()) remove_tree(temporary_);
   }
 
   /// Where to put the content until commit().

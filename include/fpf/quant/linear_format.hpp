@@ -187,8 +187,9 @@ class Nf4Format : public LinearFormat {
       return std::vector{static_cast<std::int64_t>(values.size())};
     };
     const std::string weight = name + ".weight";
-    std::string state = state_text(w.size(0), w.size(1), nlohmann::json(quantised.maxima.offset).dump());
-    state.resize(static_cast<std::size_t>(state_length(w.size(0), w.size(1))), ' ');
+    const std::string state = fmt::format(
+        "{:<{}}", state_text(w.size(0), w.size(1), nlohmann::json(quantised.maxima.offset).dump()),
+        state_length(w.size(0), w.size(1)));
     const std::vector<char> state_bytes(state.begin(), state.end());
     const std::vector<float> map(weights::nf4_code.begin(), weights::nf4_code.end());
     const std::vector<float> nested_map(weights::dynamic_code.begin(), weights::dynamic_code.end());
