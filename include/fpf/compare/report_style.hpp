@@ -36,11 +36,10 @@ h5 { font-size: .95rem; margin: 0; }
 p, ul, dl { margin: .5rem 0; }
 a { color: var(--link); }
 section { margin-top: 2.5rem; padding-top: 1.5rem; border-top: 2px solid var(--rule); }
-.soft, .facts, footer { color: var(--soft); font-size: .9rem; }
+.soft, .facts, footer { color: var(--soft); font-size: .9em; }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; margin: .5rem 0 1rem; }
 .facts dt { font-weight: 600; }
 .facts dd { margin: 0; }
-nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-style: none; }
 .box { border: 1px solid var(--rule); border-left: .3rem solid var(--partly); background: var(--panel); padding: .6rem .9rem; margin: 1rem 0; }
 .box ul { padding-left: 1.2rem; margin: .25rem 0; }
 .rests { padding-left: 1.2rem; font-size: .9rem; }
@@ -84,7 +83,8 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 2px solid var(--rule);
   th, td { padding-right: .35rem; }
   section { break-before: page; border: 0; padding: 0; }
   .figures { grid-template-columns: 1fr 1fr; gap: 1rem; }
-  .files, nav, details:not([open]) { display: none; }
+  h2, h3, h4 { break-after: avoid; }
+  .files, details:not([open]) { display: none; }
 }
 )css";
 

@@ -180,9 +180,9 @@ inline std::string terms_html(double threshold) {
   term("Tokens needed",
        "Rows on each side with which the rank test finds such a signal at 95 % power and 1 % false "
        "positives.");
-  term(
-      "ULP",
-      "Units in the last place: how many numbers of the signal's own type lie between two values, plus one.");
+  term("ULP",
+       "Units in the last place: steps from one value to the other through all numbers of the signal's own "
+       "type; 0 is equal.");
   return out + "</dl>\n</section>\n";
 }
 
