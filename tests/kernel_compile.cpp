@@ -154,6 +154,9 @@ BOOST_AUTO_TEST_CASE(every_group_size) {
 BOOST_AUTO_TEST_CASE(a_dense_model_in_every_type) {
   for (const DType dtype : {DType::bfloat16, DType::float16, DType::float32})
     build_all(plans(smollm2, dense_format(), dtype), dtype == DType::bfloat16 ? 80 : 90);
+  build_all({plan_attend(DType::float32, {32, 4, 128, true}, false),
+             plan_combine(DType::float32, {32, 4, 128, true})},
+            90);
   build_all(plans(smollm2, int4_format(64), DType::float32), 90);
   build_all(plans(smollm2, nf4_format(), DType::float32), 90);
 }

@@ -75,7 +75,7 @@ struct Shape {
 struct StepOptions {
   WeightFormat format = int4_format(128);
   DType dtype = DType::bfloat16;
-  int layers = 48, context = 6144, splits = 66, attention_warps = 6;
+  int layers = 48, context = 6144, splits = 33, attention_warps = 12;
   Arithmetic products = Arithmetic::tiles, experts = Arithmetic::tiles;
   Arithmetic router = Arithmetic::lanes;
   int qkv_warps = 0, o_warps = 0, gate_up_warps = 4, gate_up_tiles = 3,

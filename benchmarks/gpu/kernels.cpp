@@ -252,12 +252,9 @@ int run(const Arguments& arguments) {
         change(changed);
         out["steps"].push_back(time_step(library, stream, model, changed, name, ceiling, false));
       };
-      variant("33 splits of 12 warps", [](StepOptions& o) { o.splits = 33, o.attention_warps = 12; });
-      variant("gate and up with 8 warps", [](StepOptions& o) { o.gate_up_warps = 8; });
-      variant("down with 1 warp an expert", [](StepOptions& o) { o.down_warps = 1; });
+      variant("66 splits of 6 warps", [](StepOptions& o) { o.splits = 66, o.attention_warps = 6; });
+      variant("gate and up two tiles a block", [](StepOptions& o) { o.gate_up_tiles = 2; });
       variant("gate and up one tile a block", [](StepOptions& o) { o.gate_up_tiles = 1; });
-      variant("qkv with 4 warps", [](StepOptions& o) { o.qkv_warps = 4; });
-      variant("o with 8 warps", [](StepOptions& o) { o.o_warps = 8; });
       variant("products by lanes", [](StepOptions& o) { o.products = Arithmetic::lanes; });
       variant("experts by lanes", [](StepOptions& o) { o.experts = Arithmetic::lanes; });
       options = StepOptions();

@@ -13,7 +13,7 @@ __global__ void __launch_bounds__(32 * Warps) attend_float(const AttentionParams
   constexpr int group = Heads / KvHeads, each = HeadDim / 32;
   static_assert(group <= 8, "at most 8 query heads may share a kv head");
   constexpr u32 all = 0xffffffffu;
-  __shared__ float part_out[Warps][8][HeadDim], part_stats[Warps][8][2];
+  __shared__ float part_out[Warps][group][HeadDim], part_stats[Warps][8][2];
   const int split = int(blockIdx.x), kv_head = int(blockIdx.y), row = int(blockIdx.z);
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32);
   allow_next();
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(32 * Warps) attend_float(const AttentionParams
     }
   }
 #pragma unroll
-  for (int h = 0; h < 8; ++h)
+  for (int h = 0; h < group; ++h)
 #pragma unroll
     for (int i = 0; i < each; ++i) part_out[warp][h][i * 32 + lane] = out[h][i];
   if (lane % 4 == 0) {

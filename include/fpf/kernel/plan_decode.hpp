@@ -44,8 +44,8 @@ inline Plan plan_elementwise(bool silu_mul, DType dtype, long long count) {
 struct AttentionShape {
   int heads, kv_heads, head_dim;
   bool head_norm;
-  int splits = 66;
-  int warps = 6;
+  int splits = 33;
+  int warps = 12;
 };
 
 namespace detail {
@@ -82,11 +82,13 @@ inline Plan plan_rope_append(DType dtype, const AttentionShape& shape, bool roun
 inline Plan plan_attend(DType dtype, const AttentionShape& shape, bool fused) {
   detail::check_heads(shape);
   Plan plan;
+  int warps = shape.warps;
   if (dtype == DType::float32) {
     if (fused) fail("float32 attention is not fused with the rotary embedding");
+    warps = std::min(warps, 8);
     plan.file = "attention_float.cuh";
     plan.expression = fmt::format("fpf::kernel::attend_float<{}, {}, {}, {}, {}>", shape.heads,
-                                  shape.kv_heads, shape.head_dim, shape.splits, shape.warps);
+                                  shape.kv_heads, shape.head_dim, shape.splits, warps);
   } else {
     plan.file = "attention.cuh";
     plan.expression =
@@ -99,7 +101,7 @@ inline Plan plan_attend(DType dtype, const AttentionShape& shape, bool fused) {
   }
   plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
   plan.rows_axis = 3;
-  plan.block.x = 32 * static_cast<unsigned>(shape.warps);
+  plan.block.x = 32 * static_cast<unsigned>(warps);
   plan.bytes_per_row = 4.0 * shape.heads * shape.head_dim * shape.splits;
   plan.bytes_per_position = 2.0 * shape.kv_heads * shape.head_dim * detail::element_bytes(dtype);
   plan.hot = true;
