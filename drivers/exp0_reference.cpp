@@ -11,9 +11,7 @@ int main(int argc, char** argv) {
       "none"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single,
-                                    fpf::stream::Exclusive, Execution>;
-      runner.run<Setup>({"reference", nullptr});
+      runner.run<fpf::Reference<Quant, Execution>>({"reference", nullptr});
     });
   });
 }

@@ -15,13 +15,11 @@ int main(int argc, char** argv) {
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     const auto& sizes = runner.options().batch_sizes;
     if (std::ranges::min(sizes) < 2) fpf::fail("--batch-sizes: expected at least 2, as 1 is the baseline's");
-    const auto neighbours = runner.neighbours(static_cast<std::size_t>(std::ranges::max(sizes)) - 1);
+    runner.load_neighbours(static_cast<std::size_t>(std::ranges::max(sizes)) - 1);
     runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single,
-                                    fpf::stream::Exclusive, Execution>;
+      using Setup = fpf::Reference<Quant, Execution>;
       for (const auto size : sizes)
-        runner.run<Setup>(
-            {fmt::format("bs{}", size), size, {neighbours.begin(), neighbours.begin() + (size - 1)}});
+        runner.run<Setup>({fmt::format("bs{}", size), size, static_cast<std::size_t>(size - 1)});
     });
   });
 }

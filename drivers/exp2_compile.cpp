@@ -16,9 +16,7 @@ int main(int argc, char** argv) {
     if (runner.options().execution != "eager")
       fpf::fail("--execution: this experiment varies it, leave it out");
     runner.with_quantisation([&]<class Quant>() {
-      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single,
-                                    fpf::stream::Exclusive, fpf::execution::Compiled>;
-      runner.run<Setup>({"compiled", true});
+      runner.run<fpf::Reference<Quant, fpf::execution::Compiled>>({"compiled", true});
     });
   });
 }

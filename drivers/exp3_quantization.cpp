@@ -7,9 +7,8 @@ template <class Quant>
 void run(fpf::Runner& runner, const std::string& option, const std::string& path, fpf::quant::Method method) {
   const auto model = runner.open(option, path, method);
   fpf::execution::select(runner.options().execution, [&]<class Execution>() {
-    using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single, fpf::stream::Exclusive,
-                                  Execution>;
-    runner.run<Setup>({.tag = std::string(Quant::name), .value = Quant::name, .model = &model});
+    runner.run<fpf::Reference<Quant, Execution>>(
+        {.tag = std::string(Quant::name), .value = Quant::name, .model = &model});
   });
 }
 

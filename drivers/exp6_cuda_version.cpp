@@ -1,4 +1,5 @@
 // Experiment 6: the reference on other software stacks, each a build of fpf of its own.
+#include <fpf/experiment/environment.hpp>
 #include <fpf/experiment/stack.hpp>
 
 #include "driver.hpp"
@@ -19,7 +20,7 @@ int main(int argc, char** argv) {
     const auto& options = runner.options();
     if (options.stacks.empty())
       fpf::fail("--stack is missing: expected the build folder of another software stack");
-    if (const auto found = runner.baseline()->configuration().value("cuda_version", ""); found != version)
+    if (const auto found = runner.baseline().configuration().value("cuda_version", ""); found != version)
       fpf::fail("the baseline {} was made with CUDA {}, this build has {}", options.baseline, found, version);
     const std::filesystem::path parts = std::filesystem::path(options.out) / "cuda_version_experiment.parts";
     for (std::size_t i = 0; i < options.stacks.size(); ++i) {

@@ -84,11 +84,15 @@ inline std::string describe_rank(const Json& rank) {
       fmt::format("rank {} on {}: {:.1f} MB of weights, heads {}, kv heads {}", rank["rank"].get<int>(),
                   rank["device"].get<std::string>(), rank["weight_bytes"].get<double>() / 1e6,
                   range(rank["heads"]), range(rank["kv_heads"]));
-  if (rank.contains("experts"))
+  if (rank.contains("experts")) {
+    const auto experts = rank["experts"].get<std::vector<std::int64_t>>();
+    const bool together = experts.back() - experts.front() + 1 == static_cast<std::int64_t>(experts.size());
     out += fmt::format(", columns {} of experts {}", range(rank["expert_columns"]),
-                       fmt::join(rank["experts"].get<std::vector<std::int64_t>>(), " "));
-  else
+                       together ? fmt::format("{}-{}", experts.front(), experts.back())
+                                : fmt::format("{}", fmt::join(experts, " ")));
+  } else {
     out += fmt::format(", columns {} of the MLP", range(rank["mlp_columns"]));
+  }
   return out;
 }
 

@@ -5,12 +5,11 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 
+#include <charconv>
 #include <fpf/core/dtype.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fpf/kernel/driver_api.hpp>
 #include <fpf/quant/device_matrix.hpp>
-
-#include <charconv>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -66,14 +65,16 @@ inline nlohmann::ordered_json describe_device(const std::string& device) {
   const auto info = kernel::cuda::device_info(parsed.has_index() ? parsed.index() : 0);
   out["host"] = evidence::cpu_name();
   out["multiprocessors"] = info.multiprocessors;
-  out["compute_capability"] = fmt::format("{}.{}", info.compute_capability / 10, info.compute_capability % 10);
+  out["compute_capability"] =
+      fmt::format("{}.{}", info.compute_capability / 10, info.compute_capability % 10);
   out["driver"] = fmt::format("CUDA {}.{}", info.driver_version / 1000, info.driver_version % 1000 / 10);
   out["clock_mhz"] = info.clock_khz / 1000;
   out["memory_clock_mhz"] = info.memory_khz / 1000;
   return out;
 }
 
-/// The kernels of fpf's own that were built for the device so far: source, options and machine code by their hashes.
+/// The kernels of fpf's own that were built for the device so far: source, options and machine code by their
+/// hashes.
 inline nlohmann::ordered_json describe_kernels(const std::string& device) {
   auto out = nlohmann::ordered_json::array();
   if (device == "cpu") return out;

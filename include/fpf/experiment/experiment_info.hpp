@@ -5,7 +5,6 @@
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/experiment/options.hpp>
 #include <fpf/model/checkpoint.hpp>
-#include <fpf/prompt/prompt.hpp>
 #include <functional>
 #include <string>
 #include <vector>
@@ -35,7 +34,7 @@ struct ExperimentInfo : ProgramInfo {
 struct Variant {
   std::string tag;                           // config_id is <hardware>_<tag>
   Json value;                                // variable_value
-  std::vector<prompt::Prompt> neighbours{};  // further sequences of the batch
+  std::size_t neighbours = 0;                // further sequences of the batch, from the runner's neighbours
   std::int64_t ranks = 1;                    // of its parallelism policy
   const model::Checkpoint* model = nullptr;  // another checkpoint than --model
   Json fixed = Json::object();               // further fixed_params

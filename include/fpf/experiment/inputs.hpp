@@ -1,6 +1,7 @@
 // Prompt and tokeniser as the options ask for them.
 #pragma once
 
+#include <algorithm>
 #include <fpf/evidence/signals.hpp>
 #include <fpf/experiment/options.hpp>
 #include <fpf/model/checkpoint.hpp>
@@ -8,8 +9,6 @@
 #include <fpf/prompt/gguf_vocabulary.hpp>
 #include <fpf/prompt/prompt.hpp>
 #include <fpf/prompt/prompt_file.hpp>
-
-#include <algorithm>
 #include <optional>
 
 namespace fpf {
@@ -19,7 +18,9 @@ struct Inputs {
   prompt::Prompt prompt;
   std::optional<prompt::Tokenizer> tokenizer;
 
-  std::string token_text(std::int32_t id) const { return tokenizer ? tokenizer->token_text(id) : std::string(); }
+  std::string token_text(std::int32_t id) const {
+    return tokenizer ? tokenizer->token_text(id) : std::string();
+  }
 };
 
 /// What --dtype names, or the checkpoint's. Throws Error when a model does not run in that.
@@ -30,8 +31,10 @@ inline DType activation_dtype(const Options& options, const model::ModelConfig& 
   return out;
 }
 
-/// The tokeniser that --tokenizer names, or the model's own, or none. Throws Error when its ids do not fit the model.
-inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, const model::Checkpoint& checkpoint) {
+/// The tokeniser that --tokenizer names, or the model's own, or none. Throws Error when its ids do not fit
+/// the model.
+inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options,
+                                                       const model::Checkpoint& checkpoint) {
   std::optional<prompt::Tokenizer> out;
   if (!options.tokenizer.empty())
     out = prompt::open_tokenizer(options.tokenizer);
@@ -41,7 +44,8 @@ inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, c
     out = prompt::Tokenizer::from_directory(checkpoint.folder());
   const auto vocabulary = static_cast<std::size_t>(checkpoint.config().vocab_size);
   if (out && out->vocab_size() > vocabulary)
-    fail("the tokeniser has ids up to {}: the model's vocabulary ends at {}", out->vocab_size() - 1, vocabulary - 1);
+    fail("the tokeniser has ids up to {}: the model's vocabulary ends at {}", out->vocab_size() - 1,
+         vocabulary - 1);
   return out;
 }
 
@@ -59,10 +63,13 @@ inline prompt::Prompt prompt_from_document(const Options& options,
   return prompt::make_prompt(*tokenizer, prompt::document_text(file, kind), how);
 }
 
-/// Throws Error when a prompt has ids the model does not know, is too short to look back over, or leaves no room to decode.
-inline void require_fit(const prompt::Prompt& prompt, const model::ModelConfig& config, std::int64_t decode_steps) {
+/// Throws Error when a prompt has ids the model does not know, is too short to look back over, or leaves no
+/// room to decode.
+inline void require_fit(const prompt::Prompt& prompt, const model::ModelConfig& config,
+                        std::int64_t decode_steps) {
   const auto length = static_cast<std::int64_t>(prompt.token_ids.size());
-  if (length < evidence::look_back - 1) fail("the prompt has {} tokens: expected at least {}", length, evidence::look_back - 1);
+  if (length < evidence::look_back - 1)
+    fail("the prompt has {} tokens: expected at least {}", length, evidence::look_back - 1);
   if (decode_steps > config.max_positions - length)
     fail("a prompt of {} tokens and {} decode steps do not fit into the model's {} positions", length,
          decode_steps, config.max_positions);
@@ -77,7 +84,8 @@ inline Inputs load_inputs(const Options& options, const model::Checkpoint& check
   out.tokenizer = load_tokenizer(options, checkpoint);
   if (!options.prompt_ids.empty()) {
     out.prompt = prompt::read_prompt_ids(options.prompt_ids);
-    if (out.prompt.text.empty() && out.tokenizer) out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
+    if (out.prompt.text.empty() && out.tokenizer)
+      out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
   } else {
     out.prompt =
         options.prompt_pdf.empty()

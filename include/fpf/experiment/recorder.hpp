@@ -4,6 +4,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <fpf/evidence/signals.hpp>
 #include <fpf/execution/top_k.hpp>
 #include <fpf/kernel/decode_step.hpp>
@@ -11,17 +12,16 @@
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/taps.hpp>
 #include <fpf/quant/dense.hpp>
-
-#include <algorithm>
 #include <vector>
 
 namespace fpf {
 
-/// A run's passes go through one recorder: start_pass(), the decoder's taps, then next_tokens() with the logits.
+/// A run's passes go through one recorder: start_pass(), the decoder's taps, then next_tokens() with the
+/// logits.
 class Recorder : public model::Taps {
  public:
-  Recorder(const model::ModelConfig& config, DType dtype, const std::vector<std::int64_t>& layers, std::int64_t top_k,
-           std::int64_t prompt_tokens) {
+  Recorder(const model::ModelConfig& config, DType dtype, const std::vector<std::int64_t>& layers,
+           std::int64_t top_k, std::int64_t prompt_tokens) {
     signals_.prompt_tokens = prompt_tokens;
     signals_.logprobs.k = std::min(top_k, config.vocab_size);
     for (const std::int64_t layer : layers) {
@@ -57,8 +57,9 @@ class Recorder : public model::Taps {
     append(rows.margin, routing.margin.narrow(0, 0, 1));
   }
 
-  /// logits [batch, positions, vocab] of the pass -> the next token of every sequence, [batch] int64, greedily (the first
-  /// of the recorded log-probabilities; ties to the lower id). Sequence 0's top-k go into the evidence.
+  /// logits [batch, positions, vocab] of the pass -> the next token of every sequence, [batch] int64,
+  /// greedily (the first of the recorded log-probabilities; ties to the lower id). Sequence 0's top-k go into
+  /// the evidence.
   at::Tensor next_tokens(const at::Tensor& logits) {
     const at::Tensor all = at::log_softmax(logits, -1, at::kFloat).cpu();
     const execution::TopK top = execution::top_k(all.select(0, 0), signals_.logprobs.k);
@@ -70,7 +71,8 @@ class Recorder : public model::Taps {
 
   /// Takes what a step on a GPU left: its tap buffer, on the host. Returns the token it chose for row 0.
   std::int32_t device_step(const kernel::TapLayout& layout, const std::byte* taps) {
-    const auto k = static_cast<std::size_t>(layout.experts_per_token), top = static_cast<std::size_t>(signals_.logprobs.k);
+    const auto k = static_cast<std::size_t>(layout.experts_per_token),
+               top = static_cast<std::size_t>(signals_.logprobs.k);
     const std::size_t choices = k * static_cast<std::size_t>(layout.rows);
     for (std::size_t i = 0; i < signals_.layers.size(); ++i) {
       evidence::LayerSignals& layer = signals_.layers[i];
@@ -89,7 +91,8 @@ class Recorder : public model::Taps {
   /// The keys that sequence 0's cache holds at positions from `begin` on: where decoding on a GPU left them.
   void device_keys(const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
     for (evidence::LayerSignals& layer : signals_.layers)
-      append(layer.keys, cache.keys(layer.layer, begin + count).select(0, 0).narrow(1, begin, count).transpose(0, 1));
+      append(layer.keys,
+             cache.keys(layer.layer, begin + count).select(0, 0).narrow(1, begin, count).transpose(0, 1));
   }
 
   void token(std::int64_t id) { signals_.token_ids.push_back(static_cast<std::int32_t>(id)); }

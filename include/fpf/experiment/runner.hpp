@@ -3,142 +3,39 @@
 
 #include <ATen/Parallel.h>
 
+#include <fpf/core/progress.hpp>
 #include <fpf/evidence/experiment_writer.hpp>
-#include <fpf/execution/select.hpp>
-#include <fpf/experiment.hpp>
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/description.hpp>
 #include <fpf/experiment/environment.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/neighbours.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/experiment/runner_declaration.hpp>
 #include <optional>
 
 namespace fpf {
 
-/// What a loaded set-up says of itself, whatever its policies.
-struct SetupFacts {
-  Json fixed_params;
-  Json manifest;
-  bool flash = false;  // libtorch's flash attention computes
+template <class T>
+struct BasicRunner<T>::State {
+  Inputs inputs{};
+  std::vector<prompt::Prompt> neighbours{};
+  std::string hardware{};
+  std::optional<Baseline> baseline{};
+  std::optional<evidence::ExperimentWriter> writer{};
+  bool finding = false;
+
+  /// The sequences beside the reference prompt in a configuration's batch.
+  std::span<const prompt::Prompt> neighbours_of(const Variant& variant) const {
+    return std::span(neighbours).first(variant.neighbours);
+  }
 };
-
-/// One experiment: opened inputs, a growing file, and the verdict on repetitions. A template without
-/// parameters of its own, so that a project of many programs can compile it once (`extern template`, as
-/// drivers/driver.hpp does).
-template <class = void>
-class BasicRunner {
- public:
-  BasicRunner(ExperimentInfo info, Options options);
-
-  const Options& options() const { return options_; }
-  const model::Checkpoint& checkpoint() const { return checkpoint_; }
-  const RunSettings& settings() const { return settings_; }
-  const Inputs& inputs() const { return inputs_; }
-  const std::optional<Baseline>& baseline() const { return baseline_; }
-
-  /// Calls f.template operator()<Quant>() with the policy that the checkpoint's quantization_config asks for.
-  template <class F>
-  void with_quantisation(F f) const {
-    quant::select(checkpoint_.config().quantization, f);
-  }
-
-  /// Calls f.template operator()<Quant, Execution>() with the checkpoint's policy and that of --execution.
-  template <class F>
-  void with_policies(F f) const {
-    with_quantisation([&]<class Quant>() {
-      execution::select(options_.execution,
-                        [&]<class Execution>() { f.template operator()<Quant, Execution>(); });
-    });
-  }
-
-  /// The first `count` neighbours that the options name.
-  std::vector<prompt::Prompt> neighbours(std::size_t count) const;
-
-  /// Opens a further checkpoint of --model's shape that must be quantised by `method`. Throws Error naming
-  /// `option`.
-  model::Checkpoint open(const std::string& option, const std::string& model, quant::Method method) const;
-
-  /// Throws Error when a model does not divide over one of the rank counts, before anything has run.
-  template <class Parallel>
-  void require_divisible(const std::vector<std::int64_t>& sizes) const {
-    for (const std::int64_t size : sizes)
-      for (const Parallel& rank : Parallel::local_ranks(settings_for(size).ranks))
-        rank.shard(checkpoint_.config());
-  }
-
-  /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already.
-  template <class Setup>
-  void run(const Variant& variant, typename Setup::StreamPolicy stream = {}) {
-    if (is_recorded(variant)) return;
-    const model::Checkpoint& model = variant.model != nullptr ? *variant.model : checkpoint_;
-    Setup setup(model, settings_for(variant.ranks), std::move(stream));
-    if (variant.ranks > 1) print_ranks(variant, setup.manifest());
-    std::vector<Repetition> repetitions = repeat(variant, [&](const auto& prompts, const auto& step_done) {
-      return setup.run(prompts, {}, step_done);
-    });
-    record(variant, model,
-           {setup.fixed_params(), setup.manifest(), Setup::AttentionPolicy::name == attention::Flash::name},
-           repetitions);
-  }
-
-  /// Puts another program's reference configuration into the file, as one of this experiment's.
-  void add(const Baseline& other, const std::string& tag, const Json& value);
-
-  /// Writes the experiment file. Returns `finding` when repetitions differed or a signal was no number.
-  ExitCode finish();
-
-  /// The main of an experiment: its options, then `body` on a runner. Returns the exit code.
-  static int main(int argc, char** argv, const ExperimentInfo& info,
-                  const std::function<void(BasicRunner&)>& body);
-
- private:
-  using Prompts = std::vector<std::vector<std::int32_t>>;
-  using RunOnce = std::function<Repetition(const Prompts&, const std::function<void()>&)>;
-
-  RunSettings settings_for(std::int64_t ranks) const {
-    RunSettings out = settings_;
-    out.ranks.size = static_cast<int>(ranks);
-    return out;
-  }
-  std::filesystem::path file() const { return std::filesystem::path(options_.out) / info_.file(); }
-
-  bool is_recorded(const Variant& variant);
-  std::vector<Repetition> repeat(const Variant& variant, const RunOnce& run_once);
-  void record(const Variant& variant, const model::Checkpoint& model, const SetupFacts& facts,
-              std::vector<Repetition>& repetitions);
-  Json configuration(const Variant& variant, const std::string& id, const model::Checkpoint& model,
-                     const SetupFacts& facts) const;
-  Json manifest(const model::Checkpoint& model, const SetupFacts& facts) const;
-  Json metadata() const {
-    return describe_experiment(info_, checkpoint_, settings_, inputs_.prompt.token_ids.size());
-  }
-  Json required_params() const;
-  std::string fingerprint() const;
-  void load_baseline();
-  void add_baseline();
-  void print_ranks(const Variant& variant, const Json& manifest) const;
-  void notice(const std::string& text) const;
-  void report(const std::string& finding);
-
-  ExperimentInfo info_;
-  Options options_;
-  model::Checkpoint checkpoint_;
-  RunSettings settings_;
-  Inputs inputs_;
-  std::string hardware_;
-  std::optional<Baseline> baseline_;
-  std::optional<evidence::ExperimentWriter> writer_;
-  bool finding_ = false;
-};
-
-using Runner = BasicRunner<>;
 
 template <class T>
 BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options)
     : info_(std::move(info)),
       options_(std::move(options)),
-      checkpoint_(model::Checkpoint::open(options_.model)) {
+      checkpoint_(model::Checkpoint::open(options_.model)),
+      state_(std::make_unique<State>()) {
   if (options_.device.empty()) options_.device = default_device();
   require_device(options_.device);
   if (options_.threads > 0) at::set_num_threads(options_.threads);
@@ -151,15 +48,29 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options)
                .device = options_.device,
                .ranks = {.placement = options_.placement, .emulate = options_.emulate}};
   if (!left_out.empty()) notice(left_out);
-  inputs_ = load_inputs(options_, checkpoint_);
-  hardware_ = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
+  state_->inputs = load_inputs(options_, checkpoint_);
+  state_->hardware = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
   if (info_.type != "reference") load_baseline();
-  writer_.emplace(file(), metadata(), fingerprint(), options_.resume);
+  state_->writer.emplace(file(), metadata(), fingerprint(), options_.resume);
 }
 
 template <class T>
-std::vector<prompt::Prompt> BasicRunner<T>::neighbours(std::size_t count) const {
-  return load_neighbours(options_, inputs_, checkpoint_.config(), count);
+BasicRunner<T>::~BasicRunner() = default;
+
+template <class T>
+const Baseline& BasicRunner<T>::baseline() const {
+  if (!state_->baseline) fail("{} has no baseline", info_.name);
+  return *state_->baseline;
+}
+
+template <class T>
+void BasicRunner<T>::load_neighbours(std::size_t count) {
+  state_->neighbours = fpf::load_neighbours(options_, state_->inputs, checkpoint_.config(), count);
+}
+
+template <class T>
+Json BasicRunner<T>::metadata() const {
+  return describe_experiment(info_, checkpoint_, settings_, state_->inputs.prompt.token_ids.size());
 }
 
 template <class T>
@@ -185,50 +96,55 @@ model::Checkpoint BasicRunner<T>::open(const std::string& option, const std::str
 
 template <class T>
 void BasicRunner<T>::add(const Baseline& other, const std::string& tag, const Json& value) {
-  other.require_match(other.name(), metadata(), inputs_.prompt.sha256, info_.any_checkpoint,
+  other.require_match(other.name(), metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint,
                       required_params());
   const std::string id = config_id(other.hardware(), tag);
-  if (writer_->has(id)) return;
+  if (state_->writer->has(id)) return;
   if (!other.is_sound()) report(fmt::format("{}: repetitions differ or hold no numbers", id));
   add_baseline();
-  writer_->add(other.relabelled(id, value, false), other.runs_as(id));
+  state_->writer->add(other.relabelled(id, value, false), other.runs_as(id));
 }
 
 template <class T>
 ExitCode BasicRunner<T>::finish() {
   add_baseline();
-  writer_->finish();
+  state_->writer->finish();
   notice("wrote " + file().string());
-  return finding_ ? ExitCode::finding : ExitCode::ok;
+  return state_->finding ? ExitCode::finding : ExitCode::ok;
 }
 
 template <class T>
 bool BasicRunner<T>::is_recorded(const Variant& variant) {
-  const std::string id = config_id(hardware_, variant.tag);
-  if (writer_->has_finding(id))
+  const std::string id = config_id(state_->hardware, variant.tag);
+  if (state_->writer->has_finding(id))
     report(fmt::format("{}: repetitions differ or hold no numbers, as recorded before", id));
-  return writer_->has(id);
+  return state_->writer->has(id);
 }
 
 template <class T>
-std::vector<Repetition> BasicRunner<T>::repeat(const Variant& variant, const RunOnce& run_once) {
-  Prompts prompts{inputs_.prompt.token_ids};
-  for (const auto& neighbour : variant.neighbours) prompts.push_back(neighbour.token_ids);
-  std::vector<Repetition> out;
-  Progress progress(config_id(hardware_, variant.tag), options_.reps * (settings_.decode_steps + 1),
-                    options_.verbosity);
-  for (std::int64_t rep = 0; rep < options_.reps; ++rep) {
-    check_interrupt();
-    out.push_back(run_once(prompts, [&] { progress.advance(); }));
-    if (!options_.inject_fault.empty()) inject_fault(out.back().signals, rep, options_.inject_fault);
+void BasicRunner<T>::run_setup(const Variant& variant, const model::Checkpoint& model, AnyExperiment& setup) {
+  const std::string id = config_id(state_->hardware, variant.tag);
+  if (variant.ranks > 1) print_ranks(variant, setup.manifest());
+  std::vector<std::vector<std::int32_t>> prompts{state_->inputs.prompt.token_ids};
+  for (const auto& neighbour : state_->neighbours_of(variant)) prompts.push_back(neighbour.token_ids);
+  std::vector<Repetition> repetitions;
+  {
+    Progress progress(id, options_.reps * (settings_.decode_steps + 1), options_.verbosity);
+    for (std::int64_t rep = 0; rep < options_.reps; ++rep) {
+      check_interrupt();
+      repetitions.push_back(setup.run(prompts, {}, [&] { progress.advance(); }));
+      if (!options_.inject_fault.empty())
+        inject_fault(repetitions.back().signals, rep, options_.inject_fault);
+    }
   }
-  return out;
+  const auto runs = runs_of(variant, id, repetitions);
+  add_baseline();
+  state_->writer->add(configuration(variant, id, model, setup), runs);
 }
 
 template <class T>
-void BasicRunner<T>::record(const Variant& variant, const model::Checkpoint& model, const SetupFacts& facts,
-                            std::vector<Repetition>& repetitions) {
-  const std::string id = config_id(hardware_, variant.tag);
+std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const std::string& id,
+                                                 std::vector<Repetition>& repetitions) {
   const auto difference = first_difference(repetitions);
   const Json reproducibility = reproducibility_of(repetitions, difference), runtime = runtime_of(repetitions);
   if (difference)
@@ -241,63 +157,66 @@ void BasicRunner<T>::record(const Variant& variant, const model::Checkpoint& mod
                             .rep_id = static_cast<int>(rep),
                             .timestamp = evidence::timestamp(),
                             .runtime_seconds = repetitions[rep].timing.total,
-                            .prompt_text = inputs_.prompt.text,
-                            .prompt_token_ids = inputs_.prompt.token_ids,
-                            .prompt_sha256 = inputs_.prompt.sha256,
+                            .prompt_text = state_->inputs.prompt.text,
+                            .prompt_token_ids = state_->inputs.prompt.token_ids,
+                            .prompt_sha256 = state_->inputs.prompt.sha256,
                             .reproducibility = reproducibility,
                             .runtime = runtime,
                             .extra = variant.extra,
                             .token_texts = {},
                             .signals = std::move(repetitions[rep].signals)};
     run.extra["peak_memory_bytes"] = peak_memory();
-    for (const auto& neighbour : variant.neighbours)
+    for (const auto& neighbour : state_->neighbours_of(variant))
       run.extra["neighbours"].push_back({{"prompt_sha256", neighbour.sha256},
                                          {"prompt_text", neighbour.text},
                                          {"prompt_token_ids", neighbour.token_ids}});
     if (const Json& contention = repetitions[rep].contention; !contention.is_null()) {
       run.extra["contention"] = contention;
-      if (baseline_)
-        run.extra["quiet_runtime"] = baseline_->runs().back().members.value("runtime", nlohmann::json());
+      if (state_->baseline)
+        run.extra["quiet_runtime"] =
+            state_->baseline->runs().back().members.value("runtime", nlohmann::json());
     }
-    for (const auto token : run.signals.token_ids) run.token_texts.push_back(inputs_.token_text(token));
+    for (const auto token : run.signals.token_ids)
+      run.token_texts.push_back(state_->inputs.token_text(token));
     if (const auto place = evidence::first_non_finite(run.signals))
       report(fmt::format("{}: a value that is no finite number at {}", id, to_string(*place)));
     runs.push_back(evidence::to_json(run));
   }
-  add_baseline();
-  writer_->add(configuration(variant, id, model, facts), runs);
+  return runs;
 }
 
 template <class T>
 Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id,
-                                   const model::Checkpoint& model, const SetupFacts& facts) const {
-  Json fixed = facts.fixed_params;
-  fixed["batch_size"] = 1 + variant.neighbours.size();
+                                   const model::Checkpoint& model, const AnyExperiment& setup) const {
+  Json fixed = setup.fixed_params();
+  fixed["batch_size"] = 1 + variant.neighbours;
   fixed["quantization"] = quantisation_name(model);
   fixed.update(variant.fixed);
   return {{"config_id", id},
-          {"hardware", hardware_},
+          {"hardware", state_->hardware},
           {"provider", options_.provider},
           {"variable_value", variant.value},
           {"baseline", info_.type == "reference"},
           {"cuda_version", cuda_version()},
           {"torch_version", torch_version()},
           {"transformers_version", "none"},
-          {"flash_attn_version", facts.flash ? "libtorch " + torch_version() : std::string("none")},
+          {"flash_attn_version", setup.policies().attention == attention::Flash::name
+                                     ? "libtorch " + torch_version()
+                                     : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
-          {"manifest", manifest(model, facts)}};
+          {"manifest", manifest(model, setup)}};
 }
 
 template <class T>
-Json BasicRunner<T>::manifest(const model::Checkpoint& model, const SetupFacts& facts) const {
+Json BasicRunner<T>::manifest(const model::Checkpoint& model, const AnyExperiment& setup) const {
   Json out = describe_environment(settings_.device);
   if (const Json kernels = describe_kernels(settings_.device); !kernels.empty()) out["own_kernels"] = kernels;
   out["model"] = {{"id", model.id()},
                   {"config_sha256", sha256_hex(model.config_text())},
                   {"files", evidence::describe_files(model.source().files())}};
   out["activation_dtype"] = name_of(settings_.dtype);
-  out.update(facts.manifest);
+  out.update(setup.manifest());
   return out;
 }
 
@@ -317,27 +236,29 @@ std::string BasicRunner<T>::fingerprint() const {
   parts.erase("date_created");
   parts["config"] = sha256_hex(checkpoint_.config_text());
   parts["bytes"] = checkpoint_.source().bytes();
-  parts["prompt"] = inputs_.prompt.sha256;
+  parts["prompt"] = state_->inputs.prompt.sha256;
   parts["reps"] = options_.reps;
   parts["device"] = settings_.device;
   parts["threads"] = at::get_num_threads();
-  parts["hardware"] = hardware_;
+  parts["hardware"] = state_->hardware;
   parts["execution"] = options_.execution;
   parts["own"] = {options_.model_gptq, options_.model_bnb,  options_.neighbour_pdfs, options_.neighbour_ids,
                   options_.placement,  options_.contention, options_.emulate,        options_.stacks};
-  if (baseline_)
-    for (const auto& run : baseline_->runs())
+  if (state_->baseline)
+    for (const auto& run : state_->baseline->runs())
       parts["baseline"].push_back(run.members.value("signals_sha256", ""));
   return sha256_hex(parts.dump());
 }
 
 template <class T>
 void BasicRunner<T>::load_baseline() {
-  baseline_ = Baseline::read(options_.baseline);
-  baseline_->require_match(options_.baseline, metadata(), inputs_.prompt.sha256, info_.any_checkpoint,
-                           required_params());
-  const auto threads = baseline_->configuration().value(nlohmann::json::json_pointer("/manifest/threads"), 0);
-  if (options_.device == "cpu" && baseline_->hardware() == hardware_ && threads != at::get_num_threads())
+  state_->baseline = Baseline::read(options_.baseline);
+  state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt.sha256,
+                                  info_.any_checkpoint, required_params());
+  const auto threads =
+      state_->baseline->configuration().value(nlohmann::json::json_pointer("/manifest/threads"), 0);
+  if (options_.device == "cpu" && state_->baseline->hardware() == state_->hardware &&
+      threads != at::get_num_threads())
     notice(fmt::format(
         "the baseline {} was made with {} threads, this run uses {}: on a CPU that changes results too",
         options_.baseline, threads, at::get_num_threads()));
@@ -346,10 +267,11 @@ void BasicRunner<T>::load_baseline() {
 /// Not before something of this experiment's own is finished: until then a failure leaves no file.
 template <class T>
 void BasicRunner<T>::add_baseline() {
-  if (!baseline_) return;
-  const std::string id = config_id(baseline_->hardware(), info_.baseline_tag);
-  if (!writer_->has(id))
-    writer_->add(baseline_->relabelled(id, info_.baseline_value), baseline_->runs_as(id));
+  if (!state_->baseline) return;
+  const std::string id = config_id(state_->baseline->hardware(), info_.baseline_tag);
+  if (!state_->writer->has(id))
+    state_->writer->add(state_->baseline->relabelled(id, info_.baseline_value),
+                        state_->baseline->runs_as(id));
 }
 
 template <class T>
@@ -366,7 +288,7 @@ void BasicRunner<T>::notice(const std::string& text) const {
 
 template <class T>
 void BasicRunner<T>::report(const std::string& finding) {
-  finding_ = true;
+  state_->finding = true;
   fmt::print(stderr, "{}: FINDING: {}\n", info_.name, finding);
 }
 
@@ -392,12 +314,6 @@ int BasicRunner<T>::main(int argc, char** argv, const ExperimentInfo& info,
     body(runner);
     return runner.finish();
   });
-}
-
-/// The main of an experiment's program.
-inline int experiment_main(int argc, char** argv, const ExperimentInfo& info,
-                           const std::function<void(Runner&)>& body) {
-  return Runner::main(argc, argv, info, body);
 }
 
 }  // namespace fpf

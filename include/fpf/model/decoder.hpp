@@ -10,15 +10,16 @@
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/InferenceMode.h>
 
+#include <cmath>
 #include <fpf/attention/attention_kernel.hpp>
 #include <fpf/execution/execution.hpp>
-#include <fpf/model/device_decode.hpp>
+#include <fpf/model/any_decoder.hpp>
+#include <fpf/model/device_attention.hpp>
+#include <fpf/model/device_weights.hpp>
 #include <fpf/model/grouped_experts.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/layer.hpp>
 #include <fpf/model/taps.hpp>
-
-#include <cmath>
 #include <memory>
 
 namespace fpf::model {
@@ -26,68 +27,64 @@ namespace fpf::model {
 /// One rank's decoder. Prefill and decode are the same function over many tokens or one.
 template <quant::QuantScheme Quant, attention::AttentionKernel Attention, parallel::Parallelism Parallel,
           execution::Execution Execution>
-class Decoder {
+class Decoder final : public AnyDecoder {
  public:
   /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen.
   Decoder(const Checkpoint& checkpoint, Parallel parallel, at::ScalarType dtype, at::Device device)
-      : config_(checkpoint.config()), parallel_(std::move(parallel)), shard_(parallel_.shard(config_)),
+      : config_(checkpoint.config()),
+        parallel_(std::move(parallel)),
+        shard_(parallel_.shard(config_)),
         options_(at::TensorOptions(dtype).device(device)) {
     const c10::InferenceMode guard;
     const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
     embedding_ = quant::load_dense(
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
-    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) layers_.emplace_back(loader, checkpoint, shard_, layer);
+    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer)
+      layers_.emplace_back(loader, checkpoint, shard_, layer);
     if (device.is_cuda()) prepare_device();
     final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
     const Range vocabulary = shard_.vocabulary;
-    head_ = config_.tied_head
-                ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
-                : Linear<Quant>(loader, quant::LinearSpec{"lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
+    head_ = config_.tied_head ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
+                              : Linear<Quant>(loader, quant::LinearSpec{"lm_head",
+                                                                        config_.vocab_size,
+                                                                        config_.hidden_size,
+                                                                        vocabulary,
+                                                                        {0, config_.hidden_size}});
   }
 
-  const ModelConfig& config() const { return config_; }
-  const Parallel& parallel() const { return parallel_; }
-  at::ScalarType dtype() const { return c10::typeMetaToScalarType(options_.dtype()); }
+  const ModelConfig& config() const override { return config_; }
+  at::ScalarType dtype() const override { return c10::typeMetaToScalarType(options_.dtype()); }
+  at::Device device() const override { return options_.device(); }
+  const parallel::Shard& shard() const override { return shard_; }
+  int rank() const override { return parallel_.rank(); }
+  int ranks() const override { return parallel_.size(); }
+  parallel::Communicator* communicator() const override { return parallel_.communicator(); }
+  bool is_fused() const override { return Execution::name == "compiled"; }
 
-  /// A cache for `batch` sequences of up to `capacity` positions.
-  KvCache make_cache(std::int64_t batch, std::int64_t capacity) const {
+  KvCache make_cache(std::int64_t batch, std::int64_t capacity) const override {
     const c10::InferenceMode guard;
     return {config_.num_layers, batch, shard_.kv_heads.size(), capacity, config_.head_dim, options_};
   }
 
-  at::Device device() const { return options_.device(); }
-  bool on_device() const { return device().is_cuda(); }
-
-  /// Decoding on a GPU against a cache that was prefilled: signals of the layers in `tapped`, `top_k` log-probabilities.
-  std::unique_ptr<DeviceDecode> device_decode(const KvCache& cache, std::int64_t batch, const std::vector<std::int64_t>& tapped,
-                                              std::int64_t top_k) const {
-    const auto as_int = [](std::int64_t value) { return static_cast<int>(value); };
-    kernel::StepConfig step;
-    step.dtype = quant::dtype_of(dtype());
-    step.hidden = as_int(config_.hidden_size);
-    step.vocabulary = as_int(config_.vocab_size);
-    step.top_k = as_int(top_k);
-    step.eps = static_cast<float>(config_.rms_norm_eps);
-    step.attention = {as_int(config_.num_heads), as_int(config_.num_kv_heads), as_int(config_.head_dim), config_.qk_norm};
-    step.mlp = config_.is_moe() ? kernel::MoeShape{step.hidden, as_int(config_.moe_intermediate_size), as_int(config_.num_experts),
-                                                   as_int(config_.experts_per_token), config_.norm_topk_prob}
-                                : kernel::MoeShape{step.hidden, as_int(config_.intermediate_size), 1, 1, false};
-    step.rows = as_int(batch);
-    step.fused = Execution::name == "compiled";
-    step.tapped.assign(tapped.begin(), tapped.end());
-    return std::make_unique<DeviceDecode>(config_, layers_, head_, embedding_, final_norm_, device_rope_, cache, std::move(step));
-  }
-
-  /// Bytes of the weights this rank holds.
-  std::size_t weight_bytes() const {
+  std::size_t weight_bytes() const override {
     std::size_t total = embedding_.nbytes() + (config_.tied_head ? 0 : head_.bytes());
     for (const auto& layer : layers_) total += layer.bytes();
     return total;
   }
 
-  /// tokens [batch, count] int64, at the positions after the cache's -> logits [batch, logits_for, vocab] of the last
-  /// `logits_for` of them, in the activations' dtype. Signals of the layers that `taps` wants go there on the way.
-  at::Tensor forward(const at::Tensor& tokens, KvCache& cache, std::int64_t logits_for, Taps* taps) {
+  kernel::ModelWeights device_weights(const KvCache& cache) const override {
+    kernel::ModelWeights out;
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+      out.layers.push_back(layer_weights(layers_[i], cache.view(static_cast<std::int64_t>(i))));
+    out.embedding = embedding_.const_data_ptr();
+    out.final_norm = final_norm_.const_data_ptr();
+    out.head = head_.on_device().matrix();
+    out.cos = device_rope_.cos.const_data_ptr<float>();
+    out.sin = device_rope_.sin.const_data_ptr<float>();
+    return out;
+  }
+
+  at::Tensor forward(const at::Tensor& tokens, KvCache& cache, std::int64_t logits_for, Taps* taps) override {
     const c10::InferenceMode guard;
     const std::int64_t count = tokens.size(1);
     const execution::RopeTable rope = rope_table(cache.length(), count);
@@ -98,9 +95,11 @@ class Decoder {
       Taps* const tap = taps != nullptr && taps->wants(index) ? taps : nullptr;
       const at::Tensor attended = attention(layer, index, normed, rope, cache, tap);
       normed = Execution::add_norm(x, attended, layer.post_norm, config_.rms_norm_eps);
-      const at::Tensor fed = config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
+      const at::Tensor fed =
+          config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
       const bool last = index + 1 == config_.num_layers;
-      const at::Tensor& next_norm = last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
+      const at::Tensor& next_norm =
+          last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
       normed = Execution::add_norm(x, parallel_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
       if (tap != nullptr) tap->hidden(index, x);
     }
@@ -109,18 +108,20 @@ class Decoder {
   }
 
  private:
-  /// cos and sin of the angles position / theta^(2i / head_dim), in float32, rounded once (transformers' default RoPE).
+  /// cos and sin of the angles position / theta^(2i / head_dim), in float32, rounded once (transformers'
+  /// default RoPE).
   execution::RopeTable rope_table(std::int64_t begin, std::int64_t count) const {
     const auto wide = options_.dtype(at::kFloat);
-    const at::Tensor exponents = at::arange(0, config_.head_dim, 2, wide) / static_cast<double>(config_.head_dim);
+    const at::Tensor exponents =
+        at::arange(0, config_.head_dim, 2, wide) / static_cast<double>(config_.head_dim);
     const at::Tensor inverse = at::pow(at::Scalar(config_.rope_theta), exponents).reciprocal();
     const at::Tensor angles = at::outer(at::arange(begin, begin + count, wide), inverse);
     const at::Tensor both = at::cat({angles, angles}, -1);
     return {both.cos().to(dtype()), both.sin().to(dtype())};
   }
 
-  at::Tensor attention(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x, const execution::RopeTable& rope,
-                       KvCache& cache, Taps* tap) {
+  at::Tensor attention(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x,
+                       const execution::RopeTable& rope, KvCache& cache, Taps* tap) {
     const std::int64_t batch = x.size(0), count = x.size(1), d = config_.head_dim;
     const double eps = config_.rms_norm_eps;
     const std::int64_t heads = shard_.heads.size(), kv_heads = shard_.kv_heads.size();
@@ -134,9 +135,11 @@ class Decoder {
       const at::Tensor k = Execution::head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
       cache.append(index, k, qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
     }
-    if (tap != nullptr) tap->key(index, parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count), config_));
-    const at::Tensor attended =
-        Attention::attend(q, cache.keys(index, length), cache.values(index, length), 1.0 / std::sqrt(static_cast<double>(d)));
+    if (tap != nullptr)
+      tap->key(index,
+               parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count), config_));
+    const at::Tensor attended = Attention::attend(q, cache.keys(index, length), cache.values(index, length),
+                                                  1.0 / std::sqrt(static_cast<double>(d)));
     return parallel_.sum_attention(layer.o(attended.reshape({batch, count, -1})));
   }
 
@@ -144,7 +147,8 @@ class Decoder {
     return mlp.down(Execution::silu_mul(mlp.gate(x), mlp.up(x)));
   }
 
-  /// The chosen experts' outputs, weighted and summed in the order of the experts (transformers' Qwen3MoeSparseMoeBlock).
+  /// The chosen experts' outputs, weighted and summed in the order of the experts (transformers'
+  /// Qwen3MoeSparseMoeBlock).
   at::Tensor sparse_mlp(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x, Taps* tap) const {
     const at::Tensor rows = x.reshape({-1, config_.hidden_size});
     const execution::Routing routing =
@@ -166,7 +170,9 @@ class Decoder {
   /// RoPE's table for all positions and what the card can do.
   void prepare_device() {
     const execution::RopeTable table = rope_table(0, config_.max_positions);
-    const auto half = [&](const at::Tensor& t) { return t.narrow(1, 0, config_.head_dim / 2).to(at::kFloat).contiguous(); };
+    const auto half = [&](const at::Tensor& t) {
+      return t.narrow(1, 0, config_.head_dim / 2).to(at::kFloat).contiguous();
+    };
     device_rope_ = {half(table.cos), half(table.sin)};
     hopper_ = quant::device_kernels(options_.device()).device().compute_capability >= 90;
   }
@@ -180,7 +186,7 @@ class Decoder {
   at::Tensor final_norm_;  // [hidden]
   DeviceRope device_rope_;
   bool hopper_ = false;
-  Linear<Quant> head_;     // [own vocabulary, hidden]
+  Linear<Quant> head_;  // [own vocabulary, hidden]
 };
 
 }  // namespace fpf::model

@@ -1,0 +1,114 @@
+// An inference set-up, whatever its policies: running it and saying what it is.
+#pragma once
+
+#include <fpf/experiment/device_repetition.hpp>
+#include <fpf/experiment/host_repetition.hpp>
+#include <fpf/parallel/ranks.hpp>
+#include <memory>
+
+namespace fpf {
+
+/// The choices of numerics by name.
+struct PolicyNames {
+  std::string_view quantisation, attention, parallelism, stream, execution;
+  std::string_view execution_detail{};  // what the execution does, where its name does not say it
+};
+
+/// Loaded decoders, one a local rank, and how repetitions run on them. Experiment is the one thing that
+/// derives from it.
+class AnyExperiment {
+ public:
+  virtual ~AnyExperiment() = default;
+  AnyExperiment(const AnyExperiment&) = delete;
+  AnyExperiment& operator=(const AnyExperiment&) = delete;
+
+  const std::vector<std::unique_ptr<model::AnyDecoder>>& decoders() const { return decoders_; }
+  const PolicyNames& policies() const { return names_; }
+
+  /// One repetition: prefill, then `decode_steps` greedy steps against the KV cache. `prompts` are the
+  /// sequences of the batch, all of one length of at least 2; signals are of sequence 0. With `forced`, those
+  /// tokens are fed instead of the ones the model chooses (they are still recorded as fed). `step_done` is
+  /// called after prefill and every step.
+  Repetition run(
+      const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced = {},
+      const std::function<void()>& step_done = [] {}) {
+    Repetition out;
+    const auto work = [&](std::size_t rank) {
+      const std::function<void()> done = rank == 0 ? step_done : [] {};
+      model::AnyDecoder& decoder = *decoders_[rank];
+      Repetition own = decoder.on_device() ? device_.run(decoder, settings_, prompts, forced, done)
+                                           : run_on_host(decoder, settings_, prompts, forced, done);
+      if (rank == 0) out = std::move(own);  // all ranks have the same
+    };
+    const auto give_up = [&](std::size_t rank) {
+      if (auto* communicator = decoders_[rank]->communicator()) communicator->abort();
+    };
+    start_stream();
+    parallel::run_ranks(decoders_.size(), work, give_up);
+    out.contention = stop_stream(out.passes);
+    return out;
+  }
+
+  /// The choices of numerics under the names that the plan's schema gives them.
+  evidence::Json fixed_params() const {
+    const int ranks = decoders_.front()->ranks();
+    return {{"compile", names_.execution == "compiled"},
+            {"execution", names_.execution},
+            {"attention_impl", names_.attention},
+            {"tp_size", names_.parallelism == "tensor" ? ranks : 1},
+            {"ep_size", names_.parallelism == "expert" ? ranks : 1},
+            {"concurrent_streams", names_.stream == "contended"}};
+  }
+
+  /// What the manifest says of this set-up beside the environment.
+  evidence::Json manifest() const {
+    evidence::Json policies = {{"quantisation", names_.quantisation},
+                               {"attention", names_.attention},
+                               {"parallelism", names_.parallelism},
+                               {"stream", names_.stream},
+                               {"execution", names_.execution}};
+    if (!names_.execution_detail.empty()) policies["execution_detail"] = names_.execution_detail;
+    evidence::Json ranks = evidence::Json::array();
+    for (const auto& decoder : decoders_) ranks.push_back(describe_rank(*decoder));
+    evidence::Json out = {{"policies", policies}, {"ranks", ranks}};
+    if (const auto* communicator = decoders_.front()->communicator())
+      out["communicator"] = communicator->describe();
+    return out;
+  }
+
+ protected:
+  AnyExperiment(const RunSettings& settings, const PolicyNames& names) : settings_(settings), names_(names) {}
+
+  void add_rank(std::unique_ptr<model::AnyDecoder> decoder) { decoders_.push_back(std::move(decoder)); }
+
+ private:
+  virtual void start_stream() = 0;
+  virtual evidence::Json stop_stream(const std::vector<stream::Span>& work) = 0;
+
+  evidence::Json describe_rank(const model::AnyDecoder& decoder) const {
+    const parallel::Shard& shard = decoder.shard();
+    const auto range = [](const Range& r) { return evidence::Json{r.begin, r.end}; };
+    evidence::Json out = {
+        {"rank", decoder.rank()},
+        {"device", parallel::rank_device(settings_.device, settings_.ranks, decoder.rank())},
+        {"threads", parallel::threads_per_rank(decoders_.size())},
+        {"weight_bytes", decoder.weight_bytes()},
+        {"heads", range(shard.heads)},
+        {"kv_heads", range(shard.kv_heads)},
+        {"vocabulary", range(shard.vocabulary)}};
+    if (decoder.config().is_moe()) {
+      out["expert_columns"] = range(shard.expert_mlp);
+      out["experts"] = shard.experts;
+    } else {
+      out["mlp_columns"] = range(shard.mlp);
+    }
+    return out;
+  }
+
+  RunSettings settings_;
+  PolicyNames names_;
+  DeviceRepetitions device_;
+  std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
+};
+
+}  // namespace fpf

@@ -1,0 +1,70 @@
+// A repetition on the CPU: prefill and decode by the forward pass.
+#pragma once
+
+#include <c10/core/InferenceMode.h>
+
+#include <fpf/core/interrupt.hpp>
+#include <fpf/experiment/recorder.hpp>
+#include <fpf/experiment/repetitions.hpp>
+#include <fpf/experiment/settings.hpp>
+#include <fpf/model/any_decoder.hpp>
+#include <functional>
+
+namespace fpf {
+
+namespace detail {
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+}  // namespace detail
+
+/// Token ids of one length -> [sequences, tokens] int64 on the CPU.
+inline at::Tensor batch_of(const std::vector<std::vector<std::int32_t>>& prompts) {
+  const auto length = static_cast<std::int64_t>(prompts.front().size());
+  at::Tensor out = at::empty({static_cast<std::int64_t>(prompts.size()), length}, at::kLong);
+  for (std::size_t b = 0; b < prompts.size(); ++b) {
+    if (static_cast<std::int64_t>(prompts[b].size()) != length)
+      throw std::logic_error("the prompts of a batch must have one length");
+    std::copy(prompts[b].begin(), prompts[b].end(),
+              out.data_ptr<std::int64_t>() + static_cast<std::int64_t>(b) * length);
+  }
+  return out;
+}
+
+/// One rank's repetition; see AnyExperiment::run.
+inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& settings,
+                              const std::vector<std::vector<std::int32_t>>& prompts,
+                              const std::vector<std::int32_t>& forced,
+                              const std::function<void()>& step_done) {
+  const c10::InferenceMode guard;
+  const at::Tensor prompt = batch_of(prompts);
+  const std::int64_t batch = prompt.size(0), length = prompt.size(1);
+  model::KvCache cache = decoder.make_cache(batch, length + settings.decode_steps);
+  Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length);
+
+  const auto start = detail::Clock::now();
+  recorder.start_pass(length);
+  at::Tensor next = recorder.next_tokens(decoder.forward(prompt, cache, recorder.kept(), &recorder));
+  Repetition out;
+  out.timing.prefill = detail::seconds_since(start);
+  out.passes.push_back({start, detail::Clock::now()});
+  step_done();
+  for (std::int64_t step = 0; step < settings.decode_steps; ++step) {
+    check_interrupt();
+    if (!forced.empty()) next.select(0, 0).fill_(forced.at(static_cast<std::size_t>(step)));
+    recorder.token(next.const_data_ptr<std::int64_t>()[0]);
+    const auto begin = detail::Clock::now();
+    recorder.start_pass(1);
+    next = recorder.next_tokens(decoder.forward(next.unsqueeze(1), cache, 1, &recorder));
+    out.passes.push_back({begin, detail::Clock::now()});
+    step_done();
+  }
+  out.timing.total = detail::seconds_since(start);
+  out.timing.decode = out.timing.total - out.timing.prefill;
+  out.signals = recorder.take();
+  return out;
+}
+
+}  // namespace fpf

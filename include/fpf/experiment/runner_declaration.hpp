@@ -1,0 +1,123 @@
+// One experiment as the drivers see it: configurations in, a file out. runner.hpp has what it does.
+#pragma once
+
+#include <fpf/execution/select.hpp>
+#include <fpf/experiment.hpp>
+#include <fpf/experiment/experiment_info.hpp>
+#include <fpf/quant/select.hpp>
+#include <memory>
+
+namespace fpf {
+
+class Baseline;
+
+/// One experiment: opened inputs, a growing file, and the verdict on repetitions. A template without
+/// parameters of its own, so that a project of many programs can compile it once (`extern template`, as
+/// drivers/driver.hpp does).
+template <class = void>
+class BasicRunner {
+ public:
+  BasicRunner(ExperimentInfo info, Options options);
+  ~BasicRunner();
+
+  const Options& options() const { return options_; }
+  const model::Checkpoint& checkpoint() const { return checkpoint_; }
+  const RunSettings& settings() const { return settings_; }
+  /// Experiment 0's file. Throws Error in experiment 0 itself.
+  const Baseline& baseline() const;
+
+  /// Calls f.template operator()<Quant>() with the policy that the checkpoint's quantization_config asks for.
+  template <class F>
+  void with_quantisation(F f) const {
+    quant::select(checkpoint_.config().quantization, f);
+  }
+
+  /// Calls f.template operator()<Quant, Execution>() with the checkpoint's policy and that of --execution.
+  template <class F>
+  void with_policies(F f) const {
+    with_quantisation([&]<class Quant>() {
+      execution::select(options_.execution,
+                        [&]<class Execution>() { f.template operator()<Quant, Execution>(); });
+    });
+  }
+
+  /// Reads the documents of the first `count` neighbours in the batches to come. Throws Error when there are
+  /// too few.
+  void load_neighbours(std::size_t count);
+
+  /// Opens a further checkpoint of --model's shape that must be quantised by `method`. Throws Error naming
+  /// `option`.
+  model::Checkpoint open(const std::string& option, const std::string& model, quant::Method method) const;
+
+  /// Throws Error when a model does not divide over one of the rank counts, before anything has run.
+  template <class Parallel>
+  void require_divisible(const std::vector<std::int64_t>& sizes) const {
+    for (const std::int64_t size : sizes)
+      for (const Parallel& rank : Parallel::local_ranks(settings_for(size).ranks))
+        rank.shard(checkpoint_.config());
+  }
+
+  /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already.
+  template <class Setup>
+  void run(const Variant& variant, typename Setup::StreamPolicy stream = {});
+
+  /// Puts another program's reference configuration into the file, as one of this experiment's.
+  void add(const Baseline& other, const std::string& tag, const Json& value);
+
+  /// Writes the experiment file. Returns `finding` when repetitions differed or a signal was no number.
+  ExitCode finish();
+
+  /// The main of an experiment: its options, then `body` on a runner. Returns the exit code.
+  static int main(int argc, char** argv, const ExperimentInfo& info,
+                  const std::function<void(BasicRunner&)>& body);
+
+ private:
+  RunSettings settings_for(std::int64_t ranks) const {
+    RunSettings out = settings_;
+    out.ranks.size = static_cast<int>(ranks);
+    return out;
+  }
+  std::filesystem::path file() const { return std::filesystem::path(options_.out) / info_.file(); }
+
+  bool is_recorded(const Variant& variant);
+  void run_setup(const Variant& variant, const model::Checkpoint& model, AnyExperiment& setup);
+  std::vector<std::string> runs_of(const Variant& variant, const std::string& id,
+                                   std::vector<Repetition>& repetitions);
+  Json configuration(const Variant& variant, const std::string& id, const model::Checkpoint& model,
+                     const AnyExperiment& setup) const;
+  Json manifest(const model::Checkpoint& model, const AnyExperiment& setup) const;
+  Json metadata() const;
+  Json required_params() const;
+  std::string fingerprint() const;
+  void load_baseline();
+  void add_baseline();
+  void print_ranks(const Variant& variant, const Json& manifest) const;
+  void notice(const std::string& text) const;
+  void report(const std::string& finding);
+
+  ExperimentInfo info_;
+  Options options_;
+  model::Checkpoint checkpoint_;
+  RunSettings settings_;
+  struct State;
+  std::unique_ptr<State> state_;  // inputs, baseline, the growing file
+};
+
+using Runner = BasicRunner<>;
+
+template <class T>
+template <class Setup>
+void BasicRunner<T>::run(const Variant& variant, typename Setup::StreamPolicy stream) {
+  if (is_recorded(variant)) return;
+  const model::Checkpoint& model = variant.model != nullptr ? *variant.model : checkpoint_;
+  Setup setup(model, settings_for(variant.ranks), std::move(stream));
+  run_setup(variant, model, setup);
+}
+
+/// The main of an experiment's program.
+inline int experiment_main(int argc, char** argv, const ExperimentInfo& info,
+                           const std::function<void(Runner&)>& body) {
+  return Runner::main(argc, argv, info, body);
+}
+
+}  // namespace fpf

@@ -1,0 +1,30 @@
+// A layer's weights as the decode step's kernels address them.
+#pragma once
+
+#include <fpf/kernel/decode_step.hpp>
+#include <fpf/model/layer.hpp>
+
+namespace fpf::model {
+
+/// Of a layer that lies on a GPU, with its part of the cache.
+template <class Quant>
+kernel::LayerWeights layer_weights(const Layer<Quant>& layer, const kernel::CacheView& cache) {
+  const auto pointer = [](const at::Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; };
+  kernel::LayerWeights out;
+  out.input_norm = pointer(layer.input_norm);
+  out.post_norm = pointer(layer.post_norm);
+  out.q_norm = pointer(layer.q_norm);
+  out.k_norm = pointer(layer.k_norm);
+  out.qkv = layer.qkv.on_device().matrix();
+  out.o = layer.o.on_device().matrix();
+  const bool sparse = !layer.experts.empty();
+  if (sparse) out.router = layer.router.on_device().matrix();
+  const Mlp<Quant>& first = sparse ? layer.experts.front() : layer.mlp;
+  out.gate_up = first.gate.on_device().format;
+  out.down = first.down.on_device().format;
+  out.experts = static_cast<const kernel::Expert*>(layer.expert_table.const_data_ptr());
+  out.cache = cache;
+  return out;
+}
+
+}  // namespace fpf::model
