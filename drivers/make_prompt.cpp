@@ -57,8 +57,7 @@ void make(const Settings& settings) {
   const std::string document =
       fpf::prompt::document_text(path, pdf ? DocumentKind::pdf : DocumentKind::text, &problems);
   if (!problems.empty())
-    fmt::print(stderr, "make_prompt: {} is damaged in {} places ({}); what could be read is used\n", path,
-               problems.size(), problems.front());
+    fmt::print(stderr, "make_prompt: {}\n", fpf::prompt::describe_damage(path, problems));
   const auto tokenizer = fpf::prompt::open_tokenizer(settings.tokenizer);
   const auto prompt = fpf::prompt::make_prompt(tokenizer, document, settings.prompt, path);
   const fpf::prompt::PromptOrigin origin{path, fpf::sha256_hex(document), settings.tokenizer,

@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(the_recomputation_sees_one_changed_digit) {
   const std::string text = text_of(fs::path("out") / result);
   const auto first_row = text.find("\"pos_-1\":[") + 10, digit = text.find_first_of("123456789", first_row);
   write(fs::path("out") / result, std::string(text).replace(digit, 1, text[digit] == '7' ? "6" : "7"));
-  const Outcome outcome = recomputed();
+  const Outcome outcome = recomputed(fs::path("out") / result);
   BOOST_TEST(outcome.code == 1);
   BOOST_TEST(mentions(outcome.out, {"differs between steps"}));
 }
@@ -274,6 +274,18 @@ BOOST_AUTO_TEST_CASE(it_says_what_produced_the_numbers) {
              "exp0_reference (fpf) " + found.at("fpf").at("version").get<std::string>() + "\n");
   BOOST_TEST(std::regex_match(found.at("fpf").at("revision").get<std::string>(),
                               std::regex("[0-9a-f]{12}|unknown")));
+  const json& operations = found.at("operations");
+  BOOST_TEST(operations.at("prefill").at("attention") ==
+             "libtorch _scaled_dot_product_flash_attention_for_cpu");
+  BOOST_TEST(operations.at("prefill").at("norm") == "libtorch add, pow, mean, rsqrt, mul");
+  BOOST_TEST(operations.at("decode") == operations.at("prefill"));
+  BOOST_TEST(experiment({{"--reps", "1"}, {"--execution", "compiled"}})
+                 .at("configurations")
+                 .at(0)
+                 .at("manifest")
+                 .at("operations")
+                 .at("decode")
+                 .at("norm") == "fpf fused_add_norm");
   BOOST_TEST(found.at("policies") == json({{"quantisation", "none"},
                                            {"attention", "flash_attention_2"},
                                            {"parallelism", "single"},

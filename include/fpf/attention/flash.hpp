@@ -1,4 +1,5 @@
-// Attention in tiles with an online softmax (Dao et al., FlashAttention-2, arXiv:2307.08691), by libtorch's kernels.
+// Attention in tiles with an online softmax (Dao et al., FlashAttention-2, arXiv:2307.08691), by libtorch's
+// kernels.
 #pragma once
 
 #include <ATen/ops/_scaled_dot_product_efficient_attention.h>
@@ -8,15 +9,21 @@
 
 #include <fpf/attention/attention_kernel.hpp>
 #include <fpf/core/error.hpp>
-
 #include <optional>
 #include <tuple>
 
 namespace fpf::attention {
 
-/// libtorch's flash attention, asked for by name, never through a dispatcher that might choose another kernel.
+/// libtorch's flash attention, asked for by name, never through a dispatcher that might choose another
+/// kernel.
 struct Flash {
   static constexpr std::string_view name = "flash_attention_2";
+
+  static std::string_view kernel(at::Device device, at::ScalarType dtype) {
+    if (device.is_cpu()) return "libtorch _scaled_dot_product_flash_attention_for_cpu";
+    return dtype == at::kFloat ? "libtorch _scaled_dot_product_efficient_attention"
+                               : "libtorch _scaled_dot_product_flash_attention";
+  }
 
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
     const std::int64_t tokens = q.size(2), length = k.size(2);
@@ -24,18 +31,21 @@ struct Flash {
       throw std::logic_error("flash attention takes the whole prompt or one token at a time");
     const bool causal = tokens > 1;
     if (q.is_cuda()) return on_gpu(q, k, v, causal, scale).transpose(1, 2);
-    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, std::nullopt, scale))
+    return std::get<0>(
+               at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, std::nullopt, scale))
         .transpose(1, 2);
   }
 
  private:
-  /// 16-bit activations go through FlashAttention-2's kernel. It takes no float32, which goes through the memory-efficient
-  /// kernel (also tiles with an online softmax), with kv heads repeated.
-  static at::Tensor on_gpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal, double scale) {
+  /// 16-bit activations go through FlashAttention-2's kernel. It takes no float32, which goes through the
+  /// memory-efficient kernel (also tiles with an online softmax), with kv heads repeated.
+  static at::Tensor on_gpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                           double scale) {
     if (q.scalar_type() != at::kFloat)
       return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, causal, false, scale));
     const std::int64_t group = q.size(1) / k.size(1);
-    return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1),
+    return std::get<0>(at::_scaled_dot_product_efficient_attention(q, k.repeat_interleave(group, 1),
+                                                                   v.repeat_interleave(group, 1),
                                                                    std::nullopt, false, 0.0, causal, scale));
   }
 };

@@ -70,7 +70,7 @@ class AnyExperiment {
     if (!names_.execution_detail.empty()) policies["execution_detail"] = names_.execution_detail;
     evidence::Json ranks = evidence::Json::array();
     for (const auto& decoder : decoders_) ranks.push_back(describe_rank(*decoder));
-    evidence::Json out = {{"policies", policies}, {"ranks", ranks}};
+    evidence::Json out = {{"policies", policies}, {"ranks", ranks}, {"operations", describe_operations()}};
     if (const auto* communicator = decoders_.front()->communicator())
       out["communicator"] = communicator->describe();
     return out;
@@ -84,6 +84,19 @@ class AnyExperiment {
  private:
   virtual void start_stream() = 0;
   virtual evidence::Json stop_stream(const std::vector<stream::Span>& work) = 0;
+
+  /// By phase; the batch size is the configuration's own.
+  evidence::Json describe_operations() const {
+    const auto table = [](const model::OperationTable& operations) {
+      evidence::Json out = evidence::Json::object();
+      for (const auto& [operation, kernel] : operations) out[operation] = kernel;
+      return out;
+    };
+    const model::AnyDecoder& decoder = *decoders_.front();
+    const model::OperationTable forward = decoder.operations();
+    return {{"prefill", table(forward)},
+            {"decode", table(decoder.on_device() ? device_.operations() : forward)}};
+  }
 
   evidence::Json describe_rank(const model::AnyDecoder& decoder) const {
     const parallel::Shard& shard = decoder.shard();

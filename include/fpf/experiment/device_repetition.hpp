@@ -58,6 +58,11 @@ class DeviceRepetitions {
     return out;
   }
 
+  /// Which kernels the decode steps used: known once a repetition has run.
+  model::OperationTable operations() const {
+    return kept_ ? kept_->decode->step().operations() : model::OperationTable();
+  }
+
  private:
   struct Kept {
     std::int64_t batch;

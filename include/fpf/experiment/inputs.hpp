@@ -60,7 +60,11 @@ inline prompt::Prompt prompt_from_document(const Options& options,
   how.chat_template = options.chat_template;
   how.thinking = options.thinking;
   how.request = options.request;
-  return prompt::make_prompt(*tokenizer, prompt::document_text(file, kind), how);
+  std::vector<std::string> problems;
+  const std::string text = prompt::document_text(file, kind, &problems);
+  if (!problems.empty() && options.verbosity == Verbosity::normal)
+    fmt::print(stderr, "{}\n", prompt::describe_damage(file, problems));
+  return prompt::make_prompt(*tokenizer, text, how, file);
 }
 
 /// Throws Error when a prompt has ids the model does not know, is too short to look back over, or leaves no

@@ -51,6 +51,9 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options)
   state_->inputs = load_inputs(options_, checkpoint_);
   state_->hardware = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
   if (info_.type != "reference") load_baseline();
+  std::error_code error;
+  std::filesystem::create_directories(options_.out, error);
+  if (error) fail("--out {}: cannot make that folder: {}", options_.out, error.message());
   state_->writer.emplace(file(), metadata(), fingerprint(), options_.resume);
 }
 

@@ -133,6 +133,30 @@ class DecodeStep {
     return total;
   }
 
+  /// Operation -> kernel, in the order of a step. All layers have those of the first.
+  std::vector<std::pair<std::string, std::string>> operations() const {
+    const LayerOperations& layer = layers_.front();
+    std::vector<std::pair<std::string, std::string>> out;
+    const auto add = [&out](const char* name, const Operation& operation) {
+      if (!operation.plan().expression.empty()) out.emplace_back(name, operation.plan().expression);
+    };
+    add("embedding", embed_);
+    if (!config_.fused || !config_.has_experts()) add("norm", norm_);
+    add("qkv", layer.qkv);
+    add("head_norm_rope", layer.rope);
+    add("attention", layer.attend);
+    add("attention_combine", layer.combine);
+    add("attention_output", layer.o);
+    add("router_logits", layer.router);
+    add("route", layer.route);
+    add("gate_up", layer.gate_up);
+    add("down", layer.down);
+    add("head", head_);
+    add("log_probs_of_slices", slices_);
+    add("log_probs", log_probs_);
+    return out;
+  }
+
   /// Puts the step's kernels on a stream.
   void enqueue(cuda::Stream stream) const {
     run(embed_, stream, EmbeddingParams{tokens_, weights_.embedding, x_});

@@ -3,6 +3,7 @@
 
 #include <fpf/kernel/decode_step.hpp>
 #include <fpf/model/kv_cache.hpp>
+#include <fpf/model/operations.hpp>
 #include <fpf/model/taps.hpp>
 #include <fpf/parallel/parallelism.hpp>
 
@@ -31,6 +32,9 @@ class AnyDecoder {
   /// there on the way.
   virtual at::Tensor forward(const at::Tensor& tokens, KvCache& cache, std::int64_t logits_for,
                              Taps* taps) = 0;
+
+  /// Which kernels forward() uses.
+  virtual OperationTable operations() const = 0;
 
   /// Whether element-wise chains are fused (the compiled execution).
   virtual bool is_fused() const = 0;

@@ -59,6 +59,10 @@ class Decoder final : public AnyDecoder {
   int rank() const override { return parallel_.rank(); }
   int ranks() const override { return parallel_.size(); }
   parallel::Communicator* communicator() const override { return parallel_.communicator(); }
+  OperationTable operations() const override {
+    return forward_operations<Quant, Attention, Execution>(config_, device(), dtype(),
+                                                           groups_products(dtype(), hopper_));
+  }
   bool is_fused() const override { return Execution::name == "compiled"; }
 
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const override {
@@ -67,7 +71,7 @@ class Decoder final : public AnyDecoder {
   }
 
   std::size_t weight_bytes() const override {
-    std::size_t total = embedding_.nbytes() + (config_.tied_head ? 0 : head_.bytes());
+    std::size_t total = embedding_.nbytes() + final_norm_.nbytes() + (config_.tied_head ? 0 : head_.bytes());
     for (const auto& layer : layers_) total += layer.bytes();
     return total;
   }

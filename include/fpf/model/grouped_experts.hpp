@@ -19,6 +19,9 @@
 
 namespace fpf::model {
 
+/// Whether experts' products are one launch: Hopper has a grouped product for bfloat16.
+inline bool groups_products(at::ScalarType dtype, bool hopper) { return hopper && dtype == at::kBFloat16; }
+
 namespace detail {
 
 /// [experts, n, k] in the options' dtype: projection 0 (gate), 1 (up) or 2 (down) of all experts, dequantised.
@@ -40,9 +43,8 @@ struct Groups {
   at::Tensor ends;  // [experts] int32
   bool grouped;
 
-  /// Hopper has a grouped product for bfloat16.
   Groups(const at::Tensor& device_ends, at::ScalarType dtype, bool hopper)
-      : ends(device_ends), grouped(hopper && dtype == at::kBFloat16) {
+      : ends(device_ends), grouped(groups_products(dtype, hopper)) {
     if (!grouped) ends = ends.cpu();
   }
 };

@@ -140,4 +140,11 @@ inline std::string document_text(const std::filesystem::path& path, DocumentKind
   return content;
 }
 
+/// One sentence for people on the problems that document_text() went on from.
+inline std::string describe_damage(const std::filesystem::path& path,
+                                   const std::vector<std::string>& problems) {
+  return fmt::format("{} is damaged in {} places ({}); what could be read is used", path.string(),
+                     problems.size(), problems.front());
+}
+
 }  // namespace fpf::prompt
