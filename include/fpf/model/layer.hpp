@@ -71,6 +71,8 @@ struct Layer {
 
   std::size_t bytes() const {
     std::size_t total = qkv.bytes() + o.bytes();
+    for (const at::Tensor* norm : {&input_norm, &post_norm, &q_norm, &k_norm})
+      if (norm->defined()) total += norm->nbytes();
     if (experts.empty()) return total + mlp.bytes();
     for (const auto& expert : experts) total += expert.bytes();
     return total + router.bytes();

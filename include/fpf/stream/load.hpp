@@ -13,6 +13,7 @@
 #include <mutex>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 namespace fpf::stream {
 
@@ -51,7 +52,7 @@ class CpuLoad : public Load {
 
   LoadTimes stop() override {
     join();
-    return std::move(times_);
+    return std::exchange(times_, LoadTimes(times_.size()));
   }
 
  private:
@@ -65,14 +66,15 @@ class CpuLoad : public Load {
     at::Tensor product = at::empty({side, side});
     const auto birth = Clock::now();
     Clock::duration busy{};
-    while (!stop.stop_requested()) {
+    for (bool last = false; !last;) {
+      last = stop.stop_requested();  // one piece more: the load ends after what it accompanied
       const auto begin = Clock::now();
       at::mm_out(product, a, b);
       const auto end = Clock::now();
       spans.push_back({begin, end});
       busy += end - begin;
       if (spans.size() == 1) report_start();
-      pause_until(stop, birth + std::chrono::duration_cast<Clock::duration>(busy / duty_));
+      if (!last) pause_until(stop, birth + std::chrono::duration_cast<Clock::duration>(busy / duty_));
     }
   }
 
