@@ -3,20 +3,36 @@
 # default model, documents for prompts. examples/quickstart.sh and tests/run.sh call it. Safe to run again: what is
 # there is skipped.
 #
-#   bash cmake/setup.sh [--no-install] [--tests]
+#   bash cmake/setup.sh [--no-install] [--tests] [--stack VERSION|FOLDER]...
 #
-#   --no-install   only check, and name what is missing (exit code 2)
-#   --tests        also what only the tests need
+#   --no-install     only check, and name what is missing (exit code 2)
+#   --tests          also what only the tests need
+#   --stack VERSION  also exp0_reference against that torch from PyPI (2.7 or later; 2.7.1 has CUDA 12.6), in
+#                    build/stack-VERSION: what exp6_cuda_version --stack takes
+#   --stack FOLDER   the same against an unpacked LibTorch archive or wheel (of CUDA 11.8 or 12.1, say), in
+#                    build/stack-NAME
 set -euo pipefail
 
 install=true
 tests=false
-for option in "$@"; do
-  case $option in
+stacks=()
+while [ $# -gt 0 ]; do
+  case $1 in
     --no-install) install=false ;;
     --tests) tests=true ;;
-    *) echo "setup.sh: unknown option $option (known: --no-install --tests)" >&2; exit 2 ;;
+    --stack) [ $# -gt 1 ] || { echo "setup.sh: --stack needs a version or a folder" >&2; exit 2; }; stacks+=("$2"); shift ;;
+    *) echo "setup.sh: unknown option $1 (known: --no-install --tests --stack)" >&2; exit 2 ;;
   esac
+  shift
+done
+for stack in "${stacks[@]}"; do
+  if [[ $stack =~ ^[0-9]+\.[0-9]+ ]]; then
+    [ "$(printf '%s\n' 2.7 "$stack" | sort -V | head -n 1)" = 2.7 ] ||
+      { echo "setup.sh: --stack $stack: PyPI's torch wheels before 2.7 have the pre-C++11 ABI and cannot be linked with" \
+             "the system's Boost; give 2.7 or later, or the folder of a LibTorch archive marked cxx11-abi" >&2; exit 2; }
+  elif [ ! -e "$stack/lib/libtorch.so" ]; then
+    echo "setup.sh: --stack $stack: neither a version nor a folder with lib/libtorch.so" >&2; exit 2
+  fi
 done
 
 build=$(cd "$(dirname "$0")/.." && pwd)/build
@@ -113,3 +129,24 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "run without --no-install to get them" >&2
   exit 2
 fi
+
+# --- other software stacks -------------------------------------------------------------------------------------------
+for stack in "${stacks[@]}"; do
+  folder=$build/stack-$(basename "$stack")
+  root=$stack
+  if [ ! -d "$stack" ]; then
+    if [ ! -e "$folder/venv/installed" ]; then
+      echo "installing torch==$stack into build/stack-$stack/venv"
+      python3 -m venv "$folder/venv"
+      "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir "torch==$stack"
+      touch "$folder/venv/installed"
+    fi
+    root=$(echo "$folder"/venv/lib/python3*/site-packages/torch)
+  fi
+  echo "building exp0_reference in ${folder#"$build"/}"
+  PATH=$venv/bin:$PATH
+  cmake -S "$build/.." -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER_LAUNCHER=ccache \
+    -DLibtorch_ROOT="$(cd "$root" && pwd)" -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$folder/bin" -DFPF_BUILD_TESTS=OFF \
+    >"$folder/configure.log" || { cat "$folder/configure.log" >&2; exit 1; }
+  cmake --build "$folder" --target exp0_reference
+done
