@@ -35,7 +35,7 @@ cmake --build --preset release
 model=build/models/SmolLM2-135M-Instruct.Q4_1.gguf
 moe='synthetic:qwen3-moe-tiny?seed=1'
 out=build/quickstart/$tokens
-mkdir -p "$out/moe" "$out/moe-awq"
+mkdir -p "$out/moe"
 prompt=(--prompt-pdf build/documents/bashref.pdf --prompt-tokens "$tokens")
 neighbours=(--neighbour-pdf build/documents/developers-reference.pdf --neighbour-pdf build/documents/valgrind_manual.pdf.gz
   --neighbour-pdf build/documents/policy.pdf.gz)
@@ -59,10 +59,13 @@ run "$out" compile_experiment.json exp2_compile --model "$model" "${prompt[@]}"
 run "$out" attention_experiment.json exp4_attention --model "$model" "${prompt[@]}"
 run "$out" concurrent_streams_experiment.json exp5_concurrent_streams --model "$model" "${prompt[@]}"
 
-step "Experiment 3 on a small synthetic mixture of experts: quantisation"
-run "$out/moe-awq" reference_baseline.json exp0_reference --model "$moe&quant=awq" --prompt-ids "$ids"
-run "$out" quantization_experiment.json exp3_quantization --model "$moe&quant=awq" --model-gptq "$moe&quant=gptq" \
-  --model-bnb "$moe&quant=nf4" --prompt-ids "$ids" --baseline "$out/moe-awq/reference_baseline.json"
+step "Experiments 3, 7 and 8 on a small synthetic mixture of experts: quantisation, tensor and expert parallelism"
+run "$out/moe" reference_baseline.json exp0_reference --model "$moe&quant=awq" --prompt-ids "$ids"
+on_moe=(--prompt-ids "$ids" --baseline "$out/moe/reference_baseline.json" --model "$moe&quant=awq")
+run "$out" quantization_experiment.json exp3_quantization "${on_moe[@]}" --model-gptq "$moe&quant=gptq" \
+  --model-bnb "$moe&quant=nf4"
+run "$out" tensor_parallel_experiment.json exp7_tensor_parallel "${on_moe[@]}"
+run "$out" expert_parallel_experiment.json exp8_expert_parallel "${on_moe[@]}"
 
 step "Comparing"
 build/bin/compare --all --experiment-dir "$out" --output "$out/analysis_results.json" --report "$out/report"

@@ -17,7 +17,7 @@ std::string error_text(Call&& call) {
 }
 
 /// True when every word stands in the text.
-inline bool mentions(const std::string& text, std::initializer_list<std::string> words) {
+inline bool mentions(const std::string& text, const std::vector<std::string>& words) {
   for (const auto& word : words)
     if (text.find(word) == std::string::npos) return false;
   return true;

@@ -1,19 +1,10 @@
 // exp0_reference as a user runs it, on tiny models: what its tests share.
 #pragma once
 
-#include <boost/test/unit_test.hpp>
-#include <filesystem>
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <set>
 
-#include "child.hpp"
-#include "error_text.hpp"
+#include "folders.hpp"
 
-namespace fs = std::filesystem;
-using nlohmann::json;
-using Strings = std::vector<std::string>;
 using Options = std::map<std::string, std::string>;
 
 inline const fs::path fixtures = FPF_FIXTURES,
@@ -21,28 +12,6 @@ inline const fs::path fixtures = FPF_FIXTURES,
 inline const fs::path smollm2 = fs::path(FPF_BUILD) / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf";
 inline const fs::path manual = fs::path(FPF_BUILD) / "documents" / "bashref.pdf";
 inline const std::string program = FPF_BIN "/exp0_reference", result = "reference_baseline.json";
-
-inline fs::path fresh_folder(const fs::path& name) {
-  fs::remove_all(name);
-  fs::create_directories(name);
-  return name;
-}
-
-inline std::set<std::string> names_in(const fs::path& folder) {
-  std::set<std::string> out;
-  for (const auto& entry : fs::directory_iterator(folder)) out.insert(entry.path().filename().string());
-  return out;
-}
-
-inline std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-inline fs::path write(const fs::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-  return fs::absolute(path);
-}
 
 /// A copy of a tiny model that a test may damage.
 inline fs::path copy_of(const std::string& name, const fs::path& to) {
@@ -76,18 +45,7 @@ inline json experiment(const Options& changes = {}, const Strings& more = {}, in
   return json::parse(text_of(fs::path("out") / result));
 }
 
-/// The file's own claims, recomputed by Python's standard library.
-inline Outcome recomputed(const fs::path& file = fs::path("out") / result) {
-  return run({"python3", (fixtures / "check_evidence.py").string(), file.string()});
-}
-
 inline void require_recomputed() {
-  const Outcome outcome = recomputed();
+  const Outcome outcome = recomputed(fs::path("out") / result);
   BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.out << outcome.err);
-}
-
-inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  const auto at = text.find(from);
-  BOOST_REQUIRE(at != std::string::npos);
-  return text.replace(at, from.size(), to);
 }
