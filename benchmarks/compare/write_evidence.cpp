@@ -3,6 +3,7 @@
 //   benchmark_write_evidence [FOLDER]
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fpf/evidence/experiment_writer.hpp>
 #include <fpf/evidence/run_json.hpp>
@@ -55,32 +56,59 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+struct Speed {
+  double megabytes = 0, wall = 0, processor = 0;  // MB/s of each
+};
+
+/// Four runs into a file by way of the partial one, every record and the file synced to disk.
+Speed write_file(const evidence::RunRecord& record, const std::filesystem::path& path) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto ticks = std::clock();
+  evidence::ExperimentWriter writer(path, {{"experiment_type", "benchmark"}}, "", false);
+  for (int run = 0; run < 4; ++run)
+    writer.add({{"config_id", fmt::format("r{}", run)}, {"hardware", "h"}}, {to_json(record)});
+  writer.finish();
+  const double wall = seconds_since(start),
+               processor = static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC;
+  const double megabytes = static_cast<double>(std::filesystem::file_size(path)) / 1e6;
+  std::filesystem::remove(path);
+  return {megabytes, megabytes / wall, megabytes / processor};
+}
+
+Speed format_run(const evidence::RunRecord& record) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto ticks = std::clock();
+  const double megabytes = static_cast<double>(to_json(record).size()) / 1e6;
+  return {megabytes, megabytes / seconds_since(start),
+          megabytes / (static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC)};
+}
+
+/// "median (least to most)" of nine calls after one that warms up.
+template <class Call>
+std::string spread(Call call, double Speed::*of) {
+  std::vector<double> speeds;
+  call();
+  for (int i = 0; i < 9; ++i) speeds.push_back(call().*of);
+  std::ranges::sort(speeds);
+  return fmt::format("{:.0f} ({:.0f} to {:.0f})", speeds[4], speeds.front(), speeds.back());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::filesystem::path folder = argc > 1 ? argv[1] : ".";
+  const std::filesystem::path path = std::filesystem::path(argc > 1 ? argv[1] : ".") / "write_evidence.json";
   fmt::print(
-      "| signals | MB a run | to text, MB/s (range of 9) | with files and fsync, MB/s |\n| --- | --- | --- | "
-      "--- |\n");
+      "MB/s, median (range) of nine. Processor: of one core's time. Files are written twice (partial, final) "
+      "and "
+      "synced: wall time has the disk's part.\n\n"
+      "| signals | MB a run | to text, processor | to synced files, processor | to synced files, wall |\n"
+      "| --- | --- | --- | --- | --- |\n");
   for (const DType dtype : {DType::bfloat16, DType::float16, DType::float32}) {
     const auto record = record_of(dtype);
-    std::vector<double> speeds;
-    double megabytes = 0;
-    for (int repetition = 0; repetition < 10; ++repetition) {
-      const auto start = std::chrono::steady_clock::now();
-      megabytes = static_cast<double>(to_json(record).size()) / 1e6;
-      if (repetition > 0) speeds.push_back(megabytes / seconds_since(start));
-    }
-    std::ranges::sort(speeds);
-    const auto start = std::chrono::steady_clock::now();
-    const auto path = folder / "write_evidence.json";
-    evidence::ExperimentWriter writer(path, {{"experiment_type", "benchmark"}}, "", false);
-    for (int run = 0; run < 4; ++run)
-      writer.add({{"config_id", fmt::format("r{}", run)}, {"hardware", "h"}}, {to_json(record)});
-    writer.finish();
-    const double written = static_cast<double>(std::filesystem::file_size(path)) / 1e6 / seconds_since(start);
-    fmt::print("| {} | {:.1f} | {:.0f} ({:.0f} to {:.0f}) | {:.0f} |\n", name_of(dtype), megabytes,
-               speeds[speeds.size() / 2], speeds.front(), speeds.back(), written);
-    std::filesystem::remove(path);
+    const auto format = [&] { return format_run(record); };
+    const auto write = [&] { return write_file(record, path); };
+    fmt::print("| {} | {:.1f} | {} | {} | {} |\n", name_of(dtype), format().megabytes,
+               spread(format, &Speed::processor), spread(write, &Speed::processor),
+               spread(write, &Speed::wall));
   }
 }

@@ -1,23 +1,24 @@
-// The experiment file as it grows: NAME.json.partial, one synced record a finished configuration, then NAME.json.
+// The experiment file as it grows: NAME.json.partial, one synced record a finished configuration, then
+// NAME.json.
 #pragma once
 
+#include <algorithm>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/evidence/run_json.hpp>
-
-#include <algorithm>
 #include <fstream>
 
 namespace fpf::evidence {
 
 /// Collects finished configurations in `<path>.partial` and turns them into `path` at the end.
 ///
-/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ...}; every further line is a record
-/// {"configuration": ..., "runs": [...]} that was synced to disk when it was added. The fingerprint says what the
-/// records were made from (model, prompt, options); resuming with another one is refused.
+/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ...}; every further line is a
+/// record
+/// {"configuration": ..., "runs": [...]} that was synced to disk when it was added. The fingerprint says what
+/// the records were made from (model, prompt, options); resuming with another one is refused.
 class ExperimentWriter {
  public:
-  /// Starts anew, or, with `resume`, goes on after the last complete record of an earlier partial file (if any).
-  /// Throws Error when the folder cannot be written or the partial file was made from something else.
+  /// Starts anew, or, with `resume`, goes on after the last complete record of an earlier partial file (if
+  /// any). Throws Error when the folder cannot be written or the partial file was made from something else.
   ExperimentWriter(std::filesystem::path path, Json metadata, const std::string& fingerprint, bool resume)
       : path_(std::move(path)), partial_(path_.string() + ".partial") {
     const Json head = {{"experiment_metadata", std::move(metadata)}, {"fingerprint", fingerprint}};
@@ -38,7 +39,9 @@ class ExperimentWriter {
   }
 
   /// Whether a configuration is already recorded (after resuming).
-  bool has(std::string_view config_id) const { return std::ranges::find(finished_, config_id) != finished_.end(); }
+  bool has(std::string_view config_id) const {
+    return std::ranges::find(finished_, config_id) != finished_.end();
+  }
 
   /// Whether a resumed configuration has repetitions that differ, or a value that is no number.
   bool has_finding(std::string_view config_id) const {
@@ -48,9 +51,12 @@ class ExperimentWriter {
   /// Records a configuration and its runs (each the text of one JSON object), durably.
   void add(const Json& configuration, const std::vector<std::string>& runs) {
     std::string line = configuration_key + configuration.dump() + runs_key;
+    std::size_t size = line.size() + 3;
+    for (const std::string& run : runs) size += run.size() + 1;
+    line.reserve(size);
     for (const std::string& run : runs) {
       if (line.back() != '[') line += ',';
-      std::ranges::copy_if(run, std::back_inserter(line), [](char c) { return c != '\n'; });
+      append_on_one_line(line, run);
     }
     line += "]}";
     put(line);
@@ -62,10 +68,12 @@ class ExperimentWriter {
   void finish() {
     AtomicFile file(path_);
     const Json head = Json::parse(lines_.front());
-    file.append("{\"experiment_metadata\":" + head.at("experiment_metadata").dump() + ",\n\"configurations\":[");
+    file.append("{\"experiment_metadata\":" + head.at("experiment_metadata").dump() +
+                ",\n\"configurations\":[");
     for (std::size_t i = 1; i < lines_.size(); ++i) {
       const std::string_view line = lines_[i];
-      file.append(i == 1 ? "\n" : ",\n").append(line.substr(configuration_key.size(), split(line) - configuration_key.size()));
+      file.append(i == 1 ? "\n" : ",\n")
+          .append(line.substr(configuration_key.size(), split(line) - configuration_key.size()));
     }
     file.append("],\n\"runs\":[");
     for (std::size_t i = 1; i < lines_.size(); ++i) {
@@ -80,12 +88,23 @@ class ExperimentWriter {
 
  private:
   inline static const std::string configuration_key = "{\"configuration\":";
-  inline static const std::string runs_key = ",\"runs\":[";  // inside JSON strings the quotes would be escaped
+  inline static const std::string runs_key =
+      ",\"runs\":[";  // inside JSON strings the quotes would be escaped
 
   static std::size_t split(std::string_view line) { return line.find(runs_key); }
 
+  /// A record is a line, and JSON has line breaks between its tokens alone.
+  static void append_on_one_line(std::string& line, std::string_view text) {
+    while (!text.empty()) {
+      const std::size_t end = std::min(text.find('\n'), text.size());
+      line += text.substr(0, end);
+      text.remove_prefix(std::min(end + 1, text.size()));
+    }
+  }
+
   void put(const std::string& line) {
-    write_all(fd_, line + '\n', partial_);
+    write_all(fd_, line, partial_);
+    write_all(fd_, "\n", partial_);
     if (::fsync(fd_) != 0) fail("cannot write {}: {}", partial_.string(), std::strerror(errno));
   }
 

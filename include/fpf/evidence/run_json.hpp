@@ -1,12 +1,12 @@
 // One run as the experiment file's JSON: shortest round-trip decimals, every unique row formatted once.
 #pragma once
 
-#include <fpf/evidence/digests.hpp>
-
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <fpf/evidence/digests.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -32,9 +32,9 @@ struct RunRecord {
   std::string prompt_text;
   std::vector<std::int32_t> prompt_token_ids;
   std::string prompt_sha256;
-  Json reproducibility;  // {repetitions, bit_exact, digests, first_difference}
-  Json runtime;          // {seconds, mean, variance, prefill_seconds, decode_seconds}
-  Json extra;            // further members of the run, an object or null
+  Json reproducibility;                  // {repetitions, bit_exact, digests, first_difference}
+  Json runtime;                          // {seconds, mean, variance, prefill_seconds, decode_seconds}
+  Json extra;                            // further members of the run, an object or null
   std::vector<std::string> token_texts;  // [steps]
   Signals signals;
 };
@@ -61,7 +61,9 @@ inline std::string json_string(std::string_view text) {
   return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-inline std::string ids_json(std::span<const std::int32_t> ids) { return fmt::format("[{}]", fmt::join(ids, ",")); }
+inline std::string ids_json(std::span<const std::int32_t> ids) {
+  return fmt::format("[{}]", fmt::join(ids, ","));
+}
 
 inline std::string floats_json(std::span<const float> values) {
   std::string out = "[";
@@ -72,20 +74,56 @@ inline std::string floats_json(std::span<const float> values) {
   return out += ']';
 }
 
-inline std::string row_json(const VectorRows& rows, std::int64_t index) {
-  const auto row = rows.row(index);
-  std::vector<float> values(static_cast<std::size_t>(rows.width));
-  if (rows.dtype == DType::float32) {
-    std::memcpy(values.data(), row.data(), row.size());
-  } else {
-    const bool brain = rows.dtype == DType::bfloat16;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      std::uint16_t bits = 0;
-      std::memcpy(&bits, row.data() + 2 * i, 2);
-      values[i] = brain ? float32_from_bfloat16(bits) : float32_from_float16(bits);
+/// The decimals of all values of a 16-bit dtype (1 MB): a row of them is copied, which takes a fraction of
+/// converting it.
+class HalfTexts {
+ public:
+  static const HalfTexts& of(DType dtype) {
+    static const HalfTexts brain(float32_from_bfloat16), half(float32_from_float16);
+    return dtype == DType::bfloat16 ? brain : half;
+  }
+
+  std::string_view operator[](std::uint16_t bits) const {
+    return {texts_[bits].characters.data(), texts_[bits].size};
+  }
+
+ private:
+  struct Text {
+    std::array<char, 15> characters;  // the longest is as long as -1.1754944e-38
+    std::uint8_t size;
+  };
+
+  explicit HalfTexts(float (*widened)(std::uint16_t)) : texts_(0x10000) {
+    std::string text;
+    for (std::size_t bits = 0; bits < texts_.size(); ++bits) {
+      text.clear();
+      append_float(text, widened(static_cast<std::uint16_t>(bits)));
+      std::ranges::copy(text, texts_[bits].characters.begin());
+      texts_[bits].size = static_cast<std::uint8_t>(text.size());
     }
   }
-  return floats_json(values);
+
+  std::vector<Text> texts_;
+};
+
+inline std::string row_json(const VectorRows& rows, std::int64_t index) {
+  const auto row = rows.row(index);
+  const auto width = static_cast<std::size_t>(rows.width);
+  if (rows.dtype == DType::float32) {
+    std::vector<float> values(width);
+    std::memcpy(values.data(), row.data(), row.size());
+    return floats_json(values);
+  }
+  const HalfTexts& texts = HalfTexts::of(rows.dtype);
+  std::string out = "[";
+  out.reserve(12 * width);
+  for (std::size_t i = 0; i < width; ++i) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, row.data() + 2 * i, 2);
+    if (i != 0) out += ',';
+    out += texts[bits];
+  }
+  return out += ']';
 }
 
 /// A signal's rows as text, so that the three steps that look at a position share one conversion.
@@ -117,7 +155,8 @@ inline void append_positions(std::string& out, const std::vector<std::string>& r
 inline std::string router_json(const RouterRows& router, std::int64_t step) {
   const auto k = static_cast<std::size_t>(router.k), at = static_cast<std::size_t>(step) * k;
   std::string out = R"({"pos_-1":{"expert_ids":)" + ids_json(std::span(router.expert_ids).subspan(at, k)) +
-                    R"(,"weights":)" + floats_json(std::span(router.weights).subspan(at, k)) + R"(,"margin":)";
+                    R"(,"weights":)" + floats_json(std::span(router.weights).subspan(at, k)) +
+                    R"(,"margin":)";
   append_float(out, router.margin[static_cast<std::size_t>(step)]);
   return out += "}}";
 }
@@ -134,6 +173,18 @@ struct SignalTexts {
       keys.push_back(rows_json(layer.keys, rows));
     }
     logprobs = rows_json(signals.logprobs, rows);
+  }
+
+  /// Bytes of all rows, each once.
+  std::size_t size() const {
+    std::size_t bytes = 0;
+    const auto add = [&](const std::vector<std::string>& rows) {
+      for (const std::string& row : rows) bytes += row.size();
+    };
+    std::ranges::for_each(hidden, add);
+    std::ranges::for_each(keys, add);
+    add(logprobs);
+    return bytes;
   }
 };
 
@@ -154,19 +205,24 @@ inline void append_step(std::string& out, const RunRecord& run, const SignalText
   const Signals& signals = run.signals;
   const auto index = static_cast<std::size_t>(step);
   out += fmt::format(R"({{"step":{},"token_id":{},"token_text":{},"absolute_position":{})", step,
-                     signals.token_ids[index], json_string(run.token_texts[index]), signals.prompt_tokens + step);
-  append_layers(out, "hidden_states", signals, [&](std::size_t i) { append_positions(out, texts.hidden[i], step); });
-  append_layers(out, "key_vectors", signals, [&](std::size_t i) { append_positions(out, texts.keys[i], step); });
+                     signals.token_ids[index], json_string(run.token_texts[index]),
+                     signals.prompt_tokens + step);
+  append_layers(out, "hidden_states", signals,
+                [&](std::size_t i) { append_positions(out, texts.hidden[i], step); });
+  append_layers(out, "key_vectors", signals,
+                [&](std::size_t i) { append_positions(out, texts.keys[i], step); });
   out += R"(,"logprobs":)";
   append_positions(out, texts.logprobs, step);
   if (!signals.layers.empty() && signals.layers.front().router)
-    append_layers(out, "router", signals, [&](std::size_t i) { out += router_json(*signals.layers[i].router, step); });
+    append_layers(out, "router", signals,
+                  [&](std::size_t i) { out += router_json(*signals.layers[i].router, step); });
   out += "}\n";
 }
 
 }  // namespace detail
 
-/// The run as one JSON object. A run with a value that is no number ends before the step that has it, and says where
+/// The run as one JSON object. A run with a value that is no number ends before the step that has it, and
+/// says where
 /// (`status`, `non_finite`); all others have `status` "complete".
 inline std::string to_json(const RunRecord& run) {
   const auto broken = first_non_finite(run.signals);
@@ -188,6 +244,7 @@ inline std::string to_json(const RunRecord& run) {
   out.pop_back();
   out += R"(,"decode_steps":[)";
   const detail::SignalTexts texts(run.signals, steps);
+  out.reserve(out.size() + look_back * texts.size() + (std::size_t{1} << 16));
   for (std::int64_t step = 0; step < steps; ++step) {
     if (step != 0) out += ',';
     detail::append_step(out, run, texts, step);
