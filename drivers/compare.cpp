@@ -180,7 +180,8 @@ std::string json_text(const Json& json) {
 }
 
 ExitCode deliver(const Settings& s, const Result& result) {
-  for (const auto& failure : result.failures) fmt::print(stderr, "compare: error: {}\n", failure.message);
+  for (const auto& failure : result.failures)
+    fmt::print(stderr, "compare: error: {}\n", one_line(failure.message));
   if (result.json.is_null()) return ExitCode::user_error;
   check_interrupt();
   std::optional<AtomicFile> output;

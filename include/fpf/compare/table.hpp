@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fpf/core/text.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,21 +38,18 @@ struct Terminal {
 
 enum class Style { plain, strong, good, bad, faint };
 
-/// `text` in a style, as ANSI escapes where the terminal shows colours.
+/// `text` in a style, as ANSI escapes where the terminal shows colours. It must not hold escapes of its own.
 inline std::string styled(std::string_view text, Style style, const Terminal& terminal) {
   if (!terminal.colour || style == Style::plain || text.empty()) return std::string(text);
   constexpr std::string_view codes[] = {"", "\033[1m", "\033[32m", "\033[31m", "\033[2m"};
   return std::string(codes[static_cast<std::size_t>(style)]).append(text).append("\033[0m");
 }
 
-/// Columns that a UTF-8 text takes, one per code point.
-inline std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
 /// Breaks text at spaces so that no line is wider than `width` (words that are wider are cut), each behind
-/// `indent`.
-inline std::string wrapped(std::string_view text, std::size_t width, std::string_view indent = "") {
+/// `indent`. Control characters become spaces, one code point takes one column.
+inline std::string wrapped(std::string_view from, std::size_t width, std::string_view indent = "") {
+  const std::string harmless = one_line(from);
+  std::string_view text = harmless;
   const std::size_t room = std::max<std::size_t>(width > indent.size() ? width - indent.size() : 1, 8);
   std::string out, line;
   const auto flush = [&] {
@@ -62,8 +60,8 @@ inline std::string wrapped(std::string_view text, std::size_t width, std::string
     const std::size_t space = std::min(text.find(' '), text.size());
     std::string_view word = text.substr(0, space);
     text.remove_prefix(std::min(space + 1, text.size()));
-    if (!line.empty() && width_of(line) + 1 + width_of(word) > room) flush();
-    while (width_of(word) > room) {
+    if (!line.empty() && code_points(line) + 1 + code_points(word) > room) flush();
+    while (code_points(word) > room) {
       std::size_t bytes = 0;
       for (std::size_t columns = 0; columns < room || (word[bytes] & 0xc0) == 0x80; ++bytes)
         columns += (word[bytes] & 0xc0) != 0x80;
@@ -94,12 +92,15 @@ class Table {
       if (column.optional) name.erase(0, 1);
       column.right = name.starts_with('>');
       if (column.right) name.erase(0, 1);
-      column.name = std::move(name);
+      column.name = one_line(name);
       columns_.push_back(std::move(column));
     }
   }
 
-  void add(std::vector<Cell> row) { rows_.push_back(std::move(row)); }
+  void add(std::vector<Cell> row) {
+    for (Cell& cell : row) cell.text = one_line(cell.text);
+    rows_.push_back(std::move(row));
+  }
   bool empty() const { return rows_.empty(); }
 
   /// Aligned columns where they fit; else every row as lines of "name: value".
@@ -107,8 +108,8 @@ class Table {
     std::vector<std::size_t> widths, shown;
     std::size_t total = 0;
     for (std::size_t c = 0; c < columns_.size(); ++c) {
-      widths.push_back(width_of(columns_[c].name));
-      for (const auto& row : rows_) widths[c] = std::max(widths[c], width_of(row[c].text));
+      widths.push_back(code_points(columns_[c].name));
+      for (const auto& row : rows_) widths[c] = std::max(widths[c], code_points(row[c].text));
       total += widths[c] + gap;
       shown.push_back(c);
     }
@@ -135,7 +136,7 @@ class Table {
       std::string line;
       for (const std::size_t c : shown) {
         const Cell cell = cell_of(c);
-        const std::string space(widths[c] - width_of(cell.text), ' ');
+        const std::string space(widths[c] - code_points(cell.text), ' ');
         if (c != shown.front()) line.append(gap, ' ');
         if (columns_[c].right) line += space;
         line += styled(cell.text, cell.style, terminal);

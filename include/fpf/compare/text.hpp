@@ -20,7 +20,7 @@ namespace detail {
 inline std::string number(double value) { return value == 0 ? "0" : fmt::format("{:.2e}", value); }
 
 inline std::string heading(std::string_view text, const Terminal& terminal) {
-  return "\n" + styled(text, Style::strong, terminal) + "\n";
+  return "\n" + styled(one_line(text), Style::strong, terminal) + "\n";
 }
 
 inline Cell bit_exact_cell(const Reproducibility& found) {
@@ -150,8 +150,8 @@ inline std::string timing_lines(const Analysis& analysis, const Terminal& termin
 
 /// One experiment: configurations, distances, verdicts, run times, notes.
 inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
-  std::string out =
-      styled(fmt::format("{}: {}", analysis.experiment_type, analysis.variable), Style::strong, terminal);
+  std::string out = styled(one_line(fmt::format("{}: {}", analysis.experiment_type, analysis.variable)),
+                           Style::strong, terminal);
   out += "\n" + wrapped(fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "),
                                     fmt::join(analysis.files, ", ")),
                         terminal.width);

@@ -1,12 +1,12 @@
 // What every program's main does: options from the command line and a file, help, version, exit codes.
 #pragma once
 
-#include <fpf/core/error.hpp>
-#include <fpf/core/version.hpp>
-
 #include <boost/program_options.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <fpf/core/error.hpp>
+#include <fpf/core/text.hpp>
+#include <fpf/core/version.hpp>
 #include <iostream>
 #include <string>
 
@@ -18,21 +18,24 @@ namespace po = boost::program_options;
 struct ProgramInfo {
   std::string name;
   std::string summary;
-  std::string example;  // a command line that works as printed
-  std::string operands{};   // what stands after the options, if anything
+  std::string example;     // a command line that works as printed
+  std::string operands{};  // what stands after the options, if anything
 };
 
-/// Parses argv and, where given, `--config FILE` (the command line wins). Prints help or version and returns false when
-/// that was all that was asked. `hidden` options are taken but not shown; `positional` names the option that operands
-/// belong to. Throws Error, naming the option, for what is unknown, repeated or of a wrong type.
-inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& program, const po::options_description& options,
-                          po::variables_map& values, const po::options_description& hidden = po::options_description(),
+/// Parses argv and, where given, `--config FILE` (the command line wins). Prints help or version and returns
+/// false when that was all that was asked. `hidden` options are taken but not shown; `positional` names the
+/// option that operands belong to. Throws Error, naming the option, for what is unknown, repeated or of a
+/// wrong type.
+inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& program,
+                          const po::options_description& options, po::variables_map& values,
+                          const po::options_description& hidden = po::options_description(),
                           const po::positional_options_description& positional = {}) {
   po::options_description all;
   all.add(options).add(hidden);
   po::options_description general("General");
-  general.add_options()("config", po::value<std::string>()->value_name("FILE"), "read options from FILE (name = value lines)")(
-      "help,h", "show this text")("version", "show the version");
+  general.add_options()("config", po::value<std::string>()->value_name("FILE"),
+                        "read options from FILE (name = value lines)")("help,h", "show this text")(
+      "version", "show the version");
   po::options_description visible("");
   visible.add(options).add(general);
   all.add(general);
@@ -40,7 +43,8 @@ inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& 
     po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), values);
     if (values.count("help") != 0) {
       std::cout << program.name << ": " << program.summary << "\n\nUsage: " << program.name << " [options]"
-                << (program.operands.empty() ? "" : " ") << program.operands << "\nExample: " << program.example << "\n"
+                << (program.operands.empty() ? "" : " ") << program.operands
+                << "\nExample: " << program.example << "\n"
                 << visible << std::flush;
       return false;
     }
@@ -60,7 +64,8 @@ inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& 
   return true;
 }
 
-/// Runs `body`, which returns an exit code, and turns what it throws into the contract's codes and one line on stderr.
+/// Runs `body`, which returns an exit code, and turns what it throws into the contract's codes and one line
+/// on stderr.
 template <class Body>
 int run_program(const std::string& name, Body body) {
   try {
@@ -69,16 +74,16 @@ int run_program(const std::string& name, Body body) {
     fmt::print(stderr, "{}: interrupted\n", name);
     return static_cast<int>(ExitCode::interrupted);
   } catch (const Finding& finding) {
-    fmt::print(stderr, "{}: {}\n", name, finding.what());
+    fmt::print(stderr, "{}: {}\n", name, one_line(finding.what()));
     return static_cast<int>(ExitCode::finding);
   } catch (const Error& error) {
-    fmt::print(stderr, "{}: error: {}\n", name, error.what());
+    fmt::print(stderr, "{}: error: {}\n", name, one_line(error.what()));
     return static_cast<int>(ExitCode::user_error);
   } catch (const std::filesystem::filesystem_error& error) {
-    fmt::print(stderr, "{}: error: {}\n", name, error.what());
+    fmt::print(stderr, "{}: error: {}\n", name, one_line(error.what()));
     return static_cast<int>(ExitCode::user_error);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: internal error, please report it: {}\n", name, error.what());
+    fmt::print(stderr, "{}: internal error, please report it: {}\n", name, one_line(error.what()));
     return static_cast<int>(ExitCode::bug);
   }
 }
