@@ -1,14 +1,12 @@
 // The default analysis, through the program, against numpy's reading of the errata
 // (fixtures/analysis_oracle.py).
-#include "child.hpp"
-
 #include <boost/test/unit_test.hpp>
-
-#include <nlohmann/json.hpp>
-
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
+
+#include "child.hpp"
 
 using Json = nlohmann::ordered_json;
 
@@ -83,7 +81,7 @@ const Json& case_named(const std::string& name) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(every_case_gives_numpys_numbers) {
-  BOOST_REQUIRE(oracle()["cases"].size() == 9u);
+  BOOST_REQUIRE(oracle()["cases"].size() == 10u);
   for (const Json& entry : oracle()["cases"]) check_equal(analyse(entry), entry["expected"], entry["name"]);
 }
 
@@ -141,11 +139,18 @@ BOOST_AUTO_TEST_CASE(verdicts_say_what_they_rest_on) {
       holds(verdict(zero, "across hardware", "2"), "16 rows in 2 comparisons against 24 rows of noise"));
   BOOST_TEST(holds(verdict(zero, "within hardware", "2"), "all repetitions have equal digests"));
   BOOST_TEST(holds(verdict(zero, "across hardware", "3"), "no difference at all"));
+  const Json fewer = analyse(case_named("two_machines")), many = analyse(case_named("many_rows"));
+  BOOST_TEST(
+      holds(verdict(fewer, "across hardware", "2"),
+            "partial AUC below 1 % false positives: not enough data (24 rows of noise, 100 are needed)"));
+  BOOST_TEST(
+      holds(verdict(many, "across hardware", "2"), "partial AUC below 1 % false positives 0.505; 70 rows"));
   const Json none = analyse(case_named("no_noise"));
   BOOST_TEST(
       holds(verdict(none, "across hardware", "2"), "not enough data: no noise between hardware types"));
   const Json few = analyse(case_named("diverging"));
   BOOST_TEST(holds(verdict(few, "across hardware", "true"), "not enough data: 4 steps of signal"));
+  for (const Json& entry : few["verdicts"]) BOOST_TEST(entry["auc_interval"].is_null());
   BOOST_TEST(holds(few["notes"].dump(), "tokens differ from step 2 on; rows before it are compared"));
   const Json two = analyse(case_named("two_machines"));
   BOOST_TEST(holds(verdict(two, "across hardware", "1"), "times the noise floor"));

@@ -194,6 +194,7 @@ struct Verdict {
   std::vector<int> noise_steps, signal_steps;  // the step of each of them: the bootstrap's clusters
   std::size_t noise_comparisons = 0, signal_comparisons = 0;
   bool noise_from_digests = false;  // zero noise known from digests, so that `noise` is empty
+  bool noise_bits_differ = false, signal_bits_differ = false;  // in any row, token ids included
 
   double threshold = 1.5;
   double noise_floor = 0;       // mean over the noise comparisons of their largest L2: the plan's baseline
@@ -202,7 +203,8 @@ struct Verdict {
   std::size_t detectable_comparisons = 0;  // with ratio of their own >= threshold
 
   std::optional<double> auc, auc_low, auc_high;  // P(signal > noise) + P(equal) / 2, and its 95 % interval
-  std::optional<double> partial_auc;  // false-positive rate up to 1 %, standardised (0.5 is chance)
+  std::optional<double> partial_auc;  // false-positive rate up to 1 %, standardised (0.5 is chance); none for
+                                      // fewer than 100 rows of noise
   std::optional<double> hedges_g, cliffs_delta;  // effect size
   std::optional<double>
       tokens_needed;  // rows per side for 95 % power at 1 % false positives, if above chance

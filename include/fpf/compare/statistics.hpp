@@ -2,13 +2,12 @@
 // its formula and source; tests check them against numpy, scipy, scikit-learn and pingouin.
 #pragma once
 
-#include <fpf/compare/analysis.hpp>
-
-#include <boost/math/distributions/students_t.hpp>
-
 #include <algorithm>
+#include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <cstdint>
+#include <fpf/compare/analysis.hpp>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -132,16 +131,23 @@ struct Interval {
   double low = 0, high = 0;
 };
 
-/// The 95 % percentile interval of resampled values (Efron 1979).
-inline Interval percentile_interval(std::vector<double> resampled) {
+/// The expanded 95 % percentile interval of resampled values of n clusters: from quantile q to 1 - q with
+/// q = Phi(-sqrt(n / (n - 1)) t_{n-1, 0.975}), since the 2.5 % and 97.5 % quantiles of Efron (1979) are too
+/// narrow for few clusters (Hesterberg 2015, Am. Stat. 69:371): where there is chance alone, those of 5
+/// clusters lie above it in 6 to 7 % of all cases, these in 3 %.
+inline Interval percentile_interval(std::vector<double> resampled, std::size_t clusters) {
+  const auto n = static_cast<double>(clusters);
+  const double t = boost::math::quantile(boost::math::students_t(n - 1), 0.975);
+  const double q = boost::math::cdf(boost::math::normal(), -std::sqrt(n / (n - 1)) * t);
   std::ranges::sort(resampled);
-  return {quantile_of_sorted(resampled, 0.025), quantile_of_sorted(resampled, 0.975)};
+  return {quantile_of_sorted(resampled, q), quantile_of_sorted(resampled, 1 - q)};
 }
 
 /// 95 % interval of the AUC by the cluster bootstrap: decode steps, not rows, are drawn with replacement,
 /// since the rows of one step share their inputs and are not independent (Davison & Hinkley 1997, 3.8; Field
-/// & Welsh 2007). Draws in which one side is empty are drawn again. Nothing for fewer than two clusters.
-/// Deterministic.
+/// & Welsh 2007). Steps are taken as independent of one another. Draws in which one side is empty are drawn
+/// again. Where no draw overlaps both ends are 1: the samples do not overlap, not a certainty beyond them.
+/// Nothing for fewer than two clusters. Deterministic.
 inline std::optional<Interval> bootstrap_auc(const RocSample& sample, std::size_t draws = 2000) {
   const std::size_t clusters = sample.clusters();
   if (clusters < 2 || !sample.auc()) return {};
@@ -154,7 +160,7 @@ inline std::optional<Interval> bootstrap_auc(const RocSample& sample, std::size_
     if (const auto area = sample.auc(weights)) areas.push_back(*area);
   }
   if (areas.size() < draws) return {};
-  return percentile_interval(std::move(areas));
+  return percentile_interval(std::move(areas), clusters);
 }
 
 /// Hedges' g: difference of the means over the pooled standard deviation (n - 1), times 1 - 3 / (4 (n + m) -

@@ -1,12 +1,11 @@
 // Verdicts: whether a change of value stands out from noise, by which rule, and how much data that rests on.
 #pragma once
 
-#include <fpf/compare/analysis.hpp>
-#include <fpf/compare/statistics.hpp>
-
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/statistics.hpp>
 #include <set>
 #include <string>
 #include <vector>
@@ -15,6 +14,9 @@ namespace fpf::compare {
 
 /// Fewest decode steps on each side from which a rank verdict is given.
 inline constexpr std::size_t fewest_steps = 5;
+
+/// Fewest rows of noise for the partial AUC below 1 % false positives: of fewer, not one lies in that part.
+inline constexpr std::size_t fewest_noise_rows = 100;
 
 /// Rule of the rank test: the 95 % interval of the AUC lies above chance.
 inline bool above_chance(const Verdict& verdict) { return verdict.auc_low && *verdict.auc_low > 0.5; }
@@ -59,13 +61,18 @@ inline std::size_t distinct(const std::vector<int>& steps) {
   return std::set(steps.begin(), steps.end()).size();
 }
 
+inline bool enough_steps(const Verdict& verdict) {
+  return distinct(verdict.noise_steps) >= fewest_steps && distinct(verdict.signal_steps) >= fewest_steps;
+}
+
+/// Equal values can still differ in bits: -0 and 0, or log-probabilities of other tokens.
 inline Outcome outcome_of(const Verdict& verdict) {
-  const bool differs = std::ranges::any_of(verdict.signal, [](double d) { return d != 0; });
+  const bool differs = std::ranges::any_of(verdict.signal, [](double d) { return d != 0; }) ||
+                       (verdict.signal_bits_differ && !verdict.noise_bits_differ);
   const bool noise_known = verdict.noise_from_digests || !verdict.noise.empty();
   if (!noise_known || verdict.signal.empty()) return Outcome::not_enough_data;
   if (verdict.noise_floor == 0) return differs ? Outcome::zero_noise : Outcome::identical;
-  if (distinct(verdict.noise_steps) < fewest_steps || distinct(verdict.signal_steps) < fewest_steps)
-    return Outcome::not_enough_data;
+  if (!enough_steps(verdict)) return Outcome::not_enough_data;
   const bool ratio = above_threshold(verdict), rank = above_chance(verdict);
   if (ratio && rank) return Outcome::detectable;
   if (ratio) return Outcome::ratio_only;
@@ -92,6 +99,14 @@ inline std::string missing_text(const Verdict& verdict) {
                      distinct(verdict.signal_steps), distinct(verdict.noise_steps), fewest_steps);
 }
 
+inline std::string partial_auc_text(const Verdict& verdict) {
+  if (verdict.partial_auc)
+    return fmt::format("partial AUC below 1 % false positives {:.3f}", *verdict.partial_auc);
+  return fmt::format(
+      "partial AUC below 1 % false positives: not enough data ({} rows of noise, {} are needed)",
+      verdict.noise.size(), fewest_noise_rows);
+}
+
 inline std::string text_of(const Verdict& verdict) {
   const std::string basis =
       fmt::format("{} rows in {} comparison{} against {}", verdict.signal.size(), verdict.signal_comparisons,
@@ -100,30 +115,36 @@ inline std::string text_of(const Verdict& verdict) {
     case Outcome::not_enough_data:
       return "not enough data: " + missing_text(verdict);
     case Outcome::identical:
-      return "no difference at all: " + basis;
+      return (verdict.signal_bits_differ ? "no difference but in bits, which noise has too: "
+                                         : "no difference at all: ") +
+             basis;
     case Outcome::zero_noise:
-      return "noise floor is zero: any difference is detectable; " + basis;
+      return fmt::format("noise floor is zero: any difference is detectable{}; {}",
+                         verdict.signal_level == 0 ? ", here in bits of equal values or in token ids" : "",
+                         basis);
     default:
       break;
   }
   const std::string area = verdict.auc_low ? fmt::format("AUC {:.3f}, 95 % interval {:.3f} to {:.3f}",
                                                          *verdict.auc, *verdict.auc_low, *verdict.auc_high)
                                            : "AUC without an interval";
-  return fmt::format("{}: {:.3g} times the noise floor, {} of {} comparisons reach {:g}; {}; {}",
+  return fmt::format("{}: {:.3g} times the noise floor, {} of {} comparisons reach {:g}; {}; {}; {}",
                      name_of(verdict.outcome), *verdict.ratio, verdict.detectable_comparisons,
-                     verdict.signal_comparisons, verdict.threshold, area, basis);
+                     verdict.signal_comparisons, verdict.threshold, area, partial_auc_text(verdict), basis);
 }
 
 inline void add_statistics(Verdict& verdict) {
   if (verdict.noise.empty() || verdict.signal.empty()) return;
   const RocSample sample({verdict.noise, verdict.noise_steps}, {verdict.signal, verdict.signal_steps});
   verdict.auc = sample.auc();
-  verdict.partial_auc = sample.partial_auc(0.01);
+  if (verdict.noise.size() >= fewest_noise_rows) verdict.partial_auc = sample.partial_auc(0.01);
   verdict.cliffs_delta = 2 * *verdict.auc - 1;
   verdict.hedges_g = hedges_g(verdict.noise, verdict.signal);
-  if (const auto interval = bootstrap_auc(sample)) {
-    verdict.auc_low = interval->low;
-    verdict.auc_high = interval->high;
+  if (enough_steps(verdict)) {
+    if (const auto interval = bootstrap_auc(sample)) {
+      verdict.auc_low = interval->low;
+      verdict.auc_high = interval->high;
+    }
   }
   if (above_chance(verdict)) verdict.tokens_needed = tokens_needed(*verdict.auc);
 }
@@ -141,9 +162,11 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
     if (found == nullptr) continue;
     if (is_noise_of(comparison, scope)) {
       add_rows(*found, out.noise, out.noise_steps);
+      out.noise_bits_differ |= found->first_difference.has_value();
       floors.push_back(found->l2.max);
     } else if (is_signal_of(analysis, comparison, scope, value)) {
       add_rows(*found, out.signal, out.signal_steps);
+      out.signal_bits_differ |= found->first_difference.has_value();
       levels.push_back(found->l2.max);
     }
   }
@@ -172,6 +195,16 @@ inline std::vector<std::string> tested_values(const Analysis& analysis) {
   return values;
 }
 
+/// Many verdicts, each with its own error rate, are together sure to err.
+inline void note_chance(Analysis& analysis) {
+  const auto intervals =
+      std::ranges::count_if(analysis.verdicts, [](const Verdict& v) { return v.auc_low.has_value(); });
+  if (const double by_chance = 0.025 * static_cast<double>(intervals); by_chance >= 0.5)
+    analysis.notes.push_back(fmt::format(
+        "{} verdicts by rank: if no change had an effect, about {:.1g} of them would still find one",
+        intervals, by_chance));
+}
+
 inline std::string timing_text(const TimingComparison& found) {
   if (!found.p_value)
     return fmt::format("{:.3f} times the run time; too few repetitions, or none that vary, for a test",
@@ -197,6 +230,7 @@ inline void add_verdicts(Analysis& analysis) {
         analysis.verdicts.push_back(detail::verdict_of(analysis, tap, scope, value));
     }
   }
+  detail::note_chance(analysis);
 }
 
 /// Timing of every two configurations of one hardware type and different values. Run time separates them when
