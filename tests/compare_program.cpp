@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <fpf/compare/table.hpp>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -63,8 +65,7 @@ void check_refused(std::vector<std::string> args, std::initializer_list<std::str
 std::size_t longest_line(const std::string& text) {
   std::size_t longest = 0;
   std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);)
-    longest = std::max(longest, fpf::compare::width_of(line));
+  for (std::string line; std::getline(lines, line);) longest = std::max(longest, fpf::code_points(line));
   return longest;
 }
 
@@ -156,6 +157,207 @@ BOOST_AUTO_TEST_CASE(all_analyses_what_it_can_and_names_what_it_cannot) {
   BOOST_REQUIRE(results["analyses"].size() == 2u);
   BOOST_TEST(results["analyses"][0]["experiment_type"] == "compile");
   BOOST_TEST(results["failures"].size() == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(each_bad_file_gets_one_error_and_spoils_no_other) {
+  const std::string sound = experiment().dump(), deep(10'000, '[');
+  const auto with = [&](const std::string& what, const std::string& by) {
+    const std::size_t at = sound.find(what);
+    BOOST_REQUIRE_MESSAGE(at != sound.npos, what);
+    return std::string(sound).replace(at, what.size(), by);
+  };
+  const auto first_row = [&](const std::string& by) {  // the first vector of the first run
+    const std::size_t at = sound.find(R"("layer_39":{"pos_-3":[)", sound.find("key_vectors")),
+                      begin = sound.find('[', at);
+    return std::string(sound).replace(begin, sound.find(']', begin) + 1 - begin, by);
+  };
+  const std::string path = "runs[0].decode_steps[0].key_vectors.layer_39.pos_-3";
+  const struct {
+    const char* name;
+    std::string content;
+    std::initializer_list<std::string> words;
+  } cases[] = {
+      {"cut in the middle", sound.substr(0, sound.size() / 2), {"byte", "runs["}},
+      {"cut at the end", sound.substr(0, sound.size() - 1), {"byte", "the text ends too early"}},
+      {"empty", "", {"an empty file"}},
+      {"zeros", std::string(4096, '\0'), {"byte 0", "expected an object"}},
+      {"not JSON", "experiment: 1\n", {"byte 0", "expected an object"}},
+      {"a list", "[1, 2]", {"byte 0", "found an array"}},
+      {"wrong type",
+       with(R"("runs":[)", R"("runs":7,"x":[)"),
+       {"runs, byte", "expected an array, found '7'"}},
+      {"row of another type", first_row("{}"), {path, "byte", "expected an array of numbers"}},
+      {"text in a row", first_row(R"([1,"2"])"), {path + "[1]", "byte", "found \"2\""}},
+      {"ragged",
+       first_row("[1,2,3]"),
+       {"key_vectors.layer_39.pos_-", "byte", "numbers, as in the rows before"}},
+      {"null", first_row("[null,2]"), {path + "[0]", "byte", "found null"}},
+      {"NaN", first_row("[1,NaN]"), {path + "[1]", "byte", "found NaN"}},
+      {"Infinity", first_row("[-Infinity,1]"), {path + "[0]", "byte", "found -Infinity"}},
+      {"key twice",
+       with(R"("configurations":[)", R"("configurations":[],"configurations":[)"),
+       {"byte", "\"configurations\" stands twice"}},
+      {"key twice in a run",
+       with(R"("rep_id":)", R"("rep_id":1,"rep_id":)"),
+       {"runs[0], byte", "\"rep_id\" stands twice"}},
+      {"deep",
+       with(R"("rep_id":)", R"("x":)" + deep + std::string(10'000, ']') + R"(,"rep_id":)"),
+       {"runs[0].x, byte", "nested deeper than 1024"}},
+      {"deep and cut",
+       with(R"("rep_id":)", R"("x":)" + deep),
+       {"runs[0].x, byte", "nested deeper than 1024"}},
+      {"deep row", first_row(deep + std::string(10'000, ']')), {path, "byte", "nested deeper"}},
+      {"no runs", R"({"experiment_metadata":{},"configurations":[],"runs":[]})", {"empty \"runs\""}},
+      {"unknown version",
+       with(R"("experiment_metadata":{)", R"("experiment_metadata":{"schema_version":7,)"),
+       {"expected schema_version 1, found 7"}},
+      {"key that is no UTF-8",
+       with(R"("rep_id":)", "\"\xff\":1,\"rep_id\":"),
+       {"runs[0]", "byte", "no UTF-8"}},
+  };
+  for (const auto& [name, content, words] : cases) {
+    const std::string here = folder("bad");
+    write(here + "/attention_experiment.json", experiment("attention"));
+    std::ofstream(here + "/compile_experiment.json", std::ios::binary) << content;
+    write(here + "/cuda_version_experiment.json", experiment("cuda_version"));
+    for (const bool plan : {false, true}) {
+      const Outcome outcome = compare(
+          plan ? std::vector<std::string>{"--all", "--plan-compatible"} : std::vector<std::string>{"--all"},
+          here);
+      BOOST_TEST_CONTEXT(name << ": " << outcome.err) {
+        BOOST_TEST(outcome.code == 2);
+        BOOST_TEST(std::ranges::count(outcome.err, '\n') == 2);  // one error, and where the results are
+        BOOST_TEST(mentions(outcome.err, {"compare: error: ./compile_experiment.json"}));
+        BOOST_TEST(mentions(outcome.err, words));
+        const Json results = parsed(here + "/analysis_results.json");
+        const Json& found = results[plan ? "detailed_reports" : "analyses"];
+        BOOST_REQUIRE(found.size() == 2u);
+        BOOST_TEST(found[0]["experiment_type"] == "attention");
+        BOOST_TEST(found[1]["experiment_type"] == "cuda_version");
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_file_spoils_no_other_either) {
+  const std::string here = folder("no_files"), bad = here + "/compile_experiment.json";
+  write(here + "/attention_experiment.json", experiment("attention"));
+  const std::pair<const char*, std::function<void()>> kinds[] = {
+      {"a directory", [&] { fs::create_directory(bad); }},
+      {"something else", [&] { BOOST_REQUIRE(::mkfifo(bad.c_str(), 0600) == 0); }},
+      {"No such file", [&] { fs::create_symlink("nowhere", bad); }},
+      {"symbolic links", [&] { fs::create_symlink("compile_experiment.json", bad); }}};
+  for (const auto& [words, make] : kinds) {
+    fs::remove(bad);
+    make();
+    const Outcome outcome = compare({"--all", "--json"}, here);
+    BOOST_TEST_CONTEXT(words << ": " << outcome.err) {
+      BOOST_TEST(outcome.code == 2);
+      BOOST_TEST(std::ranges::count(outcome.err, '\n') == 1);
+      BOOST_TEST(mentions(outcome.err, {"compile_experiment.json", words}));
+      BOOST_TEST(Json::parse(outcome.out)["analyses"].size() == 1u);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(output_that_nobody_takes_ends_the_program) {
+  const std::string file = write("piped.json", experiment());
+  const auto shell = [&](const std::string& rest) {
+    return run({"bash", "-c", program + " --json --signal all --layer all " + file + rest}, ".");
+  };
+  BOOST_TEST(shell("").out.size() > 100'000u);  // more than a pipe holds
+  const Outcome closed = shell(" | head -1; echo ${PIPESTATUS[0]}");
+  BOOST_TEST(closed.out == "{\n141\n");  // SIGPIPE, as of any filter
+  BOOST_TEST(closed.err == "");
+  const Outcome ignored = run({"bash", "-c",
+                               "trap '' PIPE; " + program + " --json --signal all --layer all " + file +
+                                   " | head -1; echo ${PIPESTATUS[0]}"},
+                              ".");
+  BOOST_TEST(ignored.out == "{\n2\n");
+  BOOST_TEST(mentions(ignored.err, {"compare: error: cannot write to standard output"}));
+  const Outcome full = shell(" > /dev/full");
+  BOOST_TEST(full.code == 2);
+  BOOST_TEST(mentions(full.err, {"cannot write to standard output"}));
+}
+
+BOOST_AUTO_TEST_CASE(names_from_files_do_not_steer_the_terminal) {
+  const std::string evil =
+      "\033]0;title\007\033[2J\r\nA\xc2\x9b"
+      "2J";
+  Json content = experiment();
+  content["experiment_metadata"]["experiment_type"] = "type" + evil;
+  content["experiment_metadata"]["model"] = "model" + evil;
+  for (Json& configuration : content["configurations"]) {
+    const std::string id = configuration["config_id"];
+    for (Json& one : content["runs"])
+      if (one["config_id"] == id) one["config_id"] = id + evil;
+    configuration["config_id"] = id + evil;
+    configuration["hardware"] = configuration["hardware"].get<std::string>() + evil;
+  }
+  content["runs"][0]["runtime"] = {{"seconds", {1, 2}}};
+  content["runs"][1]["runtime"] = {{"seconds", {1, 3}}};
+  const auto harmless = [](const std::string& text) {
+    return std::ranges::all_of(text, [](char c) { return c == '\n' || (c >= ' ' && c != 0x7f) || c < 0; }) &&
+           text.find("\xc2\x9b") == text.npos;
+  };
+  for (const char* columns : {"200", "40"}) {
+    const Outcome outcome = compare({write("steer.json", content)}, ".", {{"COLUMNS", columns}});
+    BOOST_TEST(outcome.code == 0, outcome.err);
+    BOOST_TEST(harmless(outcome.out));
+  }
+  content["runs"][0]["config_id"] = "unknown" + evil;
+  const Outcome refused = compare({write("steer.json", content)});
+  BOOST_TEST(refused.code == 2);
+  BOOST_TEST(harmless(refused.err));
+  BOOST_TEST(std::ranges::count(refused.err, '\n') == 1);
+}
+
+BOOST_AUTO_TEST_CASE(ids_stay_apart_when_files_use_the_suffix_themselves) {
+  Json a = experiment(), b = a;
+  for (Json* content : {&a, &b}) {
+    for (Json& one : (*content)["runs"])
+      if (one["config_id"] == "A100-80GB_2") one["config_id"] = "A100-80GB_1#2";
+    for (Json& one : (*content)["configurations"])
+      if (one["config_id"] == "A100-80GB_2") one["config_id"] = "A100-80GB_1#2";
+  }
+  const Outcome outcome = compare({write("left.json", a), write("right.json", b), "--json"});
+  BOOST_TEST(outcome.code == 0, outcome.err);
+  std::set<std::string> ids;
+  const Json found = Json::parse(outcome.out)["analyses"][0]["configurations"];
+  for (const Json& one : found) ids.insert(one["config_id"]);
+  BOOST_TEST(ids.size() == found.size());
+  BOOST_TEST((ids.contains("A100-80GB_1#3") && ids.contains("A100-80GB_1#2#2")));
+}
+
+BOOST_AUTO_TEST_CASE(equal_values_that_differ_in_bits_or_tokens_are_differences) {
+  // H100 repeats A100 bit for bit, so there is no noise; one value differs in the sign of a zero, one in a
+  // token.
+  Json content = experiment();
+  const Json steps = content["runs"][0]["decode_steps"];
+  for (Json& one : content["runs"]) one["decode_steps"] = steps;
+  const auto verdict_of = [&](const std::string& signal, const std::string& value) {
+    const Outcome outcome = compare({write("bits.json", content), "--json", "--signal", "all"});
+    BOOST_TEST(outcome.code == 0, outcome.err);
+    const Json found = Json::parse(outcome.out);
+    for (const Json& verdict : found["analyses"][0]["verdicts"])
+      if (verdict["signal"] == signal && verdict["value"] == value && verdict["scope"] == "across hardware")
+        return verdict;
+    return Json();
+  };
+  BOOST_TEST(verdict_of("key_vectors", "4")["outcome"] == "identical");
+  for (Json& one : content["runs"]) {
+    Json& step = one["decode_steps"][0];
+    const std::string id = one["config_id"];
+    step["key_vectors"]["layer_39"]["pos_-3"][0] = id.ends_with("_4") ? -0.0 : 0.0;
+    if (id.ends_with("_4")) step["logprobs"]["pos_-3"]["token_ids"][0] = 4711;
+  }
+  for (const char* signal : {"key_vectors", "logprobs"}) {
+    const Json verdict = verdict_of(signal, "4");
+    BOOST_TEST(verdict["outcome"] == "noise floor is zero");
+    BOOST_TEST(mentions(verdict["text"], {"here in bits of equal values or in token ids"}));
+    BOOST_TEST(verdict["signal_level"] == 0.0);
+    BOOST_TEST(verdict_of(signal, "1")["outcome"] == "identical");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(all_needs_something_to_find) {

@@ -111,7 +111,9 @@ inline Collection collect_folders(const std::vector<std::filesystem::path>& fold
       fail("--experiment-dir {}: expected a folder", folder.string());
   for (const std::string& name : experiment_names(plan_only))
     for (const auto& folder : folders)
-      if (std::filesystem::exists(folder / name)) paths.push_back(folder / name);
+      if (std::error_code ignored;
+          std::filesystem::exists(std::filesystem::symlink_status(folder / name, ignored)))
+        paths.push_back(folder / name);  // links that lead nowhere too: opening them says so
   if (paths.empty()) {
     std::string names;
     for (const auto& folder : folders) names += (names.empty() ? "" : ", ") + folder.string();

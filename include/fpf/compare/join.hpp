@@ -159,7 +159,6 @@ inline Experiment join(std::vector<evidence::ExperimentFile> files) {
   detail::check_prompts(out);
   for (std::size_t f = 0; f < out.files.size(); ++f) {
     const auto& file = out.files[f];
-    const std::size_t earlier = out.members.size();  // members of the files before
     for (const auto& configuration : file.configurations) {
       Member member;
       member.file = f;
@@ -168,10 +167,10 @@ inline Experiment join(std::vector<evidence::ExperimentFile> files) {
       member.value = configuration["variable_value"];
       member.baseline = configuration.contains("baseline") && configuration["baseline"] == true;
       const std::string id = configuration["config_id"].get<std::string>();
-      const auto same =
-          std::count_if(out.members.begin(), out.members.begin() + static_cast<std::ptrdiff_t>(earlier),
-                        [&](const Member& m) { return (*m.configuration)["config_id"] == id; });
-      member.id = same == 0 ? id : fmt::format("{}#{}", id, same + 1);
+      member.id = id;
+      const auto taken = [&](const Member& other) { return other.id == member.id; };
+      for (int number = 2; std::ranges::any_of(out.members, taken); ++number)
+        member.id = fmt::format("{}#{}", id, number);
       for (const auto& run : file.runs)
         if (run.config_id == id) member.runs.push_back(&run);
       out.members.push_back(std::move(member));
