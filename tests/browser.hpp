@@ -9,6 +9,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "child.hpp"
 
@@ -19,6 +20,24 @@ inline std::string browser() {
     for (const char* name : {"chromium", "chromium-browser", "google-chrome"})
       if (std::filesystem::exists(std::filesystem::path(folder) / name)) return name;
   throw std::runtime_error("no Chromium in PATH: cmake/setup.sh --tests installs it");
+}
+
+/// The browser without a window, on a page of the disk.
+inline Outcome run_browser(std::vector<std::string> options, const std::string& page) {
+  namespace fs = std::filesystem;
+  options.insert(options.begin(),
+                 {browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                  "--no-first-run", "--user-data-dir=" + fs::absolute("profile").string()});
+  options.push_back("file://" + fs::absolute(page).string());
+  return run(options);
+}
+
+/// Prints a page to a PDF file.
+inline void print_page(const std::string& page, const std::string& pdf) {
+  std::filesystem::remove(pdf);
+  const Outcome printed = run_browser({"--print-to-pdf=" + pdf, "--no-pdf-header-footer"}, page);
+  if (!std::filesystem::exists(pdf))
+    throw std::runtime_error("the browser did not print " + page + ": " + printed.err);
 }
 
 /// Runs in the page and reports to the one around it. Heat maps write on their own colours, so their numbers
@@ -37,6 +56,8 @@ const found = { width, scrollWidth: document.documentElement.scrollWidth,
   outside: [...document.body.querySelectorAll('*')]
     .filter(e => shown(e) && !e.closest('svg') && !e.parentElement.closest('.scroll')
                  && (e.getBoundingClientRect().right > width + 0.5 || e.getBoundingClientRect().left < -0.5)).map(name),
+  scrolls: [...document.querySelectorAll('.scroll')].filter(e => shown(e) && e.scrollWidth > e.clientWidth + 1)
+    .map(e => e.getAttribute('aria-label')),
   figures: [...document.querySelectorAll('figure')].map(f => {
     const svg = f.querySelector('svg'), box = svg && svg.getBoundingClientRect();
     return { id: f.id, drawn: !!svg && box.width > 200 && box.height > 60, sentence: f.querySelector('p').textContent,
@@ -82,11 +103,9 @@ inline std::vector<nlohmann::json> look_at(const std::string& page) {
       around << "<iframe src='page.html' style='border:0;height:900px;width:" << width
              << "px;color-scheme:" << scheme << "'></iframe>\n";
   around.close();
-  const Outcome seen =
-      run({browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-           "--user-data-dir=" + fs::absolute("look/profile").string(), "--allow-file-access-from-files",
-           "--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom",
-           "file://" + fs::absolute("look/around.html").string()});
+  const Outcome seen = run_browser({"--allow-file-access-from-files", "--window-size=1400,1000",
+                                    "--virtual-time-budget=20000", "--dump-dom"},
+                                   "look/around.html");
   std::vector<nlohmann::json> out;
   for (std::size_t at = 0; (at = seen.out.find("<pre>", at)) != seen.out.npos;) {
     const std::size_t end = seen.out.find("</pre>", at);

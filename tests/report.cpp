@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <charconv>
 #include <filesystem>
+#include <fpf/prompt/document.hpp>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -331,12 +332,43 @@ BOOST_AUTO_TEST_CASE(no_figure_is_missing_and_nothing_overflows) {
     BOOST_TEST(figure_ids(page) == wanted, boost::test_tools::per_element());
     BOOST_TEST(page["problems"] == 0);
     BOOST_TEST(page["missing"].empty(), page["missing"].dump());
+    for (const std::string table : page["scrolls"])  // what a page is opened for stands there at once
+      BOOST_TEST((table != "Summary" && table != "Verdicts"), table << " scrolls at " << page["width"]);
   }
   for (const std::string& name : wanted)
     for (const char* extension : {".dat", ".gp", ".svg"}) files.insert(name + extension);
   const auto found = entries(report + "/plots");
   BOOST_TEST(std::set(found.begin(), found.end()) == files, boost::test_tools::per_element());
   check_scripts(report + "/plots");
+}
+
+BOOST_AUTO_TEST_CASE(paper_has_every_figure_and_what_verdicts_rest_on) {
+  Json content = experiment(0);
+  add_runtimes(content);
+  const std::string report = report_of(content, "paper");
+  print_page(report + "/index.html", "paper/page.pdf");
+  const auto without_spaces = [](std::string text) {
+    std::erase_if(text, [](unsigned char c) { return std::isspace(c) != 0; });
+    return text;
+  };
+  const std::string printed = without_spaces(fpf::prompt::document_text("paper/page.pdf"));
+  const auto on_paper = [&](const std::string& text) {
+    return printed.find(without_spaces(text)) != printed.npos;
+  };
+  const auto page = look_at(report + "/index.html")[1];
+  BOOST_TEST(page["figures"].size() == 24u);
+  for (const auto& figure : page["figures"])
+    BOOST_TEST(on_paper(figure["sentence"]), figure["id"] << ": " << figure["sentence"]);
+  std::size_t verdicts = 0;
+  const Json found = Json::parse(text_of("paper/r.json"));
+  for (const Json& verdict : found["analyses"][0]["verdicts"]) {
+    if (verdict["layer"] == 3) continue;  // the page has the last layer
+    BOOST_TEST(on_paper(verdict["text"]), verdict["text"]);
+    ++verdicts;
+  }
+  BOOST_TEST(verdicts == 16u);
+  for (const char* of_screens : {"script data SVG", "by numbers of the configurations", "Numbers"})
+    BOOST_TEST(!on_paper(of_screens), of_screens);
 }
 
 BOOST_AUTO_TEST_CASE(one_page_without_the_network) {

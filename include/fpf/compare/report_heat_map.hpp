@@ -75,9 +75,10 @@ inline std::string matrix_sentence(const NamedMatrix& matrix, const Extremes& fo
   if (value(found.smallest) != value(found.largest))
     out +=
         fmt::format(", closest {}{}", found.zeros == 0 ? "" : "of those that differ ", pair(*found.smallest));
-  out += found.zeros == 0 ? fmt::format("; none of {} pairs is at 0.", found.pairs)
-                          : fmt::format("; {} of {} pairs are at 0.", found.zeros, found.pairs);
-  return out;
+  if (found.pairs == 1) return out + ", the only pair.";
+  if (found.zeros == 0) return out + fmt::format("; none of {} pairs is at 0.", found.pairs);
+  return out +
+         fmt::format("; {} of {} pairs {} at 0.", found.zeros, found.pairs, found.zeros == 1 ? "is" : "are");
 }
 
 inline std::string matrix_data(const NamedMatrix& matrix) {

@@ -185,7 +185,9 @@ inline std::string section_html(std::size_t experiment, const Analysis& analysis
     out += "<p>Nothing to compare: a second configuration or a second stored repetition is needed.</p>\n";
   for (const Panel& panel : panels) out += panel_html(panel);
   const std::string comparisons = detail::comparisons_html(analysis);
-  if (!comparisons.empty()) out += "<h3>Distances</h3>\n" + comparisons;
+  if (!comparisons.empty())
+    out +=
+        "<div class=\"screen\"><h3>Distances</h3>\n" + comparisons + "</div>\n";  // comparisons.csv on paper
   if (!analysis.notes.empty()) {
     out += "<h3>Notes</h3>\n<ul>\n";
     for (const std::string& note : analysis.notes) out += fmt::format("<li>{}.</li>\n", html_escaped(note));

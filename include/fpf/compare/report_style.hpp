@@ -50,6 +50,7 @@ th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
 th:last-child, td:last-child { padding-right: 0; }
 .scroll td, .scroll th { overflow-wrap: normal; }
 .scroll td { white-space: nowrap; }
+.scroll .cards td:not(.r, [data-label="where"]) { white-space: normal; }
 .scroll table:not(.cards) td:last-child:not(.r) { white-space: normal; min-width: 12rem; }
 .r { text-align: right; white-space: nowrap; }
 .chip { white-space: nowrap; font-weight: 600; }
@@ -76,15 +77,21 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 2px solid var(--rule);
   .cards td.lead::before { content: none; }
   .cards td.empty { display: none; }
 }
+@page { margin: 12mm; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   .scroll { overflow: visible; }
   table { font-size: 7.5pt; }
   th, td { padding-right: .35rem; }
   section { break-before: page; border: 0; padding: 0; }
-  .figures { grid-template-columns: 1fr 1fr; gap: 1rem; }
-  h2, h3, h4 { break-after: avoid; }
-  .files, details:not([open]) { display: none; }
+  h1, h2, h3, h4 { break-after: avoid; }
+  tr, li, dt { break-inside: avoid; }
+  .figures { grid-template-columns: 1fr 1fr; gap: .6rem 1rem; }
+  figure p { margin-bottom: .2rem; line-height: 1.3; }
+  figure svg { max-width: 76mm; }
+  .rests { font-size: .8rem; }
+  details:has(.rests)::details-content { content-visibility: visible; display: block; height: auto; }
+  .files, .screen, details:not([open]):not(:has(.rests)) { display: none; }
 }
 )css";
 

@@ -54,8 +54,8 @@ inline std::string summary_row(std::size_t experiment, const Analysis& analysis,
   std::string out =
       fmt::format("<tr><td class=\"lead\" data-label=\"experiment\"><a href=\"#{}\">{}</a></td>",
                   section_id(experiment), html_escaped(analysis.experiment_type));
-  out += fmt::format("<td data-label=\"change\">{}</td><td data-label=\"where\">{}</td>",
-                     html_escaped(change), html_escaped(where));
+  out += fmt::format("<td data-label=\"change\">{}</td><td data-label=\"where\"{}>{}</td>",
+                     html_escaped(change), where.empty() ? " class=\"empty\"" : "", html_escaped(where));
   for (std::size_t i = 0; i < cells.size(); ++i)
     out += fmt::format("<td data-label=\"{}\"{}><span>{}</span></td>", words_for(signals[i]),
                        cells[i].empty() ? " class=\"empty\"" : "", cells[i]);
@@ -174,9 +174,9 @@ inline std::string terms_html(double threshold) {
   term("By rank",
        "The 95 % interval of the AUC lies above 0.5. The AUC is the probability that a signal row is further "
        "than a "
-       "noise row; 0.5 is chance, 1 is certainty. pAUC 1 % counts only the part below 1 % false positives, "
-       "on the same "
-       "scale.");
+       "noise row; 0.5 is chance, 1 is certainty. The interval draws decode steps anew, and needs 5 of them. "
+       "pAUC 1 % counts only the part below 1 % false positives, on the same scale, and needs 100 rows of "
+       "noise.");
   term("Tokens needed",
        "Rows on each side with which the rank test finds such a signal at 95 % power and 1 % false "
        "positives.");
