@@ -19,8 +19,14 @@ namespace detail {
 
 inline std::string number(double value) { return value == 0 ? "0" : fmt::format("{:.2e}", value); }
 
+inline std::string title(std::string_view text, const Terminal& terminal) {
+  std::string lines = wrapped(text, terminal.width);
+  if (!lines.empty()) lines.pop_back();
+  return styled(lines, Style::strong, terminal) + "\n";
+}
+
 inline std::string heading(std::string_view text, const Terminal& terminal) {
-  return "\n" + styled(one_line(text), Style::strong, terminal) + "\n";
+  return "\n" + title(text, terminal);
 }
 
 inline Cell bit_exact_cell(const Reproducibility& found) {
@@ -150,11 +156,11 @@ inline std::string timing_lines(const Analysis& analysis, const Terminal& termin
 
 /// One experiment: configurations, distances, verdicts, run times, notes.
 inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
-  std::string out = styled(one_line(fmt::format("{}: {}", analysis.experiment_type, analysis.variable)),
-                           Style::strong, terminal);
-  out += "\n" + wrapped(fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "),
-                                    fmt::join(analysis.files, ", ")),
-                        terminal.width);
+  std::string out =
+      detail::title(fmt::format("{}: {}", analysis.experiment_type, analysis.variable), terminal);
+  out += wrapped(fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "),
+                             fmt::join(analysis.files, ", ")),
+                 terminal.width);
   out += detail::configurations_text(analysis, terminal);
   out += detail::comparisons_text(analysis, terminal);
   out += detail::verdicts_text(analysis, terminal);
@@ -231,8 +237,10 @@ inline std::string to_text(const published::Findings& findings, const Terminal& 
   std::size_t unequal = 0;
   for (const auto& [name, equal] : findings.repetitions_equal) unequal += !equal;
   if (!findings.repetitions_equal.empty())
-    out += fmt::format("\nRepetitions: {} of {} sets are equal bit for bit\n",
-                       findings.repetitions_equal.size() - unequal, findings.repetitions_equal.size());
+    out += "\n" + wrapped(fmt::format("Repetitions: {} of {} sets are equal bit for bit",
+                                      findings.repetitions_equal.size() - unequal,
+                                      findings.repetitions_equal.size()),
+                          terminal.width);
   return out;
 }
 
