@@ -472,6 +472,10 @@ BOOST_AUTO_TEST_CASE(files_of_different_experiments_are_analysed_apart) {
       compare({write("x.json", experiment("compile")), write("y.json", experiment("tensor_parallel"))});
   BOOST_TEST(outcome.code == 0, outcome.err);
   BOOST_TEST(mentions(outcome.out, {"compile: variable", "tensor_parallel: variable", "Summary"}));
+  const Outcome all = compare({"x.json", "y.json", "--layer", "all"});
+  const std::string summary = all.out.substr(all.out.find("\nSummary"));
+  BOOST_TEST(mentions(summary, {"key_vectors layer 39"}));
+  BOOST_TEST(!mentions(summary, {"key_vectors layer 2"}));
 }
 
 BOOST_AUTO_TEST_CASE(tables_fit_the_terminal) {

@@ -170,15 +170,19 @@ inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
   return out;
 }
 
-/// All experiments in one table: one line a change and place, at the first tap of each analysis.
+/// All experiments in one table: one line a change and place, at the last layer of each analysis' first
+/// signal.
 inline std::string summary_text(const std::vector<Analysis>& analyses, const Terminal& terminal) {
   Table table({"experiment", "change", "where", "?signal", "verdict", ">ratio", "?>AUC", "?>noise floor"});
   for (const Analysis& analysis : analyses) {
     if (analysis.verdicts.empty())
       table.add(
           {{analysis.experiment_type}, {"none"}, {""}, {""}, {"noise only", Style::faint}, {""}, {""}, {""}});
+    Tap last = analysis.taps.front();
+    for (const Tap& tap : analysis.taps)
+      if (tap.signal == last.signal) last = tap;
     for (const Verdict& verdict : analysis.verdicts) {
-      if (!(verdict.tap == analysis.taps.front())) continue;
+      if (!(verdict.tap == last)) continue;
       auto cells = detail::verdict_cells(verdict);
       cells.resize(6);
       cells.insert(cells.begin(), {analysis.experiment_type});
