@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+struct CUstream_st;  // CUDA's own
+
 namespace fpf::kernel::cuda {
 
 // The driver's own handles and ABI (cuda.h of CUDA 11.8; unchanged up to 13.0), so that no header of CUDA's
@@ -18,7 +20,7 @@ using DevicePointer = std::uint64_t;
 using Context = struct CUctx_st*;
 using Module = struct CUmod_st*;
 using Function = struct CUfunc_st*;
-using Stream = struct CUstream_st*;  // the same handle as the runtime's cudaStream_t
+using Stream = CUstream_st*;  // the same handle as the runtime's cudaStream_t
 using Event = struct CUevent_st*;
 using Graph = struct CUgraph_st*;
 using GraphExec = struct CUgraphExec_st*;

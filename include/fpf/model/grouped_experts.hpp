@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cumsum.h>
@@ -10,6 +9,11 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sort.h>
 #include <ATen/ops/empty_like.h>
+
+#if __has_include(<ATen/ops/_grouped_mm.h>)  // libtorch 2.8 and later
+#include <ATen/ops/_grouped_mm.h>
+#define FPF_HAS_GROUPED_MM
+#endif
 
 #include <fpf/execution/execution.hpp>
 #include <fpf/model/layer.hpp>
@@ -20,7 +24,13 @@
 namespace fpf::model {
 
 /// Whether experts' products are one launch: Hopper has a grouped product for bfloat16.
-inline bool groups_products(at::ScalarType dtype, bool hopper) { return hopper && dtype == at::kBFloat16; }
+inline bool groups_products([[maybe_unused]] at::ScalarType dtype, [[maybe_unused]] bool hopper) {
+#ifdef FPF_HAS_GROUPED_MM
+  return hopper && dtype == at::kBFloat16;
+#else
+  return false;
+#endif
+}
 
 namespace detail {
 
@@ -51,7 +61,9 @@ struct Groups {
 
 /// rows [tokens, k] sorted by expert times matrices [experts, n, k].
 inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matrices, const Groups& groups) {
+#ifdef FPF_HAS_GROUPED_MM
   if (groups.grouped) return at::_grouped_mm(rows, matrices.transpose(1, 2), groups.ends);
+#endif
   at::Tensor out = at::empty({rows.size(0), matrices.size(1)}, rows.options());
   std::int64_t begin = 0;
   for (std::int64_t e = 0; e < matrices.size(0); ++e) {

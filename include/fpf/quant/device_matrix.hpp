@@ -5,7 +5,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
+#ifdef FPF_WITH_CUDA
+#include <c10/cuda/CUDAStream.h>
+#endif
 
 #include <fpf/kernel/library.hpp>
 #include <fpf/kernel/plan_linear.hpp>
@@ -33,8 +35,12 @@ inline kernel::Library& device_kernels(at::Device device) {
 }
 
 /// The stream on which libtorch works on that device now.
-inline kernel::cuda::Stream current_stream(at::Device device) {
-  return static_cast<kernel::cuda::Stream>(c10::impl::VirtualGuardImpl(device.type()).getStream(device).native_handle());
+inline kernel::cuda::Stream current_stream([[maybe_unused]] at::Device device) {
+#ifdef FPF_WITH_CUDA
+  return c10::cuda::getCurrentCUDAStream(device.index()).stream();
+#else
+  fail("this libtorch is built without CUDA");
+#endif
 }
 
 /// The dtype of fpf's own that a tensor library's scalar type is.
