@@ -1,14 +1,15 @@
 # Puts the kernels' sources into a header, so that a program carries them wherever it is moved.
 
-# fpf_embed_kernels(<target>): include/fpf/kernel/*.cuh and params.hpp -> <build>/include/fpf/kernel/sources.hpp, in the target's
-# file set and so in the installed package.
+# fpf_embed_kernels(<target>): include/fpf/kernel/*.cuh and the headers that they share with the host ->
+# <build>/include/fpf/kernel/sources.hpp, in the target's file set and so in the installed package.
 function(fpf_embed_kernels target)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/fpf/kernel/*.cuh
-       ${PROJECT_SOURCE_DIR}/include/fpf/kernel/params.hpp)
+       ${PROJECT_SOURCE_DIR}/include/fpf/kernel/params.hpp
+       ${PROJECT_SOURCE_DIR}/include/fpf/weights/synthetic_values.hpp)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
   set(entries "")
   foreach(source IN LISTS sources)
-    get_filename_component(name ${source} NAME)
+    cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR}/include/fpf/kernel OUTPUT_VARIABLE name)
     file(READ ${source} text)
     string(APPEND entries "    SourceText{\"${name}\", R\"kernel(${text})kernel\"},\n")
   endforeach()

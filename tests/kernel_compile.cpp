@@ -1,10 +1,9 @@
 // kernel/*.cuh: every kernel compiles for sm_80 and sm_90 without a GPU, in all three quantised formats, and
 // those on the decode path keep everything in registers. Refusals name what does not fit.
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/kernel/plan_decode.hpp>
 #include <fpf/kernel/plan_linear.hpp>
-
+#include <fpf/kernel/plan_synthetic.hpp>
 #include <mutex>
 #include <thread>
 
@@ -45,7 +44,11 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
       const MoeOptions options{fused && arithmetic == Arithmetic::tiles && m.mlp.experts > 1, !fused,
                                arithmetic};
       all.push_back(plan_gate_up(format, dtype, m.mlp, options));
-      all.push_back(plan_down(format, dtype, m.mlp, options));
+      for (const int rows : {2, 8}) {
+        MoeOptions with_rows = options;
+        with_rows.rows = rows;
+        all.push_back(plan_down(format, dtype, m.mlp, with_rows));
+      }
     }
   }
   all.push_back(plan_head(dense_format(), dtype, m.vocabulary, m.hidden, true, 132));
@@ -62,6 +65,9 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   all.push_back(plan_embed(dtype, m.hidden));
   all.push_back(plan_log_prob_slices(dtype, m.vocabulary, 10));
   all.push_back(plan_log_probs(10));
+  for (const auto kind :
+       {weights::synthetic::Kind::codes, weights::synthetic::Kind::floats, weights::synthetic::Kind::ramp})
+    all.push_back(plan_synthetic(kind, static_cast<weights::Format>(dtype), 1 << 20));
   if (format.kind != WeightFormat::Kind::dense) {
     const bool nf4 = format.kind == WeightFormat::Kind::nf4;
     for (const Layout layout :
@@ -70,6 +76,7 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
       all.push_back(plan_repack_scales(layout, format, dtype, q_size, m.hidden));
     }
     all.push_back(plan_dequantise(format, dtype, q_size, m.hidden));
+    all.push_back(plan_dequantise_stack(format, dtype, m.mlp.intermediate, m.hidden, m.mlp.experts));
   }
   return all;
 }
@@ -96,6 +103,8 @@ void build_all(const std::vector<Plan>& all, int architecture) {
         const unsigned threads = plan.block.x * plan.block.y * plan.block.z;
         if (needs.registers == 0) fault = "no register count";
         if (plan.hot && needs.stack_bytes != 0) fault = fmt::format("{} bytes of stack", needs.stack_bytes);
+        if (threads > needs.max_threads)
+          fault = fmt::format("{} threads, bounded to {}", threads, needs.max_threads);
         if (needs.registers * threads > 65536)
           fault = fmt::format("{} registers x {} threads", needs.registers, threads);
         if (needs.shared_bytes + plan.shared(plan.max_rows) > shared_limit(architecture))

@@ -28,20 +28,23 @@ inline void check_rms_norm(Checker& c, DType dtype, int k, bool round) {
       [&] { operation(c.stream, p, static_cast<int>(rows)); }, {&out, &sum}, reference);
 }
 
-inline void check_silu_mul(Checker& c, DType dtype) {
+inline void check_elementwise(Checker& c, bool silu_mul, DType dtype) {
   const std::size_t count = 8 * 768;
   const auto a = c.random.normals(count, dtype), b = c.random.normals(count, dtype);
   const Buffer ba = upload(a, dtype), bb = upload(b, dtype);
   Buffer out(count * size_of(dtype));
   std::vector<double> reference(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const double silu = static_cast<double>(a[i]) / (1 + std::exp(-static_cast<double>(a[i])));
-    reference[i] = static_cast<double>(round_to(static_cast<float>(silu), dtype)) * static_cast<double>(b[i]);
+    const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    reference[i] = silu_mul
+                       ? static_cast<double>(round_to(static_cast<float>(x / (1 + std::exp(-x))), dtype)) * y
+                       : x + y;
   }
-  const Operation operation(c.library, plan_elementwise(true, dtype, count));
+  const Operation operation(c.library, plan_elementwise(silu_mul, dtype, count));
   const ElementwiseParams p{ba.at(), bb.at(), out.at(), count};
   c.check(
-      fmt::format("silu_mul {}", name_of(dtype)), dtype, [&] { operation(c.stream, p); }, {&out}, reference);
+      fmt::format("{} {}", silu_mul ? "silu_mul" : "add", name_of(dtype)), dtype,
+      [&] { operation(c.stream, p); }, {&out}, reference);
 }
 
 /// Attention of each row's new token, its cache filled with random keys and values up to there.
@@ -229,6 +232,7 @@ inline void check_embed(Checker& c, DType dtype, int hidden) {
 /// a single rounding's worst case, not its mean.
 inline void check_all(Checker& c, bool small) {
   c.slack = small ? 2 : 1;
+  check_synthetic(c);
   const auto tiles = Arithmetic::tiles, lanes = Arithmetic::lanes;
   const DType bf16 = DType::bfloat16, fp16 = DType::float16, f32 = DType::float32;
   const int wide = small ? 256 : 2048, out = small ? 128 : 2048;
@@ -264,15 +268,16 @@ inline void check_all(Checker& c, bool small) {
         if (kind == 1) return int4_matrix(c.random, Layout::gptq, dtype, n, k, small ? 32 : 128, true);
         return kind == 2 ? nf4_matrix(c.random, dtype, n, k) : dense_matrix(c.random, dtype, n, k);
       });
+      check_dequantise_stack(c, experts, dtype);
       check_moe(c, experts, shape, dtype, 1, {false, false, lanes});
       if (dtype == f32) continue;
       check_moe(c, experts, shape, dtype, 1, {true, false, tiles});
       check_moe(c, experts, shape, dtype, 1, {false, true, tiles});
-      check_moe(c, experts, shape, dtype, 6, {false, false, tiles});
+      for (const int rows : {2, 4, 8}) check_moe(c, experts, shape, dtype, rows, {false, rows == 4, tiles});
     }
     for (const bool round : {false, true}) check_rms_norm(c, dtype, 2048, round);
     check_rms_norm(c, dtype, 576, true);
-    check_silu_mul(c, dtype);
+    for (const bool silu_mul : {false, true}) check_elementwise(c, silu_mul, dtype);
     const AttentionShape qwen{32, 4, 128, true}, smollm{9, 3, 64, false, 16, 4};
     const std::vector<int> long_rows = small ? std::vector{300, 17} : std::vector{6143, 1000};
     check_attention(c, dtype, qwen, {long_rows[0]}, false, true);

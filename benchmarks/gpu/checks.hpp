@@ -3,10 +3,11 @@
 #pragma once
 
 #include <fpf/kernel/plan_decode.hpp>
+#include <fpf/kernel/plan_synthetic.hpp>
+#include <fpf/weights/synthetic.hpp>
+#include <nlohmann/json.hpp>
 
 #include "host_model.hpp"
-
-#include <nlohmann/json.hpp>
 
 namespace bench {
 
@@ -142,6 +143,56 @@ inline void check_gemv(Checker& c, const HostMatrix& m, int rows, Fusion fusion,
                       together.end() - static_cast<std::ptrdiff_t>(row_bytes)));
 }
 
+/// All experts of a projection at once: the values that packing keeps, bit for bit.
+template <class Experts>
+void check_dequantise_stack(Checker& c, const Experts& experts, DType dtype) {
+  for (int projection = 0; projection < 3; ++projection) {
+    const auto& matrices = projection == 0 ? experts.gate : projection == 1 ? experts.up : experts.down;
+    const int n = matrices[0].n, k = matrices[0].k, count = static_cast<int>(matrices.size());
+    std::vector<std::byte> expected;
+    for (const auto& m : matrices) {
+      const auto bytes = encode(m.weights, dtype);
+      expected.insert(expected.end(), bytes.begin(), bytes.end());
+    }
+    Buffer out(expected.size());
+    Operation(c.library, plan_dequantise_stack(matrices[0].format, dtype, n, k, count))(
+        c.stream, StackParams{experts.table.template at<Expert>(), out.at(), n, projection});
+    synchronise(c.stream);
+    c.expect(fmt::format("dequantise {} experts' projection {} {}", count, projection, describe(matrices[0])),
+             out.download<std::byte>() == expected);
+  }
+}
+
+/// Every tensor of a small synthetic model, made on the device: the host's bytes.
+inline void check_synthetic(Checker& c) {
+  for (const char* quant : {"none", "awq", "gptq", "nf4"}) {
+    const weights::SyntheticModel model(fmt::format("synthetic:qwen3-moe-tiny?seed=5&quant={}", quant));
+    std::size_t different = 0, bytes = 0;
+    for (const auto& name : model.names()) {
+      const auto& tensor = model.at(name);
+      std::vector<std::byte> expected;
+      model.bytes_of(tensor, expected);
+      if (expected.empty()) expected.assign(tensor.data.begin(), tensor.data.end());
+      Buffer made(expected.size());
+      make_synthetic(c.library, c.stream, model.recipe(name), tensor.format, made.at(), expected.size());
+      synchronise(c.stream);
+      different += made.download<std::byte>() != expected;
+      bytes += expected.size();
+    }
+    c.expect(fmt::format("synthetic {}: {} tensors, {} bytes", quant, model.names().size(), bytes),
+             different == 0);
+  }
+  // A tensor that ends within a unit.
+  const auto recipe = weights::synthetic::Recipe::codes();
+  std::vector<std::byte> expected(1027);
+  weights::synthetic::generate(recipe, weights::Format::uint8, 0, expected);
+  Buffer made(1027 + 5);
+  make_synthetic(c.library, c.stream, recipe, weights::Format::uint8, made.at(), 1027);
+  synchronise(c.stream);
+  expected.resize(1032, std::byte{0xff});
+  c.expect("synthetic codes end where they should", made.download<std::byte>() == expected);
+}
+
 /// The router's choice in float64: ids by descending probability, ties by the lower id.
 struct HostChoice {
   std::vector<int> ids;
@@ -222,6 +273,7 @@ HostExperts make_experts(Checker& c, const MoeShape& shape, const Make& make) {
 
 inline void check_moe(Checker& c, const HostExperts& experts, const MoeShape& shape, DType dtype, int rows,
                       MoeOptions options) {
+  options.rows = rows;
   const std::size_t hidden = static_cast<std::size_t>(shape.hidden), count = static_cast<std::size_t>(rows),
                     intermediate = static_cast<std::size_t>(shape.intermediate),
                     k = static_cast<std::size_t>(shape.top_k);

@@ -1,12 +1,11 @@
 // Device memory, streams, graphs and timing for the benchmark: the driver API with owners.
 #pragma once
 
-#include <fpf/core/half.hpp>
-#include <fpf/kernel/library.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fpf/core/half.hpp>
+#include <fpf/kernel/library.hpp>
 #include <functional>
 #include <random>
 #include <vector>
@@ -22,7 +21,7 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(std::size_t bytes) : bytes_(bytes) {
     if (bytes == 0) return;
-    cuda::driver().check(cuda::driver().mem_alloc(&address_, bytes), "cuMemAlloc");
+    address_ = cuda::driver().allocate(bytes);
     poison();
   }
   template <class T>

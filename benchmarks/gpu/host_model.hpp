@@ -2,10 +2,9 @@
 #pragma once
 
 #include <fpf/kernel/plan_linear.hpp>
+#include <numeric>
 
 #include "device.hpp"
-
-#include <numeric>
 
 namespace bench {
 

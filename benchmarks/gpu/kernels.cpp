@@ -1,22 +1,21 @@
 // gpu_kernels: every decode kernel checked and timed on the GPU at hand, then a whole synthetic decode step.
 // Needs the NVIDIA driver and NVRTC (a CUDA toolkit or its wheel); no libtorch.
-#include "attention_checks.hpp"
-#include "decode_step.hpp"
-#include "timeline.hpp"
-
+#include <ctime>
 #include <fpf/core/atomic_file.hpp>
-
-#include <chrono>
 #include <iostream>
 #include <span>
+
+#include "attention_checks.hpp"
+#include "model.hpp"
+#include "timeline.hpp"
 
 using namespace bench;
 
 namespace {
 
 struct Arguments {
-  std::string toolkit, cache, json;
-  bool check = true, time = true, small = false, brief = false;
+  std::string toolkit, cache, json, formats = "awq,gptq,nf4,dense";
+  bool check = true, time = true, small = false;
   int repeats = 100, layers = 48;
 };
 
@@ -37,7 +36,8 @@ Arguments parse(std::span<char*> words) {
           "  --no-check, --no-time\n"
           "  --small         small shapes only, for compute-sanitizer; implies --no-time\n"
           "  --repeats N     launches that must agree bit for bit (100)\n"
-          "  --layers N      of the synthetic model (48)\n"
+          "  --layers N      of the timed model (48)\n"
+          "  --formats LIST  of the timed model (awq,gptq,nf4,dense)\n"
           "Example: gpu_kernels --toolkit /usr/local/cuda --json H100.json\n");
       std::exit(0);
     } else if (word == "--toolkit") {
@@ -53,8 +53,8 @@ Arguments parse(std::span<char*> words) {
     } else if (word == "--small") {
       a.small = true;
       a.time = false;
-    } else if (word == "--brief") {
-      a.brief = true;
+    } else if (word == "--formats") {
+      a.formats = value();
     } else if (word == "--repeats") {
       a.repeats = std::stoi(value());
     } else if (word == "--layers") {
@@ -76,146 +76,152 @@ double copy_ceiling(cuda::Stream stream) {
   return 2.0 * static_cast<double>(bytes) / t.median / 1e3;
 }
 
-nlohmann::ordered_json row(const std::string& name, double microseconds, double bytes, double ceiling,
-                           const Timing& spread) {
-  const double rate = bytes / microseconds / 1e3;
-  fmt::print("  {:<34}{:>9.2f} us{:>10.2f} MB{:>9.0f} GB/s{:>7.1f} %\n", name, microseconds, bytes / 1e6,
-             rate, 100 * rate / ceiling);
+nlohmann::ordered_json row(const std::string& name, const Timing& t, double count, double bytes,
+                           double ceiling) {
+  const double us = t.median / count, each = bytes / count, rate = each / us / 1e3;
+  fmt::print("    {:<24}{:>5.0f} x{:>9.2f} us{:>10.3f} MB{:>7.0f} GB/s{:>6.1f} %\n", name, count, us,
+             each / 1e6, rate, 100 * rate / ceiling);
   return {{"name", name},
-          {"us", microseconds},
-          {"bytes", bytes},
+          {"launches", count},
+          {"us", us},
+          {"bytes", each},
           {"GB_per_s", rate},
           {"share_of_copy", rate / ceiling},
-          {"spread_us", {spread.least, spread.most}}};
+          {"spread_us", {t.least / count, t.most / count}}};
 }
 
-/// Times a step's kernels one by one (each over all layers in a graph) and together.
-nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const SyntheticModel& model,
-                                 const StepOptions& options, const std::string& name, double ceiling,
-                                 bool stages) {
-  DecodeStep step(library, stream, model, options);
-  nlohmann::ordered_json out{{"name", name}, {"kernels", nlohmann::ordered_json::array()}};
-  fmt::print("{}\n", name);
-  step.run(false);  // so that every buffer holds numbers
-  synchronise(stream);
-  for (const auto& stage : stages ? step.stages(true) : std::vector<DecodeStep::Stage>{}) {
-    const CapturedGraph graph(stream, [&] {
-      for (int l = 0; l < model.layers; ++l) stage.launch(l, options.fused);
-    });
-    const Timing t = time_on_device(
-        stream, [&] { graph.launch(); }, 20);
-    out["kernels"].push_back(row(stage.name, t.median / model.layers, stage.bytes, ceiling, t));
-  }
-  for (const auto& stage : stages ? step.ends() : std::vector<DecodeStep::Stage>{}) {
-    const CapturedGraph graph(stream, [&] { stage.launch(0, false); });
-    const Timing t = time_on_device(
-        stream, [&] { graph.launch(); }, 20);
-    out["kernels"].push_back(row(stage.name, t.median, stage.bytes, ceiling, t));
-  }
-  const auto whole = [&](const char* how, const std::function<void()>& body) {
-    const Timing t = time_on_device(stream, body, 30);
-    out[how] = row(how, t.median, step.bytes(), ceiling, t);
+/// One way to carry out a step over a model: each kernel by itself (all its launches of a step in one graph),
+/// what it costs where it stands, the whole step, and the same signals whenever and however it is run.
+nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const Model& model,
+                                 const StepConfig& config, const std::string& name, double ceiling,
+                                 bool kernels) {
+  nlohmann::ordered_json out{{"name", name}};
+  fmt::print("  {}\n", name);
+  StepConfig tapping = config;
+  for (int l = 0; l < model.layers(); ++l) tapping.tapped.push_back(l);
+  Step tapped(library, stream, model, tapping), step(library, stream, model, config);
+  const CapturedGraph captured(stream, [&] { step.run(); }), with_taps(stream, [&] { tapped.run(); });
+  const auto measure = [&](const CapturedGraph& graph) {
+    step.begin();
+    tapped.begin();
+    return time_on_device(
+        stream, [&] { graph.launch(); }, 30);
   };
-  const CapturedGraph plain(stream, [&] { step.run(false); }), overlapped(stream, [&] { step.run(true); });
-  if (options.fused) {
-    whole("step, graph, overlapped", [&] { overlapped.launch(); });
-    whole("step, graph", [&] { plain.launch(); });
-  } else {
-    whole("step, graph", [&] { plain.launch(); });
-    whole("step, launched one by one", [&] { step.run(false); });
-  }
-  if (options.fused && stages) {
-    // What each kernel costs where it stands: the step's time less that of the step without it.
-    const double all = out["step, graph, overlapped"]["us"].get<double>();
-    const auto layer = step.stages(false);
-    for (std::size_t i = 0; i < layer.size(); ++i) {
-      const CapturedGraph graph(stream, [&] { step.run(true, static_cast<int>(i)); });
-      const Timing t = time_on_device(
-          stream, [&] { graph.launch(); }, 20);
-      out["in_place_us"][layer[i].name] = (all - t.median) / model.layers;
-      fmt::print("  in place: {:<32}{:>9.2f} us\n", layer[i].name, (all - t.median) / model.layers);
-    }
-  }
-  // Ten tokens from the same start, twice, and by both graphs: the same bits.
-  const auto sequence = [&](const CapturedGraph& graph) {
-    step.reset();
-    std::vector<std::vector<std::byte>> outputs;
+
+  // Ten tokens, three times, captured and launched one by one.
+  const auto sequence = [&](const std::function<void()>& run) {
+    tapped.begin();
+    std::vector<std::vector<std::byte>> all;
     for (int i = 0; i < 10; ++i) {
-      graph.launch();
-      synchronise(stream);
-      outputs.push_back(step.logits.download<std::byte>());
-      const auto best = step.top_values.download<float>();
-      if (!(best[0] <= 0)) fail("{}: the log-probabilities are no numbers", name);
+      run();
+      all.push_back(tapped.signals());
     }
-    return outputs;
+    return all;
   };
-  const auto first = sequence(plain);
-  const bool equal = sequence(plain) == first && sequence(overlapped) == first && first[0] != first[9];
-  fmt::print("  ten tokens twice, plain and overlapped: {}\n", equal ? "bit for bit" : "DIFFERENT");
+  const auto first = sequence([&] { with_taps.launch(); });
+  const bool equal = sequence([&] { with_taps.launch(); }) == first &&
+                     sequence([&] { tapped.run(); }) == first && first[0] != first[9];
   out["bit_exact"] = equal;
+
+  tapped.begin();
+  with_taps.launch();
+  const std::vector<double> experts = tapped.experts();
+  out["experts_a_layer"] = std::accumulate(experts.begin(), experts.end(), 0.0) / model.layers();
+  const auto bytes_of = [&](const Stage& s) {
+    return s.plan.bytes(config.rows, model.context(),
+                        s.layer < 0 ? 0 : experts[static_cast<std::size_t>(s.layer)]);
+  };
+  double all = 0;
+  std::vector<std::string> names;
+  std::map<std::string, std::pair<double, double>> totals;  // launches, bytes
+  for (const Stage& stage : step.stages()) {
+    auto& [count, bytes] = totals[std::string(stage.name)];
+    if (count++ == 0) names.emplace_back(stage.name);
+    bytes += bytes_of(stage);
+    all += bytes_of(stage);
+  }
+  const Timing whole = measure(captured);
+  out["step"] = row("whole step", whole, 1, all, ceiling);
+  out["step_with_all_signals"] = row("with all layers' signals", measure(with_taps), 1, all, ceiling);
+  if (!config.fused) {
+    step.begin();
+    out["step_without_graph"] = row("launched one by one",
+                                    time_on_device(
+                                        stream, [&] { step.run(); }, 30),
+                                    1, all, ceiling);
+  }
+  if (!equal) fmt::print("    DIFFERENT: ten tokens, three times\n");
+  if (!kernels) return out;
+  step.begin();
+  step.run();  // what the kernels alone read is a step's
+  for (const auto& kernel : names) {
+    const auto [count, bytes] = totals[kernel];
+    const CapturedGraph alone(stream, [&] { step.run([&](const Stage& s) { return s.name == kernel; }); });
+    auto figures = row(kernel, measure(alone), count, bytes, ceiling);
+    const CapturedGraph others(stream, [&] { step.run([&](const Stage& s) { return s.name != kernel; }); });
+    // Without a kernel, several rows would choose other experts, as many as chance has it.
+    if (config.rows == 1) figures["us_in_place"] = (whole.median - measure(others).median) / count;
+    out["kernels"].push_back(std::move(figures));
+  }
   return out;
 }
 
-/// Products at the layer's shapes, each way: a table to choose from.
-nlohmann::ordered_json time_products(Library& library, cuda::Stream stream, const SyntheticModel& model,
-                                     double ceiling) {
-  const Shape& s = model.shape;
-  nlohmann::ordered_json out = nlohmann::ordered_json::array();
-  const Buffer x = upload(std::vector<float>(8 * 4096, 0.5f), model.dtype);
-  const Buffer norm = upload(std::vector<float>(4096, 1.0f), model.dtype),
-               result(8 * 5120 * size_of(model.dtype));
-  const auto measure = [&](const std::string& name, const Plan& plan, int n, int rows, bool overlap,
-                           auto matrix) {
-    const Operation operation(library, plan);
-    const CapturedGraph graph(stream, [&] {
-      for (int l = 0; l < model.layers; ++l)
-        operation(stream,
-                  GemvParams{matrix(l), x.at(), norm.at(), x.at(), result.at(), nullptr, n, rows, 1e-6f},
-                  rows, overlap);
-    });
-    const Timing t = time_on_device(
-        stream, [&] { graph.launch(); }, 20);
-    out.push_back(row(name, t.median / model.layers, plan.bytes(rows), ceiling, t));
+WeightFormat format_of(std::string_view name) {
+  if (name == "awq") return int4_format(128);
+  if (name == "gptq") return int4_format(128, DType::float16, true);
+  if (name == "nf4") return nf4_format();
+  if (name == "dense") return dense_format();
+  fail("unknown format '{}': expected awq, gptq, nf4 or dense", name);
+}
+
+nlohmann::ordered_json time_format(Library& library, cuda::Stream stream, const std::string& name,
+                                   double ceiling, const Arguments& arguments,
+                                   const std::shared_ptr<const Compiler>& compiler,
+                                   const std::vector<SourceText>& sources) {
+  nlohmann::ordered_json out;
+  fmt::print("{}\n", name);
+  const Model model(library, stream, format_of(name), qwen3_30b(8, true), arguments.layers, 6144);
+  for (const int rows : {1, 2, 4, 8})
+    for (const bool fused : {true, false})
+      out.push_back(time_step(
+          library, stream, model, qwen3_30b(rows, fused),
+          fmt::format("{} bfloat16, {}, batch {}", name, fused ? "compiled" : "eager", rows), ceiling, true));
+  if (name != "awq") return out;
+  const auto variant = [&](const std::string& what, bool fused, const auto& change) {
+    StepConfig changed = qwen3_30b(1, fused);
+    change(changed);
+    out.push_back(
+        time_step(library, stream, model, changed, "awq bfloat16, batch 1: " + what, ceiling, false));
   };
-  const auto layer = [&](int l) -> const SyntheticModel::Layer& {
-    return model.all[static_cast<std::size_t>(l)];
-  };
-  for (const bool overlap : {false, true}) {
-    const char* how = overlap ? ", overlapped" : "";
-    for (const int rows : {1, 2, 4, 8}) {
-      measure(fmt::format("qkv +norm lanes, {} row(s){}", rows, how),
-              plan_gemv(model.format, model.dtype, s.qkv_size(), s.hidden, {true, false}, Arithmetic::lanes),
-              s.qkv_size(), rows, overlap, [&](int l) { return layer(l).qkv.at(); });
-      for (const int warps : {4, 8})
-        measure(fmt::format("qkv +norm tiles/{}, {} row(s){}", warps, rows, how),
-                plan_gemv(model.format, model.dtype, s.qkv_size(), s.hidden, {true, false}, Arithmetic::tiles,
-                          warps),
-                s.qkv_size(), rows, overlap, [&](int l) { return layer(l).qkv.at(); });
-    }
-    measure(fmt::format("o +add lanes{}", how),
-            plan_gemv(model.format, model.dtype, s.hidden, s.q_size(), {false, true}, Arithmetic::lanes),
-            s.hidden, 1, overlap, [&](int l) { return layer(l).o.at(); });
-    for (const int warps : {8, 16})
-      measure(
-          fmt::format("o +add tiles/{}{}", warps, how),
-          plan_gemv(model.format, model.dtype, s.hidden, s.q_size(), {false, true}, Arithmetic::tiles, warps),
-          s.hidden, 1, overlap, [&](int l) { return layer(l).o.at(); });
-    for (const Arithmetic a : {Arithmetic::lanes, Arithmetic::tiles})
-      measure(fmt::format("router +norm {}{}", a == Arithmetic::lanes ? "lanes" : "tiles", how),
-              plan_gemv(dense_format(), model.dtype, s.moe.experts, s.hidden, {true, false}, a),
-              s.moe.experts, 1, overlap, [&](int l) { return layer(l).router.at(); });
+  for (const bool fused : {true, false}) {
+    const char* how = fused ? "compiled" : "eager";
+    variant(fmt::format("{}, products by matrix units", how), fused,
+            [](StepConfig& c) { c.products = Arithmetic::tiles; });
+    variant(fmt::format("{}, 66 splits of 6 warps", how), fused,
+            [](StepConfig& c) { c.attention.splits = 66, c.attention.warps = 6; });
   }
+  out.back()["timeline"] =
+      print_timeline(compiler, arguments.cache.empty() ? CubinCache() : CubinCache(arguments.cache), sources,
+                     stream, model, qwen3_30b(1, true));
   return out;
+}
+
+/// Seconds since 1970 as a date.
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  char text[16];
+  std::strftime(text, sizeof text, "%Y-%m-%d", std::gmtime(&now));
+  return text;
 }
 
 int run(const Arguments& arguments) {
-  std::vector<SourceText> sources(embedded_sources.begin(), embedded_sources.end());
-  sources.push_back({"fill.cuh", fill_source});
+  const std::vector<SourceText> sources(embedded_sources.begin(), embedded_sources.end());
   const auto compiler = std::make_shared<const Compiler>(find_toolkit(arguments.toolkit));
   Library library(0, compiler, arguments.cache.empty() ? CubinCache() : CubinCache(arguments.cache), sources);
   const cuda::Stream stream = make_stream();
   const cuda::DeviceInfo& device = library.device();
   nlohmann::ordered_json out{
+      {"date", today()},
       {"device", device.name},
       {"driver", fmt::format("{}.{}", device.driver_version / 1000, device.driver_version % 1000 / 10)},
       {"nvrtc", compiler->version_name()},
@@ -238,32 +244,15 @@ int run(const Arguments& arguments) {
     const double ceiling = copy_ceiling(stream);
     fmt::print("device-to-device copy: {:.0f} GB/s\n", ceiling);
     out["copy_GB_per_s"] = ceiling;
-    const int context = 6144;
-    {
-      const SyntheticModel model(library, stream, int4_format(128), DType::bfloat16, arguments.layers,
-                                 context);
-      if (!arguments.brief) out["products"] = time_products(library, stream, model, ceiling);
-      StepOptions options;
-      out["steps"].push_back(
-          time_step(library, stream, model, options, "AWQ / GPTQ bf16, compiled", ceiling, true));
-      out["timeline"] = print_timeline(0, compiler, sources, stream, model, options);
-      const auto variant = [&](const std::string& name, auto change) {
-        StepOptions changed;
-        change(changed);
-        out["steps"].push_back(time_step(library, stream, model, changed, name, ceiling, false));
-      };
-      variant("66 splits of 6 warps", [](StepOptions& o) { o.splits = 66, o.attention_warps = 6; });
-      variant("gate and up two tiles a block", [](StepOptions& o) { o.gate_up_tiles = 2; });
-      variant("gate and up one tile a block", [](StepOptions& o) { o.gate_up_tiles = 1; });
-      variant("products by lanes", [](StepOptions& o) { o.products = Arithmetic::lanes; });
-      variant("experts by lanes", [](StepOptions& o) { o.experts = Arithmetic::lanes; });
-      options = StepOptions();
-      options.fused = false;
-      out["steps"].push_back(
-          time_step(library, stream, model, options, "AWQ / GPTQ bf16, eager", ceiling, true));
+    for (std::size_t at = 0; at < arguments.formats.size();) {
+      const std::size_t end = std::min(arguments.formats.find(',', at), arguments.formats.size());
+      for (auto& step : time_format(library, stream, arguments.formats.substr(at, end - at), ceiling,
+                                    arguments, compiler, sources)) {
+        if (!step["bit_exact"].get<bool>()) ++failures;
+        out["steps"].push_back(std::move(step));
+      }
+      at = end + 1;
     }
-    const SyntheticModel model(library, stream, nf4_format(), DType::bfloat16, arguments.layers, context);
-    out["steps"].push_back(time_step(library, stream, model, {}, "NF4 bf16, compiled", ceiling, true));
   }
   for (const auto& record : library.records())
     out["kernels"].push_back({{"name", record.name},

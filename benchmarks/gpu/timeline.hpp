@@ -2,9 +2,10 @@
 // the kernels' sources are compiled once more with two time stamps around the wait that all of them contain.
 #pragma once
 
-#include "decode_step.hpp"
-
 #include <map>
+#include <nlohmann/json.hpp>
+
+#include "model.hpp"
 
 namespace bench {
 
@@ -69,41 +70,43 @@ __device__ __forceinline__ void plain_wait() {{)",
   std::string text_;
 };
 
-/// Prints, per kernel of a layer, the median time from its release to its successor's, and how long before
-/// its release it had begun.
-inline nlohmann::ordered_json print_timeline(int ordinal, std::shared_ptr<const Compiler> compiler,
-                                             const std::vector<SourceText>& sources, cuda::Stream stream,
-                                             const SyntheticModel& model, const StepOptions& options) {
+/// Per kernel of a layer, the median time from its release to its successor's, and how long before its
+/// release it had begun.
+inline nlohmann::ordered_json print_timeline(std::shared_ptr<const Compiler> compiler,
+                                             const CubinCache& cache, const std::vector<SourceText>& sources,
+                                             cuda::Stream stream, const Model& model,
+                                             const StepConfig& config) {
   Timeline timeline;
-  Library library(ordinal, compiler, CubinCache(std::filesystem::temp_directory_path() / "fpf-timeline"),
-                  timeline.instrument(sources));
-  DecodeStep step(library, stream, model, options);
-  const CapturedGraph graph(stream, [&] { step.run(true); });
+  Library library(0, compiler, cache, timeline.instrument(sources));
+  const Step step(library, stream, model, config);
+  const CapturedGraph graph(stream, [&] { step.run(); });
   for (int i = 0; i < 3; ++i) graph.launch();
   synchronise(stream);
   timeline.clear();
   graph.launch();
   synchronise(stream);
   const auto stamps = timeline.read();
-  const auto layer = step.stages(false);
-  std::map<std::size_t, std::vector<double>> period, early;
-  for (std::size_t i = 1; i + 4 < stamps.size();
-       ++i) {  // the embedding comes first, head and log-probabilities last
-    period[(i - 1) % layer.size()].push_back(
-        static_cast<double>(stamps[i + 1].released - stamps[i].released) / 1e3);
-    early[(i - 1) % layer.size()].push_back(
-        (static_cast<double>(stamps[i].released) - static_cast<double>(stamps[i].begun)) / 1e3);
+  const auto stages = step.stages();
+  if (stamps.size() != stages.size())
+    fail("{} kernels left {} time stamps: every kernel should wait once", stages.size(), stamps.size());
+  std::vector<std::string> names;
+  std::map<std::string, std::vector<double>> period, early;
+  for (std::size_t i = 0; i + 1 < stamps.size(); ++i) {
+    const std::string name(stages[i].name);
+    if (!period.contains(name)) names.push_back(name);
+    period[name].push_back(static_cast<double>(stamps[i + 1].released - stamps[i].released) / 1e3);
+    early[name].push_back(static_cast<double>(stamps[i].released - stamps[i].begun) / 1e3);
   }
   nlohmann::ordered_json out;
-  const auto median = [](std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return values.empty() ? 0.0 : values[values.size() / 2];
+  const auto median = [](std::vector<double> all) {
+    std::sort(all.begin(), all.end());
+    return all[all.size() / 2];
   };
-  fmt::print("timeline of {} kernels\n", stamps.size());
-  for (std::size_t s = 0; s < layer.size(); ++s) {
-    fmt::print("  {:<32} released for {:>6.2f} us, begun {:>6.2f} us before\n", layer[s].name,
-               median(period[s]), median(early[s]));
-    out.push_back({{"name", layer[s].name}, {"us", median(period[s])}, {"early_us", median(early[s])}});
+  fmt::print("  timeline of {} kernels\n", stamps.size());
+  for (const auto& name : names) {
+    const double us = median(period[name]), before = median(early[name]);
+    fmt::print("    {:<18} released for {:>6.2f} us, begun {:>6.2f} us before\n", name, us, before);
+    out.push_back({{"name", name}, {"us", us}, {"early_us", before}});
   }
   return out;
 }

@@ -2,13 +2,12 @@
 // record.
 #pragma once
 
+#include <algorithm>
 #include <fpf/core/hash.hpp>
 #include <fpf/kernel/cubin.hpp>
 #include <fpf/kernel/cubin_cache.hpp>
 #include <fpf/kernel/nvrtc.hpp>
 #include <fpf/kernel/sources.hpp>
-
-#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,8 +66,9 @@ class Builder {
     binary.record = {
         expression, std::string(file), source_hash.hex(), {}, compiler_->version_name(), architecture_, {},
         {}};
+    // Functions that host and device share (weights/synthetic_values.hpp) say nothing of either.
     std::vector<std::string> options{fmt::format("--gpu-architecture=sm_{}", architecture_), "--std=c++17",
-                                     "--fmad=true"};
+                                     "--fmad=true", "--device-as-default-execution-space"};
     binary.record.options = fmt::format("{}", fmt::join(options, " "));
     const std::string key =
         sha256_hex(fmt::format("{}\n{}\n{}\n{}", binary.record.source_sha256, binary.record.options,

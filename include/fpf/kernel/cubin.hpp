@@ -5,12 +5,11 @@
 
 #include <elf.h>
 
-#include <fpf/core/error.hpp>
-#include <fpf/core/hash.hpp>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <fpf/core/error.hpp>
+#include <fpf/core/hash.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +24,7 @@ struct KernelResources {
   std::uint32_t stack_bytes =
       0;  // per thread: spilled registers and arrays with run-time indices; 0 in a hot kernel
   std::uint64_t shared_bytes = 0;  // static, per block
+  std::uint32_t max_threads = 0;   // of a block, from __launch_bounds__; 0 without
   std::uint64_t code_bytes = 0;
   std::uint64_t instructions = 0;  // 16 bytes each from sm_70 on
   std::string code_sha256;         // of the text section alone: equal hashes are equal machine code
@@ -80,7 +80,23 @@ class ElfView {
 
 // Attributes of the .nv.info sections: {format, attribute, size or value}, then `size` bytes where format
 // is 4.
-inline constexpr std::uint8_t info_sized = 0x04, info_frame_size = 0x11, info_register_count = 0x2f;
+inline constexpr std::uint8_t info_sized = 0x04, info_max_threads = 0x05, info_frame_size = 0x11,
+                              info_register_count = 0x2f;
+
+/// Calls `use(attribute, value bytes)` for the sized attributes of a section.
+template <class Use>
+void for_attributes(std::span<const std::byte> section, const Use& use) {
+  for (std::uint64_t at = 0; at + 4 <= section.size();) {
+    const auto format = ElfView::read<std::uint8_t>(section, at);
+    const auto attribute = ElfView::read<std::uint8_t>(section, at + 1);
+    const auto size = ElfView::read<std::uint16_t>(section, at + 2);
+    at += 4;
+    if (format != info_sized) continue;  // the "size" was its value
+    if (size > section.size() - at) fail("not a cubin: an attribute is longer than its section");
+    use(attribute, section.subspan(at, size));
+    at += size;
+  }
+}
 
 }  // namespace detail
 
@@ -104,9 +120,19 @@ inline std::vector<KernelResources> kernel_resources(std::span<const std::byte> 
   }
   if (symbols == nullptr || info == nullptr || symbols->sh_link >= elf.sections().size())
     fail("not a cubin: it has no kernel information");
-  for (const auto& section : elf.sections())
-    for (auto& kernel : kernels)
+  for (const auto& section : elf.sections()) {
+    for (auto& kernel : kernels) {
       if (elf.name(section) == ".nv.shared." + kernel.symbol) kernel.shared_bytes = section.sh_size;
+      if (elf.name(section) != ".nv.info." + kernel.symbol) continue;
+      detail::for_attributes(elf.data(section),
+                             [&](std::uint8_t attribute, std::span<const std::byte> value) {
+                               if (attribute != detail::info_max_threads || value.size() < 12) return;
+                               kernel.max_threads = 1;
+                               for (std::uint64_t axis = 0; axis < 3; ++axis)
+                                 kernel.max_threads *= detail::ElfView::read<std::uint32_t>(value, 4 * axis);
+                             });
+    }
+  }
 
   const auto& strings = elf.sections()[symbols->sh_link];
   const auto kernel_of = [&](std::uint32_t index) -> KernelResources* {
@@ -116,21 +142,15 @@ inline std::vector<KernelResources> kernel_resources(std::span<const std::byte> 
       if (kernel.symbol == elf.text(strings, symbol.st_name)) return &kernel;
     return nullptr;
   };
-  const auto bytes = elf.data(*info);
-  for (std::uint64_t at = 0; at + 4 <= bytes.size();) {
-    const auto format = detail::ElfView::read<std::uint8_t>(bytes, at);
-    const auto attribute = detail::ElfView::read<std::uint8_t>(bytes, at + 1);
-    const auto size = detail::ElfView::read<std::uint16_t>(bytes, at + 2);
-    at += 4;
-    if (format != detail::info_sized) continue;
-    if (size >= 8 && (attribute == detail::info_frame_size || attribute == detail::info_register_count)) {
-      auto* kernel = kernel_of(detail::ElfView::read<std::uint32_t>(bytes, at));
-      const auto value = detail::ElfView::read<std::uint32_t>(bytes, at + 4);
-      if (kernel != nullptr)
-        (attribute == detail::info_frame_size ? kernel->stack_bytes : kernel->registers) = value;
-    }
-    at += size;
-  }
+  detail::for_attributes(elf.data(*info), [&](std::uint8_t attribute, std::span<const std::byte> value) {
+    if (value.size() < 8 ||
+        (attribute != detail::info_frame_size && attribute != detail::info_register_count))
+      return;
+    auto* kernel = kernel_of(detail::ElfView::read<std::uint32_t>(value, 0));
+    if (kernel != nullptr)
+      (attribute == detail::info_frame_size ? kernel->stack_bytes : kernel->registers) =
+          detail::ElfView::read<std::uint32_t>(value, 4);
+  });
   return kernels;
 }
 

@@ -1,13 +1,14 @@
 // One decode step of a whole model as a sequence of kernels: rows of one token each, against their KV caches.
 #pragma once
 
-#include <fpf/kernel/plan_decode.hpp>
-#include <fpf/kernel/plan_linear.hpp>
-
 #include <cmath>
 #include <cstdint>
+#include <fpf/kernel/plan_decode.hpp>
+#include <fpf/kernel/plan_linear.hpp>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,33 +38,44 @@ struct StepConfig {
   int hidden = 0, vocabulary = 0, top_k = 10;
   float eps = 0;
   AttentionShape attention{};
-  MoeShape mlp{};              // a dense MLP: experts 1, top_k 1
-  int rows = 1;                // sequences in the batch, 1..8
-  bool fused = false;          // chains with float32 intermediates; else every operation rounds its result
+  MoeShape mlp{};                // a dense MLP: experts 1, top_k 1
+  int rows = 1;                  // sequences in the batch, 1..8
+  bool fused = false;            // chains with float32 intermediates; else every operation rounds its result
   bool batch_invariant = false;  // a row's bits do not depend on how many there are
-  std::vector<int> tapped{};   // layers whose signals are kept, ascending
+  std::optional<Arithmetic> products{};  // of the linear layers; empty: product_arithmetic() chooses
+  std::vector<int> tapped{};             // layers whose signals are kept, ascending
 
   bool has_experts() const { return mlp.experts > 1; }
 };
 
-/// The kernel for products by rows, in the one place where it is chosen: float32 activations and single rows go through
-/// fused multiply-adds, more rows through the matrix units, as serving stacks choose.
+/// One launch within a step.
+struct Stage {
+  std::string_view name;  // "qkv", "attention", "gate_up", ...
+  int layer;              // -1 before and after the layers
+  const Plan& plan;
+};
+
+/// The kernel for products by rows, in the one place where it is chosen: float32 activations and single rows
+/// go through fused multiply-adds, more rows through the matrix units, as serving stacks choose.
 inline Arithmetic product_arithmetic(const StepConfig& config) {
+  if (config.products) return *config.products;
   if (config.dtype == DType::float32) return Arithmetic::lanes;
   return config.rows == 1 && !config.batch_invariant ? Arithmetic::lanes : Arithmetic::tiles;
 }
 
 /// Where a step leaves the signals of row 0, in one device buffer that is copied to the host whole.
 struct TapLayout {
-  std::size_t hidden, expert_ids, weights, margin;  // of the first tapped layer; each layer's follow one another
-  std::size_t hidden_bytes;                         // one layer's
+  std::size_t hidden, expert_ids, weights,
+      margin;                // of the first tapped layer; each layer's follow one another
+  std::size_t hidden_bytes;  // one layer's
   int rows, experts_per_token;
-  std::size_t ids, log_probs;                       // [rows, top_k] int32, float32
+  std::size_t ids, log_probs;  // [rows, top_k] int32, float32
   std::size_t bytes;
 
   explicit TapLayout(const StepConfig& config)
       : hidden_bytes(static_cast<std::size_t>(config.hidden) * size_of(config.dtype)),
-        rows(config.rows), experts_per_token(config.mlp.top_k) {
+        rows(config.rows),
+        experts_per_token(config.mlp.top_k) {
     const std::size_t layers = config.tapped.size();
     const auto count = static_cast<std::size_t>(config.rows);
     std::size_t at = 0;
@@ -78,8 +90,8 @@ struct TapLayout {
   }
 };
 
-/// The step's kernels, built for a model and ready to be enqueued (and captured): token ids and positions are read from
-/// the device and advanced there, so that a replay goes on where the last one ended.
+/// The step's kernels, built for a model and ready to be enqueued (and captured): token ids and positions are
+/// read from the device and advanced there, so that a replay goes on where the last one ended.
 class DecodeStep {
  public:
   /// Gives device memory that lives as long as the step, zeroed.
@@ -123,135 +135,128 @@ class DecodeStep {
   const std::byte* tap_buffer() const { return tap_buffer_; }
   int* tokens() const { return tokens_; }      // [rows]: fed next; receives the chosen ones
   int* position() const { return position_; }  // [rows]: where the fed tokens stand; incremented by a step
-  float* expert_weights() const { return expert_weights_; }  // [rows, top_k]: ones for a dense MLP, set by the caller
+  float* expert_weights() const {
+    return expert_weights_;
+  }  // [rows, top_k]: ones for a dense MLP, set by the caller
 
-  /// Bytes that one step moves with so many positions in the caches: weights, caches and activations.
-  double bytes(double positions) const {
-    double total = ends_bytes();
-    for (const LayerOperations& layer : layers_)
-      for (const Operation* op : layer.all()) total += op->plan().bytes(config_.rows, positions);
-    return total;
-  }
+  /// Which launches enqueue() makes; empty: all. For measuring them one by one.
+  using Select = std::function<bool(const Stage&)>;
 
-  /// Operation -> kernel, in the order of a step. All layers have those of the first.
+  /// Operation -> kernel, in the order of a step, each once.
   std::vector<std::pair<std::string, std::string>> operations() const {
-    const LayerOperations& layer = layers_.front();
     std::vector<std::pair<std::string, std::string>> out;
-    const auto add = [&out](const char* name, const Operation& operation) {
-      if (!operation.plan().expression.empty()) out.emplace_back(name, operation.plan().expression);
-    };
-    add("embedding", embed_);
-    if (!config_.fused || !config_.has_experts()) add("norm", norm_);
-    add("qkv", layer.qkv);
-    add("head_norm_rope", layer.rope);
-    add("attention", layer.attend);
-    add("attention_combine", layer.combine);
-    add("attention_output", layer.o);
-    add("router_logits", layer.router);
-    add("route", layer.route);
-    add("gate_up", layer.gate_up);
-    add("down", layer.down);
-    add("head", head_);
-    add("log_probs_of_slices", slices_);
-    add("log_probs", log_probs_);
+    enqueue(nullptr, [&](const Stage& stage) {
+      const auto known = [&](const auto& entry) { return entry.first == stage.name; };
+      if (std::none_of(out.begin(), out.end(), known)) out.emplace_back(stage.name, stage.plan.expression);
+      return false;
+    });
     return out;
   }
 
-  /// Puts the step's kernels on a stream.
-  void enqueue(cuda::Stream stream) const {
-    run(embed_, stream, EmbeddingParams{tokens_, weights_.embedding, x_});
-    for (std::size_t i = 0; i < layers_.size(); ++i) config_.fused ? fused_layer(i, stream) : separate_layer(i, stream);
-    if (config_.fused) {
-      run(head_, stream, product(weights_.head, x_, logits_, weights_.final_norm));
-    } else {
-      add_norm(stream, weights_.final_norm, delta_);
-      tap_hidden(layers_.size() - 1, stream);
-      run(head_, stream, product(weights_.head, normed_, logits_));
+  /// Puts the step's kernels on a stream. With `select`, only those it takes, and no copies of signals.
+  void enqueue(cuda::Stream stream, const Select& select = {}) const {
+    const Pass pass{stream, select};
+    run(pass, "embedding", embed_, EmbeddingParams{tokens_, weights_.embedding, x_});
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const Pass layer{stream, select, static_cast<int>(i)};
+      config_.fused ? fused_layer(i, layer) : separate_layer(i, layer);
     }
-    LogProbParams top{logits_, candidates_, log_partial_, nullptr, nullptr, tokens_, position_, config_.vocabulary};
+    if (config_.fused) {
+      run(pass, "head", head_, product(weights_.head, x_, logits_, weights_.final_norm));
+    } else {
+      add_norm(pass, weights_.final_norm, delta_);
+      tap_hidden(layers_.size() - 1, pass);
+      run(pass, "head", head_, product(weights_.head, normed_, logits_));
+    }
+    LogProbParams top{logits_, candidates_, log_partial_, nullptr,
+                      nullptr, tokens_,     position_,    config_.vocabulary};
     top.ids = tap<int>(taps_.ids);
     top.log_probs = tap<float>(taps_.log_probs);
-    run(slices_, stream, top);
-    run(log_probs_, stream, top);
+    run(pass, "log_probs_of_slices", slices_, top);
+    run(pass, "log_probs", log_probs_, top);
   }
 
  private:
   struct LayerOperations {
     Operation qkv, rope, attend, combine, o, router, route, gate_up, down;
-    std::vector<const Operation*> all() const {
-      std::vector<const Operation*> out;
-      for (const Operation* op : {&qkv, &rope, &attend, &combine, &o, &router, &route, &gate_up, &down})
-        if (!op->plan().expression.empty()) out.push_back(op);
-      return out;
-    }
+  };
+  /// Where launches go, and which of them.
+  struct Pass {
+    cuda::Stream stream;
+    const Select& select;
+    int layer = -1;
   };
 
   bool float32() const { return config_.dtype == DType::float32; }
   /// One row's router choice is made inside the experts' kernels.
-  bool routes_inside() const { return config_.fused && config_.has_experts() && config_.rows == 1 && !float32(); }
+  bool routes_inside() const {
+    return config_.fused && config_.has_experts() && config_.rows == 1 && !float32();
+  }
 
   void build(Library& library) {
     const auto operation = [&](Plan plan) { return Operation(library, std::move(plan)); };
     const Arithmetic arithmetic = product_arithmetic(config_);
     const auto product_plan = [&](const Matrix& m, bool norm, bool add) {
-      return operation(plan_gemv(m.format, config_.dtype, m.n, m.k, {config_.fused && norm, config_.fused && add}, arithmetic));
+      return operation(plan_gemv(m.format, config_.dtype, m.n, m.k,
+                                 {config_.fused && norm, config_.fused && add},
+                                 m.n < 16 ? Arithmetic::lanes : arithmetic));  // a router of few experts
     };
     MoeOptions experts{routes_inside(), !config_.fused, float32() ? Arithmetic::lanes : Arithmetic::tiles};
+    experts.rows = config_.rows;
     embed_ = operation(plan_embed(config_.dtype, config_.hidden));
     norm_ = operation(plan_rms_norm(config_.dtype, config_.hidden, !config_.fused));
     const bool fused_attention = config_.fused && !float32();
     for (const LayerWeights& w : weights_.layers) {
       LayerOperations& layer = layers_.emplace_back();
       layer.qkv = product_plan(w.qkv, true, false);
-      if (!fused_attention) layer.rope = operation(plan_rope_append(config_.dtype, config_.attention, !config_.fused));
+      if (!fused_attention)
+        layer.rope = operation(plan_rope_append(config_.dtype, config_.attention, !config_.fused));
       layer.attend = operation(plan_attend(config_.dtype, config_.attention, fused_attention));
       layer.combine = operation(plan_combine(config_.dtype, config_.attention));
       layer.o = product_plan(w.o, false, true);
       if (config_.has_experts()) {
         layer.router = product_plan(w.router, true, false);
         if (!routes_inside())
-          layer.route = operation(plan_route(config_.dtype, config_.mlp.experts, config_.mlp.top_k, config_.mlp.renormalise,
-                                             !config_.fused));
+          layer.route = operation(plan_route(config_.dtype, config_.mlp.experts, config_.mlp.top_k,
+                                             config_.mlp.renormalise, !config_.fused));
       }
       layer.gate_up = operation(plan_gate_up(w.gate_up, config_.dtype, config_.mlp, experts));
       layer.down = operation(plan_down(w.down, config_.dtype, config_.mlp, experts));
     }
     const Matrix& head = weights_.head;
-    head_ = operation(plan_head(head.format, config_.dtype, head.n, head.k, config_.fused, 2 * library.device().multiprocessors));
+    head_ = operation(plan_head(head.format, config_.dtype, head.n, head.k, config_.fused,
+                                2 * library.device().multiprocessors));
     slices_ = operation(plan_log_prob_slices(config_.dtype, config_.vocabulary, config_.top_k));
     log_probs_ = operation(plan_log_probs(config_.top_k));
   }
 
-  double ends_bytes() const {
-    double total = 0;
-    for (const Operation* op : {&embed_, &head_, &slices_, &log_probs_}) total += op->plan().bytes(config_.rows);
-    return total;
-  }
-
   template <class Params>
-  void run(const Operation& operation, cuda::Stream stream, const Params& params) const {
-    operation(stream, params, config_.rows, config_.fused);
+  void run(const Pass& pass, std::string_view name, const Operation& operation, const Params& params) const {
+    if (!pass.select || pass.select({name, pass.layer, operation.plan()}))
+      operation(pass.stream, params, config_.rows, config_.fused);
   }
 
-  GemvParams product(const Matrix& m, const void* x, void* out, const void* norm = nullptr, const void* residual = nullptr,
-                     void* normed = nullptr) const {
+  GemvParams product(const Matrix& m, const void* x, void* out, const void* norm = nullptr,
+                     const void* residual = nullptr, void* normed = nullptr) const {
     return {m.data, x, norm, residual, out, normed, m.n, config_.rows, config_.eps};
   }
 
-  void add_norm(cuda::Stream stream, const void* weight, const void* delta) const {
-    run(norm_, stream, NormParams{x_, delta, x_, weight, normed_, config_.eps});
+  void add_norm(const Pass& pass, const void* weight, const void* delta) const {
+    run(pass, "norm", norm_, NormParams{x_, delta, x_, weight, normed_, config_.eps});
   }
 
-  void attention(std::size_t i, cuda::Stream stream) const {
+  void attention(std::size_t i, const Pass& pass) const {
     const LayerWeights& w = weights_.layers[i];
-    const AttentionParams params{qkv_,      w.q_norm, w.k_norm,       weights_.cos, weights_.sin,
-                                 position_, w.cache,  q_,             partial_,     partial_stats_,
-                                 attended_, 1.0f / std::sqrt(static_cast<float>(config_.attention.head_dim)),
-                                 config_.eps, config_.rows};
+    const AttentionParams params{
+        qkv_,           w.q_norm,     w.k_norm,
+        weights_.cos,   weights_.sin, position_,
+        w.cache,        q_,           partial_,
+        partial_stats_, attended_,    1.0f / std::sqrt(static_cast<float>(config_.attention.head_dim)),
+        config_.eps,    config_.rows};
     const LayerOperations& op = layers_[i];
-    if (!op.rope.plan().expression.empty()) run(op.rope, stream, params);
-    run(op.attend, stream, params);
-    run(op.combine, stream, params);
+    if (!op.rope.plan().expression.empty()) run(pass, "head_norm_rope", op.rope, params);
+    run(pass, "attention", op.attend, params);
+    run(pass, "attention_combine", op.combine, params);
   }
 
   MoeParams experts(std::size_t i, const void* residual, void* out) const {
@@ -273,40 +278,44 @@ class DecodeStep {
     return params;
   }
 
-  void feed_forward(std::size_t i, cuda::Stream stream, const void* residual, void* out) const {
+  void feed_forward(std::size_t i, const Pass& pass, const void* residual, void* out) const {
     const LayerOperations& op = layers_[i];
     if (!op.route.plan().expression.empty())
-      run(op.route, stream, RouteParams{router_logits_, expert_ids_at(i), expert_weights_at(i), margin_at(i), config_.rows});
+      run(pass, "route", op.route,
+          RouteParams{router_logits_, expert_ids_at(i), expert_weights_at(i), margin_at(i), config_.rows});
     const MoeParams params = experts(i, residual, out);
-    run(op.gate_up, stream, params);
-    run(op.down, stream, params);
+    run(pass, "gate_up", op.gate_up, params);
+    run(pass, "down", op.down, params);
   }
 
-  void fused_layer(std::size_t i, cuda::Stream stream) const {
+  void fused_layer(std::size_t i, const Pass& pass) const {
     const LayerWeights& w = weights_.layers[i];
     const LayerOperations& op = layers_[i];
-    run(op.qkv, stream, product(w.qkv, x_, qkv_, w.input_norm));
-    attention(i, stream);
-    run(op.o, stream, product(w.o, attended_, x_, nullptr, x_));
+    run(pass, "qkv", op.qkv, product(w.qkv, x_, qkv_, w.input_norm));
+    attention(i, pass);
+    run(pass, "attention_output", op.o, product(w.o, attended_, x_, nullptr, x_));
     if (config_.has_experts())
-      run(op.router, stream, product(w.router, x_, router_logits_, w.post_norm, nullptr, normed_));
+      run(pass, "router_logits", op.router,
+          product(w.router, x_, router_logits_, w.post_norm, nullptr, normed_));
     else
-      add_norm(stream, w.post_norm, nullptr);
-    feed_forward(i, stream, x_, x_);
-    tap_hidden(i, stream);
+      add_norm(pass, w.post_norm, nullptr);
+    feed_forward(i, pass, x_, x_);
+    tap_hidden(i, pass);
   }
 
-  void separate_layer(std::size_t i, cuda::Stream stream) const {
+  void separate_layer(std::size_t i, const Pass& pass) const {
     const LayerWeights& w = weights_.layers[i];
     const LayerOperations& op = layers_[i];
-    add_norm(stream, w.input_norm, i == 0 ? nullptr : delta_);
-    if (i > 0) tap_hidden(i - 1, stream);  // the sum above completed the residual stream that leaves layer i - 1
-    run(op.qkv, stream, product(w.qkv, normed_, qkv_));
-    attention(i, stream);
-    run(op.o, stream, product(w.o, attended_, delta_));
-    add_norm(stream, w.post_norm, delta_);
-    if (config_.has_experts()) run(op.router, stream, product(w.router, normed_, router_logits_));
-    feed_forward(i, stream, nullptr, delta_);
+    add_norm(pass, w.input_norm, i == 0 ? nullptr : delta_);
+    if (i > 0)
+      tap_hidden(i - 1, pass);  // the sum above completed the residual stream that leaves layer i - 1
+    run(pass, "qkv", op.qkv, product(w.qkv, normed_, qkv_));
+    attention(i, pass);
+    run(pass, "attention_output", op.o, product(w.o, attended_, delta_));
+    add_norm(pass, w.post_norm, delta_);
+    if (config_.has_experts())
+      run(pass, "router_logits", op.router, product(w.router, normed_, router_logits_));
+    feed_forward(i, pass, nullptr, delta_);
   }
 
   /// Index of layer i among the tapped ones, or -1.
@@ -329,15 +338,17 @@ class DecodeStep {
     return taps_router(i) ? tap<float>(taps_.weights + tap_choice(i)) : expert_weights_;
   }
   float* margin_at(std::size_t i) const {
-    return taps_router(i) ? tap<float>(taps_.margin + static_cast<std::size_t>(tapped(i) * config_.rows) * 4) : margin_;
+    return taps_router(i) ? tap<float>(taps_.margin + static_cast<std::size_t>(tapped(i) * config_.rows) * 4)
+                          : margin_;
   }
 
-  void tap_hidden(std::size_t i, cuda::Stream stream) const {
-    if (tapped(i) < 0) return;
+  void tap_hidden(std::size_t i, const Pass& pass) const {
+    if (tapped(i) < 0 || pass.select) return;
     const cuda::Driver& api = cuda::driver();
     std::byte* to = tap_buffer_ + taps_.hidden + static_cast<std::size_t>(tapped(i)) * taps_.hidden_bytes;
     api.check(api.memcpy_device_to_device_async(reinterpret_cast<cuda::DevicePointer>(to),
-                                                reinterpret_cast<cuda::DevicePointer>(x_), taps_.hidden_bytes, stream),
+                                                reinterpret_cast<cuda::DevicePointer>(x_), taps_.hidden_bytes,
+                                                pass.stream),
               "cuMemcpyDtoDAsync");
   }
 

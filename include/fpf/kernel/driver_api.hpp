@@ -1,12 +1,12 @@
 // The CUDA driver API, resolved from libcuda when a GPU is first used: nothing links against CUDA.
 #pragma once
 
-#include <fpf/kernel/shared_object.hpp>
-
 #include <cstddef>
 #include <cstdint>
+#include <fpf/kernel/shared_object.hpp>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 struct CUstream_st;  // CUDA's own
 
@@ -37,7 +37,13 @@ enum DeviceAttribute : int {
   compute_minor = 76,
   max_shared_per_block_optin = 97
 };
-enum FunctionAttribute : int { local_bytes = 3, registers = 4, max_dynamic_shared = 8 };
+enum FunctionAttribute : int {
+  max_threads = 0,
+  static_shared = 1,
+  local_bytes = 3,
+  registers = 4,
+  max_dynamic_shared = 8
+};
 enum LaunchAttributeId : int { programmatic_stream_serialization = 6 };
 
 struct LaunchAttribute {
@@ -105,8 +111,15 @@ struct Driver {
   Result (*graph_exec_destroy)(GraphExec);
   Result (*graph_destroy)(Graph);
 
+  /// Device memory. Throws Error that says how much was asked for and how much there is.
+  DevicePointer allocate(std::size_t bytes) const {
+    DevicePointer address = 0;
+    check(mem_alloc(&address, bytes), fmt::format("an allocation of {} MB", (bytes + (1 << 20) - 1) >> 20));
+    return address;
+  }
+
   /// Throws when a call failed: Error for what a user can mend (memory), runtime_error for what is a bug.
-  void check(Result result, const char* what) const {
+  void check(Result result, std::string_view what) const {
     if (result == success) return;
     const char *name = "?", *text = "unknown error";
     get_error_name(result, &name);
@@ -114,7 +127,8 @@ struct Driver {
     if (result == out_of_memory) {
       std::size_t available = 0, total = 0;
       mem_get_info(&available, &total);
-      fail("the GPU's memory is used up ({} MB free of {} MB) in {}", available >> 20, total >> 20, what);
+      fail("the GPU's memory does not suffice: {} MB of its {} MB are free, too few for {}", available >> 20,
+           total >> 20, what);
     }
     throw std::runtime_error(fmt::format("CUDA: {} failed: {} ({})", what, text, name));
   }

@@ -1,10 +1,9 @@
 // Kernels ready to launch: built for this GPU, loaded into its context, each with what it moves.
 #pragma once
 
+#include <array>
 #include <fpf/kernel/builder.hpp>
 #include <fpf/kernel/driver_api.hpp>
-
-#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -34,33 +33,51 @@ struct Launch {
 class Kernel {
  public:
   Kernel() = default;
-  Kernel(cuda::Function function, bool can_overlap) : function_(function), can_overlap_(can_overlap) {}
+  Kernel(cuda::Function function, const std::string& name, bool can_overlap)
+      : function_(function), name_(&name), can_overlap_(can_overlap) {}
 
   /// Launches with one parameter struct (fpf's convention: a kernel takes its data as one trivially copyable
-  /// struct).
+  /// struct). Throws what names kernel, grid, block and shared memory when the driver refuses.
   template <class Params>
   void launch(const Launch& how, const Params& params) const {
     static_assert(std::is_trivially_copyable_v<Params>, "a kernel's parameters must be plain data");
     const cuda::Driver& api = cuda::driver();
     void* arguments[] = {const_cast<Params*>(&params)};
+    cuda::Result result = cuda::success;
     if (how.overlap && can_overlap_) {
       cuda::LaunchAttribute attribute;
       attribute.id = cuda::programmatic_stream_serialization;
       attribute.value.programmatic_allowed = 1;
       const cuda::LaunchConfig config{how.grid.x,  how.grid.y,       how.grid.z, how.block.x, how.block.y,
                                       how.block.z, how.shared_bytes, how.stream, &attribute,  1};
-      api.check(api.launch_kernel_ex(&config, function_, arguments, nullptr), "cuLaunchKernelEx");
+      result = api.launch_kernel_ex(&config, function_, arguments, nullptr);
     } else {
-      api.check(api.launch_kernel(function_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y,
-                                  how.block.z, how.shared_bytes, how.stream, arguments, nullptr),
-                "cuLaunchKernel");
+      result = api.launch_kernel(function_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y,
+                                 how.block.z, how.shared_bytes, how.stream, arguments, nullptr);
     }
+    if (result != cuda::success) api.check(result, describe(how));
   }
 
   cuda::Function function() const { return function_; }
 
  private:
+  /// A launch beside what the kernel was compiled and loaded for.
+  std::string describe(const Launch& how) const {
+    const auto attribute = [&](cuda::FunctionAttribute which) {
+      int value = -1;
+      cuda::driver().func_get_attribute(&value, which, function_);
+      return value;
+    };
+    return fmt::format(
+        "the launch of {} on a grid of {} x {} x {} blocks of {} x {} x {} threads (at most {}, with {} "
+        "registers each), {} bytes of dynamic shared memory (at most {}, beside {} static ones)",
+        *name_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y, how.block.z,
+        attribute(cuda::max_threads), attribute(cuda::registers), how.shared_bytes,
+        attribute(cuda::max_dynamic_shared), attribute(cuda::static_shared));
+  }
+
   cuda::Function function_ = nullptr;
+  const std::string* name_ = nullptr;  // the Library's
   bool can_overlap_ = false;
 };
 
@@ -98,7 +115,8 @@ class Library {
   const cuda::DeviceInfo& device() const { return device_; }
   const Builder& builder() const { return builder_; }
 
-  /// The kernel `expression` of source `file`, with `shared_bytes` of dynamic shared memory allowed.
+  /// The kernel `expression` of source `file`, with `shared_bytes` of dynamic shared memory allowed. Throws
+  /// Error when this GPU's blocks have less.
   Kernel get(std::string_view file, const std::string& expression, unsigned shared_bytes = 0) {
     const std::lock_guard lock(mutex_);
     const auto known = kernels_.find(expression);
@@ -107,15 +125,20 @@ class Library {
     api.check(api.ctx_set_current(context_), "cuCtxSetCurrent");
     Binary binary = builder_.build(file, expression);
     Entry entry;
-    api.check(api.module_load_data(&entry.module, binary.cubin.data()), expression.c_str());
+    api.check(api.module_load_data(&entry.module, binary.cubin.data()), expression);
     cuda::Function function = nullptr;
-    api.check(api.module_get_function(&function, entry.module, binary.symbol.c_str()), expression.c_str());
-    if (binary.record.resources.shared_bytes + shared_bytes > 48 * 1024)
+    api.check(api.module_get_function(&function, entry.module, binary.symbol.c_str()), expression);
+    const std::uint64_t needed = binary.record.resources.shared_bytes + shared_bytes;
+    if (needed > static_cast<std::uint64_t>(device_.max_shared_bytes))
+      fail("{} needs {} bytes of shared memory a block: {} (sm_{}) has {}", expression, needed, device_.name,
+           device_.compute_capability, device_.max_shared_bytes);
+    if (needed > 48 * 1024)
       api.check(api.func_set_attribute(function, cuda::max_dynamic_shared, static_cast<int>(shared_bytes)),
-                expression.c_str());
-    entry.kernel = Kernel(function, can_overlap_);
+                expression);
     entry.record = std::move(binary.record);
-    return kernels_.emplace(expression, std::move(entry)).first->second.kernel;
+    const auto added = kernels_.emplace(expression, std::move(entry)).first;
+    added->second.kernel = Kernel(function, added->first, can_overlap_);
+    return added->second.kernel;
   }
 
   /// What was built so far, by name: for the manifest.

@@ -149,4 +149,13 @@ struct StackParams {
   int projection;  // 0 gate, 1 up, 2 down
 };
 
+/// synthetic.cuh: a tensor of a synthetic model (weights/synthetic_tensor.hpp's Recipe)
+struct SyntheticParams {
+  void* out;
+  long long bytes;
+  unsigned long long key, mask, addend;
+  float mean, step;
+  int divisor;
+};
+
 }  // namespace fpf::kernel

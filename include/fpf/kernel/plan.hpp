@@ -1,12 +1,11 @@
 // A kernel chosen for a shape: which one, how it is launched, what it moves. Pure data, made without a GPU.
 #pragma once
 
+#include <algorithm>
 #include <fpf/core/dtype.hpp>
 #include <fpf/core/error.hpp>
 #include <fpf/kernel/library.hpp>
 #include <fpf/kernel/params.hpp>
-
-#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -23,11 +22,14 @@ struct Plan {
   double fixed_bytes = 0;         // weights: what a launch reads whatever the rows
   double bytes_per_row = 0;       // activations in and out, the cache apart
   double bytes_per_position = 0;  // of the cache, per row
+  double bytes_per_expert = 0;    // weights of one expert, which rows share
   bool hot = false;               // on the decode path: must not spill
 
   unsigned shared(int rows) const { return shared_fixed + shared_per_row * static_cast<unsigned>(rows); }
-  double bytes(int rows = 1, double positions = 0) const {
-    return fixed_bytes + rows * (bytes_per_row + positions * bytes_per_position);
+  /// What a launch moves at least: every weight, activation and cached value once. experts: how many
+  /// different ones the rows chose.
+  double bytes(int rows = 1, double positions = 0, double experts = 0) const {
+    return fixed_bytes + rows * (bytes_per_row + positions * bytes_per_position) + experts * bytes_per_expert;
   }
 };
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fpf/kernel/plan.hpp>
-
 #include <string>
 
 namespace fpf::kernel {
@@ -94,6 +93,7 @@ struct MoeOptions {
   int gate_up_warps = 4;  // of a tile, by matrix units
   int gate_up_tiles = 3;  // of a block, with route
   int down_warps = 2;     // of an expert
+  int rows = 8;           // at most; fewer leave room for more experts at once
 };
 
 namespace detail {
@@ -104,15 +104,14 @@ inline double expert_bytes(const WeightFormat& format, DType dtype, int n, int k
 
 }  // namespace detail
 
-/// gate, up and SiLU of the chosen experts. MoeParams. Bytes count every (row, expert) pair's weights.
+/// gate, up and SiLU of the chosen experts. MoeParams.
 inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape& shape,
                          const MoeOptions& options) {
   Plan plan;
   plan.rows_axis = 2;
   plan.hot = true;
-  plan.bytes_per_row =
-      shape.top_k * 2 * detail::expert_bytes(format, dtype, shape.intermediate, shape.hidden) +
-      (shape.hidden + shape.top_k * shape.intermediate) * detail::element_bytes(dtype);
+  plan.bytes_per_expert = 2 * detail::expert_bytes(format, dtype, shape.intermediate, shape.hidden);
+  plan.bytes_per_row = (shape.hidden + shape.top_k * shape.intermediate) * detail::element_bytes(dtype);
   const std::string weight = format.type(shape.hidden, dtype), type = device_type(dtype);
   if (options.arithmetic == Arithmetic::tiles) {
     if (options.route && options.round)
@@ -159,14 +158,18 @@ inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& s
                       const MoeOptions& options) {
   Plan plan;
   plan.hot = true;
-  plan.bytes_per_row = shape.top_k * detail::expert_bytes(format, dtype, shape.hidden, shape.intermediate) +
-                       (shape.top_k * shape.intermediate + 2 * shape.hidden) * detail::element_bytes(dtype);
+  plan.bytes_per_expert = detail::expert_bytes(format, dtype, shape.hidden, shape.intermediate);
+  plan.bytes_per_row = (shape.top_k * shape.intermediate + 2 * shape.hidden) * detail::element_bytes(dtype);
   const std::string weight = format.type(shape.intermediate, dtype), type = device_type(dtype);
   if (options.arithmetic == Arithmetic::tiles) {
     if (shape.hidden % 16 != 0) fail("a hidden size of {}: expected a multiple of 16", shape.hidden);
     if (shape.top_k > 32) fail("{} experts a token: the kernels take at most 32", shape.top_k);
-    int teams = options.route ? shape.top_k : std::min(shape.top_k, 4);
-    while (shape.top_k % teams != 0) --teams;
+    // Experts that a block works on at once. It shows in no result; 160 KB is what every GPU from sm_80's
+    // large ones on has for a block.
+    const unsigned each = format.tile_bytes(shape.intermediate, dtype) +
+                          static_cast<unsigned>(options.rows) * format.staged_bytes(shape.intermediate);
+    int teams = options.route ? shape.top_k : std::min(shape.top_k, 8);
+    while (shape.top_k % teams != 0 || (!options.route && teams > 1 && teams * each > 152 * 1024)) --teams;
     const int warps = std::clamp(options.down_warps * ((shape.intermediate + 1023) / 1024), 1, 32 / teams);
     plan.file = options.route ? "moe_one.cuh" : "moe_rows.cuh";
     plan.expression = options.route
@@ -178,7 +181,7 @@ inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& s
     plan.block.x = 32 * static_cast<unsigned>(teams * warps);
     plan.shared_fixed = static_cast<unsigned>(teams) * format.tile_bytes(shape.intermediate, dtype);
     plan.shared_per_row = static_cast<unsigned>(teams) * format.staged_bytes(shape.intermediate);
-    if (options.route) plan.max_rows = 1;
+    plan.max_rows = options.route ? 1 : options.rows;
     return plan;
   }
   const int lanes = (shape.intermediate / format.chunk(dtype) + 31) / 32 * 32;

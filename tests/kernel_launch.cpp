@@ -1,0 +1,169 @@
+// kernel/: what happens between the kernels and the driver, on a driver that has no GPU (fake_cuda/): errors
+// that say what is needed and what is there, and decode steps all of whose launches a GPU would accept.
+#include <boost/test/unit_test.hpp>
+#include <fpf/kernel/decode_step.hpp>
+#include <fpf/kernel/plan_synthetic.hpp>
+#include <memory>
+
+#include "error_text.hpp"
+#include "fake_cuda/fake_cuda.hpp"
+
+using namespace fpf;
+using namespace fpf::kernel;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::shared_ptr<const Compiler> compiler() {
+  static const auto shared = std::make_shared<const Compiler>(
+      find_toolkit(fs::weakly_canonical(fs::path(FPF_BUILD) / "torch").parent_path() / "nvidia/cu13"));
+  return shared;
+}
+
+CubinCache cache() { return CubinCache(fs::current_path() / "cache"); }
+
+/// A GPU of that description for one test.
+struct With {
+  explicit With(FakeGpu gpu) { *fake_gpu() = gpu; }
+  ~With() { *fake_gpu() = FakeGpu(); }
+};
+
+/// Device memory that lives as long as this does.
+struct Memory {
+  std::vector<cuda::DevicePointer> all;
+  ~Memory() {
+    for (const auto address : all) cuda::driver().mem_free(address);
+  }
+  void* operator()(std::size_t bytes) {
+    all.push_back(cuda::driver().allocate(std::max<std::size_t>(bytes, 16)));
+    return reinterpret_cast<void*>(all.back());
+  }
+};
+
+/// Launches of one step of a two-layer mixture of experts.
+std::uint64_t launches_of_step(const WeightFormat& format, DType dtype, int rows, bool fused) {
+  Library library(0, compiler(), cache());
+  Memory memory;
+  StepConfig config;
+  config.dtype = dtype;
+  config.hidden = 256;
+  config.vocabulary = 1024;
+  config.eps = 1e-6f;
+  config.attention = {8, 2, 64, true};
+  config.mlp = {256, 128, 8, 2};
+  config.rows = rows;
+  config.fused = fused;
+  config.tapped = {1};
+  ModelWeights weights;
+  for (int i = 0; i < 2; ++i) {
+    LayerWeights layer;
+    layer.qkv = {nullptr, format, 768, 256};
+    layer.o = {nullptr, format, 256, 512};
+    layer.router = {nullptr, dense_format(), 8, 256};
+    layer.gate_up = layer.down = format;
+    weights.layers.push_back(layer);
+  }
+  weights.head = {nullptr, dense_format(), 1024, 256};
+  const DecodeStep step(library, config, weights, [&](std::size_t bytes) { return memory(bytes); });
+  const auto before = fake_gpu()->launches;
+  step.enqueue(nullptr);
+  return fake_gpu()->launches - before;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_driver_without_a_gpu_says_so) {
+  std::string text;
+  {
+    FakeGpu none;
+    none.init_result = 100;
+    const With gpu(none);
+    text = error_text([] { cuda::driver(); });
+    BOOST_TEST(mentions(text, {"driver", "no CUDA-capable device"}), text);
+  }
+  {
+    FakeGpu none;
+    none.count = 0;
+    const With gpu(none);
+    text = error_text([] { cuda::driver(); });
+    BOOST_TEST(mentions(text, {"finds no GPU"}), text);
+  }
+  BOOST_TEST(cuda::driver_available());  // and once there is one, it is found
+  text = error_text([] { Library(3, compiler(), cache()); });
+  BOOST_TEST(mentions(text, {"GPU 3", "finds 1"}), text);
+}
+
+BOOST_AUTO_TEST_CASE(old_gpus_and_old_drivers_are_refused_by_name) {
+  FakeGpu turing;
+  turing.compute_capability = 75;
+  turing.name = "Fake T4";
+  {
+    const With gpu(turing);
+    const auto text = error_text([] { Library(0, compiler(), cache()); });
+    BOOST_TEST(mentions(text, {"Fake T4", "sm_75", "sm_80"}), text);
+  }
+  FakeGpu old_driver;
+  old_driver.driver_version = 12040;
+  const With gpu(old_driver);
+  const auto text = error_text([] { Library(0, compiler(), cache()); });
+  BOOST_TEST(mentions(text, {"driver supports CUDA 12.4", compiler()->version_name(), "newer driver"}), text);
+}
+
+BOOST_AUTO_TEST_CASE(too_little_memory_says_how_much_is_missing) {
+  FakeGpu small;
+  small.memory_bytes = 100 << 20;
+  const With gpu(small);
+  Memory memory;
+  memory(60 << 20);
+  const auto text = error_text([&] { memory(50 << 20); });
+  BOOST_TEST(mentions(text, {"40 MB of its 100 MB", "50 MB"}), text);
+}
+
+BOOST_AUTO_TEST_CASE(too_little_shared_memory_names_kernel_and_gpu) {
+  FakeGpu ada;
+  ada.compute_capability = 89;
+  ada.shared_bytes = 99 * 1024;
+  ada.name = "Fake L4";
+  const With gpu(ada);
+  Library library(0, compiler(), cache());
+  const auto text = error_text([&] {
+    Operation(library, plan_attend(DType::bfloat16, {32, 4, 128, true}, true));
+  });
+  BOOST_TEST(mentions(text, {"attend<", "Fake L4", "sm_89", "101376"}), text);
+}
+
+BOOST_AUTO_TEST_CASE(a_refused_launch_names_kernel_grid_block_and_shared_memory) {
+  Library library(0, compiler(), cache());
+  const auto plan = plan_rms_norm(DType::bfloat16, 2048, false);
+  const Kernel kernel = library.get(plan.file, plan.expression);
+  const auto refused = [&](const Launch& how, std::initializer_list<std::string> words) {
+    std::string text;
+    try {
+      kernel.launch(how, NormParams{});
+    } catch (const std::runtime_error& error) {
+      text = error.what();
+    }
+    BOOST_TEST(mentions(text, words), text);
+  };
+  refused({{1, 70000, 1}, {256, 1, 1}, 0}, {"rms_norm<", "1 x 70000 x 1", "256 x 1 x 1", "invalid argument"});
+  refused({{1, 1, 1}, {512, 1, 1}, 0}, {"512 x 1 x 1", "at most 256"});
+  refused({{1, 1, 1}, {256, 1, 1}, 50000, nullptr, true}, {"50000 bytes of dynamic shared memory"});
+}
+
+BOOST_AUTO_TEST_CASE(every_launch_of_a_step_is_one_that_a_gpu_takes) {
+  // Separate: embedding; seven kernels and two norms a layer, and the choice of experts; norm, head and two
+  // for the log-probabilities. Fused, one row: no norms, no rope, no choice apart.
+  for (const int architecture : {80, 90}) {
+    FakeGpu gpu;
+    gpu.compute_capability = architecture;
+    gpu.shared_bytes = (architecture == 80 ? 163 : 227) * 1024;
+    const With one(gpu);
+    for (const WeightFormat& format :
+         {int4_format(32), int4_format(64, DType::float16, true), nf4_format(), dense_format()})
+      for (const int rows : {1, 2, 8}) {
+        const DType dtype = format.permuted ? DType::float16 : DType::bfloat16;
+        BOOST_TEST(launches_of_step(format, dtype, rows, false) == 1u + 2 * 11u + 4u);
+        BOOST_TEST(launches_of_step(format, dtype, rows, true) == 1u + 2 * (rows == 1 ? 7u : 8u) + 3u);
+      }
+  }
+}
