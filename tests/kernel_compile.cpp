@@ -58,6 +58,9 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
     if (m.mlp.experts > 1) all.push_back(plan_route(dtype, m.mlp.experts, m.mlp.top_k, true, round));
   }
   all.push_back(plan_attend(dtype, attention, false));
+  all.push_back(plan_eager_scores(dtype, attention));
+  all.push_back(plan_eager_softmax(dtype, attention));
+  all.push_back(plan_eager_product(dtype, attention));
   if (dtype != DType::float32) all.push_back(plan_attend(dtype, attention, true));
   all.push_back(plan_combine(dtype, attention));
   all.push_back(plan_elementwise(true, dtype, m.mlp.intermediate));

@@ -73,6 +73,8 @@ inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
   const auto stored = [&](double value) {
     return static_cast<double>(round_to(static_cast<float>(value), dtype));
   };
+  const bool eager = s.form == AttentionForm::written_out;
+  const auto written = [&](double value) { return eager ? stored(value) : value; };
   const auto turn = [&](const float* head, const std::vector<float>& norm, int position) {
     std::vector<double> x(head, head + d), out(d);
     if (s.head_norm) {
@@ -114,13 +116,20 @@ inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
       double maximum = -1e300, total = 0;
       for (std::size_t p = 0; p < score.size(); ++p) {
         for (std::size_t i = 0; i < d; ++i) score[p] += q[i] * static_cast<double>(k[p * d + i]);
-        score[p] /= std::sqrt(static_cast<double>(d));
+        score[p] = written(written(score[p]) / std::sqrt(static_cast<double>(d)));
         maximum = std::max(maximum, score[p]);
       }
       for (std::size_t p = 0; p < score.size(); ++p) {
         const double weight = std::exp(score[p] - maximum);
         total += weight;
         for (std::size_t i = 0; i < d; ++i) sum[i] += weight * static_cast<double>(v[p * d + i]);
+      }
+      if (eager) {
+        sum.assign(d, 0);
+        for (std::size_t p = 0; p < score.size(); ++p)
+          for (std::size_t i = 0; i < d; ++i)
+            sum[i] += written(std::exp(score[p] - maximum) / total) * static_cast<double>(v[p * d + i]);
+        total = 1;
       }
       for (const double value : sum) reference.push_back(value / total);
     }
@@ -142,18 +151,25 @@ inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
   p.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
   p.eps = 1e-6f;
   p.rows = static_cast<int>(rows);
-  const Operation attend(c.library, plan_attend(dtype, s, fused)), combine(c.library, plan_combine(dtype, s)),
-      rope(c.library, plan_rope_append(dtype, s, round));
+  const Buffer scores(rows * heads * capacity * size_of(dtype));
+  p.scores = scores.at();
+  p.capacity = static_cast<int>(capacity);
+  std::vector<Operation> attention;
+  const std::vector<Plan> plans = eager
+                                      ? std::vector{plan_eager_scores(dtype, s), plan_eager_softmax(dtype, s),
+                                                    plan_eager_product(dtype, s)}
+                                      : std::vector{plan_attend(dtype, s, fused), plan_combine(dtype, s)};
+  for (const Plan& plan : plans) attention.emplace_back(c.library, plan);
+  const Operation rope(c.library, plan_rope_append(dtype, s, round));
   const int count = static_cast<int>(rows);
-  const std::string name =
-      fmt::format("attention {} {}/{}x{} at {}, {} row(s){}{}", name_of(dtype), s.heads, s.kv_heads,
-                  s.head_dim, positions[0], rows, fused ? " fused" : "", round ? " rounded" : "");
+  const std::string name = fmt::format(
+      "attention {} {}/{}x{} at {}, {} row(s){}{}{}", name_of(dtype), s.heads, s.kv_heads, s.head_dim,
+      positions[0], rows, fused ? " fused" : "", round ? " rounded" : "", eager ? " written out" : "");
   c.check(
       name, dtype,
       [&] {
         if (!fused) rope(c.stream, p, count);
-        attend(c.stream, p, count);
-        combine(c.stream, p, count);
+        for (const Operation& operation : attention) operation(c.stream, p, count);
       },
       {&out}, reference);
   // What was appended: the key within the type's rounding, the value bit for bit; nothing else touched.
@@ -283,6 +299,11 @@ inline void check_all(Checker& c, bool small) {
     check_attention(c, dtype, qwen, {long_rows[0]}, false, true);
     check_attention(c, dtype, qwen, long_rows, false, false);
     check_attention(c, dtype, smollm, {0, 33, 700}, false, false);
+    for (AttentionShape shape : {qwen, smollm}) {
+      shape.form = AttentionForm::written_out;
+      check_attention(c, dtype, shape, {long_rows[0]}, false, true);
+      check_attention(c, dtype, shape, {0, 33, 700}, false, false);
+    }
     if (dtype != f32) {
       check_attention(c, dtype, qwen, {long_rows[0]}, true, false);
       check_attention(c, dtype, qwen, {3, 15, 16, 1055}, true, false);

@@ -25,6 +25,7 @@ concept HasAttend = requires(const at::Tensor& t, double scale) {
 ///                            of `length` positions, each sees itself and what came before; head h reads kv
 ///                            head h / (heads / kv_heads).
 ///   kernel(device, dtype)    optional: the kernel behind attend, for the manifest
+///   decode_form              optional, needed to decode on a GPU: which of its kernels stands for attend there
 template <class A>
 concept AttentionKernel = HasName<A> && HasAttend<A>;
 

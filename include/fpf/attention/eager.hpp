@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <fpf/attention/attention_kernel.hpp>
+#include <fpf/kernel/plan_decode.hpp>
 #include <limits>
 
 namespace fpf::attention {
@@ -23,6 +24,7 @@ struct Eager {
     return "libtorch matmul, mul, softmax in float32, matmul; queries in blocks of 512";
   }
   static constexpr std::int64_t block = 512;
+  static constexpr kernel::AttentionForm decode_form = kernel::AttentionForm::written_out;
 
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
     const std::int64_t tokens = q.size(2), length = k.size(2), kv_heads = k.size(1),

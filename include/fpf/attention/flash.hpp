@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 
 #include <fpf/attention/attention_kernel.hpp>
+#include <fpf/kernel/plan_decode.hpp>
 #include <fpf/core/error.hpp>
 #include <optional>
 #include <tuple>
@@ -18,6 +19,7 @@ namespace fpf::attention {
 /// kernel.
 struct Flash {
   static constexpr std::string_view name = "flash_attention_2";
+  static constexpr kernel::AttentionForm decode_form = kernel::AttentionForm::split;
 
   static std::string_view kernel(at::Device device, at::ScalarType dtype) {
     if (device.is_cpu()) return "libtorch _scaled_dot_product_flash_attention_for_cpu";

@@ -44,6 +44,7 @@ struct StepConfig {
   bool batch_invariant = false;  // a row's bits do not depend on how many there are
   std::optional<Arithmetic> products{};  // of the linear layers; empty: product_arithmetic() chooses
   std::vector<int> tapped{};             // layers whose signals are kept, ascending
+  int capacity = 0;                      // positions that the caches hold; needed by written-out attention
 
   bool has_experts() const { return mlp.experts > 1; }
 };
@@ -114,6 +115,8 @@ class DecodeStep {
     attended_ = elements(q);
     partial_ = static_cast<float*>(allocate(partial_bytes(heads, config_.rows)));
     partial_stats_ = static_cast<float*>(allocate(partial_stats_bytes(heads, config_.rows)));
+    if (writes_out())
+      scores_ = elements(static_cast<std::size_t>(heads.heads) * static_cast<std::size_t>(config_.capacity));
     router_logits_ = elements(static_cast<std::size_t>(config_.mlp.experts));
     activated_ = elements(static_cast<std::size_t>(config_.mlp.top_k * config_.mlp.intermediate));
     logits_ = elements(static_cast<std::size_t>(config_.vocabulary));
@@ -178,7 +181,7 @@ class DecodeStep {
 
  private:
   struct LayerOperations {
-    Operation qkv, rope, attend, combine, o, router, route, gate_up, down;
+    Operation qkv, rope, attend, softmax, combine, o, router, route, gate_up, down;
   };
   /// Where launches go, and which of them.
   struct Pass {
@@ -187,6 +190,7 @@ class DecodeStep {
     int layer = -1;
   };
 
+  bool writes_out() const { return config_.attention.form == AttentionForm::written_out; }
   bool float32() const { return config_.dtype == DType::float32; }
   /// One row's router choice is made inside the experts' kernels.
   bool routes_inside() const {
@@ -205,14 +209,20 @@ class DecodeStep {
     experts.rows = config_.rows;
     embed_ = operation(plan_embed(config_.dtype, config_.hidden));
     norm_ = operation(plan_rms_norm(config_.dtype, config_.hidden, !config_.fused));
-    const bool fused_attention = config_.fused && !float32();
+    const bool fused_attention = config_.fused && !float32() && !writes_out();
     for (const LayerWeights& w : weights_.layers) {
       LayerOperations& layer = layers_.emplace_back();
       layer.qkv = product_plan(w.qkv, true, false);
       if (!fused_attention)
         layer.rope = operation(plan_rope_append(config_.dtype, config_.attention, !config_.fused));
-      layer.attend = operation(plan_attend(config_.dtype, config_.attention, fused_attention));
-      layer.combine = operation(plan_combine(config_.dtype, config_.attention));
+      if (writes_out()) {
+        layer.attend = operation(plan_eager_scores(config_.dtype, config_.attention));
+        layer.softmax = operation(plan_eager_softmax(config_.dtype, config_.attention));
+        layer.combine = operation(plan_eager_product(config_.dtype, config_.attention));
+      } else {
+        layer.attend = operation(plan_attend(config_.dtype, config_.attention, fused_attention));
+        layer.combine = operation(plan_combine(config_.dtype, config_.attention));
+      }
       layer.o = product_plan(w.o, false, true);
       if (config_.has_experts()) {
         layer.router = product_plan(w.router, true, false);
@@ -248,15 +258,24 @@ class DecodeStep {
   void attention(std::size_t i, const Pass& pass) const {
     const LayerWeights& w = weights_.layers[i];
     const AttentionParams params{
-        qkv_,           w.q_norm,     w.k_norm,
-        weights_.cos,   weights_.sin, position_,
-        w.cache,        q_,           partial_,
-        partial_stats_, attended_,    1.0f / std::sqrt(static_cast<float>(config_.attention.head_dim)),
-        config_.eps,    config_.rows};
+        qkv_,         w.q_norm,
+        w.k_norm,     weights_.cos,
+        weights_.sin, position_,
+        w.cache,      q_,
+        partial_,     partial_stats_,
+        attended_,    1.0f / std::sqrt(static_cast<float>(config_.attention.head_dim)),
+        config_.eps,  config_.rows,
+        scores_,      config_.capacity};
     const LayerOperations& op = layers_[i];
     if (!op.rope.plan().expression.empty()) run(pass, "head_norm_rope", op.rope, params);
-    run(pass, "attention", op.attend, params);
-    run(pass, "attention_combine", op.combine, params);
+    if (writes_out()) {
+      run(pass, "attention_scores", op.attend, params);
+      run(pass, "attention_softmax", op.softmax, params);
+      run(pass, "attention_product", op.combine, params);
+    } else {
+      run(pass, "attention", op.attend, params);
+      run(pass, "attention_combine", op.combine, params);
+    }
   }
 
   MoeParams experts(std::size_t i, const void* residual, void* out) const {
@@ -358,6 +377,7 @@ class DecodeStep {
   std::vector<LayerOperations> layers_;
   Operation embed_, norm_, head_, slices_, log_probs_;
   void *x_, *normed_, *delta_, *qkv_, *q_, *attended_, *router_logits_, *activated_, *logits_, *candidates_;
+  void* scores_ = nullptr;
   float *partial_, *partial_stats_, *log_partial_;
   std::byte* tap_buffer_;
   int *tokens_, *position_, *expert_ids_;

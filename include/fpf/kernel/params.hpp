@@ -98,6 +98,13 @@ struct AttentionParams {
   float scale;           // 1 / sqrt(head_dim)
   float eps;
   int rows;
+  void* scores;  // [rows, heads, capacity] T (only attention_eager.cuh)
+  int capacity;  // positions that a row has room for
+};
+
+/// time_stamp.cuh
+struct TimeStampParams {
+  unsigned long long* out;
 };
 
 /// head.cuh: token ids -> rows of the embedding

@@ -38,6 +38,10 @@ inline Plan plan_elementwise(bool silu_mul, DType dtype, long long count) {
   return plan;
 }
 
+/// How a decode step attends: in parts with an online softmax (attention.cuh), or written out as a
+/// framework's eager operators (attention_eager.cuh).
+enum class AttentionForm { split, written_out };
+
 /// Heads of a layer. splits: parts that a sequence's cache is cut into; a choice that shows in the results'
 /// last bits, so it belongs into the manifest and must not depend on the machine at hand unless that is
 /// wanted.
@@ -46,6 +50,7 @@ struct AttentionShape {
   bool head_norm;
   int splits = 33;
   int warps = 12;
+  AttentionForm form = AttentionForm::split;
 };
 
 namespace detail {
@@ -119,6 +124,48 @@ inline Plan plan_combine(DType dtype, const AttentionShape& shape) {
   plan.rows_axis = 2;
   plan.block.x = 128;
   plan.bytes_per_row = 4.0 * shape.heads * shape.head_dim * shape.splits;
+  plan.hot = true;
+  return plan;
+}
+
+/// The three kernels of attention_eager.cuh. AttentionParams.
+inline Plan plan_eager_scores(DType dtype, const AttentionShape& shape) {
+  detail::check_heads(shape);
+  Plan plan;
+  plan.file = "attention_eager.cuh";
+  plan.expression = fmt::format("fpf::kernel::eager_scores<{}, {}, {}, {}>", device_type(dtype), shape.heads,
+                                shape.kv_heads, shape.head_dim);
+  plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
+  plan.rows_axis = 3;
+  plan.block.x = 256;
+  plan.bytes_per_position =
+      (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
+  plan.hot = true;
+  return plan;
+}
+inline Plan plan_eager_softmax(DType dtype, const AttentionShape& shape) {
+  Plan plan;
+  plan.file = "attention_eager.cuh";
+  plan.expression = fmt::format("fpf::kernel::eager_softmax<{}, {}>", device_type(dtype), shape.heads);
+  plan.grid.x = static_cast<unsigned>(shape.heads);
+  plan.rows_axis = 2;
+  plan.block.x = 256;
+  plan.bytes_per_position = 2.0 * shape.heads * detail::element_bytes(dtype);
+  plan.hot = true;
+  return plan;
+}
+inline Plan plan_eager_product(DType dtype, const AttentionShape& shape) {
+  detail::check_heads(shape);
+  constexpr int warps = 16;
+  Plan plan;
+  plan.file = "attention_eager.cuh";
+  plan.expression = fmt::format("fpf::kernel::eager_product<{}, {}, {}, {}, {}>", device_type(dtype),
+                                shape.heads, shape.kv_heads, shape.head_dim, warps);
+  plan.grid.x = static_cast<unsigned>(shape.heads);
+  plan.rows_axis = 2;
+  plan.block.x = 32 * warps;
+  plan.bytes_per_position =
+      (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
   plan.hot = true;
   return plan;
 }

@@ -63,6 +63,13 @@ class Decoder final : public AnyDecoder {
     return forward_operations<Quant, Attention, Execution>(config_, device(), dtype(),
                                                            groups_products(dtype(), hopper_));
   }
+  kernel::AttentionForm decode_attention() const override {
+    if constexpr (requires { Attention::decode_form; })
+      return Attention::decode_form;
+    else
+      fail("attention '{}' has no decode kernels on a GPU: run it on the CPU (--device cpu)",
+           Attention::name);
+  }
   bool is_fused() const override { return Execution::name == "compiled"; }
 
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const override {

@@ -26,7 +26,7 @@ class DeviceDecode {
       return memory_.back().data_ptr();
     };
     step_ = std::make_unique<kernel::DecodeStep>(quant::device_kernels(device_),
-                                                 step_config(decoder, batch, tapped, top_k),
+                                                 step_config(decoder, cache, batch, tapped, top_k),
                                                  decoder.device_weights(cache), keep);
     if (!decoder.config().is_moe())
       upload(step_->expert_weights(), std::vector<float>(static_cast<std::size_t>(rows()), 1.0f));
@@ -89,7 +89,7 @@ class DeviceDecode {
                 "cuMemcpyHtoD");
   }
 
-  static kernel::StepConfig step_config(const AnyDecoder& decoder, std::int64_t batch,
+  static kernel::StepConfig step_config(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
                                         const std::vector<std::int64_t>& tapped, std::int64_t top_k) {
     const auto as_int = [](std::int64_t value) { return static_cast<int>(value); };
     const ModelConfig& config = decoder.config();
@@ -101,6 +101,8 @@ class DeviceDecode {
     step.eps = static_cast<float>(config.rms_norm_eps);
     step.attention = {as_int(config.num_heads), as_int(config.num_kv_heads), as_int(config.head_dim),
                       config.qk_norm};
+    step.attention.form = decoder.decode_attention();
+    step.capacity = as_int(cache.capacity());
     step.mlp = config.is_moe() ? kernel::MoeShape{step.hidden, as_int(config.moe_intermediate_size),
                                                   as_int(config.num_experts),
                                                   as_int(config.experts_per_token), config.norm_topk_prob}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fpf/core/error.hpp>
+#include <fpf/stream/device_load.hpp>
 #include <fpf/stream/load.hpp>
 #include <fpf/stream/overlap.hpp>
 #include <memory>
@@ -19,11 +20,12 @@ class Contended {
   /// `duty`: the share of the time, above 0 and up to 1, that the load is to be busy for.
   Contended(std::unique_ptr<Load> load, double duty) : load_(std::move(load)), duty_(duty) {}
 
-  /// The load of a device: on the CPU, as many threads as the measured run has.
+  /// The load of a device: on the CPU, as many threads as the measured run has; on a GPU, one stream.
   static Contended on(const std::string& device, double duty) {
     if (!(duty > 0 && duty <= 1)) fail("--contention {}: expected a duty cycle above 0 and up to 1", duty);
-    if (device != "cpu") fail("--device {}: the contended stream runs on the CPU only", device);
-    return {std::make_unique<CpuLoad>(duty, at::get_num_threads()), duty};
+    if (device == "cpu") return {std::make_unique<DutyLoad>(duty, at::get_num_threads(), cpu_product), duty};
+    const auto prepare = [at = at::Device(device)] { return device_product(at); };
+    return {std::make_unique<DutyLoad>(duty, 1, prepare), duty};
   }
 
   void start() { load_->start(); }

@@ -7,8 +7,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include <condition_variable>
+#include <exception>
 #include <fpf/parallel/ranks.hpp>
 #include <fpf/stream/stream_contention.hpp>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -30,57 +32,66 @@ class Load {
   virtual LoadTimes stop() = 0;
 };
 
-/// Threads that multiply matrices: each is busy for `duty` of the time. After a product it sleeps until its
-/// busy time is that share of its age, so that a late awakening is made up for by shorter sleeps.
-class CpuLoad : public Load {
+/// Threads that work with pauses: each is busy for `duty` of the time. After a piece of work it sleeps until
+/// its busy time is that share of its age, so that a late awakening is made up for by shorter sleeps.
+class DutyLoad : public Load {
  public:
-  CpuLoad(double duty, int threads) : duty_(duty), times_(static_cast<std::size_t>(threads)) {}
-  ~CpuLoad() override { join(); }
+  using Piece = std::function<Span()>;  // does one piece of work
+
+  /// `prepare` is called in each thread and gives that thread's piece of work.
+  DutyLoad(double duty, int threads, std::function<Piece()> prepare)
+      : duty_(duty), prepare_(std::move(prepare)), times_(static_cast<std::size_t>(threads)) {}
+  ~DutyLoad() override { join(); }
 
   void start() override {
     const int measured_threads = at::get_num_threads();
     started_ = 0;
+    failure_ = nullptr;
     for (auto& spans : times_) {
       spans.clear();
-      threads_.emplace_back([this, &spans](const std::stop_token& stop) { work(stop, spans); });
+      threads_.emplace_back([this, &spans](const std::stop_token& stop) {
+        try {
+          work(stop, spans);
+        } catch (...) {
+          report_start(std::current_exception());
+        }
+      });
     }
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return started_ == times_.size(); });
+    changed_.wait(lock, [&] { return started_ == times_.size() || failure_; });
     parallel::set_intra_op_threads(
         measured_threads);  // the load's threads changed what later ones begin with
+    if (failure_) std::rethrow_exception(failure_);
   }
 
   LoadTimes stop() override {
     join();
+    if (failure_) std::rethrow_exception(failure_);
     return std::exchange(times_, LoadTimes(times_.size()));
   }
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::int64_t side = 384;  // a product takes some milliseconds
 
   void work(const std::stop_token& stop, std::vector<Span>& spans) {
     const c10::InferenceMode guard;
     parallel::set_intra_op_threads(1);
-    const at::Tensor a = at::randn({side, side}), b = at::randn({side, side});
-    at::Tensor product = at::empty({side, side});
+    const Piece piece = prepare_();
     const auto birth = Clock::now();
     Clock::duration busy{};
     for (bool last = false; !last;) {
       last = stop.stop_requested();  // one piece more: the load ends after what it accompanied
-      const auto begin = Clock::now();
-      at::mm_out(product, a, b);
-      const auto end = Clock::now();
-      spans.push_back({begin, end});
-      busy += end - begin;
-      if (spans.size() == 1) report_start();
+      spans.push_back(piece());
+      busy += spans.back().end - spans.back().begin;
+      if (spans.size() == 1) report_start(nullptr);
       if (!last) pause_until(stop, birth + std::chrono::duration_cast<Clock::duration>(busy / duty_));
     }
   }
 
-  void report_start() {
+  void report_start(const std::exception_ptr& failure) {
     const std::lock_guard lock(mutex_);
     ++started_;
+    if (failure) failure_ = failure;
     changed_.notify_all();
   }
 
@@ -96,11 +107,24 @@ class CpuLoad : public Load {
   }
 
   double duty_;
+  std::function<Piece()> prepare_;
   LoadTimes times_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::size_t started_ = 0;
+  std::exception_ptr failure_;
   std::vector<std::jthread> threads_;
 };
+
+/// The CPU's piece of work: a product of matrices that takes some milliseconds.
+inline DutyLoad::Piece cpu_product() {
+  constexpr std::int64_t side = 384;
+  const at::Tensor a = at::randn({side, side}), b = at::randn({side, side});
+  return [a, b, product = at::empty({side, side})]() mutable {
+    const auto begin = std::chrono::steady_clock::now();
+    at::mm_out(product, a, b);
+    return Span{begin, std::chrono::steady_clock::now()};
+  };
+}
 
 }  // namespace fpf::stream
