@@ -132,6 +132,18 @@ BOOST_AUTO_TEST_CASE(too_little_shared_memory_names_kernel_and_gpu) {
   BOOST_TEST(mentions(text, {"attend<", "Fake L4", "sm_89", "101376"}), text);
 }
 
+BOOST_AUTO_TEST_CASE(a_kernel_gets_the_shared_memory_of_the_largest_plan_that_launches_it) {
+  Library library(0, compiler(), cache());
+  for (const int rows : {1, 4, 2}) {
+    MoeOptions options;
+    options.rows = rows;
+    const auto plan = plan_down(int4_format(128), DType::bfloat16, {2048, 768, 128, 8}, options);
+    BOOST_TEST(plan.shared(rows) > 48u * 1024);
+    Operation(library, plan)(nullptr, MoeParams{}, rows);  // throws when the driver refuses
+  }
+  BOOST_TEST(library.records().size() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(a_refused_launch_names_kernel_grid_block_and_shared_memory) {
   Library library(0, compiler(), cache());
   const auto plan = plan_rms_norm(DType::bfloat16, 2048, false);

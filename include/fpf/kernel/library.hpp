@@ -119,26 +119,21 @@ class Library {
   /// Error when this GPU's blocks have less.
   Kernel get(std::string_view file, const std::string& expression, unsigned shared_bytes = 0) {
     const std::lock_guard lock(mutex_);
-    const auto known = kernels_.find(expression);
-    if (known != kernels_.end()) return known->second.kernel;
     const cuda::Driver& api = cuda::driver();
     api.check(api.ctx_set_current(context_), "cuCtxSetCurrent");
-    Binary binary = builder_.build(file, expression);
-    Entry entry;
-    api.check(api.module_load_data(&entry.module, binary.cubin.data()), expression);
-    cuda::Function function = nullptr;
-    api.check(api.module_get_function(&function, entry.module, binary.symbol.c_str()), expression);
-    const std::uint64_t needed = binary.record.resources.shared_bytes + shared_bytes;
-    if (needed > static_cast<std::uint64_t>(device_.max_shared_bytes))
-      fail("{} needs {} bytes of shared memory a block: {} (sm_{}) has {}", expression, needed, device_.name,
-           device_.compute_capability, device_.max_shared_bytes);
-    if (needed > 48 * 1024)
-      api.check(api.func_set_attribute(function, cuda::max_dynamic_shared, static_cast<int>(shared_bytes)),
-                expression);
-    entry.record = std::move(binary.record);
-    const auto added = kernels_.emplace(expression, std::move(entry)).first;
-    added->second.kernel = Kernel(function, added->first, can_overlap_);
-    return added->second.kernel;
+    auto known = kernels_.find(expression);
+    if (known == kernels_.end()) {
+      Binary binary = builder_.build(file, expression);
+      Entry entry;
+      api.check(api.module_load_data(&entry.module, binary.cubin.data()), expression);
+      cuda::Function function = nullptr;
+      api.check(api.module_get_function(&function, entry.module, binary.symbol.c_str()), expression);
+      entry.record = std::move(binary.record);
+      known = kernels_.emplace(expression, std::move(entry)).first;
+      known->second.kernel = Kernel(function, known->first, can_overlap_);
+    }
+    allow_shared(known->second, shared_bytes);
+    return known->second.kernel;
   }
 
   /// What was built so far, by name: for the manifest.
@@ -154,7 +149,23 @@ class Library {
     cuda::Module module = nullptr;
     Kernel kernel;
     KernelRecord record;
+    unsigned shared_bytes = 0;  // dynamic, allowed so far
   };
+
+  /// Several plans may launch one kernel, with more shared memory the more rows they take.
+  void allow_shared(Entry& entry, unsigned shared_bytes) const {
+    if (shared_bytes <= entry.shared_bytes) return;
+    const std::uint64_t needed = entry.record.resources.shared_bytes + shared_bytes;
+    if (needed > static_cast<std::uint64_t>(device_.max_shared_bytes))
+      fail("{} needs {} bytes of shared memory a block: {} (sm_{}) has {}", entry.record.name, needed,
+           device_.name, device_.compute_capability, device_.max_shared_bytes);
+    const cuda::Driver& api = cuda::driver();
+    if (needed > 48 * 1024)
+      api.check(api.func_set_attribute(entry.kernel.function(), cuda::max_dynamic_shared,
+                                       static_cast<int>(shared_bytes)),
+                entry.record.name);
+    entry.shared_bytes = shared_bytes;
+  }
 
   cuda::DeviceInfo device_;
   Builder builder_;
