@@ -152,9 +152,9 @@ nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const Mo
   }
   if (!equal) fmt::print("    DIFFERENT: ten tokens, three times\n");
   if (!kernels) return out;
-  step.begin();
-  step.run();  // what the kernels alone read is a step's
   for (const auto& kernel : names) {
+    step.begin();
+    step.run();  // what the kernel alone reads is a step's: no other choice of experts, no grown residual
     const auto [count, bytes] = totals[kernel];
     const CapturedGraph alone(stream, [&] { step.run([&](const Stage& s) { return s.name == kernel; }); });
     auto figures = row(kernel, measure(alone), count, bytes, ceiling);
