@@ -133,6 +133,74 @@ BOOST_AUTO_TEST_CASE(sixteen_bit_runs_name_their_type_and_keep_its_bits) {
   BOOST_TEST(digests.size() == 3u);
 }
 
+BOOST_AUTO_TEST_CASE(every_quantisation_format_repeats_bit_for_bit) {
+  write("ids.json", "[1, 22, 333, 4000, 5, 66, 777]");
+  std::set<std::string> digests;
+  for (const std::string quant : {"none", "awq", "gptq", "nf4"}) {
+    const json file =
+        experiment({{"--model", "synthetic:qwen3-moe-tiny?quant=" + quant}, {"--prompt-ids", "ids.json"}});
+    require_recomputed();
+    const json& one = file.at("runs").at(0);
+    BOOST_TEST(one.at("reproducibility").at("repetitions") == 3);
+    BOOST_TEST(one.at("reproducibility").at("bit_exact") == true);
+    digests.insert(one.at("signals_sha256").get<std::string>());
+  }
+  BOOST_TEST(digests.size() == 4u);
+}
+
+// What a run takes beyond one of a model that is next to nothing, all weights read and all shards hashed, is
+// the checkpoint, its KV cache, and one layer at a time dequantised.
+BOOST_AUTO_TEST_CASE(quantised_weights_stay_quantised_in_memory) {
+  json config = {{"architectures", {"LlamaForCausalLM"}},
+                 {"vocab_size", 512},
+                 {"hidden_size", 1024},
+                 {"intermediate_size", 2048},
+                 {"num_hidden_layers", 48},
+                 {"num_attention_heads", 8},
+                 {"num_key_value_heads", 2},
+                 {"head_dim", 128},
+                 {"rms_norm_eps", 1e-6},
+                 {"max_position_embeddings", 512},
+                 {"rope_theta", 1e4},
+                 {"hidden_act", "silu"},
+                 {"tie_word_embeddings", false}};
+  write("large.json", config.dump());
+  config.update({{"num_hidden_layers", 1},
+                 {"hidden_size", 128},
+                 {"intermediate_size", 128},
+                 {"num_attention_heads", 1},
+                 {"num_key_value_heads", 1}});
+  write("small.json", config.dump());
+  write("ids.json", "[1, 22, 333, 40, 5, 66, 77, 8]");
+  const std::int64_t cache = 2 * 48 * 2 * 128 * (8 + 1) * 2;  // bfloat16
+  for (const std::string quant : {"awq", "gptq", "nf4"}) {
+    std::map<std::string, std::int64_t> peak;
+    for (const std::string size : {"small", "large"}) {
+      fs::remove_all(size);
+      const Outcome made =
+          run({FPF_BIN "/make_checkpoint", "--from", "synthetic:" + size + ".json?quant=" + quant, "--quant",
+               quant, "--to", size, "--quiet"});
+      BOOST_REQUIRE_MESSAGE(made.code == 0, made.err);
+      fresh_folder("out");
+      const Outcome outcome = run(command({{"--model", size},
+                                           {"--prompt-ids", "ids.json"},
+                                           {"--decode-steps", "1"},
+                                           {"--layers", "last"},
+                                           {"--reps", "1"},
+                                           {"--device", "cpu"}}));
+      BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+      peak[size] = outcome.peak_bytes;
+    }
+    const auto bytes = static_cast<std::int64_t>(fs::file_size("large/model.safetensors"));
+    BOOST_TEST_MESSAGE(quant << ": " << peak["large"] - peak["small"] << " bytes for a checkpoint of "
+                             << bytes);
+    BOOST_TEST(bytes > 200'000'000);
+    BOOST_TEST(peak["large"] - peak["small"] > bytes / 2);  // all of it was read
+    BOOST_TEST(peak["large"] - peak["small"] < bytes + bytes * 3 / 20 + cache);
+  }
+  fs::remove_all("large");
+}
+
 BOOST_AUTO_TEST_CASE(a_synthetic_mixture_of_experts_leaves_router_evidence) {
   write("ids.json", "[1, 22, 333, 4000, 5, 66, 777]");
   const json file =
