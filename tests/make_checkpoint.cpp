@@ -178,11 +178,13 @@ BOOST_AUTO_TEST_CASE(the_configuration_says_what_the_weights_are) {
                                       {"sym", false},
                                       {"checkpoint_format", "gptq"}});
   BOOST_TEST(gptq["torch_dtype"] == "float16");
-  check(config_of(request("nf4"))["quantization_config"], {{"quant_method", "bitsandbytes"},
-                                                           {"load_in_4bit", true},
-                                                           {"bnb_4bit_quant_type", "nf4"},
-                                                           {"bnb_4bit_use_double_quant", true},
-                                                           {"bnb_4bit_compute_dtype", "bfloat16"}});
+  check(config_of(request("nf4"))["quantization_config"],
+        {{"quant_method", "bitsandbytes"},
+         {"load_in_4bit", true},
+         {"bnb_4bit_quant_type", "nf4"},
+         {"bnb_4bit_use_double_quant", true},
+         {"bnb_4bit_compute_dtype", "bfloat16"},
+         {"llm_int8_skip_modules", {"lm_head", "model.layers.0.mlp.gate", "model.layers.1.mlp.gate"}}});
   BOOST_TEST(!config_of(request("none")).contains("quantization_config"));
 }
 

@@ -97,6 +97,20 @@ inline void require_sense(const CheckpointRequest& request, const Checkpoint& ch
         checkpoint.id(), name);
 }
 
+/// The linear modules that stay as they are. transformers 4 takes bitsandbytes' list for whole names, or
+/// names of what stands above; for the others' lists a name's end will do.
+inline std::vector<std::string> kept_modules(const ModelConfig& config, CheckpointRequest::Quant quant) {
+  std::vector<std::string> out{"lm_head"};
+  if (!config.is_moe()) return out;
+  if (quant != CheckpointRequest::Quant::nf4) {
+    out.push_back("mlp.gate");
+    return out;
+  }
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
+    out.push_back(fmt::format("model.layers.{}.mlp.gate", layer));
+  return out;
+}
+
 /// The source's config.json with another type and quantisation.
 inline nlohmann::ordered_json config_json(const Checkpoint& checkpoint, DType dtype,
                                           const nlohmann::ordered_json& quantisation) {
@@ -166,8 +180,6 @@ inline void write_checkpoint(const Checkpoint& checkpoint, const CheckpointReque
   const bool copy = detail::already_in(request, config);
   const DType dtype = copy ? config.dtype : request.dtype.value_or(detail::default_dtype(config));
   const auto format = detail::format_of(request, dtype);
-  std::vector<std::string> kept{"lm_head"};
-  if (config.is_moe()) kept.push_back("mlp.gate");
   const auto tensors =
       copy ? detail::stored_tensors(checkpoint.source()) : requantised_tensors(checkpoint, *format, dtype);
 
@@ -176,7 +188,8 @@ inline void write_checkpoint(const Checkpoint& checkpoint, const CheckpointReque
       std::accumulate(tensors.begin(), tensors.end(), std::uintmax_t{0},
                       [](std::uintmax_t sum, const auto& tensor) { return sum + tensor.bytes(); }));
   auto json = detail::config_json(checkpoint, dtype,
-                                  copy ? nlohmann::ordered_json(config.quantization) : format->config(kept));
+                                  copy ? nlohmann::ordered_json(config.quantization)
+                                       : format->config(detail::kept_modules(config, request.quant)));
   if (checkpoint.gguf() != nullptr) json.update(detail::special_ids(checkpoint.gguf()->metadata()));
   detail::write_json(folder.content() / "config.json", json);
   detail::write_companions(checkpoint, json, folder.content());

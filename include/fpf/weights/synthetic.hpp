@@ -1,12 +1,11 @@
 // Synthetic models: the tensors of a Hugging Face checkpoint of a given shape and format, made from a seed.
 #pragma once
 
+#include <charconv>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/weights/nf4_tables.hpp>
 #include <fpf/weights/synthetic_presets.hpp>
 #include <fpf/weights/synthetic_tensor.hpp>
-
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -278,8 +277,10 @@ class SyntheticModel : public TensorSource {
   }
 
   void describe_quantisation() {
-    auto kept = nlohmann::json::array({"lm_head"});
+    auto kept = nlohmann::json::array({"lm_head"}), kept_whole = kept;
     if (is_moe()) kept.push_back("mlp.gate");
+    for (std::int64_t layer = 0; is_moe() && layer < dimension("num_hidden_layers"); ++layer)
+      kept_whole.push_back(fmt::format("model.layers.{}.mlp.gate", layer));  // as transformers 4 needs them
     switch (request_.quant) {
       case Quant::none:
         return;
@@ -296,6 +297,8 @@ class SyntheticModel : public TensorSource {
                                           {"sym", false},
                                           {"checkpoint_format", "gptq"},
                                           {"modules_to_not_convert", kept}};
+        if (is_moe())  // what GPTQModel reads
+          config_["quantization_config"]["dynamic"] = {{R"(-:.*\.mlp.gate$)", nlohmann::json::object()}};
         return;
       case Quant::nf4:
         config_["quantization_config"] = {{"quant_method", "bitsandbytes"},
@@ -305,7 +308,7 @@ class SyntheticModel : public TensorSource {
                                           {"bnb_4bit_use_double_quant", true},
                                           {"bnb_4bit_compute_dtype", "bfloat16"},
                                           {"bnb_4bit_quant_storage", "uint8"},
-                                          {"llm_int8_skip_modules", kept}};
+                                          {"llm_int8_skip_modules", kept_whole}};
         return;
     }
   }
