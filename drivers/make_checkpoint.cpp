@@ -1,5 +1,6 @@
 // Any model fpf reads -> a Hugging Face directory in AWQ, GPTQ, bitsandbytes NF4 or 16 bits.
 #include <ATen/Parallel.h>
+#include <malloc.h>
 
 #include <fpf/core/program.hpp>
 #include <fpf/model/checkpoint_writer.hpp>
@@ -124,6 +125,9 @@ void report_perplexity(const Settings& s, const fpf::model::Checkpoint& source) 
 }
 
 void make(const Settings& s, const fpf::po::variables_map& given) {
+  // Large tensors go back to the system when they are freed: kept for later, they leave the heap in
+  // fragments.
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);
   if (s.threads > 0) at::set_num_threads(s.threads);
   const auto source = fpf::model::Checkpoint::open(s.from);
   if (!source.config().quantization.is_null() && s.preset.empty())

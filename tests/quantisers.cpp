@@ -1,12 +1,14 @@
 // The quantisers behind make_checkpoint: what they write is what is read, GPTQ against its definition, and
 // what calibration is for.
 #include <ATen/ops/equal.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linalg_inv.h>
 
 #include <boost/test/unit_test.hpp>
 #include <fpf/quant/linear_format.hpp>
 #include <fpf/quant/select.hpp>
 #include <fpf/weights/safetensors.hpp>
+#include <numeric>
 #include <random>
 
 using namespace fpf;
@@ -87,26 +89,32 @@ BOOST_AUTO_TEST_CASE(a_layer_reads_back_as_it_was_rounded) {
 
 namespace {
 
-/// GPTQ by its definition (Hassibi and Stork's optimal brain surgeon, one input after another): round, spread
-/// the error by the inverse Hessian, take the input out of it. Float64, no Cholesky factor, no blocks. Grids
-/// are the given ones.
+/// GPTQ by its definition (Hassibi and Stork's optimal brain surgeon, one input after another, the one of the
+/// largest mean square first): round, spread the error by the inverse Hessian, take the input out of it.
+/// Float64, no Cholesky factor, no blocks. Grids are the given ones.
 std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram, const quant::Int4Codes& grids,
                                    double damping) {
-  const std::int64_t out = w.size(0), in = w.size(1), group = in / grids.scales.size(1);
-  at::Tensor h = gram.to(at::kDouble).clone();
+  const std::int64_t out = w.size(0), in = w.size(1), groups = grids.scales.size(1);
+  std::vector<std::int64_t> order(static_cast<std::size_t>(in));
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, std::greater<>(), [&](std::int64_t k) { return gram[k][k].item<float>(); });
+  const at::Tensor index = at::from_blob(order.data(), {in}, at::kLong);
+  at::Tensor h = gram.to(at::kDouble).index_select(0, index).index_select(1, index);
   h.diagonal().add_(damping * h.diagonal().mean());
   at::Tensor inverse = at::linalg_inv(h).contiguous();
-  at::Tensor open = w.to(at::kDouble).contiguous().clone();
+  at::Tensor open = w.to(at::kDouble).index_select(1, index).contiguous();
   auto* const hi = inverse.data_ptr<double>();
   auto* const values = open.data_ptr<double>();
   std::vector<double> codes(static_cast<std::size_t>(out * in));
   for (std::int64_t j = 0; j < in; ++j) {
     for (std::int64_t r = 0; r < out; ++r) {
-      const double scale = grids.scales.const_data_ptr<float>()[r * (in / group) + j / group];
-      const double zero = grids.zeros.const_data_ptr<std::uint8_t>()[r * (in / group) + j / group];
+      const std::int64_t input = order[static_cast<std::size_t>(j)];
+      const std::int64_t grid = r * groups + grids.group_of.const_data_ptr<int>()[input];
+      const double scale = grids.scales.const_data_ptr<float>()[grid];
+      const double zero = grids.zeros.const_data_ptr<std::uint8_t>()[grid];
       double* const row = values + r * in;
       const double code = std::clamp(std::nearbyint(row[j] / scale) + zero, 0.0, 15.0);
-      codes[static_cast<std::size_t>(r * in + j)] = code;
+      codes[static_cast<std::size_t>(r * in + input)] = code;
       const double error = (row[j] - (code - zero) * scale) / hi[j * in + j];
       for (std::int64_t k = j + 1; k < in; ++k) row[k] -= error * hi[j * in + k];
     }
@@ -122,10 +130,11 @@ std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram, 
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(gptq_chooses_the_codes_of_its_definition) {
-  for (const std::int64_t group : {16, 32, 96, 192}) {
+  for (const auto& [group, by_activation] :
+       {std::pair<std::int64_t, bool>{16, false}, {32, true}, {32, false}, {96, false}, {192, true}}) {
     const at::Tensor w = random_matrix(40, 192, 11);
     const auto inputs = quant::InputStatistics::of(correlated_inputs(500, 192, 12));
-    const auto ours = quant::gptq_quantise(w, group, quant::Zeros::from_one, false, inputs);
+    const auto ours = quant::gptq_quantise(w, group, quant::Zeros::from_one, by_activation, inputs);
     const auto expected = by_elimination(w, inputs.gram, ours, 0.01);
     int different = 0;  // where float32 and float64 fall on different sides of a half
     for (std::int64_t i = 0; i < ours.codes.numel(); ++i)
@@ -156,22 +165,32 @@ BOOST_AUTO_TEST_CASE(calibrated_products_are_better_than_rounded_ones) {
 BOOST_AUTO_TEST_CASE(the_search_finds_the_best_range_of_every_group) {
   const at::Tensor w = random_matrix(8, 64, 31);
   const at::Tensor x = correlated_inputs(400, 64, 32);
-  const at::Tensor chosen =
-      quant::search_shrink(w, 32, quant::Zeros::any, quant::InputStatistics::of(x).gram);
-  const auto error_of = [&](const at::Tensor& shrink, std::int64_t row, std::int64_t group) {
-    const at::Tensor rounded = quant::round_to_groups(w, 32, quant::Zeros::any, shrink).values();
+  const auto whole = quant::GroupRanges::of(w, 32);
+  const auto chosen = quant::search_ranges(w, 32, quant::Zeros::any, quant::InputStatistics::of(x).gram);
+  const auto error_of = [&](const quant::GroupRanges& ranges, std::int64_t row, std::int64_t group) {
+    const at::Tensor rounded = quant::round_to_groups(w, 32, quant::Zeros::any, ranges).values();
     const auto part = [&](const at::Tensor& t) { return t.narrow(0, row, 1).narrow(1, 32 * group, 32); };
     return product_error(part(w), part(rounded), x.narrow(1, 32 * group, 32));
   };
-  int shrunk = 0;
+  int shrunk = 0, apart = 0;
   for (std::int64_t row = 0; row < 8; ++row)
     for (std::int64_t group = 0; group < 2; ++group) {
       const double best = error_of(chosen, row, group);
-      shrunk += chosen.const_data_ptr<float>()[2 * row + group] < 1 ? 1 : 0;
+      const auto share = [&](const at::Tensor& part, const at::Tensor& all) {
+        return (part[row][group] / all[row][group]).item<float>();
+      };
+      const float low = share(chosen.low, whole.low), high = share(chosen.high, whole.high);
+      shrunk += low < 0.99f && high < 0.99f ? 1 : 0;
+      apart += std::abs(low - high) > 0.02f ? 1 : 0;
       for (int i = 0; i < 10; ++i)
-        BOOST_TEST(best <= 1.0001 * error_of(at::full({8, 2}, 1 - 0.05 * i, at::kFloat), row, group));
+        BOOST_TEST(best <=
+                   1.0001 * error_of({whole.low * (1 - 0.05 * i), whole.high * (1 - 0.05 * i)}, row, group));
+      for (const double step : {-0.04, 0.04}) {
+        BOOST_TEST(best <= 1.0001 * error_of({chosen.low, chosen.high + whole.high * step}, row, group));
+      }
     }
   BOOST_TEST(shrunk > 0);
+  BOOST_TEST(apart > 0);
 }
 
 BOOST_AUTO_TEST_CASE(grids_hold_what_they_must) {

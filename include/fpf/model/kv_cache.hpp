@@ -24,6 +24,15 @@ class KvCache {
     }
   }
 
+  /// Layers take turns with one buffer: enough for a single pass, in which none looks back at another's.
+  static KvCache for_one_pass(std::int64_t layers, std::int64_t batch, std::int64_t kv_heads, std::int64_t capacity,
+                              std::int64_t head_dim, const at::TensorOptions& options) {
+    KvCache cache(1, batch, kv_heads, capacity, head_dim, options);
+    cache.keys_.resize(static_cast<std::size_t>(layers), at::Tensor(cache.keys_.front()));
+    cache.values_.resize(static_cast<std::size_t>(layers), at::Tensor(cache.values_.front()));
+    return cache;
+  }
+
   /// Positions filled; the next token stands at this position.
   std::int64_t length() const { return length_; }
 

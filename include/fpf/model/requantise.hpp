@@ -87,7 +87,9 @@ class Requantiser : public LinearObserver {
     for (std::int64_t row = 0; row < batch; ++row)
       std::ranges::copy(how_.calibration[static_cast<std::size_t>(row)],
                         tokens.data_ptr<std::int64_t>() + row * length);
-    KvCache cache = decoder.make_cache(batch, length);
+    const ModelConfig& config = checkpoint_.config();
+    KvCache cache = KvCache::for_one_pass(config.num_layers, batch, config.num_kv_heads, length,
+                                          config.head_dim, at::kFloat);
     decoder.forward(tokens, cache, 1, nullptr);
     input_.reset();
   }

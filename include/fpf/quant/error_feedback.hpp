@@ -4,9 +4,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/argsort.h>
 #include <ATen/ops/cholesky_inverse.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/matmul.h>
@@ -16,10 +16,7 @@
 #include <cstdint>
 #include <fpf/core/error.hpp>
 #include <fpf/quant/input_statistics.hpp>
-#include <numeric>
-#include <span>
 #include <tuple>
-#include <vector>
 
 namespace fpf::quant {
 
@@ -42,38 +39,38 @@ inline at::Tensor inverse_factor(const InputStatistics& inputs) {
   fail("the calibration's activations are not finite, or too large to build on");
 }
 
-/// Rounds w [out, in] float32 input by input, with `factor` from inverse_factor, and returns the values it
-/// was rounded to. A `Rounder` has
-///   begin(row, first, values)  a new group of inputs begins at `first`; its values as they stand, errors
-///   taken up round(row, input, value)   the value that input's weight is rounded to
-/// which are called for rows in parallel and for a row's inputs in order. Groups have `group` inputs.
-template <class Rounder>
-at::Tensor feed_back_errors(const at::Tensor& w, const at::Tensor& factor, std::int64_t group,
-                            Rounder& rounder) {
+/// The order in which inputs are rounded: by falling mean square, so that the most active ones are rounded
+/// while all others can still take up their errors (the authors' --act-order). [in] int64.
+inline at::Tensor by_activity(const at::Tensor& gram) {
+  return at::argsort(gram.diagonal(), /*stable=*/true, /*dim=*/0, /*descending=*/true);
+}
+
+/// The same statistics of inputs in another order.
+inline InputStatistics reordered(const InputStatistics& inputs, const at::Tensor& order) {
+  return {inputs.gram.index_select(0, order).index_select(1, order), inputs.rows};
+}
+
+/// Rounds w [out, in] float32 input by input, with `factor` from inverse_factor. round(row, input, value)
+/// returns the value that the weight becomes, whose own has taken up errors; it is called for rows in
+/// parallel and for a row's inputs in order.
+template <class Round>
+void feed_back_errors(const at::Tensor& w, const at::Tensor& factor, const Round& round) {
+  constexpr std::int64_t width = 128;  // inputs whose errors reach the rest in one product
   const std::int64_t out = w.size(0), in = w.size(1);
-  const std::int64_t width =
-      std::gcd(group, std::int64_t{128});  // inputs whose errors reach the rest in one product
   at::Tensor open = w.clone(at::MemoryFormat::Contiguous);
-  at::Tensor rounded = at::empty_like(open);
   at::Tensor errors = at::empty({out, width}, at::kFloat);
   const float* const u = factor.const_data_ptr<float>();
   for (std::int64_t first = 0; first < in; first += width) {
     const std::int64_t count = std::min(width, in - first);
     at::parallel_for(0, out, 8, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
-        float* const values = open.data_ptr<float>() + row * in;
+        float* const values = open.data_ptr<float>() + row * in + first;
         float* const error = errors.data_ptr<float>() + row * width;
-        if (first % group == 0)
-          rounder.begin(
-              row, first,
-              std::span<const float>(values + first, static_cast<std::size_t>(std::min(group, in - first))));
         for (std::int64_t j = 0; j < count; ++j) {
           const float* const coupling =
               u + (first + j) * in + first;  // of this input with those of the block
-          const float value = rounder.round(row, first + j, values[first + j]);
-          rounded.data_ptr<float>()[row * in + first + j] = value;
-          error[j] = (values[first + j] - value) / coupling[j];
-          for (std::int64_t k = j + 1; k < count; ++k) values[first + k] -= error[j] * coupling[k];
+          error[j] = (values[j] - round(row, first + j, values[j])) / coupling[j];
+          for (std::int64_t k = j + 1; k < count; ++k) values[k] -= error[j] * coupling[k];
         }
       }
     });
@@ -83,7 +80,6 @@ at::Tensor feed_back_errors(const at::Tensor& w, const at::Tensor& factor, std::
           .sub_(at::matmul(errors.narrow(1, 0, count),
                            factor.narrow(0, first, count).narrow(1, in - rest, rest)));
   }
-  return rounded;
 }
 
 }  // namespace fpf::quant

@@ -4,10 +4,12 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
 
 #include <algorithm>
@@ -70,29 +72,52 @@ struct Int4Codes {
   }
 };
 
+/// The range of values that each group of inputs spans, [out, groups] float32: low is at most 0, high at
+/// least.
+struct GroupRanges {
+  at::Tensor low, high;
+
+  /// All of w's: w [out, in] float32, `group` divides `in`.
+  static GroupRanges of(const at::Tensor& w, std::int64_t group) {
+    const auto [low, high] = at::aminmax(w.reshape({w.size(0), w.size(1) / group, group}), -1);
+    return {low.clamp_max(0), high.clamp_min(0)};
+  }
+};
+
+namespace detail {
+
+/// Calls f(index of the group, its grid, its first weight) for every group of every row, in parallel; groups
+/// of a row lie one after another.
+template <class F>
+void for_each_grid(const at::Tensor& w, std::int64_t group, Zeros zeros, const GroupRanges& ranges, F f) {
+  const at::Tensor values = w.contiguous(), low = ranges.low.contiguous(), high = ranges.high.contiguous();
+  const auto *const source = values.const_data_ptr<float>(), *const lows = low.const_data_ptr<float>(),
+                    *const highs = high.const_data_ptr<float>();
+  at::parallel_for(0, w.numel() / group, 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      f(i, Int4Grid::over(lows[i], highs[i], zeros), source + i * group);
+  });
+}
+
+}  // namespace detail
+
 /// Rounds w [out, in] float32 to nearest, in groups of `group` inputs (which divides `in`), each on the grid
-/// over its own range times its entry of `shrink` [out, groups].
+/// over its range.
 inline Int4Codes round_to_groups(const at::Tensor& w, std::int64_t group, Zeros zeros,
-                                 const at::Tensor& shrink) {
+                                 const GroupRanges& ranges) {
   const std::int64_t out = w.size(0), in = w.size(1), groups = in / group;
   Int4Codes result{at::empty({out, in}, at::kByte), at::empty({out, groups}, at::kFloat),
                    at::empty({out, groups}, at::kByte), at::arange(in, at::kInt).div(group, "floor")};
-  const at::Tensor values = w.contiguous(), shrunk = shrink.contiguous();
-  const float *const source = values.const_data_ptr<float>(), *const factors = shrunk.const_data_ptr<float>();
   auto* const codes = result.codes.data_ptr<std::uint8_t>();
   auto* const zero = result.zeros.data_ptr<std::uint8_t>();
   auto* const scale = result.scales.data_ptr<float>();
-  at::parallel_for(0, out * groups, 64, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {  // groups of a row lie one after another
-      const float* const first = source + i * group;
-      const auto [low, high] = std::minmax_element(first, first + group);
-      const Int4Grid grid = Int4Grid::over(*low * factors[i], *high * factors[i], zeros);
-      scale[i] = grid.scale;
-      zero[i] = static_cast<std::uint8_t>(grid.zero);
-      for (std::int64_t k = 0; k < group; ++k)
-        codes[i * group + k] = static_cast<std::uint8_t>(grid.code(first[k]));
-    }
-  });
+  detail::for_each_grid(w, group, zeros, ranges,
+                        [=](std::int64_t i, const Int4Grid& grid, const float* values) {
+                          scale[i] = grid.scale;
+                          zero[i] = static_cast<std::uint8_t>(grid.zero);
+                          for (std::int64_t k = 0; k < group; ++k)
+                            codes[i * group + k] = static_cast<std::uint8_t>(grid.code(values[k]));
+                        });
   return result;
 }
 
@@ -102,31 +127,54 @@ inline at::Tensor diagonal_blocks(const at::Tensor& gram, std::int64_t group) {
   return gram.view({groups, group, groups, group}).diagonal(0, 0, 2).permute({2, 0, 1}).contiguous();
 }
 
-/// How far to shrink each group's range, [out, groups]: of 1, 0.95, ... 0.55 the one with the least error,
-/// which is that of the group's part of the product where the inputs' Gram matrix [in, in] is known (AWQ's
-/// search, Lin et al., arXiv:2306.00978), else the sum of the fourth powers of the weights' errors: squares
-/// would cut off the few large weights that massive activations need.
-inline at::Tensor search_shrink(const at::Tensor& w, std::int64_t group, Zeros zeros,
-                                const at::Tensor& gram) {
-  constexpr int candidates = 10;
+/// What errors [groups, out, group] cost each group, [out, groups]: the mean square of the group's part of
+/// the product where the Gram matrix's blocks are known, else the sum of their fourth powers: squares would
+/// cut off the few large weights that massive activations need.
+inline at::Tensor group_costs(const at::Tensor& errors, const at::Tensor& blocks) {
+  return (blocks.defined() ? at::bmm(errors, blocks).mul_(errors) : errors.pow(4)).sum(-1).t().contiguous();
+}
+
+/// The cost of rounding w to those ranges, [out, groups].
+inline at::Tensor rounding_costs(const at::Tensor& w, std::int64_t group, Zeros zeros,
+                                 const GroupRanges& ranges, const at::Tensor& blocks) {
   const std::int64_t out = w.size(0), groups = w.size(1) / group;
+  at::Tensor errors = at::empty({groups, out, group}, at::kFloat);
+  auto* const first = errors.data_ptr<float>();
+  detail::for_each_grid(w, group, zeros, ranges,
+                        [=](std::int64_t i, const Int4Grid& grid, const float* values) {
+                          float* const error = first + (i % groups * out + i / groups) * group;
+                          for (std::int64_t k = 0; k < group; ++k)
+                            error[k] = grid.value(grid.code(values[k])) - values[k];
+                        });
+  return group_costs(errors, blocks);
+}
+
+/// Ranges that cost each group least (AWQ's search for clipping, Lin et al., arXiv:2306.00978): of all of w's
+/// times 1, 0.95, ... 0.55, and then, where grids have zeros of their own, each end moved by itself. `gram`
+/// [in, in] of the inputs may be undefined.
+inline GroupRanges search_ranges(const at::Tensor& w, std::int64_t group, Zeros zeros,
+                                 const at::Tensor& gram) {
+  const GroupRanges whole = GroupRanges::of(w, group);
   const at::Tensor blocks = gram.defined() ? diagonal_blocks(gram, group) : gram;
-  at::Tensor best, shrink = at::full({out, groups}, 1.0, at::kFloat);
-  for (int i = 0; i < candidates; ++i) {
-    const at::Tensor candidate = at::full({out, groups}, 1.0 - 0.05 * i, at::kFloat);
-    const at::Tensor error =
-        (round_to_groups(w, group, zeros, candidate).values() - w).view({out, groups, group}).transpose(0, 1);
+  at::Tensor low = at::ones_like(whole.low), high = low,
+             best = rounding_costs(w, group, zeros, whole, blocks);
+  const auto attempt = [&](const at::Tensor& candidate_low, const at::Tensor& candidate_high) {
     const at::Tensor cost =
-        (blocks.defined() ? at::bmm(error, blocks) * error : error.pow(4)).sum(-1).t();  // [out, groups]
-    if (i == 0) {
-      best = cost;
-      continue;
-    }
+        rounding_costs(w, group, zeros, {whole.low * candidate_low, whole.high * candidate_high}, blocks);
     const at::Tensor better = cost.lt(best);
-    shrink = at::where(better, candidate, shrink);
+    low = at::where(better, candidate_low, low);
+    high = at::where(better, candidate_high, high);
     best = at::where(better, cost, best);
-  }
-  return shrink;
+  };
+  for (int i = 1; i < 10; ++i) attempt(at::full_like(low, 1 - 0.05 * i), at::full_like(low, 1 - 0.05 * i));
+  if (zeros != Zeros::middle)
+    for (int round = 0; round < 2; ++round)
+      for (const bool lower : {true, false}) {
+        const at::Tensor base_low = low, base_high = high;
+        for (const double step : {-0.12, -0.08, -0.04, 0.04, 0.08, 0.12})
+          attempt(lower ? base_low + step : base_low, lower ? base_high : base_high + step);
+      }
+  return {whole.low * low, whole.high * high};
 }
 
 }  // namespace fpf::quant

@@ -98,7 +98,7 @@ class AwqFormat : public LinearFormat {
     const std::int64_t out = w.size(0), in = w.size(1), group = group_length(group_size_, in),
                        groups = in / group;
     const Int4Codes rounded =
-        round_to_groups(w, group, Zeros::any, search_shrink(w, group, Zeros::any, inputs.gram));
+        round_to_groups(w, group, Zeros::any, search_ranges(w, group, Zeros::any, inputs.gram));
     const auto pack = [&](const at::Tensor& codes) {
       return awq_pack(detail::bytes_of(codes.t().contiguous()), out);
     };

@@ -1,7 +1,10 @@
 // Quantising a linear layer to bitsandbytes' nested NF4 (QLoRA, arXiv:2305.14314).
 #pragma once
 
+#include <ATen/ops/from_blob.h>
+
 #include <fpf/quant/error_feedback.hpp>
+#include <fpf/quant/int4_codes.hpp>
 #include <fpf/quant/nf4_format.hpp>
 
 namespace fpf::quant {
@@ -28,41 +31,49 @@ inline std::vector<float> unnested(const Nf4Nested& nested) {
   return out;
 }
 
-/// Rounds to the nearest NF4 value under the maximum of the element's block: a given one, or, where blocks
-/// are parts of rows and `maxima` is to be filled, the one the block has when the walk reaches it.
-class Nf4Rounder {
- public:
-  Nf4Rounder(std::int64_t in, std::vector<float>& maxima, bool fill, std::uint8_t* codes)
-      : in_(in), maxima_(maxima), fill_(fill), codes_(codes) {
-    for (std::size_t i = 0; i < 15; ++i) bounds_[i] = (weights::nf4_code[i] + weights::nf4_code[i + 1]) / 2;
-  }
+/// The code of the nearest NF4 value under a block's maximum.
+inline std::uint8_t nf4_nearest(float value, float largest) {
+  static constexpr std::array<float, 15> bounds = [] {
+    std::array<float, 15> out{};
+    for (std::size_t i = 0; i < 15; ++i) out[i] = (weights::nf4_code[i] + weights::nf4_code[i + 1]) / 2;
+    return out;
+  }();
+  constexpr float least = 1e-38f;
+  const float scaled = value / (std::abs(largest) < least ? least : largest);
+  std::uint8_t code = 0;  // compared with all bounds: no branch to guess
+  for (const float bound : bounds) code = static_cast<std::uint8_t>(code + (scaled > bound ? 1 : 0));
+  return code;
+}
 
-  void begin(std::int64_t row, std::int64_t first, std::span<const float> values) {
-    if (!fill_) return;
-    float largest = 0;
-    for (const float value : values) largest = std::max(largest, std::abs(value));
-    maximum(row, first) = largest;
-  }
-  float round(std::int64_t row, std::int64_t input, float value) {
-    constexpr float least = 1e-38f;
-    const float largest = maximum(row, input), scaled = value / (std::abs(largest) < least ? least : largest);
-    std::size_t code = 0;  // compared with all bounds: no branch to guess
-    for (const float bound : bounds_) code += scaled > bound ? 1 : 0;
-    codes_[row * in_ + input] = static_cast<std::uint8_t>(code);
-    return weights::nf4_code[code] * largest;
-  }
+/// The cost of rounding w [out, in] under these maxima [out, in / 64] of its blocks, see group_costs.
+inline at::Tensor nf4_costs(const at::Tensor& w, const at::Tensor& maxima, const at::Tensor& gram_blocks) {
+  const std::int64_t out = w.size(0), blocks = w.size(1) / nf4_block;
+  at::Tensor errors = at::empty({blocks, out, nf4_block}, at::kFloat);
+  auto* const first = errors.data_ptr<float>();
+  const auto *const values = w.const_data_ptr<float>(), *const largest = maxima.const_data_ptr<float>();
+  at::parallel_for(0, out * blocks, 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t k = 0; k < nf4_block; ++k) {
+        const float value = values[i * nf4_block + k];
+        first[(i % blocks * out + i / blocks) * nf4_block + k] =
+            weights::nf4_code[nf4_nearest(value, largest[i])] * largest[i] - value;
+      }
+  });
+  return group_costs(errors, gram_blocks);
+}
 
- private:
-  float& maximum(std::int64_t row, std::int64_t input) {
-    return maxima_[static_cast<std::size_t>((row * in_ + input) / nf4_block)];
+/// Of the blocks' maxima [out, in / 64] times 1, 0.95, ... 0.65 those that cost least.
+inline at::Tensor search_maxima(const at::Tensor& w, const at::Tensor& maxima, const at::Tensor& gram) {
+  const at::Tensor gram_blocks = diagonal_blocks(gram, nf4_block);
+  at::Tensor chosen = maxima, best = nf4_costs(w, maxima, gram_blocks);
+  for (int i = 1; i < 8; ++i) {
+    const at::Tensor candidate = maxima * (1 - 0.05 * i), cost = nf4_costs(w, candidate, gram_blocks);
+    const at::Tensor better = cost.lt(best);
+    chosen = at::where(better, candidate, chosen);
+    best = at::where(better, cost, best);
   }
-
-  std::int64_t in_;
-  std::vector<float>& maxima_;
-  bool fill_;
-  std::uint8_t* codes_;
-  std::array<float, 15> bounds_{};
-};
+  return chosen;
+}
 
 /// Codes, one a byte, -> two a byte, the even element high; an odd count is padded with the code of 0.
 inline std::vector<std::uint8_t> nf4_pack(std::span<const std::uint8_t> codes) {
@@ -77,8 +88,8 @@ inline std::vector<std::uint8_t> nf4_pack(std::span<const std::uint8_t> codes) {
 }  // namespace detail
 
 /// w [out, in] float32 -> nested NF4 in blocks of 64. Without statistics exactly what bitsandbytes makes of
-/// w. With them the block maxima are found and nested by its rule, and the codes are chosen as GPTQ chooses
-/// them.
+/// w. With them the block maxima are searched for and nested by its rule, and the codes are chosen as GPTQ
+/// chooses them.
 inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs) {
   const at::Tensor dense = w.contiguous();
   const std::int64_t in = w.size(1);
@@ -89,17 +100,26 @@ inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs)
     result.codes = std::move(plain.codes);
     result.maxima = nf4_nest(plain.absmax);
   } else {
-    const at::Tensor factor = inverse_factor(inputs);
-    std::vector<std::uint8_t> codes(static_cast<std::size_t>(dense.numel()));
     std::vector<float> maxima = std::move(plain.absmax);
-    if (in % detail::nf4_block == 0) {  // blocks are parts of rows: their maxima take up errors too
-      detail::Nf4Rounder finding(in, maxima, true, codes.data());
-      feed_back_errors(dense, factor, detail::nf4_block, finding);
+    if (in % detail::nf4_block == 0) {  // blocks are parts of rows, and their inputs the same for all rows
+      const at::Tensor searched = detail::search_maxima(
+          dense, at::from_blob(maxima.data(), {w.size(0), in / detail::nf4_block}, at::kFloat).clone(),
+          inputs.gram);
+      maxima.assign(searched.const_data_ptr<float>(), searched.const_data_ptr<float>() + searched.numel());
     }
     result.maxima = nf4_nest(maxima);
     maxima = detail::unnested(result.maxima);
-    detail::Nf4Rounder rounder(in, maxima, false, codes.data());
-    feed_back_errors(dense, factor, detail::nf4_block, rounder);
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(dense.numel()));
+    const at::Tensor order = by_activity(inputs.gram);
+    const auto* const input_of = order.const_data_ptr<std::int64_t>();
+    feed_back_errors(dense.index_select(1, order), inverse_factor(reordered(inputs, order)),
+                     [&](std::int64_t row, std::int64_t place, float value) {
+                       const std::int64_t element = row * in + input_of[place];
+                       const float largest = maxima[static_cast<std::size_t>(element / detail::nf4_block)];
+                       const std::uint8_t code = detail::nf4_nearest(value, largest);
+                       codes[static_cast<std::size_t>(element)] = code;
+                       return weights::nf4_code[code] * largest;
+                     });
     result.codes = detail::nf4_pack(codes);
   }
   result.values = at::empty_like(dense);
