@@ -1,17 +1,19 @@
 // quant::Awq, Gptq and Nf4 as policies: parts of layers, and whole synthetic models against the same models
 // with their weights written out, which quant::None runs.
-#include <boost/test/data/monomorphic.hpp>
-#include <boost/test/data/test_case.hpp>
-#include <boost/test/unit_test.hpp>
-
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
 
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
 #include <fpf/attention/flash.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/model/decoder.hpp>
+#include <fpf/model/expert_use.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/select.hpp>
+#include <fpf/weights/synthetic_presets.hpp>
+#include <numeric>
 
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
@@ -97,24 +99,15 @@ std::filesystem::path written_out(const weights::SyntheticModel& model) {
 }
 
 /// Expert choices and the size of the residual stream over a prefill.
-class Watch : public model::Taps {
+class Watch : public model::ExpertUse {
  public:
-  std::vector<std::vector<std::int64_t>> uses;  // by layer, by expert
-  std::vector<double> rms;                      // by layer
+  std::vector<double> rms;  // by layer
 
   Watch(std::int64_t layers, std::int64_t experts)
-      : uses(static_cast<std::size_t>(layers), std::vector<std::int64_t>(static_cast<std::size_t>(experts))),
-        rms(static_cast<std::size_t>(layers)) {}
+      : ExpertUse(layers, experts), rms(static_cast<std::size_t>(layers)) {}
 
-  bool wants(std::int64_t) const override { return true; }
   void hidden(std::int64_t layer, const at::Tensor& x) override {
     rms[static_cast<std::size_t>(layer)] = std::sqrt(x.to(at::kDouble).pow(2).mean().item<double>());
-  }
-  void key(std::int64_t, const at::Tensor&) override {}
-  void router(std::int64_t layer, const execution::Routing& routing) override {
-    const at::Tensor ids = routing.expert_ids.to(at::kLong).contiguous();
-    for (std::int64_t i = 0; i < ids.numel(); ++i)
-      ++uses[static_cast<std::size_t>(layer)][static_cast<std::size_t>(ids.data_ptr<std::int64_t>()[i])];
   }
 };
 
@@ -193,7 +186,8 @@ BOOST_DATA_TEST_CASE(quantised_models_compute_what_their_written_out_weights_do,
 
 BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does,
                      data::make({"awq", "gptq", "nf4"}), format) {
-  // In float32, by transformers on the packages' dequantised weights; the NF4 checkpoint was written by transformers.
+  // In float32, by transformers on the packages' dequantised weights; the NF4 checkpoint was written by
+  // transformers.
   const std::string folder = std::string(FPF_FIXTURES "/quant/") + format + "_model";
   const weights::SafetensorsDirectory expected(folder + "/expected.safetensors");
   const at::Tensor tokens = quant::stored_tensor(expected, expected.at("ids")).to(at::kLong).unsqueeze(0);
@@ -211,28 +205,46 @@ BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does,
   });
 }
 
-BOOST_DATA_TEST_CASE(synthetic_models_stay_finite_and_spread_over_their_experts,
-                     data::make({"none", "awq", "gptq", "nf4"}), format) {
-  const std::string description = std::string("synthetic:qwen3-moe-tiny?seed=1&quant=") + format;
+namespace {
+
+/// Logits are finite, the residual stream keeps its size, and every expert is used, none above five times its
+/// share.
+void check_spread(const std::string& description, std::int64_t layers, std::int64_t experts,
+                  std::int64_t count) {
   const weights::SyntheticModel model(description);
-  Watch watch(6, 32);
-  const at::Tensor tokens = random_tokens(512, 4096);
+  Watch watch(layers, experts);
+  const at::Tensor tokens = random_tokens(count, 4096);
   model::Taps* const taps = &watch;
   quant::select(model.config().value("quantization_config", nlohmann::json()), [&]<class Quant>() {
     const at::Tensor logits = logits_of<Decoder<Quant>>(description, tokens, taps);
     BOOST_TEST(logits.isfinite().all().template item<bool>());
   });
-  const double share = 512.0 * 8 / 32;
-  for (std::size_t layer = 0; layer < watch.uses.size(); ++layer) {
-    const auto [least, most] = std::ranges::minmax(watch.uses[layer]);
-    BOOST_TEST_MESSAGE(format << " layer " << layer << ": residual rms " << watch.rms[layer]
-                              << ", expert use " << static_cast<double>(least) / share << " to "
-                              << static_cast<double>(most) / share << " of a fair share");
-    BOOST_TEST(static_cast<double>(most) < 5 * share);
+  for (std::size_t layer = 0; layer < watch.layers(); ++layer) {
+    const auto shares = watch.shares(layer);
+    const auto [least, most] = std::ranges::minmax(shares);
+    BOOST_TEST_MESSAGE(description << " layer " << layer << ": residual rms " << watch.rms[layer]
+                                   << ", expert use " << least << " to " << most << " of a fair share");
+    BOOST_TEST(std::reduce(watch.counts(layer).begin(), watch.counts(layer).end()) == count * 8);
+    BOOST_TEST(most < 5);
     BOOST_TEST(least > 0);
     BOOST_TEST(watch.rms[layer] > 0.5);
     BOOST_TEST(watch.rms[layer] < 20);
   }
+}
+
+}  // namespace
+
+BOOST_DATA_TEST_CASE(synthetic_models_stay_finite_and_spread_over_their_experts,
+                     data::make({"none", "awq", "gptq", "nf4"}), format) {
+  check_spread(std::string("synthetic:qwen3-moe-tiny?seed=1&quant=") + format, 6, 32, 512);
+}
+
+BOOST_AUTO_TEST_CASE(so_do_layers_of_the_large_preset) {
+  auto config = nlohmann::json::parse(weights::synthetic::preset("qwen3-30b-a3b"));
+  config["num_hidden_layers"] = 2;
+  config["vocab_size"] = 4096;
+  std::ofstream("two_layers.json") << config;
+  check_spread("synthetic:two_layers.json?seed=1&quant=awq", 2, 128, 256);
 }
 
 BOOST_AUTO_TEST_CASE(refuses_a_checkpoint_of_another_format) {
