@@ -1,5 +1,5 @@
-// What every experiment's program includes. The runner, the same for all policies, and the reference
-// configuration, which most experiments begin with, are compiled once (runner.cpp, reference.cpp).
+// What every experiment's program includes. The runner, the same for all policies, and the reference configuration's
+// decoders, which most experiments run, are compiled once (runner.cpp, reference.cpp).
 #pragma once
 
 #include <fpf/experiment/runner_declaration.hpp>
@@ -11,17 +11,17 @@ template <class Quant, class Execution>
 using Reference = Experiment<Quant, attention::Flash, parallel::Single, stream::Exclusive, Execution>;
 
 extern template class BasicRunner<>;
-extern template void Runner::run<Reference<quant::None, execution::Eager>>(const Variant&, stream::Exclusive);
-extern template void Runner::run<Reference<quant::Awq, execution::Eager>>(const Variant&, stream::Exclusive);
-extern template void Runner::run<Reference<quant::Gptq, execution::Eager>>(const Variant&, stream::Exclusive);
-extern template void Runner::run<Reference<quant::Nf4, execution::Eager>>(const Variant&, stream::Exclusive);
-extern template void Runner::run<Reference<quant::None, execution::Compiled>>(const Variant&,
-                                                                              stream::Exclusive);
-extern template void Runner::run<Reference<quant::Awq, execution::Compiled>>(const Variant&,
-                                                                             stream::Exclusive);
-extern template void Runner::run<Reference<quant::Gptq, execution::Compiled>>(const Variant&,
-                                                                              stream::Exclusive);
-extern template void Runner::run<Reference<quant::Nf4, execution::Compiled>>(const Variant&,
-                                                                             stream::Exclusive);
 
+namespace model {
+
+extern template class Decoder<quant::None, attention::Flash, parallel::Single, execution::Eager>;
+extern template class Decoder<quant::Awq, attention::Flash, parallel::Single, execution::Eager>;
+extern template class Decoder<quant::Gptq, attention::Flash, parallel::Single, execution::Eager>;
+extern template class Decoder<quant::Nf4, attention::Flash, parallel::Single, execution::Eager>;
+extern template class Decoder<quant::None, attention::Flash, parallel::Single, execution::Compiled>;
+extern template class Decoder<quant::Awq, attention::Flash, parallel::Single, execution::Compiled>;
+extern template class Decoder<quant::Gptq, attention::Flash, parallel::Single, execution::Compiled>;
+extern template class Decoder<quant::Nf4, attention::Flash, parallel::Single, execution::Compiled>;
+
+}  // namespace model
 }  // namespace fpf

@@ -1,15 +1,15 @@
-// The reference configuration of every format, eager and compiled.
+// The reference configuration's decoders: every format, eager and compiled.
 #include "driver.hpp"
 
-namespace fpf {
+namespace fpf::model {
 
-template void Runner::run<Reference<quant::None, execution::Eager>>(const Variant&, stream::Exclusive);
-template void Runner::run<Reference<quant::Awq, execution::Eager>>(const Variant&, stream::Exclusive);
-template void Runner::run<Reference<quant::Gptq, execution::Eager>>(const Variant&, stream::Exclusive);
-template void Runner::run<Reference<quant::Nf4, execution::Eager>>(const Variant&, stream::Exclusive);
-template void Runner::run<Reference<quant::None, execution::Compiled>>(const Variant&, stream::Exclusive);
-template void Runner::run<Reference<quant::Awq, execution::Compiled>>(const Variant&, stream::Exclusive);
-template void Runner::run<Reference<quant::Gptq, execution::Compiled>>(const Variant&, stream::Exclusive);
-template void Runner::run<Reference<quant::Nf4, execution::Compiled>>(const Variant&, stream::Exclusive);
+template class Decoder<quant::None, attention::Flash, parallel::Single, execution::Eager>;
+template class Decoder<quant::Awq, attention::Flash, parallel::Single, execution::Eager>;
+template class Decoder<quant::Gptq, attention::Flash, parallel::Single, execution::Eager>;
+template class Decoder<quant::Nf4, attention::Flash, parallel::Single, execution::Eager>;
+template class Decoder<quant::None, attention::Flash, parallel::Single, execution::Compiled>;
+template class Decoder<quant::Awq, attention::Flash, parallel::Single, execution::Compiled>;
+template class Decoder<quant::Gptq, attention::Flash, parallel::Single, execution::Compiled>;
+template class Decoder<quant::Nf4, attention::Flash, parallel::Single, execution::Compiled>;
 
-}  // namespace fpf
+}  // namespace fpf::model

@@ -3,12 +3,13 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/argsort.h>
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sort.h>
-#include <ATen/ops/empty_like.h>
 
 #if __has_include(<ATen/ops/_grouped_mm.h>)  // libtorch 2.8 and later
 #include <ATen/ops/_grouped_mm.h>
@@ -17,7 +18,6 @@
 
 #include <fpf/execution/execution.hpp>
 #include <fpf/model/layer.hpp>
-
 #include <optional>
 #include <tuple>
 
@@ -34,13 +34,15 @@ inline bool groups_products([[maybe_unused]] at::ScalarType dtype, [[maybe_unuse
 
 namespace detail {
 
-/// [experts, n, k] in the options' dtype: projection 0 (gate), 1 (up) or 2 (down) of all experts, dequantised.
+/// [experts, n, k] in the options' dtype: projection 0 (gate), 1 (up) or 2 (down) of all experts,
+/// dequantised.
 inline at::Tensor stacked(const at::Tensor& expert_table, const quant::DeviceMatrix& first, int projection,
                           const at::TensorOptions& options) {
   const std::int64_t experts = expert_table.size(0);
   at::Tensor out = at::empty({experts, first.n, first.k}, options);
-  const auto plan = kernel::plan_dequantise_stack(first.format, quant::dtype_of(out.scalar_type()), static_cast<int>(first.n),
-                                                  static_cast<int>(first.k), static_cast<int>(experts));
+  const auto plan = kernel::plan_dequantise_stack(first.format, quant::dtype_of(out.scalar_type()),
+                                                  static_cast<int>(first.n), static_cast<int>(first.k),
+                                                  static_cast<int>(experts));
   const kernel::Operation operation(quant::device_kernels(out.device()), plan);
   operation(quant::current_stream(out.device()),
             kernel::StackParams{static_cast<const kernel::Expert*>(expert_table.const_data_ptr()),
@@ -48,7 +50,8 @@ inline at::Tensor stacked(const at::Tensor& expert_table, const quant::DeviceMat
   return out;
 }
 
-/// Where each expert's rows end among the sorted: on the device for a grouped product, on the host for one at a time.
+/// Where each expert's rows end among the sorted: on the device for a grouped product, on the host for one at
+/// a time.
 struct Groups {
   at::Tensor ends;  // [experts] int32
   bool grouped;
@@ -79,26 +82,37 @@ inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matr
 
 }  // namespace detail
 
-/// rows [tokens, hidden] through their chosen experts, weighted and summed per token in the order of the choice, without
-/// atomics: each token gathers its k results.
+/// rows [tokens, hidden] through their chosen experts, weighted and summed per token in the order of the
+/// experts, as the CPU does and without atomics: each token gathers its k results.
 template <class Quant, class Execution>
-at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows, const execution::Routing& routing, bool hopper) {
+at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows,
+                           const execution::Routing& routing, bool hopper) {
   const std::int64_t tokens = rows.size(0), k = routing.expert_ids.size(1);
   const at::Tensor ids = routing.expert_ids.reshape({-1});
-  const at::Tensor order = std::get<1>(at::sort(ids, /*stable=*/std::optional<bool>(true), 0, false));  // [tokens * k]
+  const at::Tensor order =
+      std::get<1>(at::sort(ids, /*stable=*/std::optional<bool>(true), 0, false));  // [tokens * k]
   const at::Tensor counts = at::bincount(ids, {}, static_cast<std::int64_t>(layer.experts.size()));
   const detail::Groups groups(at::cumsum(counts, 0).to(at::kInt), rows.scalar_type(), hopper);
   const at::Tensor sorted = rows.index_select(0, order.div(k, "floor"));
   const Mlp<Quant>& first = layer.experts.front();
   const auto product = [&](const at::Tensor& x, const Linear<Quant>& like, int projection) {
-    return detail::grouped_product(x, detail::stacked(layer.expert_table, like.on_device(), projection, rows.options()), groups);
+    return detail::grouped_product(
+        x, detail::stacked(layer.expert_table, like.on_device(), projection, rows.options()), groups);
   };
   const at::Tensor gate = product(sorted, first.gate, 0), up = product(sorted, first.up, 1);
   const at::Tensor down = product(Execution::silu_mul(gate, up), first.down, 2);
   at::Tensor place = at::empty_like(order);
-  place.index_copy_(0, order, at::arange(tokens * k, order.options()));  // where each (token, choice) stands among the sorted
-  const at::Tensor chosen = down.index_select(0, place).view({tokens, k, -1});
-  return (chosen * routing.weights.to(rows.scalar_type()).unsqueeze(2)).sum(1);
+  place.index_copy_(
+      0, order,
+      at::arange(tokens * k, order.options()));  // where each (token, choice) stands among the sorted
+  const at::Tensor by_id = at::argsort(routing.expert_ids, 1);
+  const at::Tensor chosen =
+      down.index_select(0, place.view({tokens, k}).gather(1, by_id).view({-1})).view({tokens, k, -1});
+  const at::Tensor weights = routing.weights.to(rows.scalar_type()).gather(1, by_id);
+  const at::Tensor weighted = chosen * weights.unsqueeze(2);
+  at::Tensor out = weighted.select(1, 0);
+  for (std::int64_t i = 1; i < k; ++i) out = out + weighted.select(1, i);
+  return out;
 }
 
 }  // namespace fpf::model

@@ -51,7 +51,7 @@ OperationTable forward_operations(const ModelConfig& config, at::Device device, 
       experts = fmt::format("{} dequantised to {}, {}", Quant::name, c10::toString(dtype), experts);
     out.emplace_back("experts", experts);
     out.emplace_back("silu_mul", silu);
-    out.emplace_back("experts_sum", gpu ? "libtorch mul, sum in the order of the choice"
+    out.emplace_back("experts_sum", gpu ? "libtorch mul, add in the order of the experts"
                                         : "libtorch index_add in the order of the experts");
   } else {
     out.emplace_back("mlp", product(quantised));
