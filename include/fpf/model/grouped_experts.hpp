@@ -105,7 +105,7 @@ at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows,
   place.index_copy_(
       0, order,
       at::arange(tokens * k, order.options()));  // where each (token, choice) stands among the sorted
-  const at::Tensor by_id = at::argsort(routing.expert_ids, 1);
+  const at::Tensor by_id = at::argsort(routing.expert_ids, std::int64_t{1});
   const at::Tensor chosen =
       down.index_select(0, place.view({tokens, k}).gather(1, by_id).view({-1})).view({tokens, k, -1});
   const at::Tensor weights = routing.weights.to(rows.scalar_type()).gather(1, by_id);
