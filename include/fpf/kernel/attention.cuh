@@ -30,6 +30,11 @@ __device__ __forceinline__ float exp2_below(float value, float maximum) {
   return value == __uint_as_float(0xff800000u) ? 0.0f : exp2_fast(value - maximum);
 }
 
+/// What rounding to a pair of bfloat16s left of two values, as such a pair.
+__device__ __forceinline__ u32 left_over(u32 rounded, float first, float second) {
+  return pack<Bf16>(first - __uint_as_float(rounded << 16), second - __uint_as_float(rounded & 0xffff0000u));
+}
+
 /// Transposes 8 x 8 16-bit values held one row of pairs a lane group.
 __device__ __forceinline__ u32 transpose8x8(u32 pairs) {
   u32 result;
@@ -127,7 +132,16 @@ struct HeadSums {
       for (int offset = 4; offset < 32; offset *= 2) total += __shfl_xor_sync(0xffffffffu, total, offset);
       sum[h] = fmaf(sum[h], rescale[h], total);
     }
-    const u32 p0 = transpose8x8(pack<T>(score[0], score[1])), p1 = transpose8x8(pack<T>(score[2], score[3]));
+    // bfloat16's 8 bits of a probability cost as much again as the result's own rounding: what they leave
+    // goes through a second product.
+    const u32 p0 = pack<T>(score[0], score[1]), p1 = pack<T>(score[2], score[3]);
+    constexpr bool two_terms = same<T, Bf16>;
+    u32 rest0 = 0, rest1 = 0;
+    if constexpr (two_terms) {
+      rest0 = transpose8x8(left_over(p0, score[0], score[1]));
+      rest1 = transpose8x8(left_over(p1, score[2], score[3]));
+    }
+    const u32 first0 = transpose8x8(p0), first1 = transpose8x8(p1);
 #pragma unroll
     for (int c = 0; c < HeadDim / 64; ++c) {
       const uint4 values[4] = {kv.value(0, c), kv.value(1, c), kv.value(2, c), kv.value(3, c)};
@@ -140,8 +154,10 @@ struct HeadSums {
         o[3] *= rescale[1];
         const u32 v0 = word_of(values[0], i), v1 = word_of(values[1], i), v2 = word_of(values[2], i),
                   v3 = word_of(values[3], i);
-        mma<T>(o, __byte_perm(v0, v1, 0x5410), __byte_perm(v0, v1, 0x7632), __byte_perm(v2, v3, 0x5410),
-               __byte_perm(v2, v3, 0x7632), p0, p1);
+        const u32 a0 = __byte_perm(v0, v1, 0x5410), a1 = __byte_perm(v0, v1, 0x7632),
+                  a2 = __byte_perm(v2, v3, 0x5410), a3 = __byte_perm(v2, v3, 0x7632);
+        mma<T>(o, a0, a1, a2, a3, first0, first1);
+        if constexpr (two_terms) mma<T>(o, a0, a1, a2, a3, rest0, rest1);
       }
     }
   }
