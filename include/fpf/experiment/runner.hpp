@@ -140,13 +140,14 @@ void BasicRunner<T>::run_setup(const Variant& variant, const model::Checkpoint& 
         inject_fault(repetitions.back().signals, rep, options_.inject_fault);
     }
   }
-  const auto runs = runs_of(variant, id, repetitions);
+  const auto runs = runs_of(variant, id, setup, repetitions);
   add_baseline();
   state_->writer->add(configuration(variant, id, model, setup), runs);
 }
 
 template <class T>
 std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const std::string& id,
+                                                 const AnyExperiment& setup,
                                                  std::vector<Repetition>& repetitions) {
   const auto difference = first_difference(repetitions);
   const Json reproducibility = reproducibility_of(repetitions, difference), runtime = runtime_of(repetitions);
@@ -169,6 +170,8 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                             .token_texts = {},
                             .signals = std::move(repetitions[rep].signals)};
     run.extra["peak_memory_bytes"] = peak_memory();
+    if (const std::int64_t peak = setup.peak_device_memory(); peak > 0)
+      run.extra["peak_device_memory_bytes"] = peak;
     for (const auto& neighbour : state_->neighbours_of(variant))
       run.extra["neighbours"].push_back({{"prompt_sha256", neighbour.sha256},
                                          {"prompt_text", neighbour.text},
@@ -300,6 +303,7 @@ int BasicRunner<T>::main(int argc, char** argv, const ExperimentInfo& info,
                          const std::function<void(BasicRunner&)>& body) {
   return run_program(info.name, [&]() -> ExitCode {
     catch_interrupts();
+    model::use_expandable_segments();
     Options options;
     options.model = info.default_model;
     po::options_description described = shared_options(options);

@@ -81,7 +81,7 @@ class BasicRunner {
 
   bool is_recorded(const Variant& variant);
   void run_setup(const Variant& variant, const model::Checkpoint& model, AnyExperiment& setup);
-  std::vector<std::string> runs_of(const Variant& variant, const std::string& id,
+  std::vector<std::string> runs_of(const Variant& variant, const std::string& id, const AnyExperiment& setup,
                                    std::vector<Repetition>& repetitions);
   Json configuration(const Variant& variant, const std::string& id, const model::Checkpoint& model,
                      const AnyExperiment& setup) const;
