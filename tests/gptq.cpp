@@ -1,6 +1,5 @@
 // quant/gptq_format.hpp against GPTQModel's packing and dequantisation (fixtures/make_quant.py).
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/quant/gptq_format.hpp>
 
 #include "error_text.hpp"
@@ -102,6 +101,39 @@ BOOST_AUTO_TEST_CASE(regrouping_changes_no_value) {
             BOOST_REQUIRE_EQUAL(view.g_idx[k], k / (view.in / view.groups));
         }
     }
+  }
+}
+
+// GPTQModel makes version 1 of version 2 by a subtraction from whole words
+// (convert_gptq_v2_to_v1_format_module): a zero of 0 borrows from its neighbour, and only an addition to the
+// whole word gives both back.
+BOOST_AUTO_TEST_CASE(version_1_is_undone_by_the_word) {
+  const std::vector<std::uint32_t> zeros{0, 5, 0, 0, 15, 1, 8, 0};
+  std::uint32_t word = 0;
+  for (std::size_t i = 0; i < 8; ++i) word |= zeros[i] << (4 * i);
+  const auto stored = static_cast<std::int32_t>(word - 0x11111111u);
+  const GptqView view{.out = 8,
+                      .groups = 1,
+                      .qzeros = &stored,
+                      .qzeros_stride = 1,
+                      .zero_offset = gptq_v1_offset,
+                      .scales = {}};
+  for (std::int64_t c = 0; c < 8; ++c)
+    BOOST_TEST(detail::gptq_zero(view, 0, c) == zeros[static_cast<std::size_t>(c)]);
+}
+
+BOOST_AUTO_TEST_CASE(inputs_go_by_group_where_groups_are_equal) {
+  const auto order = [](const std::vector<std::int32_t>& g_idx, std::int64_t groups) {
+    return inputs_by_group({.in = static_cast<std::int64_t>(g_idx.size()),
+                            .groups = groups,
+                            .scales = {},
+                            .g_idx = g_idx.data()});
+  };
+  BOOST_TEST(order({0, 0, 1, 1}, 2) == (std::vector<std::int32_t>{0, 1, 2, 3}));
+  BOOST_TEST(order({1, 0, 2, 1, 0, 2}, 3) == (std::vector<std::int32_t>{1, 4, 0, 3, 2, 5}));
+  for (const auto& unequal : {std::vector<std::int32_t>{1, 0, 0, 0, 1, 0}, {1, 0, 0, 0, 1}}) {
+    const auto text = error_text([&] { order(unequal, 2); });
+    BOOST_TEST(mentions(text, {std::to_string(unequal.size()) + " inputs", "2 groups", "unequal"}), text);
   }
 }
 

@@ -8,6 +8,9 @@
 
 namespace bench {
 
+inline constexpr std::uint32_t gptq_v1_offset =
+    0x11111111u;  // added to every word of its first format's zeros
+
 struct HostMatrix {
   Layout layout = Layout::awq;
   WeightFormat format;
@@ -60,10 +63,6 @@ inline HostMatrix int4_matrix(Random& random, Layout layout, DType dtype, int n,
   m.zeros.resize(static_cast<std::size_t>(groups) * (awq ? words : (out + 7) / 8));
   for (auto& word : m.codes) word = random.bits();
   for (auto& word : m.zeros) word = random.bits();
-  if (!awq)  // GPTQ's first format stores zero - 1 of zeros 1..15: no nibble is 15
-    for (auto& word : m.zeros)
-      for (int i = 0; i < 8; ++i)
-        if ((word >> (4 * i) & 15u) == 15u) word ^= 1u << (4 * i);
   std::vector<float> scale(static_cast<std::size_t>(groups) * out);
   for (float& value : scale) value = round_to(random.uniform(0.004f, 0.012f), DType::float16);
   m.scales = encode(scale, DType::float16);
@@ -92,7 +91,7 @@ inline HostMatrix int4_matrix(Random& random, Layout layout, DType dtype, int n,
         z = m.zeros[g * words + column / 8] >> shift & 15u;
       } else {
         q = m.codes[j / 8 * out + column] >> (4 * (j % 8)) & 15u;
-        z = (m.zeros[g * ((out + 7) / 8) + column / 8] >> (4 * (column % 8)) & 15u) + 1;
+        z = (m.zeros[g * ((out + 7) / 8) + column / 8] + gptq_v1_offset) >> (4 * (column % 8)) & 15u;
       }
       m.weights[column * in + j] = (static_cast<float>(q) - static_cast<float>(z)) * scale[g * out + column];
     }
@@ -131,7 +130,7 @@ inline Buffer pack(Library& library, cuda::Stream stream, const HostMatrix& m) {
   p.order = m.order.empty() ? nullptr : order.at<int>();
   p.matrix = packed.at();
   p.n = p.n_total = m.n;
-  p.zero_offset = m.layout == Layout::gptq ? 1 : 0;
+  p.zero_offset = m.layout == Layout::gptq ? gptq_v1_offset : 0;
   Operation(library, plan_repack_codes(m.layout, m.format, m.dtype, m.n, m.k))(stream, p);
   Operation(library, plan_repack_scales(m.layout, m.format, m.dtype, m.n, m.k))(stream, p);
   synchronise(stream);

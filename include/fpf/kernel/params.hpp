@@ -134,11 +134,11 @@ struct RepackParams {
   const void* map;     // NF4 quant_map float [16]
   const int*
       order;  // GPTQ with a g_idx that is not monotone: [K], the column that stands k-th by group; else null
-  void* matrix;     // packed [n_total, K]
-  int n;            // rows of this matrix
-  int n_total;      // rows of the packed matrix, which may hold several (q, k and v)
-  int first_row;    // where this one begins there
-  int zero_offset;  // added to a stored zero: 1 for GPTQ's first format, else 0
+  void* matrix;          // packed [n_total, K]
+  int n;                 // rows of this matrix
+  int n_total;           // rows of the packed matrix, which may hold several (q, k and v)
+  int first_row;         // where this one begins there
+  unsigned zero_offset;  // added to every word of zeros: 0x11111111 for GPTQ's first format, else 0
 };
 
 /// repack.cuh: packed -> dense, for matrix products by a library

@@ -27,7 +27,7 @@ struct Awq {
   __device__ static u32 code(const void* words, i64 k, i64 column, i64 n, i64) {
     return nibble(words, k, column, n);
   }
-  __device__ static u32 zero(const void* words, i64 g, i64 column, i64 n) {
+  __device__ static u32 zero(const void* words, i64 g, i64 column, i64 n, u32) {
     return nibble(words, g, column, n);
   }
 };
@@ -36,8 +36,10 @@ struct Gptq {
   __device__ static u32 code(const void* words, i64 k, i64 column, i64 n, i64) {
     return (static_cast<const u32*>(words)[k / 8 * n + column] >> (4 * (k % 8))) & 15u;
   }
-  __device__ static u32 zero(const void* words, i64 g, i64 column, i64 n) {
-    return (static_cast<const u32*>(words)[g * ((n + 7) / 8) + column / 8] >> (4 * (column % 8))) & 15u;
+  __device__ static u32 zero(const void* words, i64 g, i64 column, i64 n, u32 offset) {
+    const u32 word =
+        static_cast<const u32*>(words)[g * ((n + 7) / 8) + column / 8] + offset;  // with its carries
+    return (word >> (4 * (column % 8))) & 15u;
   }
 };
 
@@ -83,8 +85,7 @@ __global__ void __launch_bounds__(256) repack_scales(const RepackParams p) {
   for (int w = 0; w < Weight::zero_words; ++w) {
     u32 word = 0;
     for (int g = 8 * w; g < min(8 * w + 8, Weight::groups); ++g) {
-      const u32 zero =
-          p.zeros == nullptr ? 8u : (Format::zero(p.zeros, g, column, p.n) + u32(p.zero_offset)) & 15u;
+      const u32 zero = p.zeros == nullptr ? 8u : Format::zero(p.zeros, g, column, p.n, p.zero_offset);
       word |= zero << (4 * (g % 8));
     }
     zeros[w] = word;

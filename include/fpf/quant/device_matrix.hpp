@@ -19,7 +19,6 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
-#include <numeric>
 #include <span>
 #include <vector>
 
@@ -92,7 +91,7 @@ inline at::Tensor uploaded(const void* data, std::int64_t rows, std::int64_t col
 struct Part {
   std::int64_t n = 0;
   at::Tensor codes{}, zeros{}, scales{}, map{}, order{};
-  int zero_offset = 0;
+  std::uint32_t zero_offset = 0;
 };
 
 inline DeviceMatrix packed(kernel::Layout layout, kernel::WeightFormat format, std::int64_t k, const std::vector<Part>& parts,
@@ -148,21 +147,15 @@ inline DeviceMatrix pack(const std::vector<AwqView>& views, at::ScalarType dtype
   return detail::packed(kernel::Layout::awq, format, first.in, parts, dtype_of(dtype), device);
 }
 
-/// GPTQ layers of one input, stacked. Layers whose inputs are shuffled differently cannot share a matrix.
+/// GPTQ layers of one input, stacked. Layers whose inputs are shuffled differently cannot share a matrix, and groups
+/// must have one length.
 inline DeviceMatrix pack(const std::vector<GptqView>& views, at::ScalarType dtype, at::Device device) {
   const GptqView& first = views.front();
   const std::span<const std::int32_t> groups(first.g_idx, static_cast<std::size_t>(first.in));
-  const std::int64_t group = (first.in + first.groups - 1) / first.groups;
-  bool permuted = false;
-  for (std::int64_t k = 0; k < first.in; ++k) permuted = permuted || groups[static_cast<std::size_t>(k)] != k / group;
+  const std::vector<std::int32_t> columns = inputs_by_group(first);
+  const bool permuted = !std::ranges::is_sorted(columns);
   at::Tensor order;
-  if (permuted) {
-    order = at::empty({first.in}, at::kInt);
-    const std::span<int> columns(order.data_ptr<int>(), static_cast<std::size_t>(first.in));
-    std::iota(columns.begin(), columns.end(), 0);
-    std::ranges::stable_sort(columns, {}, [&](int k) { return groups[static_cast<std::size_t>(k)]; });
-    order = order.to(device);
-  }
+  if (permuted) order = detail::uploaded(columns.data(), 1, first.in, first.in, at::kInt, device);
   std::vector<detail::Part> parts;
   for (const GptqView& view : views) {
     if (!std::equal(groups.begin(), groups.end(), view.g_idx))
@@ -173,10 +166,10 @@ inline DeviceMatrix pack(const std::vector<GptqView>& views, at::ScalarType dtyp
     part.scales = detail::uploaded(view.scales.data, view.groups, view.out, view.scales.stride,
                                    scalar_type(view.scales.dtype), device);
     part.order = order;
-    part.zero_offset = view.zero_offset == 0 ? 0 : 1;
+    part.zero_offset = view.zero_offset;
     parts.push_back(std::move(part));
   }
-  const auto format = kernel::int4_format(static_cast<int>(group), first.scales.dtype, permuted);
+  const auto format = kernel::int4_format(static_cast<int>(first.in / first.groups), first.scales.dtype, permuted);
   return detail::packed(kernel::Layout::gptq, format, first.in, parts, dtype_of(dtype), device);
 }
 

@@ -8,7 +8,6 @@
 
 #include <fpf/quant/int4_groups.hpp>
 #include <fpf/quant/quant_config.hpp>
-
 #include <numeric>
 #include <optional>
 
@@ -188,6 +187,20 @@ inline std::optional<GptqRegrouped> regroup(const GptqView& part) {
   view.scales = {out.scales.data(), part.scales.dtype, part.out};
   view.g_idx = out.g_idx.data();
   return out;
+}
+
+/// The inputs as their groups have them, those of a group in their own order. Throws Error for groups of
+/// unequal lengths.
+inline std::vector<std::int32_t> inputs_by_group(const GptqView& view) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(view.in));
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, {}, [&](std::int32_t k) { return view.g_idx[k]; });
+  for (std::int64_t at = 0; at < view.in; ++at)
+    if (view.in % view.groups != 0 ||
+        view.g_idx[order[static_cast<std::size_t>(at)]] != at / (view.in / view.groups))
+      fail("the {} inputs of a GPTQ layer fall into {} groups of unequal lengths: a GPU needs equal ones",
+           view.in, view.groups);
+  return order;
 }
 
 /// Codes [in, out], 0 to 15 each -> qweight [ceil(in / 8), out]; a last word that is not full has zeros
