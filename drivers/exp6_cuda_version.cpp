@@ -1,4 +1,5 @@
 // Experiment 6: the reference on other software stacks, each a build of fpf of its own.
+#include <fpf/core/atomic_directory.hpp>
 #include <fpf/experiment/environment.hpp>
 #include <fpf/experiment/stack.hpp>
 
@@ -30,6 +31,6 @@ int main(int argc, char** argv) {
         fpf::fail("--stack {} has CUDA {}, as this build has", options.stacks[i], version);
       runner.add(other, fpf::cuda_tag(found), found);
     }
-    std::filesystem::remove_all(parts);
+    fpf::remove_tree(parts);
   });
 }
