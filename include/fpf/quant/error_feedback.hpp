@@ -9,7 +9,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
+#include <ATen/ops/masked_select.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/median.h>
 #include <ATen/ops/where.h>
 
 #include <algorithm>
@@ -20,18 +22,18 @@
 
 namespace fpf::quant {
 
-/// The upper triangular U [in, in] float32 with Uᵀ U = (H + damping)⁻¹ for the inputs' Gram matrix H. The
-/// damping is one per cent of the mean of H's diagonal, in proportion more where there were fewer rows than
-/// inputs (an expert that few tokens chose), and ten times as much until it makes H positive definite; inputs
-/// that were always zero count as independent. In float64.
+/// The upper triangular U [in, in] float32 with Uᵀ U = (H + damping)⁻¹ for the inputs' Gram matrix H, in
+/// float64. The damping is a share of the median of H's diagonal, which a few massive activations do not
+/// move: 2 in / rows, a tenth at least, because the fewer rows H was made of, the less of it holds for other
+/// texts; ten times as much until H is positive definite. Inputs that were always zero count as independent.
 inline at::Tensor inverse_factor(const InputStatistics& inputs) {
   at::Tensor h = inputs.gram.to(at::kDouble);
-  const at::Tensor diagonal = h.diagonal();
-  diagonal.copy_(at::where(diagonal.eq(0), 1.0, diagonal));
-  const double mean = diagonal.mean().item<double>();
-  const double scarcity = std::max(1.0, static_cast<double>(h.size(0)) / static_cast<double>(inputs.rows));
-  for (double share = 0.01 * scarcity; share <= 100 * scarcity; share *= 10) {
-    const auto [lower, failed] = at::linalg_cholesky_ex(h + share * mean * at::eye(h.size(0), h.options()));
+  const at::Tensor diagonal = h.diagonal(), seen = diagonal.masked_select(diagonal.gt(0));
+  const double median = seen.numel() == 0 ? 1.0 : seen.median().item<double>();
+  diagonal.copy_(at::where(diagonal.eq(0), median, diagonal));
+  const double least = std::max(0.1, 2 * static_cast<double>(h.size(0)) / static_cast<double>(inputs.rows));
+  for (double share = least; share <= 1e4 * least; share *= 10) {
+    const auto [lower, failed] = at::linalg_cholesky_ex(h + share * median * at::eye(h.size(0), h.options()));
     if (failed.item<int>() != 0) continue;
     const auto [upper, again] = at::linalg_cholesky_ex(at::cholesky_inverse(lower), /*upper=*/true);
     if (again.item<int>() == 0) return upper.to(at::kFloat).contiguous();
