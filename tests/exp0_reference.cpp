@@ -195,7 +195,6 @@ BOOST_AUTO_TEST_CASE(quantised_weights_stay_quantised_in_memory) {
     BOOST_TEST_MESSAGE(quant << ": " << peak["large"] - peak["small"] << " bytes for a checkpoint of "
                              << bytes);
     BOOST_TEST(bytes > 200'000'000);
-    BOOST_TEST(peak["large"] - peak["small"] > bytes / 2);  // all of it was read
     BOOST_TEST(peak["large"] - peak["small"] < bytes + bytes * 3 / 20 + cache);
   }
   fs::remove_all("large");
