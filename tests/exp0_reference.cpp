@@ -517,7 +517,8 @@ struct LongRun {
                         {"--prompt-ids", "ids.json"},
                         {"--decode-steps", "30000"}},
                        more))) {
-    for (int i = 0; i < 3000 && !fs::exists(fs::path("out") / (result + ".partial")); ++i)
+    const fs::path partial = fs::path("out") / (result + ".partial");
+    for (int i = 0; i < 3000 && text_of(partial).find('\n') == std::string::npos; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 };
