@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "folders.hpp"
+#include "small_shape.hpp"
 
 namespace {
 
@@ -24,24 +25,17 @@ std::string ids(int seed) {
 struct Inputs {
   Inputs() {
     fresh_folder("inputs");
-    json config = {{"architectures", {"Qwen3MoeForCausalLM"}},
+    json config = small_shape();
+    config.update({{"architectures", {"Qwen3MoeForCausalLM"}},
                    {"model_type", "qwen3_moe"},
-                   {"vocab_size", 512},
-                   {"hidden_size", 128},
-                   {"intermediate_size", 256},
-                   {"num_hidden_layers", 3},
-                   {"num_attention_heads", 8},
-                   {"num_key_value_heads", 4},
-                   {"head_dim", 32},
                    {"num_experts", 8},
                    {"num_experts_per_tok", 2},
                    {"moe_intermediate_size", 128},
                    {"norm_topk_prob", true},
                    {"max_position_embeddings", 64},
-                   {"rms_norm_eps", 1e-6},
                    {"rope_theta", 10000.0},
                    {"hidden_act", "silu"},
-                   {"tie_word_embeddings", false}};
+                   {"tie_word_embeddings", false}});
     write("inputs/config.json", config.dump());
     config["num_attention_heads"] = 9;
     config["num_key_value_heads"] = 3;
@@ -231,7 +225,8 @@ BOOST_AUTO_TEST_CASE(the_contended_run_overlapped_the_load) {
 BOOST_AUTO_TEST_CASE(the_ranks_memory_sums_to_the_models) {
   const Outcome outcome = run(Inputs::command("exp7_tensor_parallel", "ranks", {"--tp", "2"}));
   BOOST_REQUIRE_EQUAL(outcome.code, 0);
-  BOOST_TEST(mentions(outcome.err, {"tp2 (emulated): rank 0", "tp2 (emulated): rank 1", "MB of weights"}), outcome.err);
+  BOOST_TEST(mentions(outcome.err, {"tp2 (emulated): rank 0", "tp2 (emulated): rank 1", "MB of weights"}),
+             outcome.err);
   const json file = read("ranks/tensor_parallel_experiment.json");
   const auto bytes = [&](int configuration) {
     std::int64_t total = 0;

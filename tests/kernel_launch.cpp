@@ -7,18 +7,13 @@
 
 #include "error_text.hpp"
 #include "fake_cuda/fake_cuda.hpp"
+#include "toolkit.hpp"
 
 using namespace fpf;
 using namespace fpf::kernel;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::shared_ptr<const Compiler> compiler() {
-  static const auto shared = std::make_shared<const Compiler>(
-      find_toolkit(fs::weakly_canonical(fs::path(FPF_BUILD) / "torch").parent_path() / "nvidia/cu13"));
-  return shared;
-}
 
 CubinCache cache() { return CubinCache(fs::current_path() / "cache"); }
 

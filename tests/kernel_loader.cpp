@@ -5,25 +5,18 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/kernel/builder.hpp>
 #include <fpf/kernel/library.hpp>
-
 #include <fstream>
 #include <thread>
+
+#include "toolkit.hpp"
 
 using namespace fpf;
 using namespace fpf::kernel;
 namespace fs = std::filesystem;
 
 namespace {
-
-const fs::path packages = fs::weakly_canonical(fs::path(FPF_BUILD) / "torch").parent_path();
-
-std::shared_ptr<const Compiler> compiler() {
-  static const auto shared = std::make_shared<const Compiler>(find_toolkit(packages / "nvidia/cu13"));
-  return shared;
-}
 
 fs::path fresh_folder(const char* name) {
   const fs::path folder = fs::current_path() / name;

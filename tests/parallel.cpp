@@ -17,6 +17,7 @@
 
 #include "error_text.hpp"
 #include "signal_distance.hpp"
+#include "small_shape.hpp"
 
 using namespace fpf;
 namespace data = boost::unit_test::data;
@@ -71,17 +72,9 @@ const evidence::Signals& reference(const std::string& model) {
 
 /// A dense synthetic model of 8 query and 4 key-value heads.
 std::string dense_model(const std::string& architecture, bool tied) {
-  const nlohmann::json config = {{"architectures", {architecture}},
-                                 {"vocab_size", 512},
-                                 {"hidden_size", 128},
-                                 {"intermediate_size", 256},
-                                 {"num_hidden_layers", 3},
-                                 {"num_attention_heads", 8},
-                                 {"num_key_value_heads", 4},
-                                 {"head_dim", 32},
-                                 {"max_position_embeddings", 128},
-                                 {"rms_norm_eps", 1e-6},
-                                 {"tie_word_embeddings", tied}};
+  nlohmann::json config = small_shape();
+  config.update(
+      {{"architectures", {architecture}}, {"max_position_embeddings", 128}, {"tie_word_embeddings", tied}});
   const std::string file = fmt::format("{}_{}.json", architecture, tied);
   std::ofstream(file) << config.dump();
   return "synthetic:" + file;

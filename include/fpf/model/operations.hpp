@@ -26,38 +26,36 @@ OperationTable forward_operations(const ModelConfig& config, at::Device device, 
     return std::string(fused ? own : gpu ? kernel : separate);
   };
   const std::string library = gpu ? "libtorch linear (cuBLAS)" : "libtorch linear";
-  const auto product = [&](bool quantised) {
-    return quantised ? fmt::format("{} dequantised to {}, {}", Quant::name, c10::toString(dtype), library)
-                     : library;
+  const auto product = [&](const std::string& by) {  // of matrices that may be quantised
+    if (Quant::name == "none") return by;
+    return fmt::format("{} dequantised to {}, {}", Quant::name, c10::toString(dtype), by);
   };
-  const bool quantised = Quant::name != "none";
   std::string attention(Attention::name);
   if constexpr (requires { Attention::kernel(device, dtype); }) attention = Attention::kernel(device, dtype);
   const std::string norm = chain("fpf fused_add_norm", "rms_norm", "libtorch add, pow, mean, rsqrt, mul");
   OperationTable out = {{"embedding", "libtorch embedding"},
                         {"norm", norm},
-                        {"qkv", product(quantised)},
+                        {"qkv", product(library)},
                         {"head_norm_rope", chain("fpf fused_head_norm_rope", "rope_append",
                                                  "libtorch norm as above; cat, mul, add")},
                         {"attention", attention},
-                        {"attention_output", product(quantised)}};
+                        {"attention_output", product(library)}};
   const std::string silu = chain("fpf fused_silu_mul", "silu_mul", "libtorch silu, mul");
   if (config.is_moe()) {
-    out.emplace_back("router_logits", product(false));
+    out.emplace_back("router_logits", library);
     out.emplace_back("route", chain("fpf fused_route", "route", "libtorch softmax, fpf top_k, libtorch div"));
-    std::string experts = gpu ? fmt::format("libtorch {}", grouped ? "_grouped_mm" : "mm, expert by expert")
-                              : library + ", expert by expert";
-    if (quantised)
-      experts = fmt::format("{} dequantised to {}, {}", Quant::name, c10::toString(dtype), experts);
-    out.emplace_back("experts", experts);
+    const std::string experts =
+        gpu ? fmt::format("libtorch {}", grouped ? "_grouped_mm" : "mm, expert by expert")
+            : library + ", expert by expert";
+    out.emplace_back("experts", product(experts));
     out.emplace_back("silu_mul", silu);
     out.emplace_back("experts_sum", gpu ? "libtorch mul, add in the order of the experts"
                                         : "libtorch index_add in the order of the experts");
   } else {
-    out.emplace_back("mlp", product(quantised));
+    out.emplace_back("mlp", product(library));
     out.emplace_back("silu_mul", silu);
   }
-  out.emplace_back("head", product(false));
+  out.emplace_back("head", library);
   out.emplace_back("log_probs", "libtorch log_softmax in float32, fpf top_k");
   return out;
 }
