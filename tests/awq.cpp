@@ -64,22 +64,6 @@ BOOST_AUTO_TEST_CASE(slices_are_parts_of_the_whole) {
   BOOST_TEST(mentions(error_text([&] { slice(whole, {4, 12}, {0, 64}); }), {"4 to 12", "8"}));
 }
 
-BOOST_AUTO_TEST_CASE(regrouping_changes_no_value) {
-  const auto source = quant_tensors("awq");
-  for (const auto& example : quant_cases("awq")) {
-    const auto whole = find(source, example).view();
-    for (const Range in :
-         {Range{0, whole.in}, Range{whole.group / 2, whole.in}, Range{whole.in - 24, whole.in}})
-      for (const Range out : {Range{0, whole.out}, Range{whole.out - 8, whole.out}}) {
-        const auto part = slice(whole, out, in);
-        const auto regrouped = regroup(part);
-        BOOST_TEST(regrouped.view.skip == 0);
-        BOOST_TEST(part.group % regrouped.view.group == 0);
-        BOOST_TEST(dequantise(regrouped.view) == dequantise(part));
-      }
-  }
-}
-
 BOOST_AUTO_TEST_CASE(packs_what_it_unpacks) {
   // The words themselves come from the fixture's random bits: codes out of them, packed again, must be the
   // same words.

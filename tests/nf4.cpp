@@ -106,19 +106,6 @@ BOOST_AUTO_TEST_CASE(slices_are_parts_of_the_whole) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(rectangles_of_whole_blocks_stand_alone) {
-  const auto source = quant_tensors("nf4");
-  const auto whole = find(source, quant_cases("nf4")[5]).view();  // many_blocks: [150, 128], nested
-  const auto values = dequantise(whole);
-  for (const Range out : {Range{0, 150}, Range{7, 9}})
-    for (const Range in : {Range{0, 128}, Range{64, 128}}) {
-      const auto part = nf4_rectangle(whole, out, in);
-      BOOST_TEST(dequantise(part.view) == rectangle(values, 128, out, in));
-    }
-  const auto text = error_text([&] { nf4_rectangle(whole, {0, 150}, {32, 128}); });
-  BOOST_TEST(mentions(text, {"32 to 128", "64"}), text);
-}
-
 BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   const auto source = quant_tensors("nf4");
   const auto complaint = [&](Variant variant) {

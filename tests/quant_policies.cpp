@@ -27,6 +27,40 @@ using Plain = model::Decoder<quant::None, attention::Flash, parallel::Single, ex
 template <class Quant>
 using Decoder = model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager>;
 
+/// What a part becomes before a GPU packs it: its values stay, its groups or blocks begin with it and have one length.
+template <class Quant>
+void check_device_form(const typename Quant::Weight& part) {
+  const at::Tensor values = Quant::dequantise(part, at::kFloat);
+  if constexpr (requires { part.all_inputs; }) {
+    const auto* group_of = part.g_idx.template const_data_ptr<int>();
+    if (!part.all_inputs && !std::is_sorted(group_of, group_of + part.g_idx.size(0))) {
+      BOOST_TEST(mentions(error_text([&] { Quant::regroup(part); }), {"desc_act", "unequal lengths"}));
+      return;
+    }
+  }
+  if constexpr (requires { Quant::regroup(part); }) {
+    const auto same = Quant::regroup(part);
+    BOOST_TEST(Quant::dequantise(same, at::kFloat).equal(values));
+    if constexpr (requires { same.g_idx; }) {
+      const auto group_of = same.g_idx.template data_ptr<int>();
+      const std::int64_t in = same.g_idx.size(0), groups = same.scales.size(0);
+      if (std::is_sorted(group_of, group_of + in))
+        for (std::int64_t k = 0; k < in; ++k) BOOST_REQUIRE_EQUAL(group_of[k], k / (in / groups));
+      BOOST_TEST(same.first_column == 0);
+    } else {
+      BOOST_TEST(same.skip == 0);
+      BOOST_TEST(same.scales.size(0) * same.group >= part.qweight.size(0));
+    }
+  } else if (part.in % part.blocksize == 0 && part.ins.begin % part.blocksize == 0 && part.ins.end % part.blocksize == 0) {
+    BOOST_TEST(Quant::dequantise(Quant::part_of(part), at::kFloat).equal(values));
+    const at::Tensor maxima = Quant::maxima(part);
+    for (std::int64_t block = 0; block < maxima.size(0); ++block)
+      BOOST_REQUIRE_EQUAL(maxima.template data_ptr<float>()[block], part.view().scale(block));
+  } else {
+    BOOST_TEST(mentions(error_text([&] { Quant::part_of(part); }), {"blocks of " + std::to_string(part.blocksize)}));
+  }
+}
+
 /// Every part that a rank may hold equals the same part of the whole.
 template <class Quant>
 void check_parts(const weights::TensorSource& source, const nlohmann::json& config, const std::string& name,
@@ -43,6 +77,7 @@ void check_parts(const weights::TensorSource& source, const nlohmann::json& conf
       BOOST_TEST(Quant::dequantise(part, at::kFloat)
                      .equal(dense.narrow(0, outs.begin, outs.size()).narrow(1, ins.begin, ins.size())));
       BOOST_TEST(Quant::bytes(part) <= Quant::bytes(whole));
+      check_device_form<Quant>(part);
     }
 }
 
@@ -55,7 +90,7 @@ std::filesystem::path written_out(const weights::SyntheticModel& model) {
   config.erase("quantization_config");
   std::ofstream(folder / "config.json") << config.dump();
 
-  const auto dtype = quant::scalar_type(parse_dtype(config["torch_dtype"].get<std::string>()));
+  const auto dtype = device::scalar_type(parse_dtype(config["torch_dtype"].get<std::string>()));
   std::map<std::string, at::Tensor> tensors;
   quant::select(model.config().value("quantization_config", nlohmann::json()), [&]<class Quant>() {
     const auto quantization = model.config()["quantization_config"];
@@ -63,7 +98,7 @@ std::filesystem::path written_out(const weights::SyntheticModel& model) {
     for (const auto& name : model.names()) {
       const auto cut = name.find("_proj.");
       if (cut == std::string::npos) {
-        tensors[name] = quant::stored_tensor(model, model.at(name));
+        tensors[name] = device::stored_tensor(model, model.at(name));
         continue;
       }
       const auto layer = name.substr(0, cut + 5);
@@ -90,7 +125,7 @@ std::filesystem::path written_out(const weights::SyntheticModel& model) {
   });
   std::vector<weights::TensorSpec> specs;
   for (const auto& [name, tensor] : tensors)
-    specs.push_back({name, quant::dtype_of(tensor.scalar_type()), tensor.sizes().vec()});
+    specs.push_back({name, device::dtype_of(tensor.scalar_type()), tensor.sizes().vec()});
   weights::SafetensorsDirectoryWriter writer(folder, specs);
   for (const auto& [name, tensor] : tensors)
     writer.write(name, {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
@@ -122,7 +157,7 @@ at::Tensor random_tokens(std::int64_t count, std::int64_t vocabulary) {
 template <class D>
 at::Tensor logits_of(const std::string& path, const at::Tensor& tokens, model::Taps* taps = nullptr) {
   const auto checkpoint = model::Checkpoint::open(path);
-  D decoder(checkpoint, parallel::Single{}, quant::scalar_type(checkpoint.config().dtype), at::kCPU);
+  D decoder(checkpoint, parallel::Single{}, device::scalar_type(checkpoint.config().dtype), at::kCPU);
   auto cache = decoder.make_cache(1, tokens.size(1));
   return decoder.forward(tokens, cache, tokens.size(1), taps);
 }
@@ -190,8 +225,8 @@ BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does,
   // transformers.
   const std::string folder = std::string(FPF_FIXTURES "/quant/") + format + "_model";
   const weights::SafetensorsDirectory expected(folder + "/expected.safetensors");
-  const at::Tensor tokens = quant::stored_tensor(expected, expected.at("ids")).to(at::kLong).unsqueeze(0);
-  const at::Tensor logits = quant::stored_tensor(expected, expected.at("logits")).to(at::kDouble);
+  const at::Tensor tokens = device::stored_tensor(expected, expected.at("ids")).to(at::kLong).unsqueeze(0);
+  const at::Tensor logits = device::stored_tensor(expected, expected.at("logits")).to(at::kDouble);
   const auto checkpoint = model::Checkpoint::open(folder);
   quant::select(checkpoint.config().quantization, [&]<class Quant>() {
     Decoder<Quant> decoder(checkpoint, parallel::Single{}, at::kFloat, at::kCPU);

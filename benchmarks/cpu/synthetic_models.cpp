@@ -85,7 +85,7 @@ model::ExpertUse use_of(const std::string& name, std::int64_t count) {
                                   static_cast<std::uint64_t>(config.vocab_size));
   quant::select(config.quantization, [&]<class Quant>() {
     model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager> decoder(
-        checkpoint, parallel::Single{}, quant::scalar_type(config.dtype), at::kCPU);
+        checkpoint, parallel::Single{}, device::scalar_type(config.dtype), at::kCPU);
     auto cache = decoder.make_cache(1, count);
     decoder.forward(tokens, cache, 1, &use);
   });

@@ -174,7 +174,7 @@ inline void check_synthetic(Checker& c) {
       model.bytes_of(tensor, expected);
       if (expected.empty()) expected.assign(tensor.data.begin(), tensor.data.end());
       Buffer made(expected.size());
-      make_synthetic(c.library, c.stream, model.recipe(name), tensor.format, made.at(), expected.size());
+      make_synthetic(c.library, c.stream, *model.recipe(tensor), tensor.format, made.at(), expected.size());
       synchronise(c.stream);
       different += made.download<std::byte>() != expected;
       bytes += expected.size();

@@ -9,7 +9,7 @@
 #include <fpf/execution/eager.hpp>
 #include <fpf/experiment/any_experiment.hpp>
 #include <fpf/model/decoder.hpp>
-#include <fpf/model/device_memory.hpp>
+#include <fpf/device/memory.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/none.hpp>
 #include <fpf/stream/exclusive.hpp>
@@ -34,11 +34,11 @@ class Experiment final : public AnyExperiment {
       : AnyExperiment(settings, names()), stream_(std::move(stream)) {
     for (Parallel& rank : Parallel::local_ranks(settings.ranks)) {
       const at::Device device(parallel::rank_device(settings.device, settings.ranks, rank.rank()));
-      model::require_device_memory(device,
+      device::require_device_memory(device,
                                    checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
-      add_rank(model::naming_memory(device, [&] {
+      add_rank(device::naming_memory(device, [&] {
         return std::make_unique<model::Decoder<Quant, Attention, Parallel, Execution>>(
-            checkpoint, std::move(rank), quant::scalar_type(settings.dtype), device);
+            checkpoint, std::move(rank), device::scalar_type(settings.dtype), device);
       }));
     }
   }

@@ -7,16 +7,17 @@
 
 #include <fpf/execution/execution.hpp>
 #include <fpf/kernel/plan_decode.hpp>
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/device/dtype.hpp>
+#include <fpf/device/kernels.hpp>
 
-namespace fpf::execution::device {
+namespace fpf::execution::gpu {
 
 namespace detail {
 
 template <class Params>
 void launch(const at::Tensor& like, kernel::Plan plan, const Params& params, std::int64_t rows) {
-  const kernel::Operation operation(quant::device_kernels(like.device()), std::move(plan));
-  operation(quant::current_stream(like.device()), params, static_cast<int>(rows));
+  const kernel::Operation operation(device::kernels(like.device()), std::move(plan));
+  operation(device::current_stream(like.device()), params, static_cast<int>(rows));
 }
 
 }  // namespace detail
@@ -28,7 +29,7 @@ inline at::Tensor norm(const at::Tensor& x, const at::Tensor* delta, at::Tensor*
   at::Tensor out = at::empty_like(rows);
   const std::int64_t k = rows.size(-1);
   detail::launch(rows,
-                 kernel::plan_rms_norm(quant::dtype_of(rows.scalar_type()), static_cast<int>(k), true),
+                 kernel::plan_rms_norm(device::dtype_of(rows.scalar_type()), static_cast<int>(k), true),
                  kernel::NormParams{rows.const_data_ptr(), delta != nullptr ? added.const_data_ptr() : nullptr,
                                     sum != nullptr ? sum->data_ptr() : nullptr, weight.const_data_ptr(), out.data_ptr(),
                                     static_cast<float>(eps)},
@@ -48,7 +49,7 @@ inline at::Tensor add_norm(at::Tensor& residual, const at::Tensor& delta, const 
 inline at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
   const at::Tensor a = gate.contiguous(), b = up.contiguous();
   at::Tensor out = at::empty_like(a);
-  detail::launch(a, kernel::plan_elementwise(true, quant::dtype_of(a.scalar_type()), a.numel()),
+  detail::launch(a, kernel::plan_elementwise(true, device::dtype_of(a.scalar_type()), a.numel()),
                  kernel::ElementwiseParams{a.const_data_ptr(), b.const_data_ptr(), out.data_ptr(), a.numel()}, 1);
   return out;
 }
@@ -61,7 +62,7 @@ inline Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise)
   at::Tensor weights = at::empty({rows, k}, in.options().dtype(at::kFloat));
   at::Tensor margin = at::empty({rows}, in.options().dtype(at::kFloat));
   detail::launch(in,
-                 kernel::plan_route(quant::dtype_of(in.scalar_type()), static_cast<int>(experts), static_cast<int>(k),
+                 kernel::plan_route(device::dtype_of(in.scalar_type()), static_cast<int>(experts), static_cast<int>(k),
                                     renormalise, true),
                  kernel::RouteParams{in.const_data_ptr(), ids.data_ptr<int>(), weights.data_ptr<float>(),
                                      margin.data_ptr<float>(), static_cast<int>(rows)},
@@ -69,4 +70,4 @@ inline Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise)
   return {ids, weights, margin};
 }
 
-}  // namespace fpf::execution::device
+}  // namespace fpf::execution::gpu

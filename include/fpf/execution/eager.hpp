@@ -21,14 +21,14 @@ struct Eager {
   static constexpr std::string_view name = "eager";
 
   static at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-    if (x.is_cuda()) return device::norm(x, nullptr, nullptr, weight, eps);
+    if (x.is_cuda()) return gpu::norm(x, nullptr, nullptr, weight, eps);
     const at::Tensor wide = x.to(at::kFloat);
     const at::Tensor variance = wide.pow(2).mean(-1, /*keepdim=*/true);
     return weight * (wide * at::rsqrt(variance + eps)).to(x.scalar_type());
   }
 
   static at::Tensor add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double eps) {
-    if (residual.is_cuda()) return device::add_norm(residual, delta, weight, eps);
+    if (residual.is_cuda()) return gpu::add_norm(residual, delta, weight, eps);
     residual = residual + delta;
     return norm(residual, weight, eps);
   }
@@ -41,12 +41,12 @@ struct Eager {
   }
 
   static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
-    if (gate.is_cuda()) return device::silu_mul(gate, up);
+    if (gate.is_cuda()) return gpu::silu_mul(gate, up);
     return at::silu(gate) * up;
   }
 
   static Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise) {
-    if (logits.is_cuda()) return device::route(logits, k, renormalise);
+    if (logits.is_cuda()) return gpu::route(logits, k, renormalise);
     const TopK chosen = top_k(at::softmax(logits, -1, at::kFloat), k);
     const at::Tensor weights = renormalise ? chosen.values / chosen.values.sum(-1, true) : chosen.values;
     return {chosen.indices, weights.to(logits.scalar_type()), router_margin(logits, chosen.indices)};

@@ -3,7 +3,7 @@
 
 #include <fpf/experiment/device_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
-#include <fpf/model/device_memory.hpp>
+#include <fpf/device/memory.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <memory>
 
@@ -37,7 +37,7 @@ class AnyExperiment {
     const auto work = [&](std::size_t rank) {
       const std::function<void()> done = rank == 0 ? step_done : [] {};
       model::AnyDecoder& decoder = *decoders_[rank];
-      Repetition own = model::naming_memory(decoder.device(), [&] {
+      Repetition own = device::naming_memory(decoder.device(), [&] {
         return decoder.on_device() ? device_.run(decoder, settings_, prompts, forced, done)
                                    : run_on_host(decoder, settings_, prompts, forced, done);
       });
@@ -53,7 +53,7 @@ class AnyExperiment {
   }
 
   /// Largest number of bytes in use at once on the first rank's GPU, weights included; 0 on a CPU.
-  std::int64_t peak_device_memory() const { return model::peak_device_memory(decoders_.front()->device()); }
+  std::int64_t peak_device_memory() const { return device::peak_device_memory(decoders_.front()->device()); }
 
   /// The choices of numerics under the names that the plan's schema gives them.
   evidence::Json fixed_params() const {
@@ -86,7 +86,7 @@ class AnyExperiment {
   AnyExperiment(const RunSettings& settings, const PolicyNames& names) : settings_(settings), names_(names) {}
 
   void add_rank(std::unique_ptr<model::AnyDecoder> decoder) {
-    model::release_cached_memory(decoder->device());
+    device::release_cached_memory(decoder->device());
     decoders_.push_back(std::move(decoder));
   }
 

@@ -9,7 +9,7 @@
 #include <fpf/core/dtype.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fpf/kernel/driver_api.hpp>
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/device/kernels.hpp>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -78,7 +78,7 @@ inline nlohmann::ordered_json describe_device(const std::string& device) {
 inline nlohmann::ordered_json describe_kernels(const std::string& device) {
   auto out = nlohmann::ordered_json::array();
   if (device == "cpu") return out;
-  for (const auto& record : quant::device_kernels(at::Device(device)).records())
+  for (const auto& record : device::kernels(at::Device(device)).records())
     out.push_back({{"name", record.name},
                    {"source_sha256", record.source_sha256},
                    {"options", record.options},

@@ -76,7 +76,7 @@ class Recorder : public model::Taps {
     const std::size_t choices = k * static_cast<std::size_t>(layout.rows);
     for (std::size_t i = 0; i < signals_.layers.size(); ++i) {
       evidence::LayerSignals& layer = signals_.layers[i];
-      const std::byte* hidden = taps + layout.hidden + i * layout.hidden_bytes;
+      const std::byte* hidden = taps + layout.hidden + i * static_cast<std::size_t>(layout.rows) * layout.hidden_bytes;
       layer.hidden.bytes.insert(layer.hidden.bytes.end(), hidden, hidden + layout.hidden_bytes);
       if (!layer.router) continue;
       append(layer.router->expert_ids, taps + layout.expert_ids + i * choices * 4, k);

@@ -303,7 +303,7 @@ int BasicRunner<T>::main(int argc, char** argv, const ExperimentInfo& info,
                          const std::function<void(BasicRunner&)>& body) {
   return run_program(info.name, [&]() -> ExitCode {
     catch_interrupts();
-    model::use_expandable_segments();
+    device::use_expandable_segments();
     Options options;
     options.model = info.default_model;
     po::options_description described = shared_options(options);

@@ -64,11 +64,11 @@ inline Arithmetic product_arithmetic(const StepConfig& config) {
   return config.rows == 1 && !config.batch_invariant ? Arithmetic::lanes : Arithmetic::tiles;
 }
 
-/// Where a step leaves the signals of row 0, in one device buffer that is copied to the host whole.
+/// Where a step leaves the signals of its rows, in one device buffer that is copied to the host whole.
 struct TapLayout {
   std::size_t hidden, expert_ids, weights,
       margin;                // of the first tapped layer; each layer's follow one another
-  std::size_t hidden_bytes;  // one layer's
+  std::size_t hidden_bytes;  // one row's
   int rows, experts_per_token;
   std::size_t ids, log_probs;  // [rows, top_k] int32, float32
   std::size_t bytes;
@@ -81,7 +81,7 @@ struct TapLayout {
     const auto count = static_cast<std::size_t>(config.rows);
     std::size_t at = 0;
     const auto take = [&at](std::size_t size) { return std::exchange(at, at + (size + 15) / 16 * 16); };
-    hidden = take(layers * hidden_bytes);
+    hidden = take(layers * count * hidden_bytes);
     expert_ids = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
     weights = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
     margin = take(layers * count * 4);
@@ -156,7 +156,7 @@ class DecodeStep {
     return out;
   }
 
-  /// Puts the step's kernels on a stream. With `select`, only those it takes, and no copies of signals.
+  /// Puts the step's kernels on a stream. With `select`, only those it takes.
   void enqueue(cuda::Stream stream, const Select& select = {}) const {
     const Pass pass{stream, select};
     run(pass, "embedding", embed_, EmbeddingParams{tokens_, weights_.embedding, x_});
@@ -165,10 +165,9 @@ class DecodeStep {
       config_.fused ? fused_layer(i, layer) : separate_layer(i, layer);
     }
     if (config_.fused) {
-      run(pass, "head", head_, product(weights_.head, x_, logits_, weights_.final_norm));
+      run(pass, "head", head_, product(weights_.head, hidden_after(layers_.size()), logits_, weights_.final_norm));
     } else {
-      add_norm(pass, weights_.final_norm, delta_);
-      tap_hidden(layers_.size() - 1, pass);
+      add_norm(pass, x_, delta_, hidden_after(layers_.size()), weights_.final_norm);
       run(pass, "head", head_, product(weights_.head, normed_, logits_));
     }
     LogProbParams top{logits_, candidates_, log_partial_, nullptr,
@@ -251,8 +250,9 @@ class DecodeStep {
     return {m.data, x, norm, residual, out, normed, m.n, config_.rows, config_.eps};
   }
 
-  void add_norm(const Pass& pass, const void* weight, const void* delta) const {
-    run(pass, "norm", norm_, NormParams{x_, delta, x_, weight, normed_, config_.eps});
+  /// sum = x + delta, normed_ = norm of it.
+  void add_norm(const Pass& pass, const void* x, const void* delta, void* sum, const void* weight) const {
+    run(pass, "norm", norm_, NormParams{x, delta, sum, weight, normed_, config_.eps});
   }
 
   void attention(std::size_t i, const Pass& pass) const {
@@ -310,28 +310,27 @@ class DecodeStep {
   void fused_layer(std::size_t i, const Pass& pass) const {
     const LayerWeights& w = weights_.layers[i];
     const LayerOperations& op = layers_[i];
-    run(pass, "qkv", op.qkv, product(w.qkv, x_, qkv_, w.input_norm));
+    const void* x = hidden_after(i);
+    run(pass, "qkv", op.qkv, product(w.qkv, x, qkv_, w.input_norm));
     attention(i, pass);
-    run(pass, "attention_output", op.o, product(w.o, attended_, x_, nullptr, x_));
+    run(pass, "attention_output", op.o, product(w.o, attended_, x_, nullptr, x));
     if (config_.has_experts())
       run(pass, "router_logits", op.router,
           product(w.router, x_, router_logits_, w.post_norm, nullptr, normed_));
     else
-      add_norm(pass, w.post_norm, nullptr);
-    feed_forward(i, pass, x_, x_);
-    tap_hidden(i, pass);
+      add_norm(pass, x_, nullptr, nullptr, w.post_norm);
+    feed_forward(i, pass, x_, hidden_after(i + 1));
   }
 
   void separate_layer(std::size_t i, const Pass& pass) const {
     const LayerWeights& w = weights_.layers[i];
     const LayerOperations& op = layers_[i];
-    add_norm(pass, w.input_norm, i == 0 ? nullptr : delta_);
-    if (i > 0)
-      tap_hidden(i - 1, pass);  // the sum above completed the residual stream that leaves layer i - 1
+    void* const x = hidden_after(i);
+    add_norm(pass, x_, i == 0 ? nullptr : delta_, x, w.input_norm);
     run(pass, "qkv", op.qkv, product(w.qkv, normed_, qkv_));
     attention(i, pass);
     run(pass, "attention_output", op.o, product(w.o, attended_, delta_));
-    add_norm(pass, w.post_norm, delta_);
+    add_norm(pass, x, delta_, x_, w.post_norm);
     if (config_.has_experts())
       run(pass, "router_logits", op.router, product(w.router, normed_, router_logits_));
     feed_forward(i, pass, nullptr, delta_);
@@ -361,14 +360,11 @@ class DecodeStep {
                           : margin_;
   }
 
-  void tap_hidden(std::size_t i, const Pass& pass) const {
-    if (tapped(i) < 0 || pass.select) return;
-    const cuda::Driver& api = cuda::driver();
-    std::byte* to = tap_buffer_ + taps_.hidden + static_cast<std::size_t>(tapped(i)) * taps_.hidden_bytes;
-    api.check(api.memcpy_device_to_device_async(reinterpret_cast<cuda::DevicePointer>(to),
-                                                reinterpret_cast<cuda::DevicePointer>(x_), taps_.hidden_bytes,
-                                                pass.stream),
-              "cuMemcpyDtoDAsync");
+  /// The residual stream [rows, hidden] after so many layers: where its signal is kept, or in x_. The kernels write it
+  /// there, so that taking it costs nothing.
+  void* hidden_after(std::size_t layers) const {
+    const int place = layers == 0 ? -1 : tapped(layers - 1);
+    return place < 0 ? x_ : tap_buffer_ + taps_.hidden + static_cast<std::size_t>(place * config_.rows) * taps_.hidden_bytes;
   }
 
   StepConfig config_;

@@ -185,7 +185,7 @@ class Decoder final : public AnyDecoder {
       return t.narrow(1, 0, config_.head_dim / 2).to(at::kFloat).contiguous();
     };
     device_rope_ = {half(table.cos), half(table.sin)};
-    hopper_ = quant::device_kernels(options_.device()).device().compute_capability >= 90;
+    hopper_ = device::kernels(options_.device()).device().compute_capability >= 90;
   }
 
   ModelConfig config_;

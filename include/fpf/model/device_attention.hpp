@@ -30,8 +30,8 @@ inline at::Tensor rope_append(const at::Tensor& qkv, std::int64_t heads, const H
   at::Tensor q = at::empty({batch, tokens, heads, d}, in.options());
   const at::Tensor position = at::arange(cache.length(), cache.length() + tokens, in.options().dtype(at::kInt));
   const kernel::AttentionShape shape{static_cast<int>(heads), static_cast<int>(kv_heads), static_cast<int>(d), norms.q.defined()};
-  const kernel::Operation operation(quant::device_kernels(in.device()),
-                                    kernel::plan_rope_append(quant::dtype_of(in.scalar_type()), shape, true));
+  const kernel::Operation operation(device::kernels(in.device()),
+                                    kernel::plan_rope_append(device::dtype_of(in.scalar_type()), shape, true));
   for (std::int64_t b = 0; b < batch; ++b) {
     kernel::AttentionParams params{};
     params.qkv = in.select(0, b).const_data_ptr();
@@ -44,7 +44,7 @@ inline at::Tensor rope_append(const at::Tensor& qkv, std::int64_t heads, const H
     params.cache = cache.view(layer, b);  // rows of the kernel are tokens of one sequence
     params.eps = static_cast<float>(norms.eps);
     params.rows = static_cast<int>(tokens);
-    operation(quant::current_stream(in.device()), params, static_cast<int>(tokens));
+    operation(device::current_stream(in.device()), params, static_cast<int>(tokens));
   }
   return q.transpose(1, 2);
 }

@@ -25,7 +25,7 @@ class DeviceDecode {
                                   at::TensorOptions(at::kByte).device(device_)));
       return memory_.back().data_ptr();
     };
-    step_ = std::make_unique<kernel::DecodeStep>(quant::device_kernels(device_),
+    step_ = std::make_unique<kernel::DecodeStep>(device::kernels(device_),
                                                  step_config(decoder, cache, batch, tapped, top_k),
                                                  decoder.device_weights(cache), keep);
     if (!decoder.config().is_moe())
@@ -94,7 +94,7 @@ class DeviceDecode {
     const auto as_int = [](std::int64_t value) { return static_cast<int>(value); };
     const ModelConfig& config = decoder.config();
     kernel::StepConfig step;
-    step.dtype = quant::dtype_of(decoder.dtype());
+    step.dtype = device::dtype_of(decoder.dtype());
     step.hidden = as_int(config.hidden_size);
     step.vocabulary = as_int(config.vocab_size);
     step.top_k = as_int(top_k);

@@ -40,11 +40,11 @@ inline at::Tensor stacked(const at::Tensor& expert_table, const quant::DeviceMat
                           const at::TensorOptions& options) {
   const std::int64_t experts = expert_table.size(0);
   at::Tensor out = at::empty({experts, first.n, first.k}, options);
-  const auto plan = kernel::plan_dequantise_stack(first.format, quant::dtype_of(out.scalar_type()),
+  const auto plan = kernel::plan_dequantise_stack(first.format, device::dtype_of(out.scalar_type()),
                                                   static_cast<int>(first.n), static_cast<int>(first.k),
                                                   static_cast<int>(experts));
-  const kernel::Operation operation(quant::device_kernels(out.device()), plan);
-  operation(quant::current_stream(out.device()),
+  const kernel::Operation operation(device::kernels(out.device()), plan);
+  operation(device::current_stream(out.device()),
             kernel::StackParams{static_cast<const kernel::Expert*>(expert_table.const_data_ptr()),
                                 out.data_ptr(), static_cast<int>(first.n), projection});
   return out;

@@ -25,17 +25,15 @@ class Linear {
 
   /// Loads the layers, or the parts of them, that `specs` name.
   Linear(const quant::Loader& loader, const std::vector<quant::LinearSpec>& specs) {
-    quant::Loader host = loader;
-    host.device = at::kCPU;
-    for (const auto& spec : specs) parts_.push_back(load(host, spec));
-    if (loader.device.is_cuda()) to_device(loader, specs.front().name);
+    for (const auto& spec : specs) parts_.push_back(load(loader, spec));
+    if (loader.device.is_cuda()) pack(loader.dtype, specs.front().name);
   }
   Linear(const quant::Loader& loader, const quant::LinearSpec& spec) : Linear(loader, std::vector{spec}) {}
 
   /// A layer that shares a dense matrix [out, in] with something else (a tied head).
   explicit Linear(at::Tensor matrix) {
     if (matrix.is_cuda())
-      device_ = quant::pack({matrix}, matrix.scalar_type(), matrix.device());
+      device_ = quant::pack({matrix});
     else
       parts_.push_back(Dense{std::move(matrix)});
   }
@@ -84,22 +82,23 @@ class Linear {
   /// A plain floating-point `.weight`; bitsandbytes keeps its packed codes under the same name, as uint8.
   static bool is_dense(const quant::Loader& loader, const std::string& name) {
     const auto* stored = loader.source.find(name + ".weight");
-    return stored != nullptr && (!weights::is_plain(stored->format) || at::isFloatingType(quant::scalar_type(stored->dtype())));
+    return stored != nullptr && (!weights::is_plain(stored->format) || at::isFloatingType(device::scalar_type(stored->dtype())));
   }
 
-  void to_device(const quant::Loader& loader, const std::string& name) {
+  /// The parts' tensors, on a GPU, as one packed matrix.
+  void pack(at::ScalarType dtype, const std::string& name) {
     std::vector<at::Tensor> dense;
     for (const Part& part : parts_)
       if (const auto* matrix = std::get_if<Dense>(&part)) dense.push_back(matrix->matrix);
     if (dense.size() == parts_.size()) {
-      device_ = quant::pack(dense, loader.dtype, loader.device);
+      device_ = quant::pack(dense);
     } else if constexpr (requires(const std::vector<const typename Quant::Weight*>& w) {
-                           Quant::pack(w, loader.dtype, loader.device);
+                           Quant::pack(w, dtype);
                          }) {
       if (!dense.empty()) fail("layer '{}' and those that share its input are partly quantised: a GPU needs all or none", name);
       std::vector<const typename Quant::Weight*> weights;
       for (const Part& part : parts_) weights.push_back(&std::get<1>(part));
-      device_ = Quant::pack(weights, loader.dtype, loader.device);
+      device_ = Quant::pack(weights, dtype);
     } else {
       fail("layer '{}' is stored as {}: that policy has no GPU form", name, Quant::name);
     }

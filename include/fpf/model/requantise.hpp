@@ -115,7 +115,7 @@ class Requantiser : public LinearObserver {
 
   void write_plain(const Parameter& parameter) {
     const quant::Loader loader{checkpoint_.source(), checkpoint_.config().quantization,
-                               quant::scalar_type(how_.dtype), at::kCPU};
+                               device::scalar_type(how_.dtype), at::kCPU};
     const std::string name = parameter.spec.name + ".weight";
     const at::Tensor tensor = parameter.kind == Parameter::Kind::vector
                                   ? quant::load_vector(loader, name, parameter.spec.out_features)

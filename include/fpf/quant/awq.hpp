@@ -7,10 +7,13 @@
 #include <fpf/quant/device_matrix.hpp>
 #include <fpf/quant/packed_tensor.hpp>
 
+#include <numeric>
+#include <vector>
+
 namespace fpf::quant {
 
-/// 4-bit codes with a zero and a scale per group of inputs, kept as stored. linear() is that of the
-/// dequantised weights in x's dtype.
+/// 4-bit codes with a zero and a scale per group of inputs, kept as stored. linear() and dequantise() are the CPU's:
+/// linear() is that of the dequantised weights in x's dtype.
 struct Awq {
   static constexpr std::string_view name = "awq";
 
@@ -41,11 +44,10 @@ struct Awq {
            spec.out.begin, spec.out.end, spec.name);
     const Range words{spec.out.begin / 8, spec.out.end / 8};
     const Range groups{spec.in.begin / found.group, (spec.in.end + found.group - 1) / found.group};
-    const auto& source = loader.source;
     Weight weight;
-    weight.qweight = detail::rectangle(source, *found.qweight, spec.in, words);
-    if (found.qzeros != nullptr) weight.qzeros = detail::rectangle(source, *found.qzeros, groups, words);
-    weight.scales = detail::rectangle(source, *found.scales, groups, spec.out);
+    weight.qweight = detail::rectangle(loader, *found.qweight, spec.in, words);
+    if (found.qzeros != nullptr) weight.qzeros = detail::rectangle(loader, *found.qzeros, groups, words);
+    weight.scales = detail::rectangle(loader, *found.scales, groups, spec.out);
     weight.scale_dtype = found.scales->dtype();
     weight.group = found.group;
     weight.skip = spec.in.begin % found.group;
@@ -58,14 +60,36 @@ struct Awq {
   static at::Tensor linear(const at::Tensor& x, const Weight& weight) {
     return at::linear(x, dequantise(weight, x.scalar_type()));
   }
-  /// Layers of one input as one matrix on a GPU.
-  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype,
-                           at::Device device) {
-    std::vector<AwqRegrouped> regrouped;
-    for (const Weight* weight : weights) regrouped.push_back(regroup(weight->view()));
-    std::vector<AwqView> views;
-    for (const auto& layer : regrouped) views.push_back(layer.view);
-    return quant::pack(views, dtype, device);
+  /// The same layer with groups that begin with it: zeros and scales are repeated for groups short enough to end where
+  /// its first one does.
+  static Weight regroup(const Weight& weight) {
+    if (weight.skip == 0) return weight;
+    Weight out = weight;
+    out.group = std::gcd(weight.group, weight.skip);
+    out.skip = 0;
+    std::vector<std::int64_t> from;
+    for (std::int64_t first = 0; first < weight.qweight.size(0); first += out.group)
+      from.push_back((weight.skip + first) / weight.group);
+    out.qweight = weight.qweight.contiguous();  // as the zeros are then: both have one stride
+    out.scales = detail::rows_of(weight.scales, from);
+    if (weight.qzeros.defined()) out.qzeros = detail::rows_of(weight.qzeros, from);
+    return out;
+  }
+  /// Layers of one input as one matrix on their GPU.
+  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
+    std::vector<DevicePart> parts;
+    std::int64_t group = 0;
+    for (const Weight* weight : weights) {
+      const Weight whole = regroup(*weight);
+      group = whole.group;
+      DevicePart& part = parts.emplace_back();
+      part.n = whole.scales.size(1);
+      part.codes = whole.qweight.contiguous();
+      if (whole.qzeros.defined()) part.zeros = whole.qzeros.contiguous();
+      part.scales = whole.scales.contiguous();
+    }
+    const auto format = kernel::int4_format(static_cast<int>(group), weights.front()->scale_dtype);
+    return quant::pack(kernel::Layout::awq, format, weights.front()->qweight.size(0), parts, dtype);
   }
   static std::size_t bytes(const Weight& weight) {
     return weight.qweight.nbytes() + weight.scales.nbytes() +

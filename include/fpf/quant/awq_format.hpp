@@ -10,7 +10,6 @@
 #include <fpf/quant/quant_config.hpp>
 
 #include <array>
-#include <numeric>
 
 namespace fpf::quant {
 
@@ -129,35 +128,6 @@ inline std::vector<float> dequantise(const AwqView& view) {
   std::vector<float> values(static_cast<std::size_t>(view.in * view.out));
   dequantise(view, 0, view.in, values.data());
   return values;
-}
-
-/// A rectangle whose groups begin with it: zeros and scales are repeated for groups short enough to end where
-/// its first one does. `view` refers to the vectors, and to the codes of the view it was made from.
-struct AwqRegrouped {
-  std::vector<std::int32_t> qzeros;
-  std::vector<std::byte> scales;
-  AwqView view;
-};
-
-inline AwqRegrouped regroup(const AwqView& part) {
-  AwqRegrouped out{{}, {}, part};
-  if (part.skip == 0) return out;
-  auto& view = out.view;
-  view.group = std::gcd(part.group, part.skip);
-  view.skip = 0;
-  const auto size = static_cast<std::int64_t>(size_of(part.scales.dtype));
-  out.scales.resize(static_cast<std::size_t>(view.groups() * part.out * size));
-  if (part.qzeros != nullptr) out.qzeros.resize(static_cast<std::size_t>(view.groups() * part.stride));
-  for (std::int64_t g = 0; g < view.groups(); ++g) {
-    const auto from = (part.skip + g * view.group) / part.group;
-    std::memcpy(out.scales.data() + g * part.out * size, part.scales.data + from * part.scales.stride * size,
-                static_cast<std::size_t>(part.out * size));
-    if (part.qzeros != nullptr)
-      std::copy_n(part.qzeros + from * part.stride, part.out / 8, out.qzeros.data() + g * part.stride);
-  }
-  if (part.qzeros != nullptr) view.qzeros = out.qzeros.data();
-  view.scales = {out.scales.data(), part.scales.dtype, part.out};
-  return out;
 }
 
 /// Codes (or zeros) [rows, columns], 0 to 15 each -> words [rows, columns / 8].

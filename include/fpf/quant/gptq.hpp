@@ -1,21 +1,32 @@
 // GPTQ checkpoints (arXiv:2210.17323) as a quantisation policy.
 #pragma once
 
+#include <ATen/ops/arange.h>
+#include <ATen/ops/bitwise_and.h>
+#include <ATen/ops/bitwise_left_shift.h>
+#include <ATen/ops/bitwise_right_shift.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 
 #include <fpf/quant/device_matrix.hpp>
 #include <fpf/quant/gptq_format.hpp>
 #include <fpf/quant/packed_tensor.hpp>
 
+#include <algorithm>
+#include <numeric>
+#include <span>
+#include <vector>
+
 namespace fpf::quant {
 
-/// 4-bit codes with a zero and a scale per group of inputs, in any order of inputs, kept as stored. linear()
-/// is that of the dequantised weights in x's dtype.
+/// 4-bit codes with a zero and a scale per group of inputs, in any order of inputs, kept as stored. linear() and
+/// dequantise() are the CPU's: linear() is that of the dequantised weights in x's dtype.
 struct Gptq {
   static constexpr std::string_view name = "gptq";
 
   struct Weight {
-    at::Tensor qweight, qzeros, scales, g_idx;  // [ceil(in/8), out], [groups, words], [groups, out], [in]
+    at::Tensor qweight, qzeros, scales;  // [ceil(in/8), out], [groups, words], [groups, out]
+    at::Tensor g_idx;                    // [in], always on the CPU
     DType scale_dtype = DType::float16;
     std::int64_t first_column = 0;  // of the outputs within the first word of qzeros
     bool zeros_are_one_less = true;
@@ -44,15 +55,12 @@ struct Gptq {
     if (spec.in.begin % 8 != 0)
       fail("inputs {} to {} of layer '{}' were asked for: GPTQ can be cut at multiples of 8 only",
            spec.in.begin, spec.in.end, spec.name);
-    const auto& source = loader.source;
     const Range groups{0, found.groups};
     Weight weight;
-    weight.qweight =
-        detail::rectangle(source, *found.qweight, {spec.in.begin / 8, (spec.in.end + 7) / 8}, spec.out);
-    weight.qzeros =
-        detail::rectangle(source, *found.qzeros, groups, {spec.out.begin / 8, (spec.out.end + 7) / 8});
-    weight.scales = detail::rectangle(source, *found.scales, groups, spec.out);
-    const at::Tensor g_idx = stored_tensor(source, *found.g_idx);
+    weight.qweight = detail::rectangle(loader, *found.qweight, {spec.in.begin / 8, (spec.in.end + 7) / 8}, spec.out);
+    weight.qzeros = detail::rectangle(loader, *found.qzeros, groups, {spec.out.begin / 8, (spec.out.end + 7) / 8});
+    weight.scales = detail::rectangle(loader, *found.scales, groups, spec.out);
+    const at::Tensor g_idx = device::stored_tensor(loader.source, *found.g_idx);
     found.require_groups({g_idx.const_data_ptr<int>(), static_cast<std::size_t>(spec.in_features)});
     weight.g_idx = g_idx.narrow(0, spec.in.begin, spec.in.size());
     weight.scale_dtype = found.scales->dtype();
@@ -68,21 +76,66 @@ struct Gptq {
   static at::Tensor linear(const at::Tensor& x, const Weight& weight) {
     return at::linear(x, dequantise(weight, x.scalar_type()));
   }
-  /// Layers of one input as one matrix on a GPU. Throws Error for a part of the inputs of a layer with
-  /// desc_act.
-  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype,
-                           at::Device device) {
-    std::vector<std::optional<GptqRegrouped>> regrouped;
-    std::vector<GptqView> views;
-    for (const Weight* weight : weights) {
-      regrouped.push_back(regroup(weight->view()));
-      views.push_back(regrouped.back() ? regrouped.back()->view : weight->view());
-      if (!regrouped.back() && !weight->all_inputs)
-        fail(
-            "a GPTQ layer with desc_act cannot be split by its inputs on a GPU: its groups would have "
-            "unequal lengths");
+  /// The same layer with groups of one length that follow one another: zeros (from a word's first nibble) and scales are
+  /// repeated for groups as short as its inputs need. Throws Error for a part of the inputs of a layer whose groups do
+  /// not follow one another (desc_act).
+  static Weight regroup(const Weight& weight) {
+    const std::int64_t in = weight.g_idx.size(0);
+    const auto* group_of = weight.g_idx.const_data_ptr<int>();
+    if (!std::is_sorted(group_of, group_of + in)) {
+      if (!weight.all_inputs)
+        fail("a GPTQ layer with desc_act cannot be split by its inputs on a GPU: its groups would have unequal lengths");
+      return weight;
     }
-    return quant::pack(views, dtype, device);
+    std::int64_t length = in;
+    for (std::int64_t k = 1; k < in; ++k)
+      if (group_of[k] != group_of[k - 1]) length = std::gcd(length, k);
+    std::vector<std::int64_t> from;
+    Weight out = weight;
+    out.g_idx = at::empty({in}, at::kInt);
+    for (std::int64_t k = 0; k < in; ++k) {
+      if (k % length == 0) from.push_back(group_of[k]);
+      out.g_idx.data_ptr<int>()[k] = static_cast<int>(k / length);
+    }
+    const bool groups_are_so = std::ssize(from) == weight.scales.size(0) && out.g_idx.equal(weight.g_idx);
+    if (weight.first_column == 0 && groups_are_so) return weight;
+    out.scales = detail::rows_of(weight.scales, from);
+    out.qzeros = detail::rows_of(weight.qzeros, from);
+    if (weight.first_column == 0) return out;
+    const at::Tensor shifts = at::arange(0, 32, 4, weight.qzeros.options());
+    const std::int64_t offset = weight.zeros_are_one_less ? gptq_v1_offset : 0, columns = weight.scales.size(1);
+    const at::Tensor words = (out.qzeros.to(at::kLong) + offset).unsqueeze(2);
+    const at::Tensor zeros = words.bitwise_right_shift(shifts).bitwise_and(15).flatten(1).narrow(1, weight.first_column, columns);
+    const at::Tensor padded = at::constant_pad_nd(zeros, {0, (8 - columns % 8) % 8}).view({zeros.size(0), -1, 8});
+    out.qzeros = padded.bitwise_left_shift(shifts).sum(-1).to(at::kInt);
+    out.first_column = 0;
+    out.zeros_are_one_less = false;
+    return out;
+  }
+  /// Layers of one input as one matrix on their GPU. Layers whose inputs are shuffled differently cannot share a matrix,
+  /// and groups must have one length.
+  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
+    std::vector<Weight> regrouped;
+    for (const Weight* weight : weights) regrouped.push_back(regroup(*weight));
+    const Weight& first = regrouped.front();
+    const std::int64_t in = first.g_idx.size(0);
+    const std::span group_of(first.g_idx.const_data_ptr<int>(), static_cast<std::size_t>(in));
+    const bool permuted = !std::ranges::is_sorted(group_of);
+    at::Tensor order;
+    if (permuted) order = at::tensor(inputs_by_group(group_of, first.scales.size(0)), at::kInt).to(first.qweight.device());
+    std::vector<DevicePart> parts;
+    for (const Weight& weight : regrouped) {
+      if (!weight.g_idx.equal(first.g_idx))
+        fail("layers that share an input have different g_idx: they cannot be stacked on a GPU");
+      parts.push_back({.n = weight.scales.size(1),
+                       .codes = weight.qweight.contiguous(),
+                       .zeros = weight.qzeros.contiguous(),
+                       .scales = weight.scales.contiguous(),
+                       .order = order,
+                       .zero_offset = weight.zeros_are_one_less ? gptq_v1_offset : 0});
+    }
+    const auto format = kernel::int4_format(static_cast<int>(in / first.scales.size(0)), first.scale_dtype, permuted);
+    return quant::pack(kernel::Layout::gptq, format, in, parts, dtype);
   }
   static std::size_t bytes(const Weight& weight) {
     return weight.qweight.nbytes() + weight.qzeros.nbytes() + weight.scales.nbytes() + weight.g_idx.nbytes();

@@ -147,59 +147,16 @@ inline std::vector<float> dequantise(const GptqView& view) {
   return values;
 }
 
-/// A view whose groups all have one length and follow one another: zeros (of version 2, from a word's first
-/// nibble) and scales are repeated for groups as short as its inputs need. `view` refers to the vectors, and
-/// to the codes of the view it was made from.
-struct GptqRegrouped {
-  std::vector<std::int32_t> qzeros, g_idx;
-  std::vector<std::byte> scales;
-  GptqView view;
-};
-
-/// Nothing when inputs are in no such order (desc_act).
-inline std::optional<GptqRegrouped> regroup(const GptqView& part) {
-  std::int64_t length = part.in;
-  for (std::int64_t k = 1; k < part.in; ++k) {
-    if (part.g_idx[k] < part.g_idx[k - 1]) return std::nullopt;
-    if (part.g_idx[k] != part.g_idx[k - 1]) length = std::gcd(length, k);
-  }
-  GptqRegrouped out;
-  auto& view = out.view = part;
-  view.groups = length == 0 ? 0 : part.in / length;
-  view.qzeros_stride = (part.out + 7) / 8;
-  const auto size = static_cast<std::int64_t>(size_of(part.scales.dtype));
-  out.scales.resize(static_cast<std::size_t>(view.groups * part.out * size));
-  out.qzeros.resize(static_cast<std::size_t>(view.groups * view.qzeros_stride));
-  for (std::int64_t g = 0; g < view.groups; ++g) {
-    const std::int64_t from = part.g_idx[g * length];
-    std::memcpy(out.scales.data() + g * part.out * size, part.scales.data + from * part.scales.stride * size,
-                static_cast<std::size_t>(part.out * size));
-    for (std::int64_t c = 0; c < part.out; ++c) {
-      auto& word = out.qzeros[static_cast<std::size_t>(g * view.qzeros_stride + c / 8)];
-      word = static_cast<std::int32_t>(static_cast<std::uint32_t>(word) | detail::gptq_zero(part, from, c)
-                                                                              << (4 * (c % 8)));
-    }
-  }
-  for (std::int64_t k = 0; k < part.in; ++k) out.g_idx.push_back(static_cast<std::int32_t>(k / length));
-  view.qzeros = out.qzeros.data();
-  view.first_column = 0;
-  view.zero_offset = 0;
-  view.scales = {out.scales.data(), part.scales.dtype, part.out};
-  view.g_idx = out.g_idx.data();
-  return out;
-}
-
-/// The inputs as their groups have them, those of a group in their own order. Throws Error for groups of
+/// The inputs in the order of their groups `group_of`, those of a group in their own order. Throws Error for groups of
 /// unequal lengths.
-inline std::vector<std::int32_t> inputs_by_group(const GptqView& view) {
-  std::vector<std::int32_t> order(static_cast<std::size_t>(view.in));
+inline std::vector<std::int32_t> inputs_by_group(std::span<const std::int32_t> group_of, std::int64_t groups) {
+  const auto in = std::ssize(group_of);
+  std::vector<std::int32_t> order(group_of.size());
   std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, {}, [&](std::int32_t k) { return view.g_idx[k]; });
-  for (std::int64_t at = 0; at < view.in; ++at)
-    if (view.in % view.groups != 0 ||
-        view.g_idx[order[static_cast<std::size_t>(at)]] != at / (view.in / view.groups))
-      fail("the {} inputs of a GPTQ layer fall into {} groups of unequal lengths: a GPU needs equal ones",
-           view.in, view.groups);
+  std::ranges::stable_sort(order, {}, [&](std::int32_t k) { return group_of[static_cast<std::size_t>(k)]; });
+  for (std::int64_t at = 0; at < in; ++at)
+    if (in % groups != 0 || group_of[static_cast<std::size_t>(order[static_cast<std::size_t>(at)])] != at / (in / groups))
+      fail("the {} inputs of a GPTQ layer fall into {} groups of unequal lengths: a GPU needs equal ones", in, groups);
   return order;
 }
 

@@ -70,7 +70,7 @@ class DenseFormat : public LinearFormat {
     return {{name + ".weight", dtype_, {out, in}}};
   }
   EncodedLinear encode(const std::string& name, const at::Tensor& w, const InputStatistics&) const override {
-    const at::Tensor stored = w.to(scalar_type(dtype_));
+    const at::Tensor stored = w.to(device::scalar_type(dtype_));
     return {{{name + ".weight", stored}}, stored.to(at::kFloat)};
   }
   nlohmann::ordered_json config(const std::vector<std::string>&) const override { return nullptr; }

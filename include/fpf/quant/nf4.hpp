@@ -1,7 +1,11 @@
 // bitsandbytes' NF4 checkpoints (QLoRA, arXiv:2305.14314) as a quantisation policy.
 #pragma once
 
+#include <ATen/ops/add.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/repeat_interleave.h>
 
 #include <fpf/quant/device_matrix.hpp>
 #include <fpf/quant/nf4_format.hpp>
@@ -11,13 +15,14 @@
 namespace fpf::quant {
 
 /// 4-bit normal-float codes in blocks, with or without nested maxima, kept as stored. A part of a layer keeps
-/// the whole layer's tensors, whose blocks need not end with its rows. linear() is that of the dequantised
-/// weights in x's dtype.
+/// the whole layer's tensors, whose blocks need not end with its rows. linear() and dequantise() are the CPU's: linear() is
+/// that of the dequantised weights in x's dtype.
 struct Nf4 {
   static constexpr std::string_view name = "bnb";
 
   struct Weight {
-    at::Tensor codes, absmax, quant_map;  // [ceil(n/2)] uint8; [blocks] float32, or uint8 when nested; [16]
+    at::Tensor codes, absmax;  // [ceil(n/2), 1] uint8; [blocks] float32, or uint8 when nested
+    at::Tensor quant_map;      // [16], always on the CPU
     at::Tensor nested_absmax,
         nested_quant_map;  // [ceil(blocks/nested_blocksize)], [256]; undefined when not nested
     std::int64_t out = 0, in = 0, blocksize = 0, nested_blocksize = 256;
@@ -47,11 +52,11 @@ struct Nf4 {
     read_quantisation(loader.quantization, Method::bitsandbytes);
     const auto found = Nf4Tensors::find(loader.source, spec.name, spec.out_features, spec.in_features);
     const auto tensor = [&](const weights::StoredTensor* stored) {
-      return stored == nullptr ? at::Tensor() : stored_tensor(loader.source, *stored);
+      return stored == nullptr ? at::Tensor() : device::stored_tensor(loader.source, *stored, loader.device);
     };
     return {.codes = tensor(found.codes),
             .absmax = tensor(found.absmax),
-            .quant_map = tensor(found.quant_map),
+            .quant_map = device::stored_tensor(loader.source, *found.quant_map),
             .nested_absmax = tensor(found.nested_absmax),
             .nested_quant_map = tensor(found.nested_quant_map),
             .out = spec.out_features,
@@ -76,15 +81,52 @@ struct Nf4 {
   static at::Tensor linear(const at::Tensor& x, const Weight& weight) {
     return at::linear(x, dequantise(weight, x.scalar_type()));
   }
-  /// Layers of one input as one matrix on a GPU. Throws Error for parts that cut blocks.
-  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype,
-                           at::Device device) {
-    std::vector<Nf4Rectangle> parts;
-    for (const Weight* weight : weights)
-      parts.push_back(nf4_rectangle(weight->view(), weight->outs, weight->ins));
-    std::vector<Nf4View> views;
-    for (const auto& part : parts) views.push_back(part.view);
-    return quant::pack(views, dtype, device);
+  /// The largest magnitude of every block of the whole layer, [blocks] float32: Nf4View::scale()'s values.
+  static at::Tensor maxima(const Weight& weight) {
+    if (!weight.nested_absmax.defined()) return weight.absmax;
+    const at::Tensor outer = weight.nested_absmax.repeat_interleave(weight.nested_blocksize).narrow(0, 0, weight.absmax.size(0));
+    const at::Tensor inner = weight.nested_quant_map.index_select(0, weight.absmax.to(at::kInt));
+    return inner.mul(outer).add(weight.nested_offset);  // each rounded on its own
+  }
+  /// The layer's part of codes and maxima, as a layer of its own that is not nested. Throws Error for parts that cut blocks.
+  static Weight part_of(const Weight& weight) {
+    for (const auto edge : {weight.in, weight.ins.begin, weight.ins.end})
+      if (edge % weight.blocksize != 0)
+        fail("inputs {} to {} of {} were asked for: an NF4 layer can be cut at multiples of its blocks of {} only",
+             weight.ins.begin, weight.ins.end, weight.in, weight.blocksize);
+    const auto cut = [&](const at::Tensor& whole, std::int64_t each) {
+      return whole.view({weight.out, weight.in / each})
+          .narrow(0, weight.outs.begin, weight.outs.size())
+          .narrow(1, weight.ins.begin / each, weight.ins.size() / each)
+          .contiguous();
+    };
+    const std::int64_t out = weight.outs.size(), in = weight.ins.size();
+    return {.codes = cut(weight.codes, 2),
+            .absmax = cut(maxima(weight), weight.blocksize),
+            .quant_map = weight.quant_map,
+            .nested_absmax = {},
+            .nested_quant_map = {},
+            .out = out,
+            .in = in,
+            .blocksize = weight.blocksize,
+            .outs = {0, out},
+            .ins = {0, in}};
+  }
+  /// Layers of one input as one matrix on their GPU. Throws Error for parts that cut blocks.
+  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
+    std::vector<DevicePart> parts;
+    for (const Weight* weight : weights) {
+      if (weight->blocksize != 64)
+        fail("an NF4 layer with blocks of {}: a GPU needs blocks of 64", weight->blocksize);
+      if (!weight->quant_map.equal(weights.front()->quant_map))
+        fail("layers that share an input have different NF4 maps");
+      const Weight part = part_of(*weight);
+      parts.push_back({.n = part.out,
+                       .codes = part.codes,
+                       .scales = part.absmax,
+                       .map = device::upload(part.quant_map, part.codes.device())});
+    }
+    return quant::pack(kernel::Layout::bitsandbytes, kernel::nf4_format(), weights.front()->ins.size(), parts, dtype);
   }
   static std::size_t bytes(const Weight& weight) {
     std::size_t total = weight.codes.nbytes() + weight.absmax.nbytes() + weight.quant_map.nbytes();

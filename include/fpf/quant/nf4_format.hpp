@@ -176,35 +176,6 @@ inline std::vector<float> dequantise(const Nf4View& view) {
   return values;
 }
 
-/// A rectangle of a layer with blocks of its own: codes and block maxima (not nested any more) copied.
-struct Nf4Rectangle {
-  std::vector<std::uint8_t> codes;
-  std::vector<float> absmax;
-  Nf4View view;
-};
-
-/// Throws Error when rows or the rectangle do not consist of whole blocks.
-inline Nf4Rectangle nf4_rectangle(const Nf4View& whole, Range out, Range in) {
-  for (const auto edge : {whole.in, in.begin, in.end})
-    if (edge % whole.blocksize != 0)
-      fail(
-          "inputs {} to {} of {} were asked for: an NF4 layer can be cut at multiples of its blocks of {} "
-          "only",
-          in.begin, in.end, whole.in, whole.blocksize);
-  Nf4Rectangle part{{}, {}, whole};
-  for (auto row = out.begin; row < out.end; ++row) {
-    const auto begin = row * whole.in + in.begin, end = row * whole.in + in.end;
-    part.codes.insert(part.codes.end(), whole.codes + begin / 2, whole.codes + end / 2);
-    for (auto block = begin / whole.blocksize; block < end / whole.blocksize; ++block)
-      part.absmax.push_back(whole.scale(block));
-  }
-  part.view.out = out.size();
-  part.view.in = in.size();
-  part.view.codes = part.codes.data();
-  part.view.absmax = part.absmax.data();
-  return part;
-}
-
 /// A quantised matrix: codes two a byte, the largest magnitude of each block.
 struct Nf4Blocks {
   std::vector<std::uint8_t> codes;

@@ -1,34 +1,41 @@
-// Packed weights as tensors on the CPU: the part of a checkpoint's tensors a layer needs, and dense matrices
-// of them.
+// Packed weights as tensors: the part of a checkpoint's tensors a layer needs, and dense matrices of them.
 #pragma once
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
 
 #include <fpf/quant/dense.hpp>
 #include <fpf/quant/int4_groups.hpp>
+
 #include <vector>
 
 namespace fpf::quant::detail {
 
-/// Rows and columns of a stored matrix [rows, columns]: a view of the mapped file where there is one, else
-/// just those elements, made by the source.
-inline at::Tensor rectangle(const weights::TensorSource& source, const weights::StoredTensor& stored,
-                            Range rows, Range columns) {
-  if (stored.resident())
-    return stored_tensor(source, stored)
-        .narrow(0, rows.begin, rows.size())
-        .narrow(1, columns.begin, columns.size());
+/// Rows and columns of a stored matrix [rows, columns] on the loader's device: of a mapped file a view, or a copy of just
+/// those elements; else made by the source.
+inline at::Tensor rectangle(const Loader& loader, const weights::StoredTensor& stored, Range rows, Range columns) {
+  const auto cut = [&](const at::Tensor& whole) {
+    return whole.narrow(0, rows.begin, rows.size()).narrow(1, columns.begin, columns.size());
+  };
+  if (stored.resident()) return device::upload(cut(device::stored_tensor(loader.source, stored)), loader.device);
+  if (loader.device.is_cuda()) return cut(device::stored_tensor(loader.source, stored, loader.device));
   const auto element = static_cast<std::int64_t>(size_of(stored.dtype())), width = stored.shape.at(1);
-  at::Tensor out = at::empty({rows.size(), columns.size()}, scalar_type(stored.dtype()));
+  at::Tensor out = at::empty({rows.size(), columns.size()}, device::scalar_type(stored.dtype()));
   const bool whole_rows = columns.size() == width;
   const std::int64_t pieces = whole_rows ? 1 : rows.size(),
                      piece = whole_rows ? rows.size() * width : columns.size();
   auto* bytes = static_cast<std::byte*>(out.data_ptr());
   for (std::int64_t r = 0; r < pieces; ++r)
-    source.read(stored, static_cast<std::size_t>(((rows.begin + r) * width + columns.begin) * element),
-                {bytes + r * piece * element, static_cast<std::size_t>(piece * element)});
+    loader.source.read(stored, static_cast<std::size_t>(((rows.begin + r) * width + columns.begin) * element),
+                       {bytes + r * piece * element, static_cast<std::size_t>(piece * element)});
   return out;
+}
+
+/// Row r of the result is row rows[r] of a matrix.
+inline at::Tensor rows_of(const at::Tensor& matrix, const std::vector<std::int64_t>& rows) {
+  return matrix.index_select(0, at::tensor(rows).to(matrix.device()));
 }
 
 /// A layer stored by inputs (AWQ, GPTQ) -> [out, in] in `dtype`, the exact products rounded once. In parallel

@@ -7,7 +7,8 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/StreamGuard.h>
 
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/device/kernels.hpp>
+#include <fpf/kernel/params.hpp>
 #include <fpf/stream/load.hpp>
 #include <memory>
 
@@ -22,7 +23,7 @@ class DeviceProduct {
  public:
   explicit DeviceProduct(at::Device device)
       : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())),
-        stamp_(quant::device_kernels(device).get("time_stamp.cuh", "fpf::kernel::time_stamp")),
+        stamp_(device::kernels(device).get("time_stamp.cuh", "fpf::kernel::time_stamp")),
         stamps_(at::zeros({2}, at::TensorOptions(at::kLong).pinned_memory(true))) {
     constexpr std::int64_t side = 8192;
     const c10::StreamGuard guard(stream_.unwrap());

@@ -80,15 +80,13 @@ class SyntheticModel : public TensorSource {
   const nlohmann::json& config() const { return config_; }
   const SyntheticRequest& request() const { return request_; }
 
-  /// How a tensor of this model is made: what a GPU needs to make it by itself.
-  const synthetic::Recipe& recipe(std::string_view name) const {
-    const auto& tensor = at(name);
-    return recipes_.at(&tensor);
+  const synthetic::Recipe* recipe(const StoredTensor& tensor) const override {
+    return &recipes_.at(&at(tensor.name));
   }
 
   void read(const StoredTensor& tensor, std::size_t first_byte, std::span<std::byte> out) const override {
     require_range(tensor, first_byte, out.size());
-    synthetic::generate(recipe(tensor.name), tensor.format, first_byte, out);
+    synthetic::generate(*recipe(tensor), tensor.format, first_byte, out);
   }
 
  private:

@@ -20,6 +20,10 @@
 
 namespace fpf::weights {
 
+namespace synthetic {
+struct Recipe;
+}
+
 /// How a tensor's elements are stored: the plain dtypes (same order as DType), then GGUF's block formats.
 enum class Format : std::uint8_t {
   float64,
@@ -181,6 +185,9 @@ class TensorSource {
     require_range(tensor, first_byte, out.size());
     if (!out.empty()) std::memcpy(out.data(), tensor.data.data() + first_byte, out.size());
   }
+
+  /// How to make a tensor of this source from a seed, where it is made so; else nullptr.
+  virtual const synthetic::Recipe* recipe(const StoredTensor& /*tensor*/) const { return nullptr; }
 
   /// The tensor's bytes without a copy where the source has them, else generated into `scratch`.
   std::span<const std::byte> bytes_of(const StoredTensor& tensor, std::vector<std::byte>& scratch) const {

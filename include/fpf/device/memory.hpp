@@ -6,11 +6,12 @@
 #include <c10/cuda/CUDACachingAllocator.h>
 #endif
 
-#include <cstdlib>
 #include <fpf/core/error.hpp>
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/device/kernels.hpp>
 
-namespace fpf::model {
+#include <cstdlib>
+
+namespace fpf::device {
 
 /// Tells libtorch's allocator to grow its segments instead of adding ones of fixed size, unless the user has
 /// set it up otherwise: a 30B model's prefill takes 4 GB less for itself. To be called before a GPU is used.
@@ -44,7 +45,7 @@ inline std::int64_t peak_device_memory([[maybe_unused]] at::Device device) {
 /// caches and working space, whose size a batch decides.
 inline void require_device_memory(at::Device device, std::size_t weight_bytes) {
   if (!device.is_cuda()) return;
-  quant::device_kernels(device);  // whose context is current from here on
+  kernels(device);  // whose context is current from here on
   std::size_t free = 0, total = 0;
   const kernel::cuda::Driver& api = kernel::cuda::driver();
   api.check(api.mem_get_info(&free, &total), "cuMemGetInfo");
@@ -68,4 +69,4 @@ decltype(auto) naming_memory(at::Device device, F f) {
   }
 }
 
-}  // namespace fpf::model
+}  // namespace fpf::device
