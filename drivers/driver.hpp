@@ -1,9 +1,11 @@
-// What every experiment's program includes. The runner, the same for all policies, and the reference configuration's
-// decoders, which most experiments run, are compiled once (runner.cpp, reference.cpp).
+// What every experiment's program includes. The runner, the same for all policies, is compiled once (runner.cpp), as are
+// the reference configuration's decoders.
 #pragma once
 
 #include <fpf/experiment/runner_declaration.hpp>
 #include <fpf/experiment/variable_options.hpp>
+
+#include "reference_decoders.hpp"
 
 namespace fpf {
 
@@ -12,16 +14,4 @@ using Reference = Experiment<Quant, attention::Flash, parallel::Single, stream::
 
 extern template class BasicRunner<>;
 
-namespace model {
-
-extern template class Decoder<quant::None, attention::Flash, parallel::Single, execution::Eager>;
-extern template class Decoder<quant::Awq, attention::Flash, parallel::Single, execution::Eager>;
-extern template class Decoder<quant::Gptq, attention::Flash, parallel::Single, execution::Eager>;
-extern template class Decoder<quant::Nf4, attention::Flash, parallel::Single, execution::Eager>;
-extern template class Decoder<quant::None, attention::Flash, parallel::Single, execution::Compiled>;
-extern template class Decoder<quant::Awq, attention::Flash, parallel::Single, execution::Compiled>;
-extern template class Decoder<quant::Gptq, attention::Flash, parallel::Single, execution::Compiled>;
-extern template class Decoder<quant::Nf4, attention::Flash, parallel::Single, execution::Compiled>;
-
-}  // namespace model
 }  // namespace fpf

@@ -37,7 +37,7 @@ class Experiment final : public AnyExperiment {
       device::require_device_memory(device,
                                    checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
       add_rank(device::naming_memory(device, [&] {
-        return std::make_unique<model::Decoder<Quant, Attention, Parallel, Execution>>(
+        return model::DecoderFactory<Quant, Attention, Parallel, Execution>::make(
             checkpoint, std::move(rank), device::scalar_type(settings.dtype), device);
       }));
     }

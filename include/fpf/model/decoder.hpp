@@ -200,4 +200,21 @@ class Decoder final : public AnyDecoder {
   Linear<Quant> head_;  // [own vocabulary, hidden]
 };
 
+/// Makes a rank's decoder under those policies. All of a decoder's code hangs on this one function, which is not inline:
+/// `extern template struct DecoderFactory<...>` leaves it to another object file.
+template <class Quant, class Attention, class Parallel, class Execution>
+struct DecoderFactory {
+  static std::unique_ptr<AnyDecoder> make(const Checkpoint& checkpoint, Parallel parallel, at::ScalarType dtype,
+                                          at::Device device);
+};
+
+template <class Quant, class Attention, class Parallel, class Execution>
+std::unique_ptr<AnyDecoder> DecoderFactory<Quant, Attention, Parallel, Execution>::make(const Checkpoint& checkpoint,
+                                                                                        Parallel parallel,
+                                                                                        at::ScalarType dtype,
+                                                                                        at::Device device) {
+  return std::make_unique<Decoder<Quant, Attention, Parallel, Execution>>(checkpoint, std::move(parallel), dtype,
+                                                                          device);
+}
+
 }  // namespace fpf::model

@@ -104,7 +104,7 @@ struct Gptq {
     if (weight.first_column == 0) return out;
     const at::Tensor shifts = at::arange(0, 32, 4, weight.qzeros.options());
     const std::int64_t offset = weight.zeros_are_one_less ? gptq_v1_offset : 0, columns = weight.scales.size(1);
-    const at::Tensor words = (out.qzeros.to(at::kLong) + offset).unsqueeze(2);
+    const at::Tensor words = out.qzeros.to(at::kLong).add(offset).unsqueeze(2);
     const at::Tensor zeros = words.bitwise_right_shift(shifts).bitwise_and(15).flatten(1).narrow(1, weight.first_column, columns);
     const at::Tensor padded = at::constant_pad_nd(zeros, {0, (8 - columns % 8) % 8}).view({zeros.size(0), -1, 8});
     out.qzeros = padded.bitwise_left_shift(shifts).sum(-1).to(at::kInt);
