@@ -11,10 +11,9 @@ namespace fpf::evidence {
 
 /// Collects finished configurations in `<path>.partial` and turns them into `path` at the end.
 ///
-/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ...}; every further line is a
-/// record
-/// {"configuration": ..., "runs": [...]} that was synced to disk when it was added. The fingerprint says what
-/// the records were made from (model, prompt, options); resuming with another one is refused.
+/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ...}; every further line is a record
+/// {"configuration": ..., "runs": [...]} that was synced to disk when it was added. The fingerprint says what the records
+/// were made from (model, prompt, options); resuming with another one is refused.
 class ExperimentWriter {
  public:
   /// Starts anew, or, with `resume`, goes on after the last complete record of an earlier partial file (if

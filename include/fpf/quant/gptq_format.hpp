@@ -1,9 +1,9 @@
 // GPTQ's layout (GPTQModel 7.7.0, nn_modules/qlinear): reading, slicing, writing. No tensor library.
 //
 //   qweight  int32 [ceil(in/8), out]        nibble i of word r is input 8r + i
-//   qzeros   int32 [groups, ceil(out/8)]    nibbles in order; checkpoint_format "gptq" stores the words less
-//   0x11111111 scales   [groups, out]                  groups = ceil(in / group_size) g_idx    int32 [in] the
-//   group of each input; not ascending with desc_act
+//   qzeros   int32 [groups, ceil(out/8)]    nibbles in order; checkpoint_format "gptq" stores the words less 0x11111111
+//   scales   [groups, out]                  groups = ceil(in / group_size)
+//   g_idx    int32 [in]                     the group of each input; not ascending with desc_act
 #pragma once
 
 #include <fpf/quant/int4_groups.hpp>

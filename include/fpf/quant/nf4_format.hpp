@@ -1,11 +1,13 @@
 // bitsandbytes' NF4 (QLoRA, arXiv:2305.14314; bitsandbytes 0.50.2): reading, slicing, writing. No tensor
 // library.
 //
-//   X.weight           uint8 [ceil(out*in/2), 1]   row-major over [out, in], the high nibble is the even
-//   element X.weight.absmax    float32 [blocks], or uint8 when nested; blocks = ceil(out*in / blocksize)
-//   X.weight.quant_map float32 [16]
-//   X.weight.nested_absmax float32 [ceil(blocks/nested_blocksize)], X.weight.nested_quant_map float32 [256]
-//   X.weight.quant_state.bitsandbytes__nf4   JSON as uint8
+//   X.weight                                uint8 [ceil(out*in/2), 1]   row-major over [out, in], the high nibble is the
+//                                                                       even element
+//   X.weight.absmax                         float32 [blocks], or uint8 when nested; blocks = ceil(out*in / blocksize)
+//   X.weight.quant_map                      float32 [16]
+//   X.weight.nested_absmax                  float32 [ceil(blocks/nested_blocksize)]
+//   X.weight.nested_quant_map               float32 [256]
+//   X.weight.quant_state.bitsandbytes__nf4  JSON as uint8
 //
 // absmax = nested_quant_map[a] * nested_absmax + nested_offset, each operation rounded to float32; a weight
 // is quant_map[nibble] * absmax in float32, then rounded once.
