@@ -18,14 +18,13 @@ concept HasAttend = requires(const at::Tensor& t, double scale) {
 };
 
 /// An attention policy:
-///   name                     "flash_attention_2", "eager": variable_value of experiment 4
-///   attend(q, k, v, scale)   q [batch, heads, tokens, head_dim], k and v [batch, kv_heads, length, head_dim]
-///   ->
-///                            [batch, tokens, heads, head_dim] in q's dtype. Causal: the tokens are the last
-///                            of `length` positions, each sees itself and what came before; head h reads kv
-///                            head h / (heads / kv_heads).
-///   kernel(device, dtype)    optional: the kernel behind attend, for the manifest
-///   decode_form              optional, needed to decode on a GPU: which of its kernels stands for attend there
+///   name                    "flash_attention_2", "eager": variable_value of experiment 4
+///   attend(q, k, v, scale)  q [batch, heads, tokens, head_dim], k and v [batch, kv_heads, length, head_dim] ->
+///                           [batch, tokens, heads, head_dim] in q's dtype. Causal: the tokens are the last of `length`
+///                           positions, each sees itself and what came before; head h reads kv head
+///                           h / (heads / kv_heads).
+///   kernel(device, dtype)   optional: the kernel behind attend, for the manifest
+///   decode_form             optional, needed to decode on a GPU: which of its kernels stands for attend there
 template <class A>
 concept AttentionKernel = HasName<A> && HasAttend<A>;
 

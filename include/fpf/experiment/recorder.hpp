@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <fpf/evidence/signals.hpp>
 #include <fpf/execution/top_k.hpp>
-#include <fpf/kernel/decode_step.hpp>
+#include <fpf/kernel/step_layout.hpp>
 #include <fpf/model/config.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/taps.hpp>

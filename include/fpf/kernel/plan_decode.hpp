@@ -38,21 +38,6 @@ inline Plan plan_elementwise(bool silu_mul, DType dtype, long long count) {
   return plan;
 }
 
-/// How a decode step attends: in parts with an online softmax (attention.cuh), or written out as a
-/// framework's eager operators (attention_eager.cuh).
-enum class AttentionForm { split, written_out };
-
-/// Heads of a layer. splits: parts that a sequence's cache is cut into; a choice that shows in the results'
-/// last bits, so it belongs into the manifest and must not depend on the machine at hand unless that is
-/// wanted.
-struct AttentionShape {
-  int heads, kv_heads, head_dim;
-  bool head_norm;
-  int splits = 33;
-  int warps = 12;
-  AttentionForm form = AttentionForm::split;
-};
-
 namespace detail {
 
 inline void check_heads(const AttentionShape& shape) {

@@ -6,12 +6,6 @@
 
 namespace fpf::kernel {
 
-/// How a product with few rows is computed. Both give each row the bits it would get alone.
-enum class Arithmetic {
-  lanes,  // float32 fused multiply-adds, rows one after another (gemv.cuh); any activations
-  tiles   // matrix units with float32 accumulators, rows at once (rows.cuh); 16-bit activations
-};
-
 /// What a product does besides multiplying.
 struct Fusion {
   bool norm = false;  // RMS-normalise x on the way in
@@ -77,12 +71,6 @@ inline Plan plan_head(const WeightFormat& format, DType dtype, int n, int k, boo
   plan.hot = true;
   return plan;
 }
-
-/// Shape of a mixture-of-experts layer, or of a dense MLP as one expert.
-struct MoeShape {
-  int hidden, intermediate, experts, top_k;
-  bool renormalise = true;
-};
 
 /// route: the kernel chooses from the router's logits itself (one row). round: to the activations' type after
 /// each operation.

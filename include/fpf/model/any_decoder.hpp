@@ -1,7 +1,7 @@
 // One rank's decoder, whatever its policies: what running and describing a model asks of it.
 #pragma once
 
-#include <fpf/kernel/decode_step.hpp>
+#include <fpf/kernel/step_layout.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/operations.hpp>
 #include <fpf/model/taps.hpp>

@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <cstring>
+#include <fpf/kernel/decode_step.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/quant/device_matrix.hpp>
 #include <memory>

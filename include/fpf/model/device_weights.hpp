@@ -1,7 +1,7 @@
 // A layer's weights as the decode step's kernels address them.
 #pragma once
 
-#include <fpf/kernel/decode_step.hpp>
+#include <fpf/kernel/step_layout.hpp>
 #include <fpf/model/layer.hpp>
 
 namespace fpf::model {

@@ -1,0 +1,76 @@
+// What a decode step works on, how it is carried out, and where it leaves the signals: data that a model and a recorder
+// share with the kernels.
+#pragma once
+
+#include <fpf/kernel/params.hpp>
+#include <fpf/kernel/shapes.hpp>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace fpf::kernel {
+
+/// One layer as the kernels read it. Norms are in the activations' type.
+struct LayerWeights {
+  const void *input_norm = nullptr, *post_norm = nullptr;  // [hidden]
+  const void *q_norm = nullptr, *k_norm = nullptr;         // [head_dim], or null
+  Matrix qkv, o, router;                                   // router: only with experts
+  const Expert* experts = nullptr;                         // on the device; a dense MLP is one expert
+  WeightFormat gate_up{}, down{};
+  CacheView cache{};
+};
+
+struct ModelWeights {
+  std::vector<LayerWeights> layers;
+  const void* embedding = nullptr;   // [vocabulary, hidden] T
+  const void* final_norm = nullptr;  // [hidden] T
+  Matrix head;
+  const float *cos = nullptr, *sin = nullptr;  // [positions, head_dim / 2]
+};
+
+/// How a step is carried out. Everything here shows in the results' last bits and belongs into the manifest.
+struct StepConfig {
+  DType dtype = DType::bfloat16;
+  int hidden = 0, vocabulary = 0, top_k = 10;
+  float eps = 0;
+  AttentionShape attention{};
+  MoeShape mlp{};                // a dense MLP: experts 1, top_k 1
+  int rows = 1;                  // sequences in the batch, 1..8
+  bool fused = false;            // chains with float32 intermediates; else every operation rounds its result
+  bool batch_invariant = false;  // a row's bits do not depend on how many there are
+  std::optional<Arithmetic> products{};  // of the linear layers; empty: product_arithmetic() chooses
+  std::vector<int> tapped{};             // layers whose signals are kept, ascending
+  int capacity = 0;                      // positions that the caches hold; needed by written-out attention
+
+  bool has_experts() const { return mlp.experts > 1; }
+};
+
+/// Where a step leaves the signals of its rows, in one device buffer that is copied to the host whole.
+struct TapLayout {
+  std::size_t hidden, expert_ids, weights,
+      margin;                // of the first tapped layer; each layer's follow one another
+  std::size_t hidden_bytes;  // one row's
+  int rows, experts_per_token;
+  std::size_t ids, log_probs;  // [rows, top_k] int32, float32
+  std::size_t bytes;
+
+  explicit TapLayout(const StepConfig& config)
+      : hidden_bytes(static_cast<std::size_t>(config.hidden) * size_of(config.dtype)),
+        rows(config.rows),
+        experts_per_token(config.mlp.top_k) {
+    const std::size_t layers = config.tapped.size();
+    const auto count = static_cast<std::size_t>(config.rows);
+    std::size_t at = 0;
+    const auto take = [&at](std::size_t size) { return std::exchange(at, at + (size + 15) / 16 * 16); };
+    hidden = take(layers * count * hidden_bytes);
+    expert_ids = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
+    weights = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
+    margin = take(layers * count * 4);
+    ids = take(count * 4 * static_cast<std::size_t>(config.top_k));
+    log_probs = take(count * 4 * static_cast<std::size_t>(config.top_k));
+    bytes = at;
+  }
+};
+
+}  // namespace fpf::kernel
