@@ -1,7 +1,6 @@
 // Element-wise chains fused into one pass each, as a compiler of decode steps does it.
 #pragma once
 
-#include <fpf/execution/eager.hpp>
 #include <fpf/execution/execution.hpp>
 #include <fpf/execution/fused_norm.hpp>
 #include <fpf/execution/fused_rope.hpp>
@@ -17,30 +16,29 @@ namespace fpf::execution {
 struct Compiled {
   static constexpr std::string_view name = "compiled";
   static constexpr std::string_view description =
-      "fused with float32 intermediates and one rounding: residual add + norm, head norm + RoPE, SiLU * up, "
-      "router "
-      "softmax + top-k + weights";
+      "fused with float32 intermediates and one rounding: residual add + norm, head norm + RoPE, SiLU * up, router softmax + "
+      "top-k + weights";
+  static constexpr bool fused = true;
+  static constexpr Kernels kernels{.norm = "fpf fused_add_norm",
+                                   .head_norm_rope = "fpf fused_head_norm_rope",
+                                   .silu_mul = "fpf fused_silu_mul",
+                                   .route = "fpf fused_route"};
 
   static at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-    if (x.is_cuda()) return Eager::norm(x, weight, eps);
     return fused_norm(x, weight, eps);
   }
   static at::Tensor add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight,
                              double eps) {
-    if (residual.is_cuda()) return Eager::add_norm(residual, delta, weight, eps);
     return fused_add_norm(residual, delta, weight, eps);
   }
   static at::Tensor head_norm_rope(const at::Tensor& x, const at::Tensor& weight, double eps,
                                    const RopeTable& rope) {
-    if (x.is_cuda()) return Eager::head_norm_rope(x, weight, eps, rope);
     return fused_head_norm_rope(x, weight, eps, rope);
   }
   static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
-    if (gate.is_cuda()) return Eager::silu_mul(gate, up);
     return fused_silu_mul(gate, up);
   }
   static Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise) {
-    if (logits.is_cuda()) return Eager::route(logits, k, renormalise);
     return fused_route(logits, k, renormalise);
   }
 };

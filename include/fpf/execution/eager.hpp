@@ -8,27 +8,27 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
 
-#include <fpf/execution/device_words.hpp>
 #include <fpf/execution/execution.hpp>
 #include <fpf/execution/router_margin.hpp>
 #include <fpf/execution/top_k.hpp>
 
 namespace fpf::execution {
 
-/// The operations of transformers' Llama and Qwen3 modelling files, in their order and dtypes. On a GPU, kernels of fpf's
-/// own carry out norms and router with the same roundings.
+/// The operations of transformers' Llama and Qwen3 modelling files, in their order and dtypes.
 struct Eager {
   static constexpr std::string_view name = "eager";
+  static constexpr Kernels kernels{.norm = "libtorch add, pow, mean, rsqrt, mul",
+                                   .head_norm_rope = "libtorch norm as above; cat, mul, add",
+                                   .silu_mul = "libtorch silu, mul",
+                                   .route = "libtorch softmax, fpf top_k, libtorch div"};
 
   static at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-    if (x.is_cuda()) return gpu::norm(x, nullptr, nullptr, weight, eps);
     const at::Tensor wide = x.to(at::kFloat);
     const at::Tensor variance = wide.pow(2).mean(-1, /*keepdim=*/true);
     return weight * (wide * at::rsqrt(variance + eps)).to(x.scalar_type());
   }
 
   static at::Tensor add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double eps) {
-    if (residual.is_cuda()) return gpu::add_norm(residual, delta, weight, eps);
     residual = residual + delta;
     return norm(residual, weight, eps);
   }
@@ -41,12 +41,10 @@ struct Eager {
   }
 
   static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
-    if (gate.is_cuda()) return gpu::silu_mul(gate, up);
     return at::silu(gate) * up;
   }
 
   static Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise) {
-    if (logits.is_cuda()) return gpu::route(logits, k, renormalise);
     const TopK chosen = top_k(at::softmax(logits, -1, at::kFloat), k);
     const at::Tensor weights = renormalise ? chosen.values / chosen.values.sum(-1, true) : chosen.values;
     return {chosen.indices, weights.to(logits.scalar_type()), router_margin(logits, chosen.indices)};

@@ -22,6 +22,11 @@ struct RopeTable {
   at::Tensor sin;
 };
 
+/// What carries out a policy's words on the CPU, for the manifest: "libtorch F", or a function of fpf's.
+struct Kernels {
+  std::string_view norm, head_norm_rope, silu_mul, route;
+};
+
 template <class X>
 concept HasName = requires {
   { X::name } -> std::convertible_to<std::string_view>;
@@ -44,6 +49,13 @@ concept HasRoute = requires(const at::Tensor& t, std::int64_t k, bool renormalis
   { X::route(t, k, renormalise) } -> std::same_as<Routing>;
 };
 
+/// Whether a policy fuses; it need not say so if it does not.
+template <class X>
+constexpr bool is_fused() {
+  if constexpr (requires { X::fused; }) return X::fused;
+  return false;
+}
+
 /// An execution policy:
 ///   name                              "eager", "compiled", "portable"
 ///   norm(x, w, eps)                   RMSNorm over the last dimension, times w
@@ -52,6 +64,11 @@ concept HasRoute = requires(const at::Tensor& t, std::int64_t k, bool renormalis
 ///                                     head_dim (skipped when w is undefined), then RoPE by halves
 ///   silu_mul(gate, up)                silu(gate) * up
 ///   route(logits, k, renormalise)     logits [rows, experts] -> the chosen k
+///   fused                             optional: true where chains keep float32 intermediates; on a GPU the decode step is
+///                                     then fused and captured
+///   kernels, description              optional, for the manifest: what carries the words out, what the policy does
+///
+/// add_norm may write the sum into `residual`'s memory or give it new memory: who keeps a residual copies it.
 template <class X>
 concept Execution = HasName<X> && HasNorm<X> && HasRope<X> && HasSiluMul<X> && HasRoute<X>;
 

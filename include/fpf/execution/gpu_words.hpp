@@ -23,7 +23,7 @@ void launch(const at::Tensor& like, kernel::Plan plan, const Params& params, std
 }  // namespace detail
 
 /// RMSNorm over the last dimension of x (+ delta, with the sum written to `sum`), times weight.
-inline at::Tensor norm(const at::Tensor& x, const at::Tensor* delta, at::Tensor* sum, const at::Tensor& weight, double eps) {
+inline at::Tensor norm_of_sum(const at::Tensor& x, const at::Tensor* delta, at::Tensor* sum, const at::Tensor& weight, double eps) {
   const at::Tensor rows = x.contiguous();
   const at::Tensor added = delta != nullptr ? delta->contiguous() : at::Tensor();
   at::Tensor out = at::empty_like(rows);
@@ -37,10 +37,15 @@ inline at::Tensor norm(const at::Tensor& x, const at::Tensor* delta, at::Tensor*
   return out;
 }
 
+/// RMSNorm over the last dimension of x, times weight.
+inline at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  return norm_of_sum(x, nullptr, nullptr, weight, eps);
+}
+
 /// residual += delta in place, and the sum's norm.
 inline at::Tensor add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double eps) {
   at::Tensor sum = at::empty_like(residual);
-  at::Tensor out = norm(residual, &delta, &sum, weight, eps);
+  at::Tensor out = norm_of_sum(residual, &delta, &sum, weight, eps);
   residual = sum;
   return out;
 }

@@ -12,7 +12,7 @@
 
 #include <cmath>
 #include <fpf/attention/attention_kernel.hpp>
-#include <fpf/execution/execution.hpp>
+#include <fpf/execution/words.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/model/device_attention.hpp>
 #include <fpf/model/device_weights.hpp>
@@ -70,7 +70,7 @@ class Decoder final : public AnyDecoder {
       fail("attention '{}' has no decode kernels on a GPU: run it on the CPU (--device cpu)",
            Attention::name);
   }
-  bool is_fused() const override { return Execution::name == "compiled"; }
+  bool is_fused() const override { return execution::is_fused<Execution>(); }
 
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const override {
     const c10::InferenceMode guard;
@@ -100,18 +100,18 @@ class Decoder final : public AnyDecoder {
     const std::int64_t count = tokens.size(1);
     const execution::RopeTable rope = rope_table(cache.length(), count);
     at::Tensor x = at::embedding(embedding_, tokens);  // [batch, count, hidden]
-    at::Tensor normed = Execution::norm(x, layers_.front().input_norm, config_.rms_norm_eps);
+    at::Tensor normed = Words::norm(x, layers_.front().input_norm, config_.rms_norm_eps);
     for (std::int64_t index = 0; index < config_.num_layers; ++index) {
       const Layer<Quant>& layer = layers_[static_cast<std::size_t>(index)];
       Taps* const tap = taps != nullptr && taps->wants(index) ? taps : nullptr;
       const at::Tensor attended = attention(layer, index, normed, rope, cache, tap);
-      normed = Execution::add_norm(x, attended, layer.post_norm, config_.rms_norm_eps);
+      normed = Words::add_norm(x, attended, layer.post_norm, config_.rms_norm_eps);
       const at::Tensor fed =
           config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
       const bool last = index + 1 == config_.num_layers;
       const at::Tensor& next_norm =
           last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
-      normed = Execution::add_norm(x, parallel_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
+      normed = Words::add_norm(x, parallel_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
       if (tap != nullptr) tap->hidden(index, x);
     }
     cache.advance(count);
@@ -119,6 +119,8 @@ class Decoder final : public AnyDecoder {
   }
 
  private:
+  using Words = execution::Words<Execution>;
+
   /// cos and sin of the angles position / theta^(2i / head_dim), in float32, rounded once (transformers'
   /// default RoPE).
   execution::RopeTable rope_table(std::int64_t begin, std::int64_t count) const {
@@ -155,7 +157,7 @@ class Decoder final : public AnyDecoder {
   }
 
   at::Tensor dense_mlp(const Mlp<Quant>& mlp, const at::Tensor& x) const {
-    return mlp.down(Execution::silu_mul(mlp.gate(x), mlp.up(x)));
+    return mlp.down(Words::silu_mul(mlp.gate(x), mlp.up(x)));
   }
 
   /// The chosen experts' outputs, weighted and summed in the order of the experts (transformers'
@@ -163,9 +165,9 @@ class Decoder final : public AnyDecoder {
   at::Tensor sparse_mlp(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x, Taps* tap) const {
     const at::Tensor rows = x.reshape({-1, config_.hidden_size});
     const execution::Routing routing =
-        Execution::route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
+        Words::route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
     if (tap != nullptr) tap->router(index, routing);
-    if (on_device()) return grouped_experts<Quant, Execution>(layer, rows, routing, hopper_).view(x.sizes());
+    if (on_device()) return grouped_experts(layer, rows, routing, hopper_).view(x.sizes());
     at::Tensor out = at::zeros_like(rows);
     const at::Tensor flat_weights = routing.weights.reshape({-1});
     for (std::size_t local = 0; local < layer.experts.size(); ++local) {

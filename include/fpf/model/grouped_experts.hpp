@@ -16,7 +16,7 @@
 #define FPF_HAS_GROUPED_MM
 #endif
 
-#include <fpf/execution/execution.hpp>
+#include <fpf/execution/gpu_words.hpp>
 #include <fpf/model/layer.hpp>
 #include <optional>
 #include <tuple>
@@ -84,7 +84,7 @@ inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matr
 
 /// rows [tokens, hidden] through their chosen experts, weighted and summed per token in the order of the
 /// experts, as the CPU does and without atomics: each token gathers its k results.
-template <class Quant, class Execution>
+template <class Quant>
 at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows,
                            const execution::Routing& routing, bool hopper) {
   const std::int64_t tokens = rows.size(0), k = routing.expert_ids.size(1);
@@ -100,7 +100,7 @@ at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows,
         x, detail::stacked(layer.expert_table, like.on_device(), projection, rows.options()), groups);
   };
   const at::Tensor gate = product(sorted, first.gate, 0), up = product(sorted, first.up, 1);
-  const at::Tensor down = product(Execution::silu_mul(gate, up), first.down, 2);
+  const at::Tensor down = product(execution::gpu::silu_mul(gate, up), first.down, 2);
   at::Tensor place = at::empty_like(order);
   place.index_copy_(
       0, order,

@@ -4,9 +4,12 @@
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
+#include <fpf/execution/execution.hpp>
 #include <fpf/model/config.hpp>
+#include <fpf/quant/none.hpp>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,29 +24,31 @@ using OperationTable = std::vector<std::pair<std::string, std::string>>;
 template <class Quant, class Attention, class Execution>
 OperationTable forward_operations(const ModelConfig& config, at::Device device, at::ScalarType dtype,
                                   bool grouped) {
-  const bool gpu = device.is_cuda(), fused = Execution::name != "eager" && !gpu;
-  const auto chain = [&](std::string_view own, std::string_view kernel, std::string_view separate) {
-    return std::string(fused ? own : gpu ? kernel : separate);
+  const bool gpu = device.is_cuda();
+  const auto word = [&](std::string_view execution::Kernels::*policys, std::string_view kernel) {
+    if (gpu) return std::string(kernel);
+    if constexpr (requires { Execution::kernels; }) return std::string(Execution::kernels.*policys);
+    return fmt::format("execution '{}'", Execution::name);
   };
+  using Words = execution::Kernels;
   const std::string library = gpu ? "libtorch linear (cuBLAS)" : "libtorch linear";
   const auto product = [&](const std::string& by) {  // of matrices that may be quantised
-    if (Quant::name == "none") return by;
+    if constexpr (std::is_same_v<Quant, quant::None>) return by;
     return fmt::format("{} dequantised to {}, {}", Quant::name, c10::toString(dtype), by);
   };
   std::string attention(Attention::name);
   if constexpr (requires { Attention::kernel(device, dtype); }) attention = Attention::kernel(device, dtype);
-  const std::string norm = chain("fpf fused_add_norm", "rms_norm", "libtorch add, pow, mean, rsqrt, mul");
+  const std::string norm = word(&Words::norm, "rms_norm");
   OperationTable out = {{"embedding", "libtorch embedding"},
                         {"norm", norm},
                         {"qkv", product(library)},
-                        {"head_norm_rope", chain("fpf fused_head_norm_rope", "rope_append",
-                                                 "libtorch norm as above; cat, mul, add")},
+                        {"head_norm_rope", word(&Words::head_norm_rope, "rope_append")},
                         {"attention", attention},
                         {"attention_output", product(library)}};
-  const std::string silu = chain("fpf fused_silu_mul", "silu_mul", "libtorch silu, mul");
+  const std::string silu = word(&Words::silu_mul, "silu_mul");
   if (config.is_moe()) {
     out.emplace_back("router_logits", library);
-    out.emplace_back("route", chain("fpf fused_route", "route", "libtorch softmax, fpf top_k, libtorch div"));
+    out.emplace_back("route", word(&Words::route, "route"));
     const std::string experts =
         gpu ? fmt::format("libtorch {}", grouped ? "_grouped_mm" : "mm, expert by expert")
             : library + ", expert by expert";

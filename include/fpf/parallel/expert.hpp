@@ -14,6 +14,7 @@ namespace fpf::parallel {
 class Expert {
  public:
   static constexpr std::string_view name = "expert";
+  static constexpr std::string_view size_param = "ep_size";
 
   static std::vector<Expert> local_ranks(const RankOptions& options) {
     if (std::ranges::find(placements, options.placement) == placements.end())

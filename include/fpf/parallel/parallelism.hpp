@@ -76,15 +76,16 @@ concept HasCollectives = requires(const P& p, at::Tensor t, const model::ModelCo
 };
 
 /// A parallelism policy; one object a rank.
-///   name                       "single", "tensor", "expert"
-///   local_ranks(options)       the ranks that live in this process; each runs on a thread of its own
-///   rank(), size()             this rank of how many
-///   shard(config)              the part it holds; throws Error, by name, for a model that does not divide
-///   sum_attention(t)           [..., hidden] partial outputs of the attention projection -> their sum, on
-///   every rank sum_mlp(t)                 likewise after the MLP or the experts gather_keys(k, config)
-///   [batch, own kv heads, tokens, head_dim] -> the model's kv heads, for the evidence gather_logits(t) [...,
-///   own vocabulary] -> [..., vocabulary] communicator()             what carries them; nullptr for a rank
-///   that is alone
+///   name                    "single", "tensor", "expert"
+///   size_param              optional: which of the plan's parameters the number of ranks is, "tp_size" or "ep_size"
+///   local_ranks(options)    the ranks that live in this process; each runs on a thread of its own
+///   rank(), size()          this rank of how many
+///   shard(config)           the part it holds; throws Error, by name, for a model that does not divide
+///   sum_attention(t)        [..., hidden] partial outputs of the attention projection -> their sum, on every rank
+///   sum_mlp(t)              likewise after the MLP or the experts
+///   gather_keys(k, config)  [batch, own kv heads, tokens, head_dim] -> the model's kv heads, for the evidence
+///   gather_logits(t)        [..., own vocabulary] -> [..., vocabulary]
+///   communicator()          what carries them; nullptr for a rank that is alone
 template <class P>
 concept Parallelism = HasName<P> && HasRanks<P> && HasShard<P> && HasCollectives<P>;
 

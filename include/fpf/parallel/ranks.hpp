@@ -1,25 +1,15 @@
 // The ranks of one process at work, each on a thread of its own.
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <exception>
+#include <fpf/device/threads.hpp>
 #include <fpf/parallel/communicator.hpp>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace fpf::parallel {
-
-/// How many threads the operations of the calling thread use from now on. libtorch's count belongs to the
-/// thread, and is what threads that follow begin with.
-inline void set_intra_op_threads(int threads) {
-  static std::mutex mutex;  // libtorch's setter also resizes a pool that all threads share
-  const std::lock_guard lock(mutex);
-  at::set_num_threads(threads);
-  at::get_num_threads();  // a thread's first question would set its count again
-}
 
 /// What each of `ranks` threads may use of the calling thread's.
 inline int threads_per_rank(std::size_t ranks) {
@@ -37,7 +27,7 @@ void run_ranks(std::size_t ranks, Work work, GiveUp give_up) {
   std::exception_ptr first;
   const auto body = [&](std::size_t rank) {
     try {
-      set_intra_op_threads(own_threads);
+      device::set_threads(own_threads);
       work(rank);
     } catch (const Aborted&) {  // the error that made it give up is another rank's
     } catch (...) {
@@ -52,7 +42,7 @@ void run_ranks(std::size_t ranks, Work work, GiveUp give_up) {
     std::vector<std::jthread> threads;
     for (std::size_t rank = 0; rank < ranks; ++rank) threads.emplace_back(body, rank);
   }
-  set_intra_op_threads(all_threads);
+  device::set_threads(all_threads);
   if (first) std::rethrow_exception(first);
 }
 

@@ -15,6 +15,7 @@ namespace fpf::parallel {
 class Tensor {
  public:
   static constexpr std::string_view name = "tensor";
+  static constexpr std::string_view size_param = "tp_size";
 
   static std::vector<Tensor> local_ranks(const RankOptions& options) {
     std::vector<Tensor> out;

@@ -15,6 +15,7 @@ namespace fpf::stream {
 class Contended {
  public:
   static constexpr std::string_view name = "contended";
+  static constexpr bool contends = true;
   static constexpr double least_overlap = 0.9;
 
   /// `duty`: the share of the time, above 0 and up to 1, that the load is to be busy for.

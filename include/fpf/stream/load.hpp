@@ -7,7 +7,7 @@
 
 #include <condition_variable>
 #include <exception>
-#include <fpf/parallel/ranks.hpp>
+#include <fpf/device/threads.hpp>
 #include <fpf/stream/stream_contention.hpp>
 #include <functional>
 #include <memory>
@@ -58,7 +58,7 @@ class DutyLoad : public Load {
     }
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return started_ == times_.size() || failure_; });
-    parallel::set_intra_op_threads(
+    device::set_threads(
         measured_threads);  // the load's threads changed what later ones begin with
     if (failure_) std::rethrow_exception(failure_);
   }
@@ -74,7 +74,7 @@ class DutyLoad : public Load {
 
   void work(const std::stop_token& stop, std::vector<Span>& spans) {
     const c10::InferenceMode guard;
-    parallel::set_intra_op_threads(1);
+    device::set_threads(1);
     const Piece piece = prepare_();
     const auto birth = Clock::now();
     Clock::duration busy{};

@@ -27,10 +27,9 @@ concept HasLoad = requires(S& s, const std::vector<Span>& work) {
 /// A contention policy; one object a configuration.
 ///   name        "exclusive", "contended"
 ///   start()     called before a repetition begins
-///   stop(work)  called after it ended, with when each of its passes began and ended; what happened beside
-///   it, for the
-///               run's record (null: nothing to say). Throws Error when the load did not do what the
-///               experiment rests on.
+///   stop(work)  called after it ended, with when each of its passes began and ended; what happened beside it, for the
+///               run's record (null: nothing to say). Throws Error when the load did not do what the experiment rests on.
+///   contends    optional: true where something runs beside the measured work
 template <class S>
 concept StreamContention = HasName<S> && HasLoad<S>;
 
