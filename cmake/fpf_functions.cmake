@@ -83,7 +83,7 @@ function(fpf_add_test name)
   target_compile_definitions(test_${name} PRIVATE BOOST_TEST_DYN_LINK BOOST_TEST_MODULE=${name}
                              FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
                              FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
-                             FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
+                             FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
   fpf_finish(test_${name} ${ARG_LIBS})
   set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
   set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/${name})

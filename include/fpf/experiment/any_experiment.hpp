@@ -9,10 +9,12 @@
 
 namespace fpf {
 
-/// The choices of numerics by name.
-struct PolicyNames {
+/// The choices of numerics: the policies' names, and what they say of themselves.
+struct Policies {
   std::string_view quantisation, attention, parallelism, stream, execution;
   std::string_view execution_detail{};  // what the execution does, where its name does not say it
+  std::string_view size_param{};        // which of the plan's parameters the number of ranks is; empty: none
+  bool fused = false, contended = false;
 };
 
 /// Loaded decoders, one a local rank, and how repetitions run on them. Experiment is the one thing that
@@ -24,7 +26,7 @@ class AnyExperiment {
   AnyExperiment& operator=(const AnyExperiment&) = delete;
 
   const std::vector<std::unique_ptr<model::AnyDecoder>>& decoders() const { return decoders_; }
-  const PolicyNames& policies() const { return names_; }
+  const Policies& policies() const { return policies_; }
 
   /// One repetition: prefill, then `decode_steps` greedy steps against the KV cache. `prompts` are the
   /// sequences of the batch, all of one length of at least 2; signals are of sequence 0. With `forced`, those
@@ -57,23 +59,24 @@ class AnyExperiment {
 
   /// The choices of numerics under the names that the plan's schema gives them.
   evidence::Json fixed_params() const {
-    const int ranks = decoders_.front()->ranks();
-    return {{"compile", names_.execution == "compiled"},
-            {"execution", names_.execution},
-            {"attention_impl", names_.attention},
-            {"tp_size", names_.parallelism == "tensor" ? ranks : 1},
-            {"ep_size", names_.parallelism == "expert" ? ranks : 1},
-            {"concurrent_streams", names_.stream == "contended"}};
+    evidence::Json out = {{"compile", policies_.fused},
+                          {"execution", policies_.execution},
+                          {"attention_impl", policies_.attention},
+                          {"tp_size", 1},
+                          {"ep_size", 1},
+                          {"concurrent_streams", policies_.contended}};
+    if (!policies_.size_param.empty()) out[std::string(policies_.size_param)] = decoders_.front()->ranks();
+    return out;
   }
 
   /// What the manifest says of this set-up beside the environment.
   evidence::Json manifest() const {
-    evidence::Json policies = {{"quantisation", names_.quantisation},
-                               {"attention", names_.attention},
-                               {"parallelism", names_.parallelism},
-                               {"stream", names_.stream},
-                               {"execution", names_.execution}};
-    if (!names_.execution_detail.empty()) policies["execution_detail"] = names_.execution_detail;
+    evidence::Json policies = {{"quantisation", policies_.quantisation},
+                               {"attention", policies_.attention},
+                               {"parallelism", policies_.parallelism},
+                               {"stream", policies_.stream},
+                               {"execution", policies_.execution}};
+    if (!policies_.execution_detail.empty()) policies["execution_detail"] = policies_.execution_detail;
     evidence::Json ranks = evidence::Json::array();
     for (const auto& decoder : decoders_) ranks.push_back(describe_rank(*decoder));
     evidence::Json out = {{"policies", policies}, {"ranks", ranks}, {"operations", describe_operations()}};
@@ -83,7 +86,7 @@ class AnyExperiment {
   }
 
  protected:
-  AnyExperiment(const RunSettings& settings, const PolicyNames& names) : settings_(settings), names_(names) {}
+  AnyExperiment(const RunSettings& settings, const Policies& policies) : settings_(settings), policies_(policies) {}
 
   void add_rank(std::unique_ptr<model::AnyDecoder> decoder) {
     device::release_cached_memory(decoder->device());
@@ -128,7 +131,7 @@ class AnyExperiment {
   }
 
   RunSettings settings_;
-  PolicyNames names_;
+  Policies policies_;
   DeviceRepetitions device_;
   std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
 };

@@ -1,7 +1,4 @@
-// The umbrella: an inference set-up as a type, and running it.
-//
-//   using Reference = fpf::Experiment<>;                                        // experiment 0
-//   using Ablation  = fpf::Experiment<fpf::quant::Awq, fpf::attention::Eager>;  // experiment 4
+// An inference set-up as a type.
 #pragma once
 
 #include <fpf/attention/eager.hpp>
@@ -31,7 +28,7 @@ class Experiment final : public AnyExperiment {
   /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the
   /// policies.
   Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {})
-      : AnyExperiment(settings, names()), stream_(std::move(stream)) {
+      : AnyExperiment(settings, policies_of()), stream_(std::move(stream)) {
     for (Parallel& rank : Parallel::local_ranks(settings.ranks)) {
       const at::Device device(parallel::rank_device(settings.device, settings.ranks, rank.rank()));
       device::require_device_memory(device,
@@ -44,9 +41,12 @@ class Experiment final : public AnyExperiment {
   }
 
  private:
-  static PolicyNames names() {
-    PolicyNames out{Quant::name, Attention::name, Parallel::name, Stream::name, Execution::name};
+  static Policies policies_of() {
+    Policies out{Quant::name, Attention::name, Parallel::name, Stream::name, Execution::name};
+    out.fused = execution::is_fused<Execution>();
     if constexpr (requires { Execution::description; }) out.execution_detail = Execution::description;
+    if constexpr (requires { Parallel::size_param; }) out.size_param = Parallel::size_param;
+    if constexpr (requires { Stream::contends; }) out.contended = Stream::contends;
     return out;
   }
 

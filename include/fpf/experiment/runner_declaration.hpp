@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fpf/execution/select.hpp>
-#include <fpf/experiment.hpp>
+#include <fpf/experiment/experiment.hpp>
 #include <fpf/experiment/experiment_info.hpp>
 #include <fpf/quant/select.hpp>
 #include <memory>
