@@ -2,7 +2,7 @@
 
 # fpf_add_library(<name> FOLDERS <folder>... [FILES <header>...] [LINK <target>...])
 # An interface target fpf_<name> (fpf for "fpf"), alias fpf::<name>, with the headers of include/fpf/<folder>
-# in a file set.
+# in a file set; each of them is verified to compile alone (target all_verify_interface_header_sets).
 function(fpf_add_library name)
   cmake_parse_arguments(ARG "" "" "FOLDERS;FILES;LINK" ${ARGN})
   set(target fpf_${name})
@@ -21,28 +21,8 @@ function(fpf_add_library name)
   add_library(fpf::${name} ALIAS ${target})
   target_sources(${target} INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${headers})
   target_compile_features(${target} INTERFACE cxx_std_20)
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ON)
   target_link_libraries(${target} INTERFACE ${ARG_LINK})
-  set_property(GLOBAL PROPERTY ${target}_headers ${headers})
-endfunction()
-
-# Target <library>_headers: each of the library's headers compiled alone, behind a precompiled header of what costs most
-# and is forgotten least, so that a missing #include of anything else shows.
-function(fpf_verify_headers library)
-  cmake_parse_arguments(ARG "" "" "PRECOMPILED" ${ARGN})
-  get_property(headers GLOBAL PROPERTY ${library}_headers)
-  set(sources)
-  foreach(header IN LISTS headers)
-    file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR}/include ${header})
-    set(source ${PROJECT_BINARY_DIR}/headers/${name}.cpp)
-    file(CONFIGURE OUTPUT ${source} CONTENT "#include <${name}>\n")
-    list(APPEND sources ${source})
-  endforeach()
-  add_library(${library}_headers OBJECT EXCLUDE_FROM_ALL ${sources})
-  target_link_libraries(${library}_headers PRIVATE ${library})
-  target_precompile_headers(${library}_headers PRIVATE ${ARG_PRECOMPILED})
-  target_compile_options(${library}_headers PRIVATE -O0)
-  fpf_strict(${library}_headers)
 endfunction()
 
 # Warnings are errors in what this project builds, never in what its users build.
@@ -53,14 +33,14 @@ function(fpf_strict target)
   endif()
 endfunction()
 
-# fpf_add_precompiled(<name> <header> <library>): target <name>, whose precompiled header others reuse.
-function(fpf_add_precompiled name header library)
-  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/${name}.cpp CONTENT "int main() { return 0; }\n")
-  add_executable(${name} ${PROJECT_BINARY_DIR}/${name}.cpp)
-  target_link_libraries(${name} PRIVATE ${library})
-  target_precompile_headers(${name} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/${header})
-  fpf_strict(${name})
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+# Target fpf_pch: one precompiled header for everything that sees libtorch's tensors; others reuse it.
+function(fpf_add_precompiled_header)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/fpf_pch.cpp CONTENT "int main() { return 0; }\n")
+  add_executable(fpf_pch ${PROJECT_BINARY_DIR}/fpf_pch.cpp)
+  target_link_libraries(fpf_pch PRIVATE fpf::fpf)
+  target_precompile_headers(fpf_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
+  fpf_strict(fpf_pch)
+  set_target_properties(fpf_pch PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 endfunction()
 
 # fpf_add_driver(<name> LIBS <target>...): build/bin/<name> from <name>.cpp.
@@ -85,6 +65,9 @@ function(fpf_add_test name)
                              FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
                              FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
   fpf_finish(test_${name} ${ARG_LIBS})
+  if(NOT "fpf::fpf" IN_LIST ARG_LIBS AND NOT "fpf_reference" IN_LIST ARG_LIBS)
+    target_compile_options(test_${name} PRIVATE -O1)  # a third less to compile; numerics stay as the programs have them
+  endif()
   set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
   set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/${name})
   file(MAKE_DIRECTORY ${scratch})
@@ -100,11 +83,8 @@ endfunction()
 function(fpf_finish target)
   fpf_strict(${target})
   if("fpf_runner" IN_LIST ARGN)
-    set(precompiled fpf_runner)
+    target_precompile_headers(${target} REUSE_FROM fpf_runner)
   elseif("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN)
-    set(precompiled fpf_torch_pch)
-  else()
-    set(precompiled fpf_pch)
+    target_precompile_headers(${target} REUSE_FROM fpf_pch)
   endif()
-  target_precompile_headers(${target} REUSE_FROM ${precompiled})
 endfunction()
