@@ -3,8 +3,8 @@
 #include <malloc.h>
 
 #include <fpf/core/program.hpp>
-#include <fpf/model/checkpoint_writer.hpp>
-#include <fpf/model/perplexity.hpp>
+#include <fpf/checkpoint/checkpoint_writer.hpp>
+#include <fpf/checkpoint/perplexity.hpp>
 #include <fpf/prompt/document.hpp>
 #include <optional>
 

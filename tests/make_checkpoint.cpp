@@ -6,8 +6,8 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 #include <csignal>
-#include <fpf/model/checkpoint_writer.hpp>
-#include <fpf/model/perplexity.hpp>
+#include <fpf/checkpoint/checkpoint_writer.hpp>
+#include <fpf/checkpoint/perplexity.hpp>
 #include <fstream>
 #include <random>
 

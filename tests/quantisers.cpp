@@ -5,7 +5,7 @@
 #include <ATen/ops/linalg_inv.h>
 
 #include <boost/test/unit_test.hpp>
-#include <fpf/quant/linear_format.hpp>
+#include <fpf/checkpoint/linear_format.hpp>
 #include <fpf/quant/select.hpp>
 #include <fpf/weights/safetensors.hpp>
 #include <numeric>

@@ -1,8 +1,8 @@
 // Quantising a linear layer as GPTQ does (Frantar et al., arXiv:2210.17323).
 #pragma once
 
-#include <fpf/quant/error_feedback.hpp>
-#include <fpf/quant/int4_codes.hpp>
+#include <fpf/checkpoint/error_feedback.hpp>
+#include <fpf/checkpoint/int4_codes.hpp>
 
 namespace fpf::quant {
 

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/atomic_file.hpp>
-#include <fpf/model/requantise.hpp>
+#include <fpf/checkpoint/requantise.hpp>
 #include <fpf/prompt/tokenizer_writer.hpp>
 #include <memory>
 #include <numeric>

@@ -11,10 +11,10 @@
 #include <fpf/core/progress.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/model/decoder.hpp>
-#include <fpf/model/observed_linears.hpp>
+#include <fpf/checkpoint/observed_linears.hpp>
 #include <fpf/model/parameters.hpp>
 #include <fpf/parallel/single.hpp>
-#include <fpf/quant/linear_format.hpp>
+#include <fpf/checkpoint/linear_format.hpp>
 #include <fpf/quant/select.hpp>
 #include <set>
 #include <span>

@@ -3,8 +3,8 @@
 
 #include <ATen/ops/from_blob.h>
 
-#include <fpf/quant/error_feedback.hpp>
-#include <fpf/quant/int4_codes.hpp>
+#include <fpf/checkpoint/error_feedback.hpp>
+#include <fpf/checkpoint/int4_codes.hpp>
 #include <fpf/quant/nf4_format.hpp>
 
 namespace fpf::quant {

@@ -6,8 +6,8 @@
 #include <fpf/quant/awq_format.hpp>
 #include <fpf/quant/dense.hpp>
 #include <fpf/quant/gptq_format.hpp>
-#include <fpf/quant/gptq_quantiser.hpp>
-#include <fpf/quant/nf4_quantiser.hpp>
+#include <fpf/checkpoint/gptq_quantiser.hpp>
+#include <fpf/checkpoint/nf4_quantiser.hpp>
 #include <fpf/weights/safetensors_writer.hpp>
 #include <memory>
 #include <string>

@@ -17,7 +17,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <fpf/core/error.hpp>
-#include <fpf/quant/input_statistics.hpp>
+#include <fpf/checkpoint/input_statistics.hpp>
 #include <tuple>
 
 namespace fpf::quant {
