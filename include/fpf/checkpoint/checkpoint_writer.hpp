@@ -6,100 +6,43 @@
 #include <filesystem>
 #include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/checkpoint/request.hpp>
 #include <fpf/checkpoint/requantise.hpp>
 #include <fpf/prompt/tokenizer_writer.hpp>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <string>
 #include <vector>
 
-namespace fpf::model {
-
-/// What make_checkpoint is asked for.
-struct CheckpointRequest {
-  enum class Quant : std::uint8_t { none, awq, gptq, nf4 };
-  static constexpr std::array<std::string_view, 4> names{"none", "awq", "gptq", "nf4"};
-
-  Quant quant = Quant::none;
-  std::optional<std::int64_t> group_size;  // of awq and gptq, 128 if not given; -1: whole columns
-  std::optional<DType> dtype;              // of what is not quantised; if not given see default_dtype()
-  bool symmetric = false;                  // gptq: every zero is 8
-  bool by_activation = false;              // gptq: desc_act
-  std::vector<std::vector<std::int32_t>> calibration;  // texts of one length, see Requantisation
-  std::size_t shard_bytes = 4'000'000'000;
-  Verbosity verbosity = Verbosity::normal;
-
-  /// Throws Error listing the names.
-  static Quant parse(std::string_view name) {
-    for (std::size_t i = 0; i < names.size(); ++i)
-      if (names[i] == name) return static_cast<Quant>(i);
-    fail("--quant {}: expected {}", name, fmt::join(names, ", "));
-  }
-};
+namespace fpf::checkpoint {
 
 namespace detail {
 
 /// The source's own type where it has 16 bits; float16 for wider ones, whose values it rounds less than
 /// bfloat16.
-inline DType default_dtype(const ModelConfig& config) {
+inline DType default_dtype(const model::ModelConfig& config) {
   return size_of(config.dtype) == 2 ? config.dtype : DType::float16;
 }
 
-inline std::unique_ptr<quant::LinearFormat> format_of(const CheckpointRequest& request, DType dtype) {
+inline std::unique_ptr<LinearFormat> format_of(const CheckpointRequest& request, DType dtype) {
   using enum CheckpointRequest::Quant;
   const std::int64_t group = request.group_size.value_or(128);
   switch (request.quant) {
     case none:
-      return std::make_unique<quant::DenseFormat>(dtype);
+      return std::make_unique<DenseFormat>(dtype);
     case awq:
-      return std::make_unique<quant::AwqFormat>(group);
+      return std::make_unique<AwqFormat>(group);
     case gptq:
-      return std::make_unique<quant::GptqFormat>(group, request.symmetric, request.by_activation);
+      return std::make_unique<GptqFormat>(group, request.symmetric, request.by_activation);
     case nf4:
-      return std::make_unique<quant::Nf4Format>(dtype);
+      return std::make_unique<Nf4Format>(dtype);
   }
   throw std::logic_error("no such format");
 }
 
-/// Whether the source's linear layers are stored in the requested format already.
-inline bool already_in(const CheckpointRequest& request, const ModelConfig& config) {
-  using enum CheckpointRequest::Quant;
-  if (config.quantization.is_null() || request.quant == none) return false;
-  constexpr std::array<CheckpointRequest::Quant, 3> by_method{awq, gptq, nf4};
-  return by_method[static_cast<std::size_t>(quant::method_of(config.quantization))] == request.quant;
-}
-
-/// What the format does not know of is refused, so that no wish is dropped in silence.
-inline void require_sense(const CheckpointRequest& request, const Checkpoint& checkpoint) {
-  using enum CheckpointRequest::Quant;
-  const auto name = CheckpointRequest::names[static_cast<std::size_t>(request.quant)];
-  const bool grouped = request.quant == awq || request.quant == gptq;
-  if (request.group_size && !grouped)
-    fail("--group-size goes with --quant awq and gptq: found --quant {}", name);
-  if ((request.symmetric || request.by_activation) && request.quant != gptq)
-    fail("--symmetric and --desc-act go with --quant gptq: found --quant {}", name);
-  if (request.group_size && *request.group_size != -1 && *request.group_size < 1)
-    fail("--group-size {}: expected a positive number, or -1 for whole columns", *request.group_size);
-  if (request.dtype && *request.dtype != DType::float16 && *request.dtype != DType::bfloat16 &&
-      !(*request.dtype == DType::float32 && request.quant == none))
-    fail("--dtype {}: expected float16 or bfloat16 (float32 too with --quant none)",
-         fpf::name_of(*request.dtype));
-  if (!request.calibration.empty() && request.quant == none)
-    fail("--calibration-pdf goes with a quantised format: found --quant none");
-  if (!already_in(request, checkpoint.config())) return;
-  if (request.group_size || request.dtype || request.symmetric || request.by_activation ||
-      !request.calibration.empty())
-    fail(
-        "{} is in {} already and would be copied as it is: expected no --group-size, --dtype, --symmetric, "
-        "--desc-act or "
-        "--calibration-pdf",
-        checkpoint.id(), name);
-}
-
 /// The linear modules that stay as they are. transformers 4 takes bitsandbytes' list for whole names, or
 /// names of what stands above; for the others' lists a name's end will do.
-inline std::vector<std::string> kept_modules(const ModelConfig& config, CheckpointRequest::Quant quant) {
+inline std::vector<std::string> kept_modules(const model::ModelConfig& config, CheckpointRequest::Quant quant) {
   std::vector<std::string> out{"lm_head"};
   if (!config.is_moe()) return out;
   if (quant != CheckpointRequest::Quant::nf4) {
@@ -112,7 +55,7 @@ inline std::vector<std::string> kept_modules(const ModelConfig& config, Checkpoi
 }
 
 /// The source's config.json with another type and quantisation.
-inline nlohmann::ordered_json config_json(const Checkpoint& checkpoint, DType dtype,
+inline nlohmann::ordered_json config_json(const model::Checkpoint& checkpoint, DType dtype,
                                           const nlohmann::ordered_json& quantisation) {
   auto out = nlohmann::ordered_json::parse(checkpoint.config_text());
   if (!out.contains("dtype")) out["torch_dtype"] = fpf::name_of(dtype);
@@ -139,7 +82,7 @@ inline nlohmann::ordered_json special_ids(const weights::GgufMetadata& metadata)
 
 /// Tokeniser, chat template and generation_config.json: copied, or written from GGUF's metadata where it has
 /// a tokeniser.
-inline void write_companions(const Checkpoint& checkpoint, const nlohmann::ordered_json& config,
+inline void write_companions(const model::Checkpoint& checkpoint, const nlohmann::ordered_json& config,
                              const std::filesystem::path& to) {
   constexpr std::array files{
       "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -173,11 +116,11 @@ inline std::vector<weights::TensorSpec> stored_tensors(const weights::TensorSour
 /// layers are in the requested format already is copied bit for bit; one in another quantised format is
 /// dequantised first. Throws Error by name for what does not fit: group sizes, options that the format has no
 /// use for, a disk without room.
-inline void write_checkpoint(const Checkpoint& checkpoint, const CheckpointRequest& request,
+inline void write_checkpoint(const model::Checkpoint& checkpoint, const CheckpointRequest& request,
                              const std::filesystem::path& to) {
-  detail::require_sense(request, checkpoint);
-  const ModelConfig& config = checkpoint.config();
-  const bool copy = detail::already_in(request, config);
+  require_sense(request, checkpoint);
+  const model::ModelConfig& config = checkpoint.config();
+  const bool copy = already_in(request, config);
   const DType dtype = copy ? config.dtype : request.dtype.value_or(detail::default_dtype(config));
   const auto format = detail::format_of(request, dtype);
   const auto tensors =
@@ -204,4 +147,4 @@ inline void write_checkpoint(const Checkpoint& checkpoint, const CheckpointReque
   folder.commit();
 }
 
-}  // namespace fpf::model
+}  // namespace fpf::checkpoint

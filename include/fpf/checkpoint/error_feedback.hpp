@@ -20,7 +20,7 @@
 #include <fpf/checkpoint/input_statistics.hpp>
 #include <tuple>
 
-namespace fpf::quant {
+namespace fpf::checkpoint {
 
 /// The upper triangular U [in, in] float32 with Uᵀ U = (H + damping)⁻¹ for the inputs' Gram matrix H, in
 /// float64. The damping is a share of the median of H's diagonal, which a few massive activations do not
@@ -84,4 +84,4 @@ void feed_back_errors(const at::Tensor& w, const at::Tensor& factor, const Round
   }
 }
 
-}  // namespace fpf::quant
+}  // namespace fpf::checkpoint

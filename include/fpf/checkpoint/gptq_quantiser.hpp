@@ -4,7 +4,7 @@
 #include <fpf/checkpoint/error_feedback.hpp>
 #include <fpf/checkpoint/int4_codes.hpp>
 
-namespace fpf::quant {
+namespace fpf::checkpoint {
 
 /// w [out, in] float32 -> codes in groups of `group` inputs, which divides `in`. Grids are laid before the
 /// walk (the authors' --static-groups), so that inputs can be rounded by falling activity and stay in the
@@ -39,4 +39,4 @@ inline Int4Codes gptq_quantise(const at::Tensor& w, std::int64_t group, Zeros ze
   return result;
 }
 
-}  // namespace fpf::quant
+}  // namespace fpf::checkpoint

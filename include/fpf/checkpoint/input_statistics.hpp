@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace fpf::quant {
+namespace fpf::checkpoint {
 
 /// Of the rows x that a layer with `in` inputs was given.
 struct InputStatistics {
@@ -25,4 +25,4 @@ struct InputStatistics {
   }
 };
 
-}  // namespace fpf::quant
+}  // namespace fpf::checkpoint

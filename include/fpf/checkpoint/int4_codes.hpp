@@ -17,7 +17,7 @@
 #include <cstdint>
 #include <fpf/core/half.hpp>
 
-namespace fpf::quant {
+namespace fpf::checkpoint {
 
 /// Which zeros a format can hold.
 enum class Zeros : std::uint8_t {
@@ -177,4 +177,4 @@ inline GroupRanges search_ranges(const at::Tensor& w, std::int64_t group, Zeros 
   return {whole.low * low, whole.high * high};
 }
 
-}  // namespace fpf::quant
+}  // namespace fpf::checkpoint

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace fpf::quant {
+namespace fpf::checkpoint {
 
 /// A linear layer's tensors, by name, and the matrix they stand for.
 struct EncodedLinear {
@@ -46,7 +46,7 @@ at::Tensor tensor_of(const std::vector<T>& values, const std::vector<std::int64_
   return at::from_blob(const_cast<T*>(values.data()), shape, at::TensorOptions(type)).clone();
 }
 
-inline std::span<const std::uint8_t> bytes_of(const at::Tensor& tensor) {
+inline std::span<const std::uint8_t> codes_of(const at::Tensor& tensor) {
   return {tensor.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(tensor.numel())};
 }
 
@@ -86,7 +86,7 @@ class AwqFormat : public LinearFormat {
 
   std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                            std::int64_t in) const override {
-    const std::int64_t group = group_length(group_size_, in), groups = in / std::max(group, std::int64_t{1});
+    const std::int64_t group = quant::group_length(group_size_, in), groups = in / std::max(group, std::int64_t{1});
     detail::require_groups(name, out, in, group);
     return {{name + ".qweight", DType::int32, {in, out / 8}},
             {name + ".qzeros", DType::int32, {groups, out / 8}},
@@ -95,12 +95,12 @@ class AwqFormat : public LinearFormat {
 
   EncodedLinear encode(const std::string& name, const at::Tensor& w,
                        const InputStatistics& inputs) const override {
-    const std::int64_t out = w.size(0), in = w.size(1), group = group_length(group_size_, in),
+    const std::int64_t out = w.size(0), in = w.size(1), group = quant::group_length(group_size_, in),
                        groups = in / group;
     const Int4Codes rounded =
         round_to_groups(w, group, Zeros::any, search_ranges(w, group, Zeros::any, inputs.gram));
     const auto pack = [&](const at::Tensor& codes) {
-      return awq_pack(detail::bytes_of(codes.t().contiguous()), out);
+      return quant::awq_pack(detail::codes_of(codes.t().contiguous()), out);
     };
     return {{{name + ".qweight", detail::tensor_of(pack(rounded.codes), {in, out / 8}, at::kInt)},
              {name + ".qzeros", detail::tensor_of(pack(rounded.zeros), {groups, out / 8}, at::kInt)},
@@ -125,7 +125,7 @@ class GptqFormat : public LinearFormat {
 
   std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                            std::int64_t in) const override {
-    const std::int64_t group = group_length(group_size_, in), groups = in / std::max(group, std::int64_t{1});
+    const std::int64_t group = quant::group_length(group_size_, in), groups = in / std::max(group, std::int64_t{1});
     detail::require_groups(name, out, in, group);
     return {{name + ".qweight", DType::int32, {in / 8, out}},
             {name + ".qzeros", DType::int32, {groups, out / 8}},
@@ -135,12 +135,12 @@ class GptqFormat : public LinearFormat {
 
   EncodedLinear encode(const std::string& name, const at::Tensor& w,
                        const InputStatistics& inputs) const override {
-    const std::int64_t out = w.size(0), in = w.size(1), group = group_length(group_size_, in),
+    const std::int64_t out = w.size(0), in = w.size(1), group = quant::group_length(group_size_, in),
                        groups = in / group;
     const Int4Codes rounded =
         gptq_quantise(w, group, symmetric_ ? Zeros::middle : Zeros::from_one, by_activation_, inputs);
-    const auto words = gptq_pack_codes(detail::bytes_of(rounded.codes.t().contiguous()), out);
-    const auto zeros = gptq_pack_zeros(detail::bytes_of(rounded.zeros.t().contiguous()), out, 1);
+    const auto words = quant::gptq_pack_codes(detail::codes_of(rounded.codes.t().contiguous()), out);
+    const auto zeros = quant::gptq_pack_zeros(detail::codes_of(rounded.zeros.t().contiguous()), out, 1);
     return {{{name + ".qweight", detail::tensor_of(words, {in / 8, out}, at::kInt)},
              {name + ".qzeros", detail::tensor_of(zeros, {groups, out / 8}, at::kInt)},
              {name + ".scales", rounded.scales.t().contiguous().to(at::kHalf)},
@@ -177,7 +177,7 @@ class Nf4Format : public LinearFormat {
             {weight + ".quant_map", DType::float32, {16}},
             {weight + ".nested_absmax", DType::float32, {(blocks + 255) / 256}},
             {weight + ".nested_quant_map", DType::float32, {256}},
-            {name + std::string(Nf4Tensors::state_suffix), DType::uint8, {state_length(out, in)}}};
+            {name + std::string(quant::Nf4Tensors::state_suffix), DType::uint8, {state_length(out, in)}}};
   }
 
   EncodedLinear encode(const std::string& name, const at::Tensor& w,
@@ -200,7 +200,7 @@ class Nf4Format : public LinearFormat {
              {weight + ".nested_absmax",
               detail::tensor_of(quantised.maxima.absmax, length(quantised.maxima.absmax), at::kFloat)},
              {weight + ".nested_quant_map", detail::tensor_of(nested_map, length(nested_map), at::kFloat)},
-             {name + std::string(Nf4Tensors::state_suffix),
+             {name + std::string(quant::Nf4Tensors::state_suffix),
               detail::tensor_of(state_bytes, length(state_bytes), at::kByte)}},
             quantised.values};
   }
@@ -231,4 +231,4 @@ class Nf4Format : public LinearFormat {
   DType compute_;
 };
 
-}  // namespace fpf::quant
+}  // namespace fpf::checkpoint

@@ -7,12 +7,12 @@
 #include <fpf/checkpoint/int4_codes.hpp>
 #include <fpf/quant/nf4_format.hpp>
 
-namespace fpf::quant {
+namespace fpf::checkpoint {
 
 /// A matrix in nested NF4, and the values it stands for.
 struct Nf4Codes {
   std::vector<std::uint8_t> codes;  // two a byte
-  Nf4Nested maxima;
+  quant::Nf4Nested maxima;
   at::Tensor values;  // [out, in] float32
 };
 
@@ -21,8 +21,8 @@ namespace detail {
 inline constexpr std::int64_t nf4_block = 64;
 
 /// Block maxima as the nested form gives them back.
-inline std::vector<float> unnested(const Nf4Nested& nested) {
-  const Nf4View view{.nested_codes = nested.codes.data(),
+inline std::vector<float> unnested(const quant::Nf4Nested& nested) {
+  const quant::Nf4View view{.nested_codes = nested.codes.data(),
                      .nested_absmax = nested.absmax.data(),
                      .nested_offset = nested.offset};
   std::vector<float> out(nested.codes.size());
@@ -94,11 +94,11 @@ inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs)
   const at::Tensor dense = w.contiguous();
   const std::int64_t in = w.size(1);
   auto plain =
-      nf4_quantise(std::span(dense.const_data_ptr<float>(), static_cast<std::size_t>(dense.numel())));
+      quant::nf4_quantise(std::span(dense.const_data_ptr<float>(), static_cast<std::size_t>(dense.numel())));
   Nf4Codes result;
   if (!inputs.known()) {
     result.codes = std::move(plain.codes);
-    result.maxima = nf4_nest(plain.absmax);
+    result.maxima = quant::nf4_nest(plain.absmax);
   } else {
     std::vector<float> maxima = std::move(plain.absmax);
     if (in % detail::nf4_block == 0) {  // blocks are parts of rows, and their inputs the same for all rows
@@ -107,7 +107,7 @@ inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs)
           inputs.gram);
       maxima.assign(searched.const_data_ptr<float>(), searched.const_data_ptr<float>() + searched.numel());
     }
-    result.maxima = nf4_nest(maxima);
+    result.maxima = quant::nf4_nest(maxima);
     maxima = detail::unnested(result.maxima);
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(dense.numel()));
     const at::Tensor order = by_activity(inputs.gram);
@@ -123,7 +123,7 @@ inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs)
     result.codes = detail::nf4_pack(codes);
   }
   result.values = at::empty_like(dense);
-  const Nf4View view{.out = w.size(0),
+  const quant::Nf4View view{.out = w.size(0),
                      .in = in,
                      .codes = result.codes.data(),
                      .nested_codes = result.maxima.codes.data(),
@@ -133,4 +133,4 @@ inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs)
   return result;
 }
 
-}  // namespace fpf::quant
+}  // namespace fpf::checkpoint

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace fpf::model {
+namespace fpf::checkpoint {
 
 /// Computes the products of the layers under observation, and learns from what they are given.
 class LinearObserver {
@@ -68,4 +68,4 @@ struct Observed {
 
 static_assert(quant::QuantScheme<Observed>);
 
-}  // namespace fpf::model
+}  // namespace fpf::checkpoint

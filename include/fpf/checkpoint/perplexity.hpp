@@ -9,36 +9,19 @@
 #include <fpf/core/progress.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/model/decoder.hpp>
+#include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/select.hpp>
-#include <span>
-#include <vector>
 
-namespace fpf::model {
-
-/// `count` windows of `length` tokens, evenly spread over a text. Throws Error when it is shorter than they
-/// are together.
-inline std::vector<std::vector<std::int32_t>> spread_windows(std::span<const std::int32_t> ids,
-                                                             std::size_t count, std::size_t length,
-                                                             const std::string& name) {
-  if (ids.size() < count * length)
-    fail("{} has {} tokens: expected at least {} ({} windows of {})", name, ids.size(), count * length, count,
-         length);
-  std::vector<std::vector<std::int32_t>> out;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto window = ids.subspan(ids.size() / count * i, length);
-    out.emplace_back(window.begin(), window.end());
-  }
-  return out;
-}
+namespace fpf::checkpoint {
 
 /// exp of the mean negative log-likelihood of each token but the first of every window, given those before it
 /// in the window. Activations and dequantised weights in float32.
-inline double perplexity(const Checkpoint& checkpoint, const std::vector<std::vector<std::int32_t>>& windows,
+inline double perplexity(const model::Checkpoint& checkpoint, const model::Windows& windows,
                          Verbosity verbosity) {
   const c10::InferenceMode guard;
   return quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    Decoder<Quant, attention::Flash, parallel::Single, execution::Eager> decoder(
+    model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager> decoder(
         checkpoint, parallel::Single{}, at::kFloat, at::kCPU);
     Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()),
                       verbosity);
@@ -47,9 +30,8 @@ inline double perplexity(const Checkpoint& checkpoint, const std::vector<std::ve
     for (const auto& window : windows) {
       check_interrupt();
       const auto length = static_cast<std::int64_t>(window.size());
-      at::Tensor tokens = at::empty({1, length}, at::kLong);
-      std::copy(window.begin(), window.end(), tokens.data_ptr<std::int64_t>());
-      KvCache cache = decoder.make_cache(1, length);
+      const at::Tensor tokens = model::batch_of({window});
+      model::KvCache cache = decoder.make_cache(1, length);
       const at::Tensor logits = decoder.forward(tokens, cache, length, nullptr);
       const at::Tensor next = tokens.narrow(1, 1, length - 1).unsqueeze(-1);
       sum -= at::log_softmax(logits.narrow(1, 0, length - 1), -1)
@@ -63,4 +45,16 @@ inline double perplexity(const Checkpoint& checkpoint, const std::vector<std::ve
   });
 }
 
-}  // namespace fpf::model
+/// A text's perplexity before and after.
+struct PerplexityChange {
+  double source = 0, result = 0;
+  double percent() const { return 100 * (result / source - 1); }
+};
+
+inline PerplexityChange compare_perplexity(const model::Checkpoint& source, const model::Checkpoint& result,
+                                           const model::Windows& windows, Verbosity verbosity) {
+  const double before = perplexity(source, windows, verbosity);
+  return {before, perplexity(result, windows, verbosity)};
+}
+
+}  // namespace fpf::checkpoint

@@ -1,7 +1,6 @@
 // A model's weights in another format: layer by layer, with or without calibration.
 #pragma once
 
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/linear.h>
 
@@ -13,6 +12,7 @@
 #include <fpf/model/decoder.hpp>
 #include <fpf/checkpoint/observed_linears.hpp>
 #include <fpf/model/parameters.hpp>
+#include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/checkpoint/linear_format.hpp>
 #include <fpf/quant/select.hpp>
@@ -21,14 +21,14 @@
 #include <string>
 #include <vector>
 
-namespace fpf::model {
+namespace fpf::checkpoint {
 
 /// What becomes of a model's weights.
 struct Requantisation {
-  const quant::LinearFormat& format;  // of the linear layers
+  const LinearFormat& format;  // of the linear layers
   DType dtype = DType::float16;       // of everything else
   /// Texts as token ids, all of one length; without any, weights are rounded on their own.
-  std::vector<std::vector<std::int32_t>> calibration;
+  model::Windows calibration;
   Verbosity verbosity = Verbosity::normal;
 };
 
@@ -43,21 +43,21 @@ inline std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
 /// make up for what earlier ones lost; layers that the pass does not reach are rounded on their own.
 class Requantiser : public LinearObserver {
  public:
-  Requantiser(const Checkpoint& checkpoint, const Requantisation& how,
+  Requantiser(const model::Checkpoint& checkpoint, const Requantisation& how,
               weights::SafetensorsDirectoryWriter& out)
       : checkpoint_(checkpoint),
         how_(how),
         out_(out),
-        parameters_(parameters_of(checkpoint)),
+        parameters_(model::parameters_of(checkpoint)),
         progress_("quantising layers",
-                  std::ranges::count(parameters_, Parameter::Kind::linear, &Parameter::kind), how.verbosity) {
+                  std::ranges::count(parameters_, model::Parameter::Kind::linear, &model::Parameter::kind), how.verbosity) {
   }
 
   void run() {
     const c10::InferenceMode guard;
     if (!how_.calibration.empty()) calibrate();
-    for (const Parameter& parameter : parameters_) {
-      if (parameter.kind != Parameter::Kind::linear)
+    for (const model::Parameter& parameter : parameters_) {
+      if (parameter.kind != model::Parameter::Kind::linear)
         write_plain(parameter);
       else if (!done_.contains(parameter.spec.name))
         quantise(parameter.spec, {});
@@ -67,7 +67,7 @@ class Requantiser : public LinearObserver {
   at::Tensor product(const quant::LinearSpec& layer, const at::Tensor& x) override {
     if (!x.is_same(input_)) {  // q, k and v share their input, and so do gate and up
       input_ = x;
-      statistics_ = quant::InputStatistics::of(x);
+      statistics_ = InputStatistics::of(x);
     }
     return at::linear(x, quantise(layer, statistics_));
   }
@@ -75,20 +75,15 @@ class Requantiser : public LinearObserver {
  private:
   void calibrate() {
     std::vector<std::string> layers;
-    for (const Parameter& parameter : parameters_)
-      if (parameter.kind == Parameter::Kind::linear) layers.push_back(parameter.spec.name);
-    const Checkpoint observed =
+    for (const model::Parameter& parameter : parameters_)
+      if (parameter.kind == model::Parameter::Kind::linear) layers.push_back(parameter.spec.name);
+    const model::Checkpoint observed =
         checkpoint_.with_source(std::make_unique<ObservedSource>(checkpoint_.source(), layers, *this));
-    Decoder<Observed, attention::Flash, parallel::Single, execution::Eager> decoder(
+    model::Decoder<Observed, attention::Flash, parallel::Single, execution::Eager> decoder(
         observed, parallel::Single{}, at::kFloat, at::kCPU);
-    const auto batch = static_cast<std::int64_t>(how_.calibration.size());
-    const auto length = static_cast<std::int64_t>(how_.calibration.front().size());
-    at::Tensor tokens = at::empty({batch, length}, at::kLong);
-    for (std::int64_t row = 0; row < batch; ++row)
-      std::ranges::copy(how_.calibration[static_cast<std::size_t>(row)],
-                        tokens.data_ptr<std::int64_t>() + row * length);
-    const ModelConfig& config = checkpoint_.config();
-    KvCache cache = KvCache::for_one_pass(config.num_layers, batch, config.num_kv_heads, length,
+    const at::Tensor tokens = model::batch_of(how_.calibration);
+    const model::ModelConfig& config = checkpoint_.config();
+    model::KvCache cache = model::KvCache::for_one_pass(config.num_layers, tokens.size(0), config.num_kv_heads, tokens.size(1),
                                           config.head_dim, at::kFloat);
     decoder.forward(tokens, cache, 1, nullptr);
     input_.reset();
@@ -99,25 +94,25 @@ class Requantiser : public LinearObserver {
     const auto& quantisation = checkpoint_.config().quantization;
     const quant::Loader loader{checkpoint_.source(), quantisation, at::kFloat, at::kCPU};
     at::Tensor matrix = quant::select(
-        quantisation, [&]<class Quant>() { return Linear<Quant>(loader, layer).dequantise(at::kFloat); });
+        quantisation, [&]<class Quant>() { return model::Linear<Quant>(loader, layer).dequantise(at::kFloat); });
     if (!at::isfinite(matrix).all().item<bool>()) fail("the weights of '{}' are not all finite", layer.name);
     return matrix;
   }
 
-  at::Tensor quantise(const quant::LinearSpec& layer, const quant::InputStatistics& inputs) {
+  at::Tensor quantise(const quant::LinearSpec& layer, const InputStatistics& inputs) {
     check_interrupt();
-    const quant::EncodedLinear encoded = how_.format.encode(layer.name, dense(layer), inputs);
+    const EncodedLinear encoded = how_.format.encode(layer.name, dense(layer), inputs);
     for (const auto& [name, tensor] : encoded.tensors) out_.write(name, bytes_of(tensor.contiguous()));
     done_.insert(layer.name);
     progress_.advance();
     return encoded.values;
   }
 
-  void write_plain(const Parameter& parameter) {
+  void write_plain(const model::Parameter& parameter) {
     const quant::Loader loader{checkpoint_.source(), checkpoint_.config().quantization,
                                device::scalar_type(how_.dtype), at::kCPU};
     const std::string name = parameter.spec.name + ".weight";
-    const at::Tensor tensor = parameter.kind == Parameter::Kind::vector
+    const at::Tensor tensor = parameter.kind == model::Parameter::Kind::vector
                                   ? quant::load_vector(loader, name, parameter.spec.out_features)
                                   : quant::load_dense(loader, parameter.spec);
     if (!at::isfinite(tensor).all().item<bool>())
@@ -126,27 +121,27 @@ class Requantiser : public LinearObserver {
     out_.write(name, bytes_of(tensor));
   }
 
-  const Checkpoint& checkpoint_;
+  const model::Checkpoint& checkpoint_;
   const Requantisation& how_;
   weights::SafetensorsDirectoryWriter& out_;
-  std::vector<Parameter> parameters_;
+  std::vector<model::Parameter> parameters_;
   Progress progress_;
   std::set<std::string> done_;
   at::Tensor input_;
-  quant::InputStatistics statistics_;
+  InputStatistics statistics_;
 };
 
 }  // namespace detail
 
 /// The tensors that the requantised model has. Throws Error naming the layer that its format cannot hold.
-inline std::vector<weights::TensorSpec> requantised_tensors(const Checkpoint& checkpoint,
-                                                            const quant::LinearFormat& format, DType dtype) {
+inline std::vector<weights::TensorSpec> requantised_tensors(const model::Checkpoint& checkpoint,
+                                                            const LinearFormat& format, DType dtype) {
   std::vector<weights::TensorSpec> out;
-  for (const auto& [kind, spec] : parameters_of(checkpoint)) {
-    if (kind == Parameter::Kind::linear)
+  for (const auto& [kind, spec] : model::parameters_of(checkpoint)) {
+    if (kind == model::Parameter::Kind::linear)
       std::ranges::move(format.tensors(spec.name, spec.out_features, spec.in_features),
                         std::back_inserter(out));
-    else if (kind == Parameter::Kind::matrix)
+    else if (kind == model::Parameter::Kind::matrix)
       out.push_back({spec.name + ".weight", dtype, {spec.out_features, spec.in_features}});
     else
       out.push_back({spec.name + ".weight", dtype, {spec.out_features}});
@@ -157,7 +152,7 @@ inline std::vector<weights::TensorSpec> requantised_tensors(const Checkpoint& ch
 /// Writes a model's weights in another format. `out` expects requantised_tensors(). A model that is quantised
 /// already is dequantised first. Throws Error, by name, for tensors that are missing, misshapen or not
 /// finite.
-inline void requantise(const Checkpoint& checkpoint, const Requantisation& how,
+inline void requantise(const model::Checkpoint& checkpoint, const Requantisation& how,
                        weights::SafetensorsDirectoryWriter& out) {
   detail::Requantiser(checkpoint, how, out).run();
 }
@@ -174,4 +169,4 @@ inline void copy_weights(const weights::TensorSource& source, weights::Safetenso
   }
 }
 
-}  // namespace fpf::model
+}  // namespace fpf::checkpoint

@@ -16,7 +16,7 @@ class DeviceRepetitions {
                  const std::vector<std::vector<std::int32_t>>& prompts,
                  const std::vector<std::int32_t>& forced, const std::function<void()>& step_done) {
     const c10::InferenceMode guard;
-    const at::Tensor prompt = batch_of(prompts).to(decoder.device());
+    const at::Tensor prompt = model::batch_of(prompts).to(decoder.device());
     const std::int64_t batch = prompt.size(0), length = prompt.size(1), steps = settings.decode_steps;
     if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != length + steps) {
       kept_.reset();

@@ -8,6 +8,7 @@
 #include <fpf/experiment/repetitions.hpp>
 #include <fpf/experiment/settings.hpp>
 #include <fpf/model/any_decoder.hpp>
+#include <fpf/model/tokens.hpp>
 #include <functional>
 
 namespace fpf {
@@ -20,26 +21,13 @@ inline double seconds_since(Clock::time_point start) {
 }
 }  // namespace detail
 
-/// Token ids of one length -> [sequences, tokens] int64 on the CPU.
-inline at::Tensor batch_of(const std::vector<std::vector<std::int32_t>>& prompts) {
-  const auto length = static_cast<std::int64_t>(prompts.front().size());
-  at::Tensor out = at::empty({static_cast<std::int64_t>(prompts.size()), length}, at::kLong);
-  for (std::size_t b = 0; b < prompts.size(); ++b) {
-    if (static_cast<std::int64_t>(prompts[b].size()) != length)
-      throw std::logic_error("the prompts of a batch must have one length");
-    std::copy(prompts[b].begin(), prompts[b].end(),
-              out.data_ptr<std::int64_t>() + static_cast<std::int64_t>(b) * length);
-  }
-  return out;
-}
-
 /// One rank's repetition; see AnyExperiment::run.
 inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& settings,
                               const std::vector<std::vector<std::int32_t>>& prompts,
                               const std::vector<std::int32_t>& forced,
                               const std::function<void()>& step_done) {
   const c10::InferenceMode guard;
-  const at::Tensor prompt = batch_of(prompts);
+  const at::Tensor prompt = model::batch_of(prompts);
   const std::int64_t batch = prompt.size(0), length = prompt.size(1);
   model::KvCache cache = decoder.make_cache(batch, length + settings.decode_steps);
   Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length);

@@ -1,5 +1,5 @@
-// The quantisers behind make_checkpoint: what they write is what is read, GPTQ against its definition, and
-// what calibration is for.
+// checkpoint/linear_format.hpp and the quantisers under it: what they write is what is read, GPTQ against its
+// definition, and what calibration is for.
 #include <ATen/ops/equal.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/linalg_inv.h>
@@ -51,12 +51,12 @@ std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
 }  // namespace
 
 // What the encoder believes it has written is what the format's reader finds.
-void check_round_trip(const std::string& kind, const quant::InputStatistics& inputs) {
+void check_round_trip(const std::string& kind, const checkpoint::InputStatistics& inputs) {
   const at::Tensor w = random_matrix(24, 96, 5);
-  std::unique_ptr<quant::LinearFormat> format = std::make_unique<quant::AwqFormat>(32);
-  if (kind == "gptq") format = std::make_unique<quant::GptqFormat>(32, true, false);
-  if (kind == "gptq-order") format = std::make_unique<quant::GptqFormat>(32, false, true);
-  if (kind == "nf4") format = std::make_unique<quant::Nf4Format>(DType::bfloat16);
+  std::unique_ptr<checkpoint::LinearFormat> format = std::make_unique<checkpoint::AwqFormat>(32);
+  if (kind == "gptq") format = std::make_unique<checkpoint::GptqFormat>(32, true, false);
+  if (kind == "gptq-order") format = std::make_unique<checkpoint::GptqFormat>(32, false, true);
+  if (kind == "nf4") format = std::make_unique<checkpoint::Nf4Format>(DType::bfloat16);
   const auto encoded = format->encode("layer", w, inputs);
 
   const auto specs = format->tensors("layer", 24, 96);
@@ -80,7 +80,7 @@ void check_round_trip(const std::string& kind, const quant::InputStatistics& inp
 }
 
 BOOST_AUTO_TEST_CASE(a_layer_reads_back_as_it_was_rounded) {
-  const auto inputs = quant::InputStatistics::of(correlated_inputs(300, 96, 6));
+  const auto inputs = checkpoint::InputStatistics::of(correlated_inputs(300, 96, 6));
   for (const std::string kind : {"awq", "gptq", "gptq-order", "nf4"}) BOOST_TEST_CONTEXT(kind) {
       check_round_trip(kind, {});
       check_round_trip(kind, inputs);
@@ -92,7 +92,7 @@ namespace {
 /// GPTQ by its definition (Hassibi and Stork's optimal brain surgeon, one input after another, the one of the
 /// largest mean square first): round, spread the error by the inverse Hessian, take the input out of it.
 /// Float64, no Cholesky factor, no blocks. Grids are the given ones.
-std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram, const quant::Int4Codes& grids,
+std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram, const checkpoint::Int4Codes& grids,
                                    double damping) {
   const std::int64_t out = w.size(0), in = w.size(1), groups = grids.scales.size(1);
   std::vector<std::int64_t> order(static_cast<std::size_t>(in));
@@ -136,8 +136,8 @@ BOOST_AUTO_TEST_CASE(gptq_chooses_the_codes_of_its_definition) {
   for (const auto& [group, by_activation] :
        {std::pair<std::int64_t, bool>{16, false}, {32, true}, {32, false}, {96, false}, {192, true}}) {
     const at::Tensor w = random_matrix(40, 192, 11);
-    const auto inputs = quant::InputStatistics::of(correlated_inputs(500, 192, 12));
-    const auto ours = quant::gptq_quantise(w, group, quant::Zeros::from_one, by_activation, inputs);
+    const auto inputs = checkpoint::InputStatistics::of(correlated_inputs(500, 192, 12));
+    const auto ours = checkpoint::gptq_quantise(w, group, checkpoint::Zeros::from_one, by_activation, inputs);
     const auto expected = by_elimination(w, inputs.gram, ours, 2 * 192.0 / 500);
     int different = 0;  // where float32 and float64 fall on different sides of a half
     for (std::int64_t i = 0; i < ours.codes.numel(); ++i)
@@ -149,13 +149,13 @@ BOOST_AUTO_TEST_CASE(gptq_chooses_the_codes_of_its_definition) {
 BOOST_AUTO_TEST_CASE(calibrated_products_are_better_than_rounded_ones) {
   const at::Tensor w = random_matrix(64, 128, 21);
   const at::Tensor x = correlated_inputs(700, 128, 22);
-  const auto inputs = quant::InputStatistics::of(x);
-  const auto values = [&](const quant::LinearFormat& format, const quant::InputStatistics& known) {
+  const auto inputs = checkpoint::InputStatistics::of(x);
+  const auto values = [&](const checkpoint::LinearFormat& format, const checkpoint::InputStatistics& known) {
     return product_error(w, format.encode("layer", w, known).values, x);
   };
-  const quant::AwqFormat awq(32);
-  const quant::GptqFormat gptq(32, false, false), symmetric(32, true, false), ordered(32, false, true);
-  const quant::Nf4Format nf4(DType::float16);
+  const checkpoint::AwqFormat awq(32);
+  const checkpoint::GptqFormat gptq(32, false, false), symmetric(32, true, false), ordered(32, false, true);
+  const checkpoint::Nf4Format nf4(DType::float16);
   const double plain = values(awq, {});
   BOOST_TEST(values(awq, inputs) < 0.9 * plain);
   BOOST_TEST(values(gptq, inputs) < 0.5 * values(gptq, {}));
@@ -168,10 +168,10 @@ BOOST_AUTO_TEST_CASE(calibrated_products_are_better_than_rounded_ones) {
 BOOST_AUTO_TEST_CASE(the_search_finds_the_best_range_of_every_group) {
   const at::Tensor w = random_matrix(8, 64, 31);
   const at::Tensor x = correlated_inputs(400, 64, 32);
-  const auto whole = quant::GroupRanges::of(w, 32);
-  const auto chosen = quant::search_ranges(w, 32, quant::Zeros::any, quant::InputStatistics::of(x).gram);
-  const auto error_of = [&](const quant::GroupRanges& ranges, std::int64_t row, std::int64_t group) {
-    const at::Tensor rounded = quant::round_to_groups(w, 32, quant::Zeros::any, ranges).values();
+  const auto whole = checkpoint::GroupRanges::of(w, 32);
+  const auto chosen = checkpoint::search_ranges(w, 32, checkpoint::Zeros::any, checkpoint::InputStatistics::of(x).gram);
+  const auto error_of = [&](const checkpoint::GroupRanges& ranges, std::int64_t row, std::int64_t group) {
+    const at::Tensor rounded = checkpoint::round_to_groups(w, 32, checkpoint::Zeros::any, ranges).values();
     const auto part = [&](const at::Tensor& t) { return t.narrow(0, row, 1).narrow(1, 32 * group, 32); };
     return product_error(part(w), part(rounded), x.narrow(1, 32 * group, 32));
   };
@@ -197,8 +197,8 @@ BOOST_AUTO_TEST_CASE(the_search_finds_the_best_range_of_every_group) {
 }
 
 BOOST_AUTO_TEST_CASE(grids_hold_what_they_must) {
-  using quant::Int4Grid;
-  using quant::Zeros;
+  using checkpoint::Int4Grid;
+  using checkpoint::Zeros;
   for (const auto& [low, high] : {std::pair(-1.0f, 2.0f),
                                   {0.0f, 3.0f},
                                   {-3.0f, 0.0f},
@@ -220,9 +220,9 @@ BOOST_AUTO_TEST_CASE(grids_hold_what_they_must) {
 }
 
 BOOST_AUTO_TEST_CASE(few_rows_say_nothing_and_no_rows_neither) {
-  BOOST_TEST(!quant::InputStatistics::of(at::empty({0, 8}, at::kFloat)).known());
-  BOOST_TEST(!quant::InputStatistics::of(random_matrix(63, 8, 1)).known());
-  BOOST_TEST(quant::InputStatistics::of(random_matrix(64, 8, 1)).known());
+  BOOST_TEST(!checkpoint::InputStatistics::of(at::empty({0, 8}, at::kFloat)).known());
+  BOOST_TEST(!checkpoint::InputStatistics::of(random_matrix(63, 8, 1)).known());
+  BOOST_TEST(checkpoint::InputStatistics::of(random_matrix(64, 8, 1)).known());
 }
 
 // They say nothing of each other: their weights are rounded to nearest, and the others make up for one
@@ -231,14 +231,14 @@ BOOST_AUTO_TEST_CASE(inputs_that_are_always_zero_do_no_harm) {
   at::Tensor x = correlated_inputs(200, 64, 41);
   x.narrow(1, 10, 20).zero_();
   const at::Tensor w = random_matrix(16, 64, 42);
-  const at::Tensor plain = quant::gptq_quantise(w, 32, quant::Zeros::any, false, {}).values();
+  const at::Tensor plain = checkpoint::gptq_quantise(w, 32, checkpoint::Zeros::any, false, {}).values();
   for (const bool order : {false, true}) {
-    const auto codes = quant::gptq_quantise(w, 32, quant::Zeros::any, order, quant::InputStatistics::of(x));
+    const auto codes = checkpoint::gptq_quantise(w, 32, checkpoint::Zeros::any, order, checkpoint::InputStatistics::of(x));
     BOOST_TEST(product_error(w, codes.values(), x) < product_error(w, plain, x));
     for (std::int64_t row = 0; row < 16; ++row)
       for (std::int64_t input = 10; input < 30; ++input) {
         const std::int64_t group = codes.group_of.const_data_ptr<int>()[input];
-        const quant::Int4Grid grid{
+        const checkpoint::Int4Grid grid{
             codes.scales.const_data_ptr<float>()[2 * row + group],
             static_cast<float>(codes.zeros.const_data_ptr<std::uint8_t>()[2 * row + group])};
         BOOST_TEST(codes.codes.const_data_ptr<std::uint8_t>()[64 * row + input] ==
