@@ -1,6 +1,6 @@
-// checkpoint/checkpoint_writer.hpp: tiny models of every architecture to every format and back through fpf, shards,
-// companions, and targets, options and weights that must be refused. What other packages read in such checkpoints:
-// fixtures/check_checkpoint.py.
+// checkpoint/checkpoint_writer.hpp: tiny models of every architecture to every format and back through fpf,
+// shards, companions, and targets, options and weights that must be refused. What other packages read in such
+// checkpoints: fixtures/check_checkpoint.py.
 #include <sys/resource.h>
 
 #include <boost/test/data/test_case.hpp>
@@ -111,10 +111,10 @@ BOOST_DATA_TEST_CASE(every_architecture_in_every_format,
   BOOST_TEST(result.config().architecture == architecture);
   BOOST_TEST(result.config().tied_head == source.config().tied_head);
   BOOST_TEST(result.source().contains("lm_head.weight") == !source.config().tied_head);
-  BOOST_TEST(
-      result.source().size() ==
-      checkpoint::requantised_tensors(source, *checkpoint::detail::format_of(how, DType::bfloat16), DType::bfloat16)
-          .size());
+  BOOST_TEST(result.source().size() ==
+             checkpoint::requantised_tensors(source, *checkpoint::detail::format_of(how, DType::bfloat16),
+                                             DType::bfloat16)
+                 .size());
   BOOST_TEST(worst_layer(result, source) < (quant == "none" ? 1e-9 : 0.16));
   for (const auto& [kind, spec] : model::parameters_of(source)) {  // bfloat16 there and here: the same bits
     if (kind == model::Parameter::Kind::linear) continue;
@@ -237,7 +237,8 @@ BOOST_AUTO_TEST_CASE(a_source_in_the_format_is_copied_and_one_in_another_is_dequ
 }
 
 BOOST_AUTO_TEST_CASE(companions_are_carried_over) {
-  checkpoint::write_checkpoint(Checkpoint::open(small_model("LlamaForCausalLM")), request("none"), fresh("first"));
+  checkpoint::write_checkpoint(Checkpoint::open(small_model("LlamaForCausalLM")), request("none"),
+                               fresh("first"));
   const std::map<std::string, std::string> files{{"tokenizer.json", "{\"a\": 1}"},
                                                  {"tokenizer_config.json", "{}"},
                                                  {"chat_template.jinja", "x{{y}}"},

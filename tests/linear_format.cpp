@@ -92,8 +92,8 @@ namespace {
 /// GPTQ by its definition (Hassibi and Stork's optimal brain surgeon, one input after another, the one of the
 /// largest mean square first): round, spread the error by the inverse Hessian, take the input out of it.
 /// Float64, no Cholesky factor, no blocks. Grids are the given ones.
-std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram, const checkpoint::Int4Codes& grids,
-                                   double damping) {
+std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram,
+                                   const checkpoint::Int4Codes& grids, double damping) {
   const std::int64_t out = w.size(0), in = w.size(1), groups = grids.scales.size(1);
   std::vector<std::int64_t> order(static_cast<std::size_t>(in));
   std::iota(order.begin(), order.end(), 0);
@@ -169,7 +169,8 @@ BOOST_AUTO_TEST_CASE(the_search_finds_the_best_range_of_every_group) {
   const at::Tensor w = random_matrix(8, 64, 31);
   const at::Tensor x = correlated_inputs(400, 64, 32);
   const auto whole = checkpoint::GroupRanges::of(w, 32);
-  const auto chosen = checkpoint::search_ranges(w, 32, checkpoint::Zeros::any, checkpoint::InputStatistics::of(x).gram);
+  const auto chosen =
+      checkpoint::search_ranges(w, 32, checkpoint::Zeros::any, checkpoint::InputStatistics::of(x).gram);
   const auto error_of = [&](const checkpoint::GroupRanges& ranges, std::int64_t row, std::int64_t group) {
     const at::Tensor rounded = checkpoint::round_to_groups(w, 32, checkpoint::Zeros::any, ranges).values();
     const auto part = [&](const at::Tensor& t) { return t.narrow(0, row, 1).narrow(1, 32 * group, 32); };
@@ -233,7 +234,8 @@ BOOST_AUTO_TEST_CASE(inputs_that_are_always_zero_do_no_harm) {
   const at::Tensor w = random_matrix(16, 64, 42);
   const at::Tensor plain = checkpoint::gptq_quantise(w, 32, checkpoint::Zeros::any, false, {}).values();
   for (const bool order : {false, true}) {
-    const auto codes = checkpoint::gptq_quantise(w, 32, checkpoint::Zeros::any, order, checkpoint::InputStatistics::of(x));
+    const auto codes =
+        checkpoint::gptq_quantise(w, 32, checkpoint::Zeros::any, order, checkpoint::InputStatistics::of(x));
     BOOST_TEST(product_error(w, codes.values(), x) < product_error(w, plain, x));
     for (std::int64_t row = 0; row < 16; ++row)
       for (std::int64_t input = 10; input < 30; ++input) {

@@ -4,10 +4,10 @@
 
 #include <array>
 #include <filesystem>
+#include <fpf/checkpoint/requantise.hpp>
+#include <fpf/checkpoint/request.hpp>
 #include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/atomic_file.hpp>
-#include <fpf/checkpoint/request.hpp>
-#include <fpf/checkpoint/requantise.hpp>
 #include <fpf/prompt/tokenizer_writer.hpp>
 #include <memory>
 #include <numeric>
@@ -42,7 +42,8 @@ inline std::unique_ptr<LinearFormat> format_of(const CheckpointRequest& request,
 
 /// The linear modules that stay as they are. transformers 4 takes bitsandbytes' list for whole names, or
 /// names of what stands above; for the others' lists a name's end will do.
-inline std::vector<std::string> kept_modules(const model::ModelConfig& config, CheckpointRequest::Quant quant) {
+inline std::vector<std::string> kept_modules(const model::ModelConfig& config,
+                                             CheckpointRequest::Quant quant) {
   std::vector<std::string> out{"lm_head"};
   if (!config.is_moe()) return out;
   if (quant != CheckpointRequest::Quant::nf4) {

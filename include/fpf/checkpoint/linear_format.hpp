@@ -86,7 +86,8 @@ class AwqFormat : public LinearFormat {
 
   std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                            std::int64_t in) const override {
-    const std::int64_t group = quant::group_length(group_size_, in), groups = in / std::max(group, std::int64_t{1});
+    const std::int64_t group = quant::group_length(group_size_, in),
+                       groups = in / std::max(group, std::int64_t{1});
     detail::require_groups(name, out, in, group);
     return {{name + ".qweight", DType::int32, {in, out / 8}},
             {name + ".qzeros", DType::int32, {groups, out / 8}},
@@ -125,7 +126,8 @@ class GptqFormat : public LinearFormat {
 
   std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                            std::int64_t in) const override {
-    const std::int64_t group = quant::group_length(group_size_, in), groups = in / std::max(group, std::int64_t{1});
+    const std::int64_t group = quant::group_length(group_size_, in),
+                       groups = in / std::max(group, std::int64_t{1});
     detail::require_groups(name, out, in, group);
     return {{name + ".qweight", DType::int32, {in / 8, out}},
             {name + ".qzeros", DType::int32, {groups, out / 8}},

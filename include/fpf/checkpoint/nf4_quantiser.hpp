@@ -23,8 +23,8 @@ inline constexpr std::int64_t nf4_block = 64;
 /// Block maxima as the nested form gives them back.
 inline std::vector<float> unnested(const quant::Nf4Nested& nested) {
   const quant::Nf4View view{.nested_codes = nested.codes.data(),
-                     .nested_absmax = nested.absmax.data(),
-                     .nested_offset = nested.offset};
+                            .nested_absmax = nested.absmax.data(),
+                            .nested_offset = nested.offset};
   std::vector<float> out(nested.codes.size());
   for (std::size_t block = 0; block < out.size(); ++block)
     out[block] = view.scale(static_cast<std::int64_t>(block));
@@ -124,11 +124,11 @@ inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs)
   }
   result.values = at::empty_like(dense);
   const quant::Nf4View view{.out = w.size(0),
-                     .in = in,
-                     .codes = result.codes.data(),
-                     .nested_codes = result.maxima.codes.data(),
-                     .nested_absmax = result.maxima.absmax.data(),
-                     .nested_offset = result.maxima.offset};
+                            .in = in,
+                            .codes = result.codes.data(),
+                            .nested_codes = result.maxima.codes.data(),
+                            .nested_absmax = result.maxima.absmax.data(),
+                            .nested_offset = result.maxima.offset};
   dequantise(view, 0, view.elements(), result.values.data_ptr<float>());
   return result;
 }

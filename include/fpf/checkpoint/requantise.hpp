@@ -6,15 +6,15 @@
 
 #include <algorithm>
 #include <fpf/attention/flash.hpp>
+#include <fpf/checkpoint/linear_format.hpp>
+#include <fpf/checkpoint/observed_linears.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/progress.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/model/decoder.hpp>
-#include <fpf/checkpoint/observed_linears.hpp>
 #include <fpf/model/parameters.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
-#include <fpf/checkpoint/linear_format.hpp>
 #include <fpf/quant/select.hpp>
 #include <set>
 #include <span>
@@ -25,7 +25,7 @@ namespace fpf::checkpoint {
 
 /// What becomes of a model's weights.
 struct Requantisation {
-  const LinearFormat& format;  // of the linear layers
+  const LinearFormat& format;         // of the linear layers
   DType dtype = DType::float16;       // of everything else
   /// Texts as token ids, all of one length; without any, weights are rounded on their own.
   model::Windows calibration;
@@ -50,8 +50,8 @@ class Requantiser : public LinearObserver {
         out_(out),
         parameters_(model::parameters_of(checkpoint)),
         progress_("quantising layers",
-                  std::ranges::count(parameters_, model::Parameter::Kind::linear, &model::Parameter::kind), how.verbosity) {
-  }
+                  std::ranges::count(parameters_, model::Parameter::Kind::linear, &model::Parameter::kind),
+                  how.verbosity) {}
 
   void run() {
     const c10::InferenceMode guard;
@@ -83,8 +83,8 @@ class Requantiser : public LinearObserver {
         observed, parallel::Single{}, at::kFloat, at::kCPU);
     const at::Tensor tokens = model::batch_of(how_.calibration);
     const model::ModelConfig& config = checkpoint_.config();
-    model::KvCache cache = model::KvCache::for_one_pass(config.num_layers, tokens.size(0), config.num_kv_heads, tokens.size(1),
-                                          config.head_dim, at::kFloat);
+    model::KvCache cache = model::KvCache::for_one_pass(
+        config.num_layers, tokens.size(0), config.num_kv_heads, tokens.size(1), config.head_dim, at::kFloat);
     decoder.forward(tokens, cache, 1, nullptr);
     input_.reset();
   }
@@ -93,8 +93,9 @@ class Requantiser : public LinearObserver {
   at::Tensor dense(const quant::LinearSpec& layer) const {
     const auto& quantisation = checkpoint_.config().quantization;
     const quant::Loader loader{checkpoint_.source(), quantisation, at::kFloat, at::kCPU};
-    at::Tensor matrix = quant::select(
-        quantisation, [&]<class Quant>() { return model::Linear<Quant>(loader, layer).dequantise(at::kFloat); });
+    at::Tensor matrix = quant::select(quantisation, [&]<class Quant>() {
+      return model::Linear<Quant>(loader, layer).dequantise(at::kFloat);
+    });
     if (!at::isfinite(matrix).all().item<bool>()) fail("the weights of '{}' are not all finite", layer.name);
     return matrix;
   }

@@ -1,16 +1,14 @@
 // Finds what an experiment file of any size holds and where every row of numbers stands, in one pass.
 #pragma once
 
+#include <simdjson.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/parse_number.hpp>
 #include <fpf/evidence/experiment_file.hpp>
 #include <fpf/evidence/json_cursor.hpp>
-
-#include <simdjson.h>
-
-#include <charconv>
 #include <limits>
 #include <unordered_set>
 
@@ -42,11 +40,8 @@ class PageReleaser {
 /// The number in "layer_12" or "pos_-3" behind its prefix, if that is what the key is.
 inline std::optional<int> numbered(std::string_view key, std::string_view prefix) {
   if (!key.starts_with(prefix)) return {};
-  int number = 0;
-  const char *begin = key.data() + prefix.size(), *end = key.data() + key.size();
-  const auto [stop, error] = std::from_chars(begin, end, number);
-  if (error != std::errc() || stop != end || begin == end || number > 1'000'000) return {};
-  return number;
+  const auto number = parse_number<int>(key.substr(prefix.size()));
+  return number && *number <= 1'000'000 ? number : std::nullopt;
 }
 
 class Indexer {

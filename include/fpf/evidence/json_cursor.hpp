@@ -11,12 +11,12 @@
 #include <cstring>
 #include <forward_list>
 #include <fpf/core/error.hpp>
+#include <fpf/core/json.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -101,21 +101,12 @@ class JsonCursor {
   /// Parses text that take() gave, as JSON or as a T. Keys that stand twice are refused.
   template <class T>
   T parse(std::string_view text) const {
-    std::vector<std::unordered_set<std::string>> open;  // keys so far of the objects around the current one
-    const auto check = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-      using Event = nlohmann::json::parse_event_t;
-      if (event == Event::object_start) open.emplace_back();
-      if (event == Event::object_end) open.pop_back();
-      if (event == Event::key && !open.back().insert(parsed.get_ref<const std::string&>()).second)
-        fail_at(text.data(), fmt::format("the key {:.80} stands twice in one object", parsed.dump()));
-      return true;
-    };
-    nlohmann::json value;
-    try {
-      value = nlohmann::json::parse(text, check);
-    } catch (const nlohmann::json::exception&) {
-      fail_at(text.data(), fmt::format("expected JSON, found {:.40}", text));
-    }
+    auto value = parse_json(text, {.unique_keys = true}, [&](JsonFault fault, const std::string& what) {
+      fail_at(text.data(),
+              fault == JsonFault::repeated_key
+                  ? fmt::format("the key {:.80} stands twice in one object", nlohmann::json(what).dump())
+                  : fmt::format("expected JSON, found {:.40}", text));
+    });
     if constexpr (std::is_same_v<T, nlohmann::json>)
       return value;
     else

@@ -5,11 +5,11 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 
-#include <charconv>
 #include <fpf/core/dtype.hpp>
+#include <fpf/core/parse_number.hpp>
+#include <fpf/device/kernels.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fpf/kernel/driver_api.hpp>
-#include <fpf/device/kernels.hpp>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -35,14 +35,12 @@ inline std::string cuda_version() { return libtorch_setting("CUDA_VERSION"); }
 /// Throws Error for a device that is not cpu, cuda or cuda:N, or that this machine lacks.
 inline void require_device(const std::string& name) {
   if (name == "cpu") return;
-  std::size_t number = 0;
-  const char* const end = name.data() + name.size();
-  const bool numbered = name.starts_with("cuda:");
-  const auto parsed =
-      numbered ? std::from_chars(name.data() + 5, end, number) : std::from_chars_result{end, {}};
-  if ((name != "cuda" && !numbered) || parsed.ptr != end || parsed.ec != std::errc())
-    fail("--device {}: expected cpu, cuda or cuda:N", name);
-  if (number >= at::getNumGPUs())
+  const auto number = name == "cuda" ? std::optional<std::size_t>(0)
+                      : name.starts_with("cuda:")
+                          ? parse_number<std::size_t>(std::string_view(name).substr(5))
+                          : std::nullopt;
+  if (!number) fail("--device {}: expected cpu, cuda or cuda:N", name);
+  if (*number >= at::getNumGPUs())
     fail("--device {}: libtorch finds {} CUDA devices on this machine", name, at::getNumGPUs());
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/progress.hpp>
 #include <optional>
@@ -48,6 +49,11 @@ struct Options {
 
 namespace detail {
 
+/// An item of a list without the blanks before it: "2, 4" is read as "2,4".
+inline std::string_view unpadded(std::string_view item) {
+  return item.substr(std::min(item.find_first_not_of(" \t"), item.size()));
+}
+
 /// "2,4" and repeated options alike -> {2, 4}. Throws Error naming the option for anything but positive
 /// numbers.
 inline std::vector<std::int64_t> positive_list(const std::string& option,
@@ -56,15 +62,10 @@ inline std::vector<std::int64_t> positive_list(const std::string& option,
   for (const std::string& value : values) {
     std::istringstream items(value);
     for (std::string item; std::getline(items, item, ',');) {
-      std::size_t used = 0;
-      std::int64_t number = 0;
-      try {
-        number = std::stoll(item, &used);
-      } catch (const std::exception&) {
-      }
-      if (used != item.size() || number <= 0)
+      const auto number = parse_number<std::int64_t>(unpadded(item));
+      if (!number || *number <= 0)
         fail("--{} {}: expected positive numbers, found '{}'", option, value, item);
-      out.push_back(number);
+      out.push_back(*number);
     }
   }
   return out;
@@ -182,16 +183,9 @@ inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64
   std::vector<std::int64_t> out;
   std::istringstream items(options.layers);
   for (std::string item; std::getline(items, item, ',');) {
-    std::size_t used = 0;
-    std::int64_t layer = num_layers - 1;
-    if (item != "last") {
-      try {
-        layer = std::stoll(item, &used);
-      } catch (const std::exception&) {
-      }
-      if (used != item.size() || item.empty())
-        fail("--layers {}: expected numbers and 'last', found '{}'", options.layers, item);
-    }
+    const auto number = item == "last" ? num_layers - 1 : parse_number<std::int64_t>(detail::unpadded(item));
+    if (!number) fail("--layers {}: expected numbers and 'last', found '{}'", options.layers, item);
+    const std::int64_t layer = *number;
     if (layer >= 0 && layer < num_layers) {
       out.push_back(layer);
     } else if (options.default_layers) {

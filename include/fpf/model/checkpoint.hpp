@@ -1,11 +1,11 @@
 // A model as it lies on disk (or is made from a seed): configuration and tensors under Hugging Face's names.
 #pragma once
 
+#include <fpf/core/json.hpp>
 #include <fpf/model/config.hpp>
 #include <fpf/model/gguf_names.hpp>
 #include <fpf/weights/safetensors.hpp>
 #include <fpf/weights/synthetic.hpp>
-
 #include <memory>
 
 namespace fpf::model {
@@ -63,7 +63,7 @@ class Checkpoint {
     Checkpoint out;
     const auto config_path = path / "config.json";
     out.config_text_ = std::string(MappedFile(config_path).text());
-    out.config_ = config_from_json(parse(out.config_text_, config_path.string()), config_path.string());
+    out.config_ = config_from_json(parse_json(out.config_text_, config_path.string()), config_path.string());
     out.source_ = std::make_unique<weights::SafetensorsDirectory>(path);
     out.folder_ = path;
     out.id_ = std::filesystem::canonical(path).filename().string();
@@ -81,14 +81,6 @@ class Checkpoint {
     out.source_ = std::move(source);
     out.id_ = path.stem().string();
     return out;
-  }
-
-  static nlohmann::json parse(const std::string& text, const std::string& file) {
-    try {
-      return nlohmann::json::parse(text);
-    } catch (const nlohmann::json::parse_error& error) {
-      fail("{} is not valid JSON: {}", file, error.what());
-    }
   }
 
   ModelConfig config_;

@@ -1,11 +1,11 @@
 // What a checkpoint says of its model: dimensions and constants, from config.json or from GGUF metadata.
 #pragma once
 
-#include <fpf/core/dtype.hpp>
-#include <fpf/weights/gguf.hpp>
-
 #include <array>
 #include <cstdint>
+#include <fpf/core/dtype.hpp>
+#include <fpf/core/json.hpp>
+#include <fpf/weights/gguf.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -40,73 +40,41 @@ struct ModelConfig {
 
 namespace detail {
 
-/// Typed look-ups in a config.json that name the file and the key when something is missing or of another type.
-class ConfigReader {
- public:
-  ConfigReader(const nlohmann::json& config, std::string file) : config_(config), file_(std::move(file)) {}
-
-  template <class T>
-  T get(const char* key) const {
-    if (!has(key)) fail("{} lacks '{}'", file_, key);
-    return convert<T>(key);
-  }
-  template <class T>
-  T get_or(const char* key, T fallback) const {
-    return has(key) ? convert<T>(key) : fallback;
-  }
-  std::int64_t positive(const char* key) const {
-    const auto value = get<std::int64_t>(key);
-    if (value <= 0) fail("'{}' in {} is {}: expected a positive number", key, file_, value);
-    return value;
-  }
-  DType dtype(const char* key) const {
-    const auto name = get<std::string>(key);
-    for (const auto& known : dtype_table)
-      if (known.name == name) return known.dtype;
-    fail("'{}' in {} is '{}': expected float32, float16 or bfloat16", key, file_, name);
-  }
-  bool has(const char* key) const { return config_.contains(key) && !config_.at(key).is_null(); }
-  const nlohmann::json& at(const char* key) const { return config_.at(key); }
-  const std::string& file() const { return file_; }
-
- private:
-  template <class T>
-  T convert(const char* key) const {
-    try {
-      return config_.at(key).get<T>();
-    } catch (const nlohmann::json::exception&) {
-      fail("'{}' in {} is {}: expected another type", key, file_, config_.at(key).dump());
-    }
-  }
-
-  const nlohmann::json& config_;
-  std::string file_;
-};
+/// The floating-point type under a key. Throws Error for names of no such type.
+inline DType dtype_in(const JsonObject& config, const char* key) {
+  const auto name = config.get<std::string>(key);
+  for (const auto type :
+       {DType::float32, DType::float16, DType::bfloat16, DType::float64})  // the last: with --dtype
+    if (name_of(type) == name) return type;
+  fail("'{}' in {} is '{}': expected float32, float16 or bfloat16", key, config.name(), name);
+}
 
 /// What would change the computation in a way fpf does not follow is refused by name.
-inline void refuse_unsupported(const ConfigReader& config) {
+inline void refuse_unsupported(const JsonObject& config) {
   for (const char* bias : {"attention_bias", "mlp_bias"})
-    if (config.get_or(bias, false)) fail("{} sets {}: fpf's layers have no bias", config.file(), bias);
+    if (config.get_or(bias, false)) fail("{} sets {}: fpf's layers have no bias", config.name(), bias);
   const auto activation = config.get_or<std::string>("hidden_act", "silu");
-  if (activation != "silu") fail("{} sets hidden_act {}: fpf computes silu", config.file(), activation);
-  if (config.get_or("use_sliding_window", false)) fail("{} uses a sliding window: not supported", config.file());
+  if (activation != "silu") fail("{} sets hidden_act {}: fpf computes silu", config.name(), activation);
+  if (config.get_or("use_sliding_window", false))
+    fail("{} uses a sliding window: not supported", config.name());
   if (config.get_or<std::int64_t>("decoder_sparse_step", 1) != 1 ||
       (config.has("mlp_only_layers") && !config.at("mlp_only_layers").empty()))
-    fail("{} mixes dense and sparse layers (decoder_sparse_step, mlp_only_layers): not supported", config.file());
+    fail("{} mixes dense and sparse layers (decoder_sparse_step, mlp_only_layers): not supported",
+         config.name());
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!config.has(key)) continue;
     const auto& rope = config.at(key);
-    if (!rope.is_object()) fail("'{}' in {} is {}: expected an object", key, config.file(), rope.dump());
-    const ConfigReader in(rope, fmt::format("{} of {}", key, config.file()));
+    if (!rope.is_object()) fail("'{}' in {} is {}: expected an object", key, config.name(), rope.dump());
+    const JsonObject in(rope, fmt::format("{} of {}", key, config.name()));
     const auto type = in.get_or<std::string>("rope_type", in.get_or<std::string>("type", "default"));
-    if (type != "default") fail("{} scales RoPE by '{}': only plain RoPE is supported", config.file(), type);
+    if (type != "default") fail("{} scales RoPE by '{}': only plain RoPE is supported", config.name(), type);
   }
 }
 
-inline double rope_theta(const ConfigReader& config) {
+inline double rope_theta(const JsonObject& config) {
   if (config.has("rope_theta")) return config.get<double>("rope_theta");
   if (config.has("rope_parameters")) {
-    const ConfigReader rope(config.at("rope_parameters"), "rope_parameters of " + config.file());
+    const JsonObject rope(config.at("rope_parameters"), "rope_parameters of " + config.name());
     return rope.get_or("rope_theta", 10000.0);
   }
   return 10000.0;
@@ -126,7 +94,7 @@ inline void validate(const ModelConfig& config, const std::string& file) {
 /// Reads a Hugging Face config.json. `file` names it in messages. Throws Error for other architectures.
 inline ModelConfig config_from_json(const nlohmann::json& json, const std::string& file) {
   if (!json.is_object()) fail("{} is not a JSON object", file);
-  const detail::ConfigReader in(json, file);
+  const JsonObject in(json, file);
   ModelConfig out;
   const auto architectures = in.get<std::vector<std::string>>("architectures");
   out.architecture = architectures.empty() ? "" : architectures.front();
@@ -155,7 +123,7 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
     out.intermediate_size = in.positive("intermediate_size");
   }
   for (const char* key : {"torch_dtype", "dtype"})
-    if (in.has(key)) out.dtype = in.dtype(key);
+    if (in.has(key)) out.dtype = detail::dtype_in(in, key);
   if (in.has("quantization_config")) out.quantization = in.at("quantization_config");
   validate(out, file);
   return out;

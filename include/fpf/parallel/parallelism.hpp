@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <concepts>
+#include <fpf/core/parse_number.hpp>
 #include <fpf/core/range.hpp>
 #include <fpf/model/config.hpp>
 #include <fpf/parallel/communicator.hpp>
@@ -48,8 +49,9 @@ struct RankOptions {
 /// is the one GPU when ranks are emulated.
 inline std::string rank_device(const std::string& device, const RankOptions& options, int rank) {
   if (!device.starts_with("cuda") || options.emulate || options.size == 1) return device;
-  const int first = device == "cuda" ? 0 : std::stoi(device.substr(5));
-  return "cuda:" + std::to_string(first + rank);
+  const auto first = parse_number<int>(device == "cuda" ? "0" : std::string_view(device).substr(5));
+  if (!first) fail("--device {}: expected cpu, cuda or cuda:N", device);
+  return "cuda:" + std::to_string(*first + rank);
 }
 
 template <class P>

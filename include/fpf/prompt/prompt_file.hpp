@@ -1,14 +1,14 @@
 // Prompts as JSON files: what make_prompt writes and --prompt-ids reads.
 #pragma once
 
-#include <fpf/core/atomic_file.hpp>
-#include <fpf/core/error.hpp>
-#include <fpf/core/mapped_file.hpp>
-#include <fpf/prompt/prompt.hpp>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fpf/core/atomic_file.hpp>
+#include <fpf/core/error.hpp>
+#include <fpf/core/json.hpp>
+#include <fpf/core/mapped_file.hpp>
+#include <fpf/prompt/prompt.hpp>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -57,9 +57,9 @@ inline void write_prompt_file(const std::filesystem::path& path, const Prompt& p
 inline Prompt read_prompt_ids(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string name = path.string();
-  const auto json = nlohmann::json::parse(file.text(), nullptr, false);
-  if (json.is_discarded())
+  const auto json = parse_json(file.text(), {}, [&](JsonFault, const std::string&) {
     fail("{} is not JSON: expected an array of token ids, or a file of make_prompt", name);
+  });
   const bool bare = json.is_array();
   if (!bare &&
       !(json.is_object() && json.contains("prompt_token_ids") && json["prompt_token_ids"].is_array()))

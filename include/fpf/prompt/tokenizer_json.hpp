@@ -3,13 +3,13 @@
 // not read.
 #pragma once
 
-#include <fpf/core/error.hpp>
-#include <fpf/core/mapped_file.hpp>
-#include <fpf/prompt/vocabulary.hpp>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fpf/core/error.hpp>
+#include <fpf/core/json.hpp>
+#include <fpf/core/mapped_file.hpp>
+#include <fpf/prompt/vocabulary.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -20,15 +20,6 @@ namespace fpf::prompt {
 namespace detail {
 
 using Json = nlohmann::json;
-
-inline Json read_json(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  try {
-    return Json::parse(file.text());
-  } catch (const Json::exception& error) {
-    fail("{} is not JSON: {}", path.string(), error.what());
-  }
-}
 
 inline std::string type_of(const Json& component) {
   return component.is_null() ? "null" : component.value("type", "(no type)");
@@ -178,7 +169,7 @@ auto reading(const std::filesystem::path& path, Read&& read) {
 
 /// Reads tokenizer.json. Throws Error naming the file and what is unsupported or damaged in it.
 inline Vocabulary read_tokenizer_json(const std::filesystem::path& path) {
-  const detail::Json json = detail::read_json(path);
+  const detail::Json json = read_json(path);
   return detail::reading(path, [&] {
     if (!json.is_object() || !json.contains("model")) fail("expected an object with a model");
     Vocabulary out;
@@ -200,7 +191,7 @@ inline Vocabulary read_tokenizer_directory(const std::filesystem::path& folder) 
   if (!std::filesystem::exists(file)) fail("{} has no tokenizer.json", folder.string());
   Vocabulary out = read_tokenizer_json(file);
   if (std::filesystem::exists(config_file)) {
-    const detail::Json config = detail::read_json(config_file);
+    const detail::Json config = read_json(config_file);
     detail::reading(config_file, [&] {
       out.bos_id = detail::configured_id(config, "bos_token", out);
       out.eos_id = detail::configured_id(config, "eos_token", out);

@@ -13,11 +13,11 @@
 // is quant_map[nibble] * absmax in float32, then rounded once.
 #pragma once
 
+#include <cmath>
+#include <fpf/core/json.hpp>
 #include <fpf/core/range.hpp>
 #include <fpf/quant/int4_groups.hpp>
 #include <fpf/weights/nf4_tables.hpp>
-
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace fpf::quant {
@@ -121,10 +121,12 @@ struct Nf4Tensors {
     const auto wrong = [&](std::string_view what) {
       fail("tensor '{}' in {} {}", stored.name, stored.file, what);
     };
-    nlohmann::json state;
+    const auto no_state = [&](JsonFault, const std::string& what) {
+      wrong(fmt::format("is no quant_state in JSON: {}", what));
+    };
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const nlohmann::json state = parse_json(text, {}, no_state);
     try {
-      state =
-          nlohmann::json::parse(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
       if (state.at("quant_type") != "nf4")
         wrong(fmt::format("has quant_type {}: expected nf4", state["quant_type"].dump()));
       if (state.at("shape") != nlohmann::json{out, in})
@@ -138,7 +140,7 @@ struct Nf4Tensors {
           wrong(fmt::format("has nested_dtype {}: expected float32", state["nested_dtype"].dump()));
       }
     } catch (const nlohmann::json::exception& error) {
-      wrong(fmt::format("is no quant_state in JSON: {}", error.what()));
+      no_state(JsonFault::syntax, error.what());
     }
     for (const auto size : {blocksize, nested_blocksize})
       if (size < 2 || size > 4096 || (size & (size - 1)) != 0)

@@ -1,10 +1,10 @@
 // config.json's quantization_config: which of the 4-bit formats, with what parameters.
 #pragma once
 
-#include <fpf/core/error.hpp>
-
 #include <array>
 #include <cstdint>
+#include <fpf/core/error.hpp>
+#include <fpf/core/json.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -30,41 +30,13 @@ struct QuantisationConfig {
 
 namespace detail {
 
-/// Typed look-ups in a quantization_config; a value of another type is an error that names the key.
-class QuantisationReader {
- public:
-  explicit QuantisationReader(const nlohmann::json& json) : json_(json) {
-    if (!json.is_object()) fail("quantization_config is {}: expected an object", json.dump());
-  }
+/// Throws Error for what is no object.
+inline JsonObject quantisation_object(const nlohmann::json& json) {
+  if (!json.is_object()) fail("quantization_config is {}: expected an object", json.dump());
+  return {json, "quantization_config"};
+}
 
-  template <class T>
-  T get_or(const char* key, T fallback) const {
-    const auto found = json_.find(key);
-    if (found == json_.end() || found->is_null()) return fallback;
-    try {
-      return found->template get<T>();
-    } catch (const nlohmann::json::exception&) {
-      fail("'{}' in quantization_config is {}: expected another type", key, found->dump());
-    }
-  }
-
-  /// Fails unless the key is missing or has one of the given values.
-  template <class T>
-  void require(const char* key, std::initializer_list<T> expected) const {
-    const auto found = get_or<T>(key, *expected.begin());
-    std::string wanted;
-    for (const auto& value : expected) {
-      if (found == value) return;
-      wanted += (wanted.empty() ? "" : " or ") + nlohmann::json(value).dump();
-    }
-    fail("'{}' in quantization_config is {}: expected {}", key, nlohmann::json(found).dump(), wanted);
-  }
-
- private:
-  const nlohmann::json& json_;
-};
-
-inline void read_awq(const QuantisationReader& in, QuantisationConfig& out) {
+inline void read_awq(const JsonObject& in, QuantisationConfig& out) {
   in.require<std::int64_t>("bits", {4});
   in.require<std::int64_t>("w_bit", {4});
   in.require<std::string>("version", {"gemm", "GEMM"});
@@ -72,7 +44,7 @@ inline void read_awq(const QuantisationReader& in, QuantisationConfig& out) {
   out.zero_point = in.get_or("zero_point", true);
 }
 
-inline void read_gptq(const QuantisationReader& in, QuantisationConfig& out) {
+inline void read_gptq(const JsonObject& in, QuantisationConfig& out) {
   in.require<std::int64_t>("bits", {4});
   in.require<std::string>("pack_dtype", {"int32"});
   in.require<std::string>("checkpoint_format", {"gptq", "gptq_v2"});
@@ -89,7 +61,7 @@ inline void read_gptq(const QuantisationReader& in, QuantisationConfig& out) {
           entry.key());
 }
 
-inline void read_bitsandbytes(const QuantisationReader& in, QuantisationConfig& out) {
+inline void read_bitsandbytes(const JsonObject& in, QuantisationConfig& out) {
   in.require<bool>("load_in_8bit", {false});
   in.require<bool>("load_in_4bit", {true});
   in.require<std::string>("bnb_4bit_quant_type", {"nf4"});
@@ -101,7 +73,7 @@ inline void read_bitsandbytes(const QuantisationReader& in, QuantisationConfig& 
 
 /// The method a quantization_config names. Throws Error for one that fpf does not read.
 inline Method method_of(const nlohmann::json& quantization_config) {
-  const auto name = detail::QuantisationReader(quantization_config).get_or<std::string>("quant_method", "");
+  const auto name = detail::quantisation_object(quantization_config).get_or<std::string>("quant_method", "");
   for (const auto method : {Method::awq, Method::gptq, Method::bitsandbytes})
     if (name_of(method) == name) return method;
   fail("quantization_config has quant_method '{}': expected awq, gptq or bitsandbytes", name);
@@ -116,7 +88,7 @@ inline QuantisationConfig read_quantisation(const nlohmann::json& json, Method e
   out.method = method_of(json);
   if (out.method != expected)
     fail("the checkpoint's quant_method is '{}': expected '{}'", name_of(out.method), name_of(expected));
-  const detail::QuantisationReader in(json);
+  const JsonObject in = detail::quantisation_object(json);
   switch (out.method) {
     case Method::awq:
       detail::read_awq(in, out);

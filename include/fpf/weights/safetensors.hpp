@@ -1,12 +1,11 @@
 // safetensors files and directories (github.com/huggingface/safetensors, "Format"), mapped.
 #pragma once
 
+#include <bit>
+#include <fpf/core/json.hpp>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/weights/tensor_source.hpp>
-
-#include <bit>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <map>
 
 namespace fpf::weights {
 
@@ -15,29 +14,12 @@ static_assert(std::endian::native == std::endian::little,
 
 namespace detail {
 
-/// Parses an object that must not say the same name twice, at any level, nor nest deeper than `levels`.
-/// Throws Error naming the file.
-inline nlohmann::json parse_strict(std::string_view text, const std::string& file, int levels) {
-  std::vector<std::set<std::string>> names(1);
-  const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    const auto level = static_cast<std::size_t>(depth);
-    if (event == Event::object_start || event == Event::array_start) {
-      if (depth >= levels) fail("{} nests deeper than {} levels", file, levels);
-      names.resize(level + 2);
-      names[level + 1].clear();
-    } else if (event == Event::key && !names[level].insert(parsed.get<std::string>()).second) {
-      fail("{} names '{}' twice", file, parsed.get<std::string>());
-    }
-    return true;
-  };
-  try {
-    auto json = nlohmann::json::parse(text, check);
-    if (!json.is_object()) fail("{} holds no JSON object", file);
-    return json;
-  } catch (const nlohmann::json::exception& error) {
-    fail("{} holds no valid JSON: {}", file, error.what());
-  }
+/// An object that must not say the same name twice, nor nest deeper than safetensors does. Throws Error
+/// naming the file.
+inline nlohmann::json parse_strict(std::string_view text, const std::string& file) {
+  auto json = parse_json(text, file, {.unique_keys = true, .levels = 3});
+  if (!json.is_object()) fail("{} holds no JSON object", file);
+  return json;
 }
 
 struct SafetensorsHeader {
@@ -96,7 +78,7 @@ inline SafetensorsHeader read_safetensors(const MappedFile& map) {
          length, map.size() - 8);
   if (length > largest_header)
     fail("{} claims a header of {} bytes: expected at most {}", file, length, largest_header);
-  const auto json = parse_strict(map.text().substr(8, length), "the header of " + file, 3);
+  const auto json = parse_strict(map.text().substr(8, length), "the header of " + file);
   const auto data = map.bytes().subspan(8 + length);
 
   SafetensorsHeader header;
@@ -160,7 +142,7 @@ class SafetensorsDirectory : public TensorSource {
 
   void add_index(const std::filesystem::path& index) {
     const MappedFile map(index);
-    const auto json = detail::parse_strict(map.text(), index.string(), 3);
+    const auto json = detail::parse_strict(map.text(), index.string());
     const auto weights = json.find("weight_map");
     if (weights == json.end() || !weights->is_object() || weights->empty())
       fail("{} lacks a weight_map of tensor names and shards", index.string());

@@ -1,0 +1,127 @@
+// The one reader of JSON metadata. Experiment files, which are too large for it, are walked by
+// evidence/json_cursor.hpp and parsed here piece by piece.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fpf/core/error.hpp>
+#include <fpf/core/mapped_file.hpp>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace fpf {
+
+/// What is demanded beyond valid JSON (RFC 8259).
+struct JsonRules {
+  bool unique_keys = false;  // no object says a key twice, at any level
+  int levels = 0;            // objects and arrays within one another, at most; 0: any number
+};
+
+enum class JsonFault : std::uint8_t { syntax, repeated_key, depth };
+
+/// Parses `text`. `on_fault(fault, what)` must throw; what: the parser's message, the key, or nothing.
+template <class OnFault>
+nlohmann::json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on_fault) {
+  std::vector<std::unordered_set<std::string>> open;  // keys so far of the objects around the current one
+  const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    using Event = nlohmann::json::parse_event_t;
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && rules.levels != 0 && depth >= rules.levels) on_fault(JsonFault::depth, std::string());
+    if (!rules.unique_keys) return true;
+    if (event == Event::object_start) open.emplace_back();
+    if (event == Event::object_end) open.pop_back();
+    if (event == Event::key && !open.back().insert(parsed.get_ref<const std::string&>()).second)
+      on_fault(JsonFault::repeated_key, parsed.get<std::string>());
+    return true;
+  };
+  std::string what;
+  try {
+    if (!rules.unique_keys && rules.levels == 0) return nlohmann::json::parse(text);
+    return nlohmann::json::parse(text, check);
+  } catch (const nlohmann::json::exception& error) {
+    what = error.what();
+  }
+  on_fault(JsonFault::syntax, what);
+  throw std::logic_error("a fault in JSON was not thrown");
+}
+
+/// Parses the text of the file `name`. Throws Error naming it.
+inline nlohmann::json parse_json(std::string_view text, const std::string& name,
+                                 const JsonRules& rules = {}) {
+  return parse_json(text, rules, [&](JsonFault fault, const std::string& what) {
+    if (fault == JsonFault::depth) fail("{} nests deeper than {} levels", name, rules.levels);
+    if (fault == JsonFault::repeated_key) fail("{} names '{}' twice", name, what);
+    fail("{} is not JSON: {}", name, what);
+  });
+}
+
+/// Parses a file. Throws Error naming it.
+inline nlohmann::json read_json(const std::filesystem::path& path, const JsonRules& rules = {}) {
+  return parse_json(MappedFile(path).text(), path.string(), rules);
+}
+
+/// Typed look-ups in an object, which must outlive this; Errors name the key and `name`, where the object
+/// stands. A null counts as missing.
+class JsonObject {
+ public:
+  JsonObject(const nlohmann::json& json, std::string name) : json_(json), name_(std::move(name)) {}
+
+  bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
+  const nlohmann::json& at(const char* key) const { return json_.at(key); }
+  const std::string& name() const { return name_; }
+
+  /// Throws Error for a missing value and for one of another type.
+  template <class T>
+  T get(const char* key) const {
+    if (!has(key)) fail("{} lacks '{}'", name_, key);
+    return convert<T>(key);
+  }
+  /// Throws Error for a value of another type.
+  template <class T>
+  T get_or(const char* key, T fallback) const {
+    return has(key) ? convert<T>(key) : fallback;
+  }
+  std::int64_t positive(const char* key) const {
+    const auto value = get<std::int64_t>(key);
+    if (value <= 0) fail("'{}' in {} is {}: expected a positive number", key, name_, value);
+    return value;
+  }
+  /// A whole number from 1 to `most`.
+  std::int64_t up_to(std::int64_t most, const char* key) const {
+    const auto value = has(key) && at(key).is_number_integer() ? at(key).get<std::int64_t>() : 0;
+    if (value < 1 || value > most) fail("'{}' in {}: expected a number from 1 to {}", key, name_, most);
+    return value;
+  }
+  /// Throws Error unless the key is missing or has one of the given values.
+  template <class T>
+  void require(const char* key, std::initializer_list<T> expected) const {
+    const auto found = get_or<T>(key, *expected.begin());
+    std::string wanted;
+    for (const auto& value : expected) {
+      if (found == value) return;
+      wanted += (wanted.empty() ? "" : " or ") + nlohmann::json(value).dump();
+    }
+    fail("'{}' in {} is {}: expected {}", key, name_, nlohmann::json(found).dump(), wanted);
+  }
+
+ private:
+  template <class T>
+  T convert(const char* key) const {
+    try {
+      return json_.at(key).get<T>();
+    } catch (const nlohmann::json::exception&) {
+      fail("'{}' in {} is {}: expected another type", key, name_, json_.at(key).dump());
+    }
+  }
+
+  const nlohmann::json& json_;
+  std::string name_;
+};
+
+}  // namespace fpf
