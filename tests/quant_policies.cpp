@@ -12,7 +12,7 @@
 #include <fpf/model/expert_use.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/select.hpp>
-#include <fpf/weights/synthetic_presets.hpp>
+#include <fpf/model/synthetic_presets.hpp>
 #include <numeric>
 
 #include "error_text.hpp"

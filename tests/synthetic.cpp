@@ -4,7 +4,7 @@
 
 #include <fpf/core/hash.hpp>
 #include <fpf/weights/gguf_blocks.hpp>
-#include <fpf/weights/synthetic.hpp>
+#include <fpf/model/synthetic_model.hpp>
 
 #include <cmath>
 #include <fstream>

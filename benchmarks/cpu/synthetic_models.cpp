@@ -17,7 +17,7 @@
 #include <fpf/model/expert_use.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/select.hpp>
-#include <fpf/weights/synthetic.hpp>
+#include <fpf/model/synthetic_model.hpp>
 #include <map>
 
 namespace {

@@ -4,7 +4,7 @@
 
 #include <fpf/kernel/plan_decode.hpp>
 #include <fpf/kernel/plan_synthetic.hpp>
-#include <fpf/weights/synthetic.hpp>
+#include <fpf/model/synthetic_model.hpp>
 #include <nlohmann/json.hpp>
 
 #include "host_model.hpp"

@@ -5,7 +5,7 @@
 #include <fpf/model/config.hpp>
 #include <fpf/model/gguf_names.hpp>
 #include <fpf/weights/safetensors.hpp>
-#include <fpf/weights/synthetic.hpp>
+#include <fpf/model/synthetic_model.hpp>
 #include <memory>
 
 namespace fpf::model {

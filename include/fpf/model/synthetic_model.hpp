@@ -4,7 +4,7 @@
 #include <charconv>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/weights/nf4_tables.hpp>
-#include <fpf/weights/synthetic_presets.hpp>
+#include <fpf/model/synthetic_presets.hpp>
 #include <fpf/weights/synthetic_tensor.hpp>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
