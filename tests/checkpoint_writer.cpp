@@ -87,7 +87,7 @@ double relative(const at::Tensor& x, const at::Tensor& reference) {
 /// Every linear layer's worst relative distance from the source.
 double worst_layer(const Checkpoint& result, const Checkpoint& source) {
   double worst = 0;
-  for (const auto& [kind, spec] : model::parameters_of(source)) {
+  for (const auto& [kind, spec] : model::parameters_of(source.config(), source.interleaved_rope())) {
     if (kind != model::Parameter::Kind::linear) continue;
     const auto plain = quant::LinearSpec::whole(spec.name, spec.out_features, spec.in_features);
     worst = std::max(worst, relative(dequantised(result, plain), dequantised(source, spec)));
@@ -116,7 +116,8 @@ BOOST_DATA_TEST_CASE(every_architecture_in_every_format,
                                              DType::bfloat16)
                  .size());
   BOOST_TEST(worst_layer(result, source) < (quant == "none" ? 1e-9 : 0.16));
-  for (const auto& [kind, spec] : model::parameters_of(source)) {  // bfloat16 there and here: the same bits
+  for (const auto& [kind, spec] :
+       model::parameters_of(source.config())) {  // bfloat16 there and here: the same bits
     if (kind == model::Parameter::Kind::linear) continue;
     std::vector<std::byte> made, written;
     const auto name = spec.name + ".weight";

@@ -83,7 +83,7 @@ void check_parts(const weights::TensorSource& source, const nlohmann::json& conf
 
 /// A synthetic model as a 16-bit checkpoint in a folder: quantised layers dequantised and rounded to the
 /// model's dtype.
-std::filesystem::path written_out(const weights::SyntheticModel& model) {
+std::filesystem::path written_out(const model::SyntheticModel& model) {
   const std::filesystem::path folder = "written_out_" + model.config()["torch_dtype"].get<std::string>();
   std::filesystem::create_directories(folder);
   auto config = model.config();
@@ -172,7 +172,7 @@ BOOST_AUTO_TEST_CASE(parts_of_awq_layers) {
   for (const auto& example : quant_cases("awq"))
     check_parts<quant::Awq>(source, config(example["group_size"], example["name"] != "no_zeros"),
                             example["name"].get<std::string>(), example["out"], example["in"]);
-  const weights::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=awq");
+  const model::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=awq");
   check_parts<quant::Awq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256,
                           512);
   const auto text = error_text([&] {
@@ -193,7 +193,7 @@ BOOST_AUTO_TEST_CASE(parts_of_gptq_layers) {
     check_parts<quant::Gptq>(source, config, example["name"].get<std::string>(), example["out"],
                              example["in"]);
   }
-  const weights::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=gptq");
+  const model::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=gptq");
   check_parts<quant::Gptq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256,
                            512);
 }
@@ -211,7 +211,7 @@ BOOST_AUTO_TEST_CASE(parts_of_nf4_layers) {
 BOOST_DATA_TEST_CASE(quantised_models_compute_what_their_written_out_weights_do,
                      data::make({"awq", "gptq", "nf4"}), format) {
   const std::string description = std::string("synthetic:qwen3-moe-tiny?seed=5&quant=") + format;
-  const weights::SyntheticModel model(description);
+  const model::SyntheticModel model(description);
   const at::Tensor tokens = random_tokens(48, 4096);
   const at::Tensor plain = logits_of<Plain>(written_out(model).string(), tokens);
   quant::select(model.config()["quantization_config"], [&]<class Quant>() {
@@ -246,7 +246,7 @@ namespace {
 /// share.
 void check_spread(const std::string& description, std::int64_t layers, std::int64_t experts,
                   std::int64_t count) {
-  const weights::SyntheticModel model(description);
+  const model::SyntheticModel model(description);
   Watch watch(layers, experts);
   const at::Tensor tokens = random_tokens(count, 4096);
   model::Taps* const taps = &watch;
@@ -275,7 +275,7 @@ BOOST_DATA_TEST_CASE(synthetic_models_stay_finite_and_spread_over_their_experts,
 }
 
 BOOST_AUTO_TEST_CASE(so_do_layers_of_the_large_preset) {
-  auto config = nlohmann::json::parse(weights::synthetic::preset("qwen3-30b-a3b"));
+  auto config = nlohmann::json::parse(model::presets::named("qwen3-30b-a3b"));
   config["num_hidden_layers"] = 2;
   config["vocab_size"] = 4096;
   std::ofstream("two_layers.json") << config;
@@ -283,7 +283,7 @@ BOOST_AUTO_TEST_CASE(so_do_layers_of_the_large_preset) {
 }
 
 BOOST_AUTO_TEST_CASE(refuses_a_checkpoint_of_another_format) {
-  const weights::SyntheticModel model("synthetic:qwen3-moe-tiny?quant=gptq");
+  const model::SyntheticModel model("synthetic:qwen3-moe-tiny?quant=gptq");
   const auto& quantization = model.config()["quantization_config"];
   const auto spec = quant::LinearSpec::whole("model.layers.0.self_attn.q_proj", 512, 256);
   const quant::Loader loader{model, quantization, at::kHalf, at::kCPU};

@@ -1,10 +1,11 @@
-// weights/synthetic*.hpp: the bytes against an independent implementation of their definition in numpy
-// (fixtures/make_weights.py), however they are cut; statistics; descriptions that are not understood.
+// model/synthetic_model.hpp and weights/synthetic_tensor.hpp: the bytes against an independent implementation
+// of their definition in numpy (fixtures/make_weights.py), however they are cut; statistics; descriptions
+// that are not understood.
 #include <boost/test/unit_test.hpp>
 
 #include <fpf/core/hash.hpp>
-#include <fpf/weights/gguf_blocks.hpp>
 #include <fpf/model/synthetic_model.hpp>
+#include <fpf/weights/gguf_blocks.hpp>
 
 #include <cmath>
 #include <fstream>
@@ -14,6 +15,7 @@
 
 using namespace fpf;
 using namespace fpf::weights;
+using model::SyntheticModel;
 
 namespace {
 

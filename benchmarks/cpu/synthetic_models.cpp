@@ -35,7 +35,7 @@ double quickest(const auto& work) {
   return best;
 }
 
-void measure_speed(const weights::SyntheticModel& model) {
+void measure_speed(const model::SyntheticModel& model) {
   constexpr std::size_t most = 256'000'000;
   std::map<std::string, std::vector<const weights::StoredTensor*>> kinds;
   for (const auto& name : model.names()) {
@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), tokens);
     if (error != std::errc{} || end != text.data() + text.size() || tokens < 0)
       fail("'{}' tokens: expected a number, 0 or more", text);
-    const weights::SyntheticModel model(name);
+    const model::SyntheticModel model(name);
     measure_speed(model);
     if (tokens > 0 && model.config().contains("num_experts")) print_histogram(use_of(name, tokens), tokens);
     return ExitCode::ok;

@@ -166,7 +166,7 @@ void check_dequantise_stack(Checker& c, const Experts& experts, DType dtype) {
 /// Every tensor of a small synthetic model, made on the device: the host's bytes.
 inline void check_synthetic(Checker& c) {
   for (const char* quant : {"none", "awq", "gptq", "nf4"}) {
-    const weights::SyntheticModel model(fmt::format("synthetic:qwen3-moe-tiny?seed=5&quant={}", quant));
+    const model::SyntheticModel model(fmt::format("synthetic:qwen3-moe-tiny?seed=5&quant={}", quant));
     std::size_t different = 0, bytes = 0;
     for (const auto& name : model.names()) {
       const auto& tensor = model.at(name);

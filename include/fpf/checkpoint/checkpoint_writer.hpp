@@ -40,21 +40,6 @@ inline std::unique_ptr<LinearFormat> format_of(const CheckpointRequest& request,
   throw std::logic_error("no such format");
 }
 
-/// The linear modules that stay as they are. transformers 4 takes bitsandbytes' list for whole names, or
-/// names of what stands above; for the others' lists a name's end will do.
-inline std::vector<std::string> kept_modules(const model::ModelConfig& config,
-                                             CheckpointRequest::Quant quant) {
-  std::vector<std::string> out{"lm_head"};
-  if (!config.is_moe()) return out;
-  if (quant != CheckpointRequest::Quant::nf4) {
-    out.push_back("mlp.gate");
-    return out;
-  }
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
-    out.push_back(fmt::format("model.layers.{}.mlp.gate", layer));
-  return out;
-}
-
 /// The source's config.json with another type and quantisation.
 inline nlohmann::ordered_json config_json(const model::Checkpoint& checkpoint, DType dtype,
                                           const nlohmann::ordered_json& quantisation) {
@@ -131,9 +116,10 @@ inline void write_checkpoint(const model::Checkpoint& checkpoint, const Checkpoi
   folder.require_space(
       std::accumulate(tensors.begin(), tensors.end(), std::uintmax_t{0},
                       [](std::uintmax_t sum, const auto& tensor) { return sum + tensor.bytes(); }));
-  auto json = detail::config_json(checkpoint, dtype,
-                                  copy ? nlohmann::ordered_json(config.quantization)
-                                       : format->config(detail::kept_modules(config, request.quant)));
+  auto json = detail::config_json(
+      checkpoint, dtype,
+      copy ? nlohmann::ordered_json(config.quantization)
+           : format->config(model::kept_modules(config, request.quant == CheckpointRequest::Quant::nf4)));
   if (checkpoint.gguf() != nullptr) json.update(detail::special_ids(checkpoint.gguf()->metadata()));
   detail::write_json(folder.content() / "config.json", json);
   detail::write_companions(checkpoint, json, folder.content());

@@ -86,12 +86,9 @@ class AwqFormat : public LinearFormat {
 
   std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                            std::int64_t in) const override {
-    const std::int64_t group = quant::group_length(group_size_, in),
-                       groups = in / std::max(group, std::int64_t{1});
+    const std::int64_t group = quant::group_length(group_size_, in);
     detail::require_groups(name, out, in, group);
-    return {{name + ".qweight", DType::int32, {in, out / 8}},
-            {name + ".qzeros", DType::int32, {groups, out / 8}},
-            {name + ".scales", DType::float16, {groups, out}}};
+    return quant::awq_tensors(name, out, in, group);
   }
 
   EncodedLinear encode(const std::string& name, const at::Tensor& w,
@@ -110,8 +107,7 @@ class AwqFormat : public LinearFormat {
   }
 
   nlohmann::ordered_json config(const std::vector<std::string>& kept) const override {
-    return {{"quant_method", "awq"}, {"bits", 4},         {"group_size", group_size_},
-            {"zero_point", true},    {"version", "gemm"}, {"modules_to_not_convert", kept}};
+    return quant::awq_config(group_size_, kept);
   }
 
  private:
@@ -126,13 +122,9 @@ class GptqFormat : public LinearFormat {
 
   std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                            std::int64_t in) const override {
-    const std::int64_t group = quant::group_length(group_size_, in),
-                       groups = in / std::max(group, std::int64_t{1});
+    const std::int64_t group = quant::group_length(group_size_, in);
     detail::require_groups(name, out, in, group);
-    return {{name + ".qweight", DType::int32, {in / 8, out}},
-            {name + ".qzeros", DType::int32, {groups, out / 8}},
-            {name + ".scales", DType::float16, {groups, out}},
-            {name + ".g_idx", DType::int32, {in}}};
+    return quant::gptq_tensors(name, out, in, group);
   }
 
   EncodedLinear encode(const std::string& name, const at::Tensor& w,
@@ -151,13 +143,7 @@ class GptqFormat : public LinearFormat {
   }
 
   nlohmann::ordered_json config(const std::vector<std::string>& kept) const override {
-    nlohmann::ordered_json out = {
-        {"quant_method", "gptq"},     {"bits", 4},         {"group_size", group_size_},
-        {"desc_act", by_activation_}, {"sym", symmetric_}, {"checkpoint_format", "gptq"},
-        {"pack_dtype", "int32"},      {"lm_head", false},  {"modules_to_not_convert", kept}};
-    for (const std::string& module : kept)  // what GPTQModel reads
-      if (module != "lm_head") out["dynamic"]["-:.*\\." + module + "$"] = nlohmann::json::object();
-    return out;
+    return quant::gptq_config(group_size_, symmetric_, by_activation_, kept);
   }
 
  private:
@@ -172,14 +158,7 @@ class Nf4Format : public LinearFormat {
 
   std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                            std::int64_t in) const override {
-    const std::int64_t elements = out * in, blocks = (elements + detail::nf4_block - 1) / detail::nf4_block;
-    const std::string weight = name + ".weight";
-    return {{weight, DType::uint8, {(elements + 1) / 2, 1}},
-            {weight + ".absmax", DType::uint8, {blocks}},
-            {weight + ".quant_map", DType::float32, {16}},
-            {weight + ".nested_absmax", DType::float32, {(blocks + 255) / 256}},
-            {weight + ".nested_quant_map", DType::float32, {256}},
-            {name + std::string(quant::Nf4Tensors::state_suffix), DType::uint8, {state_length(out, in)}}};
+    return quant::nf4_tensors(name, out, in, state_length(out, in));
   }
 
   EncodedLinear encode(const std::string& name, const at::Tensor& w,
@@ -208,14 +187,7 @@ class Nf4Format : public LinearFormat {
   }
 
   nlohmann::ordered_json config(const std::vector<std::string>& kept) const override {
-    return {{"quant_method", "bitsandbytes"},
-            {"load_in_4bit", true},
-            {"load_in_8bit", false},
-            {"bnb_4bit_quant_type", "nf4"},
-            {"bnb_4bit_use_double_quant", true},
-            {"bnb_4bit_compute_dtype", fpf::name_of(compute_)},
-            {"bnb_4bit_quant_storage", "uint8"},
-            {"llm_int8_skip_modules", kept}};
+    return quant::nf4_config(compute_, kept);
   }
 
  private:

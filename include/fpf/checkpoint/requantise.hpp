@@ -48,7 +48,7 @@ class Requantiser : public LinearObserver {
       : checkpoint_(checkpoint),
         how_(how),
         out_(out),
-        parameters_(model::parameters_of(checkpoint)),
+        parameters_(model::parameters_of(checkpoint.config(), checkpoint.interleaved_rope())),
         progress_("quantising layers",
                   std::ranges::count(parameters_, model::Parameter::Kind::linear, &model::Parameter::kind),
                   how.verbosity) {}
@@ -138,7 +138,7 @@ class Requantiser : public LinearObserver {
 inline std::vector<weights::TensorSpec> requantised_tensors(const model::Checkpoint& checkpoint,
                                                             const LinearFormat& format, DType dtype) {
   std::vector<weights::TensorSpec> out;
-  for (const auto& [kind, spec] : model::parameters_of(checkpoint)) {
+  for (const auto& [kind, spec] : model::parameters_of(checkpoint.config())) {
     if (kind == model::Parameter::Kind::linear)
       std::ranges::move(format.tensors(spec.name, spec.out_features, spec.in_features),
                         std::back_inserter(out));

@@ -51,7 +51,7 @@ class Checkpoint {
  private:
   static Checkpoint synthetic(const std::string& description) {
     Checkpoint out;
-    auto source = std::make_unique<weights::SyntheticModel>(description);
+    auto source = std::make_unique<SyntheticModel>(description);
     out.config_text_ = source->config().dump();
     out.config_ = config_from_json(source->config(), description);
     out.source_ = std::move(source);

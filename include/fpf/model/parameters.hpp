@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <fpf/model/checkpoint.hpp>
-#include <fpf/quant/quant_scheme.hpp>
+#include <fpf/model/config.hpp>
+#include <fpf/quant/linear_spec.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,14 +21,13 @@ struct Parameter {
   quant::LinearSpec spec;  // without the suffix ".weight"; of a vector out_features alone counts
 };
 
-/// All parameters. A tied head is none.
-inline std::vector<Parameter> parameters_of(const Checkpoint& checkpoint) {
-  const ModelConfig& c = checkpoint.config();
+/// All parameters; `c` needs its dimensions only. A tied head is none. `interleaved_rope`: see Checkpoint.
+inline std::vector<Parameter> parameters_of(const ModelConfig& c, bool interleaved_rope = false) {
   std::vector<Parameter> out;
   const auto add = [&](Parameter::Kind kind, std::string name, std::int64_t rows, std::int64_t columns,
                        std::int64_t interleaved = 0) {
     out.push_back({kind, quant::LinearSpec::whole(std::move(name), rows, columns)});
-    out.back().spec.interleaved_heads = checkpoint.interleaved_rope() ? interleaved : 0;
+    out.back().spec.interleaved_heads = interleaved_rope ? interleaved : 0;
   };
   using enum Parameter::Kind;
   const auto add_mlp = [&](const std::string& prefix, std::int64_t intermediate) {
@@ -59,6 +58,17 @@ inline std::vector<Parameter> parameters_of(const Checkpoint& checkpoint) {
   }
   add(vector, "model.norm", c.hidden_size, 1);
   if (!c.tied_head) add(matrix, "lm_head", c.vocab_size, c.hidden_size);
+  return out;
+}
+
+/// The linear modules that stay as they are in a quantised checkpoint. transformers 4 takes bitsandbytes'
+/// list for whole names, or names of what stands above (`whole_names`); for the others' lists a name's end
+/// will do.
+inline std::vector<std::string> kept_modules(const ModelConfig& config, bool whole_names) {
+  std::vector<std::string> out{"lm_head"};
+  if (config.is_moe() && !whole_names) out.push_back("mlp.gate");
+  for (std::int64_t layer = 0; config.is_moe() && whole_names && layer < config.num_layers; ++layer)
+    out.push_back(fmt::format("model.layers.{}.mlp.gate", layer));
   return out;
 }
 

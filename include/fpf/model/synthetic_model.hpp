@@ -1,15 +1,27 @@
 // Synthetic models: the tensors of a Hugging Face checkpoint of a given shape and format, made from a seed.
 #pragma once
 
-#include <charconv>
-#include <fpf/core/mapped_file.hpp>
-#include <fpf/weights/nf4_tables.hpp>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fpf/core/json.hpp>
+#include <fpf/core/parse_number.hpp>
+#include <fpf/model/parameters.hpp>
 #include <fpf/model/synthetic_presets.hpp>
+#include <fpf/quant/awq_format.hpp>
+#include <fpf/quant/gptq_format.hpp>
+#include <fpf/quant/nf4_format.hpp>
 #include <fpf/weights/synthetic_tensor.hpp>
-#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <type_traits>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
-namespace fpf::weights {
+namespace fpf::model {
 
 /// What a synthetic description asks for: `synthetic:<preset or
 /// config.json>[?seed=1&quant=awq&group_size=128]`.
@@ -42,9 +54,9 @@ struct SyntheticRequest {
  private:
   void set(std::string_view key, std::string_view value, std::string_view description) {
     const auto number = [&](auto& into) {
-      const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), into);
-      if (error != std::errc() || end != value.data() + value.size())
-        fail("'{}' in {}: expected a whole number, found '{}'", key, description, value);
+      const auto parsed = parse_number<std::remove_reference_t<decltype(into)>>(value);
+      if (!parsed) fail("'{}' in {}: expected a whole number, found '{}'", key, description, value);
+      into = *parsed;
     };
     if (key == "seed") return number(seed);
     if (key == "group_size") return number(group_size);
@@ -65,248 +77,214 @@ struct SyntheticRequest {
 /// unit variance, grows by a fraction of that in every layer and stays finite in float16; q_norm and k_norm
 /// make attention prefer some positions; router rows are independent and of equal length, so that the choice
 /// follows the token.
-class SyntheticModel : public TensorSource {
+class SyntheticModel : public weights::TensorSource {
  public:
   /// Throws Error for a description that is not understood, an unreadable or incomplete config.json, and
   /// group sizes that do not divide the layers.
   explicit SyntheticModel(const std::string& description)
       : name_(description), request_(SyntheticRequest::parse(description)) {
     load_config();
-    add_model();
-    describe_quantisation();
+    const ModelConfig config = dimensions();
+    for (const Parameter& parameter : parameters_of(config)) add_parameter(parameter, config);
+    describe_quantisation(config);
   }
 
   /// config.json of the model, with quantization_config where it is quantised.
   const nlohmann::json& config() const { return config_; }
   const SyntheticRequest& request() const { return request_; }
 
-  const synthetic::Recipe* recipe(const StoredTensor& tensor) const override {
+  const weights::synthetic::Recipe* recipe(const weights::StoredTensor& tensor) const override {
     return &recipes_.at(&at(tensor.name));
   }
 
-  void read(const StoredTensor& tensor, std::size_t first_byte, std::span<std::byte> out) const override {
+  void read(const weights::StoredTensor& tensor, std::size_t first_byte,
+            std::span<std::byte> out) const override {
     require_range(tensor, first_byte, out.size());
-    synthetic::generate(*recipe(tensor), tensor.format, first_byte, out);
+    weights::synthetic::generate(*recipe(tensor), tensor.format, first_byte, out);
   }
 
  private:
-  using Recipe = synthetic::Recipe;
+  using Recipe = weights::synthetic::Recipe;
   using Quant = SyntheticRequest::Quant;
-  using Shape = std::vector<std::int64_t>;
 
   void load_config() {
-    std::string text(synthetic::preset(request_.model));
+    std::string text(presets::named(request_.model));
     if (text.empty() && std::filesystem::is_regular_file(request_.model))
       text = MappedFile(request_.model).text();
     if (text.empty())
       fail("{} names no model: expected qwen3-30b-a3b, qwen3-moe-tiny or the path of a config.json", name_);
-    try {
-      config_ = nlohmann::json::parse(text);
-    } catch (const nlohmann::json::exception& error) {
-      fail("{} is no valid JSON: {}", request_.model, error.what());
-    }
+    config_ = parse_json(text, request_.model);
     if (!config_.is_object()) fail("{} holds no JSON object", request_.model);
-    if (const auto names = config_.find("architectures");
-        names != config_.end() && names->is_array() && !names->empty())
-      architecture_ = names->front().is_string() ? names->front().get<std::string>() : "";
-    if (!is_moe() && architecture_ != "Qwen3ForCausalLM" && architecture_ != "LlamaForCausalLM")
-      fail("{} has architecture '{}': expected Qwen3MoeForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM",
-           request_.model, architecture_);
     for (const char* key : {"quantization_config", "dtype"}) config_.erase(key);
     const bool half = request_.quant == Quant::awq || request_.quant == Quant::gptq;
-    activations_ = half ? Format::float16 : Format::bfloat16;
+    activations_ = half ? DType::float16 : DType::bfloat16;
     config_["torch_dtype"] = name_of(activations_);
   }
 
-  bool is_moe() const { return architecture_ == "Qwen3MoeForCausalLM"; }
-
-  std::int64_t dimension(const char* key) const {
-    constexpr std::int64_t most = 1 << 24;
-    const auto value =
-        config_.contains(key) && config_[key].is_number_integer() ? config_[key].get<std::int64_t>() : 0;
-    if (value < 1 || value > most)
-      fail("'{}' in {}: expected a number from 1 to {}", key, request_.model, most);
-    return value;
+  /// What parameters_of() needs, from a config.json that may lack the rest.
+  ModelConfig dimensions() const {
+    const JsonObject in(config_, request_.model);
+    const auto size = [&](const char* key) { return in.up_to(1 << 24, key); };
+    ModelConfig out;
+    if (const auto names = config_.find("architectures");
+        names != config_.end() && names->is_array() && !names->empty() && names->front().is_string())
+      out.architecture = names->front();
+    const bool moe = out.architecture == "Qwen3MoeForCausalLM";
+    if (!moe && out.architecture != "Qwen3ForCausalLM" && out.architecture != "LlamaForCausalLM")
+      fail("{} has architecture '{}': expected Qwen3MoeForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM",
+           request_.model, out.architecture);
+    out.hidden_size = size("hidden_size");
+    out.vocab_size = size("vocab_size");
+    out.num_layers = size("num_hidden_layers");
+    if (out.num_layers > 4096)
+      fail("'num_hidden_layers' in {} is {}: expected at most 4096", request_.model, out.num_layers);
+    if (moe) out.num_experts = size("num_experts");
+    if (out.num_layers * out.num_experts > 1 << 20)
+      fail("{} has {} layers of {} experts: expected at most 2^20 experts", request_.model, out.num_layers,
+           out.num_experts);
+    out.num_heads = size("num_attention_heads");
+    out.num_kv_heads = size("num_key_value_heads");
+    out.head_dim = in.has("head_dim") ? size("head_dim") : out.hidden_size / out.num_heads;
+    (moe ? out.moe_intermediate_size : out.intermediate_size) =
+        size(moe ? "moe_intermediate_size" : "intermediate_size");
+    out.tied_head = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == true;
+    out.qk_norm = out.architecture != "LlamaForCausalLM";
+    return out;
   }
 
-  void add_made(std::string name, Format format, Shape shape, Recipe recipe) {
-    recipe.key = synthetic::key_of(request_.seed, name);
-    StoredTensor tensor{.name = name, .format = format, .shape = std::move(shape), .data = {}, .file = name_};
-    if (recipe.kind == synthetic::Kind::fixed) tensor.data = *recipe.bytes;
+  void add_made(const weights::TensorSpec& spec, Recipe recipe) {
+    recipe.key = weights::synthetic::key_of(request_.seed, spec.name);
+    weights::StoredTensor tensor{.name = spec.name,
+                                 .format = weights::format_of(spec.dtype),
+                                 .shape = spec.shape,
+                                 .data = {},
+                                 .file = name_};
+    if (recipe.kind == weights::synthetic::Kind::fixed) tensor.data = *recipe.bytes;
     add(std::move(tensor));
-    recipes_.emplace(find(name), std::move(recipe));
+    recipes_.emplace(find(spec.name), std::move(recipe));
   }
 
-  void add_norm(std::string name, std::int64_t length, double mean = 1.0) {
-    add_made(std::move(name), activations_, {length}, Recipe::normal(mean, 0.05 * mean));
+  void add_made(const std::vector<weights::TensorSpec>& specs, const std::vector<Recipe>& recipes) {
+    for (std::size_t i = 0; i < specs.size(); ++i) add_made(specs[i], recipes[i]);
   }
 
-  void add_dense(std::string name, std::int64_t out, std::int64_t in, double deviation) {
-    add_made(std::move(name), activations_, {out, in}, Recipe::normal(0, deviation));
+  void add_parameter(const Parameter& parameter, const ModelConfig& config) {
+    const auto& spec = parameter.spec;
+    switch (parameter.kind) {
+      case Parameter::Kind::linear:
+        return add_linear(spec, deviation_of(spec, config));
+      case Parameter::Kind::matrix:
+        return add_dense(spec, deviation_of(spec, config));
+      case Parameter::Kind::vector: {
+        const bool of_heads = spec.name.ends_with("q_norm") || spec.name.ends_with("k_norm");
+        const double mean = of_heads ? 1.5 : 1.0;
+        return add_made({spec.name + ".weight", activations_, {spec.out_features}},
+                        Recipe::normal(mean, 0.05 * mean));
+      }
+    }
+  }
+
+  /// The standard deviation of a matrix's values.
+  static double deviation_of(const quant::LinearSpec& matrix, const ModelConfig& config) {
+    const bool embedding = matrix.name == "model.embed_tokens";
+    if (embedding && !config.tied_head) return 1.0;
+    double gain = 1.0;
+    // Logits with a deviation of 2: some tokens stand out, none takes all.
+    if (embedding || matrix.name == "lm_head") gain = 2.0;
+    if (config.is_moe() && matrix.name.ends_with("down_proj")) gain = 2.0;
+    return gain / std::sqrt(static_cast<double>(matrix.in_features));
+  }
+
+  void add_dense(const quant::LinearSpec& matrix, double deviation) {
+    add_made({matrix.name + ".weight", activations_, {matrix.out_features, matrix.in_features}},
+             Recipe::normal(0, deviation));
   }
 
   /// A linear layer whose weights have about the given standard deviation, in the requested format.
-  void add_linear(const std::string& name, std::int64_t out, std::int64_t in, double deviation) {
+  void add_linear(const quant::LinearSpec& layer, double deviation) {
     switch (request_.quant) {
       case Quant::none:
-        return add_dense(name + ".weight", out, in, deviation);
+        return add_dense(layer, deviation);
       case Quant::awq:
-        return add_awq(name, out, in, deviation);
+        return add_awq(layer, deviation);
       case Quant::gptq:
-        return add_gptq(name, out, in, deviation);
+        return add_gptq(layer, deviation);
       case Quant::nf4:
-        return add_nf4(name, out, in, deviation);
+        return add_nf4(layer, deviation);
     }
   }
 
   // Codes are uniform over 0 to 15 and zeros over 6 to 9: code - zero has mean 0 and variance 255/12 + 15/12
   // = 22.5. Scales spread by 12 % around their mean and stay positive.
   static constexpr double code_variance = 22.5;
-  static constexpr synthetic::Hash zero_mask = 0x3333333333333333ull, lowest_zero = 0x6666666666666666ull;
+  static constexpr weights::synthetic::Hash zero_mask = 0x3333333333333333ull,
+                                            lowest_zero = 0x6666666666666666ull;
   static Recipe scales(double deviation) {
     const double mean = deviation / std::sqrt(code_variance);
     return Recipe::normal(mean, 0.12 * mean);
   }
 
-  void require_groups(const std::string& name, std::int64_t out, std::int64_t in) const {
-    if (request_.group_size < 1 || in % request_.group_size != 0)
-      fail("group_size {} does not divide the {} inputs of '{}' in {}", request_.group_size, in, name, name_);
-    if (out % 8 != 0 || in % 8 != 0)
-      fail("'{}' in {} has shape [{}, {}]: expected multiples of 8", name, name_, out, in);
+  void require_groups(const quant::LinearSpec& layer) const {
+    if (request_.group_size < 1 || layer.in_features % request_.group_size != 0)
+      fail("group_size {} does not divide the {} inputs of '{}' in {}", request_.group_size,
+           layer.in_features, layer.name, name_);
+    if (layer.out_features % 8 != 0 || layer.in_features % 8 != 0)
+      fail("'{}' in {} has shape [{}, {}]: expected multiples of 8", layer.name, name_, layer.out_features,
+           layer.in_features);
   }
 
-  void add_awq(const std::string& name, std::int64_t out, std::int64_t in, double deviation) {
-    require_groups(name, out, in);
-    const auto groups = in / request_.group_size;
-    add_made(name + ".qweight", Format::int32, {in, out / 8}, Recipe::codes());
-    add_made(name + ".qzeros", Format::int32, {groups, out / 8}, Recipe::codes(zero_mask, lowest_zero));
-    add_made(name + ".scales", Format::float16, {groups, out}, scales(deviation));
+  void add_awq(const quant::LinearSpec& layer, double deviation) {
+    require_groups(layer);
+    add_made(quant::awq_tensors(layer.name, layer.out_features, layer.in_features, request_.group_size),
+             {Recipe::codes(), Recipe::codes(zero_mask, lowest_zero), scales(deviation)});
   }
 
-  void add_gptq(const std::string& name, std::int64_t out, std::int64_t in, double deviation) {
-    require_groups(name, out, in);
-    const auto groups = in / request_.group_size;
+  void add_gptq(const quant::LinearSpec& layer, double deviation) {
+    require_groups(layer);
     constexpr auto one_less =
         lowest_zero - 0x1111111111111111ull;  // checkpoint_format "gptq" stores zero - 1
-    add_made(name + ".qweight", Format::int32, {in / 8, out}, Recipe::codes());
-    add_made(name + ".qzeros", Format::int32, {groups, out / 8}, Recipe::codes(zero_mask, one_less));
-    add_made(name + ".scales", Format::float16, {groups, out}, scales(deviation));
-    add_made(name + ".g_idx", Format::int32, {in}, Recipe::ramp(request_.group_size));
+    add_made(quant::gptq_tensors(layer.name, layer.out_features, layer.in_features, request_.group_size),
+             {Recipe::codes(), Recipe::codes(zero_mask, one_less), scales(deviation),
+              Recipe::ramp(request_.group_size)});
   }
 
   /// Nested NF4: block maxima are nested_offset + nested_absmax * dynamic_code[a], within about 25 % of the
   /// offset.
-  void add_nf4(const std::string& name, std::int64_t out, std::int64_t in, double deviation) {
+  void add_nf4(const quant::LinearSpec& layer, double deviation) {
     constexpr double code_rms = 0.5172;  // of nf4_code, each value as likely as the others
     const auto offset = static_cast<float>(deviation / code_rms);
-    const auto elements = out * in, blocks = (elements + 63) / 64;
     const nlohmann::json state = {{"quant_type", "nf4"},
                                   {"blocksize", 64},
                                   {"dtype", "bfloat16"},
-                                  {"shape", {out, in}},
+                                  {"shape", {layer.out_features, layer.in_features}},
                                   {"nested_blocksize", 256},
                                   {"nested_dtype", "float32"},
                                   {"nested_offset", static_cast<double>(offset)}};
     const auto text = state.dump();
-    const auto length = static_cast<std::int64_t>(text.size());
-    const auto weight = name + ".weight";
-    add_made(weight, Format::uint8, {(elements + 1) / 2, 1}, Recipe::codes());
-    add_made(weight + ".absmax", Format::uint8, {blocks}, Recipe::codes());
-    add_made(weight + ".quant_map", Format::float32, {16}, Recipe::fixed(std::as_bytes(std::span(nf4_code))));
-    add_made(weight + ".nested_absmax", Format::float32, {(blocks + 255) / 256},
-             Recipe::normal(0.25 * offset, 0.02 * offset));
-    add_made(weight + ".nested_quant_map", Format::float32, {256},
-             Recipe::fixed(std::as_bytes(std::span(dynamic_code))));
-    add_made(weight + ".quant_state.bitsandbytes__nf4", Format::uint8, {length},
-             Recipe::fixed(std::as_bytes(std::span(text))));
+    add_made(quant::nf4_tensors(layer.name, layer.out_features, layer.in_features, std::ssize(text)),
+             {Recipe::codes(), Recipe::codes(), Recipe::fixed(std::as_bytes(std::span(weights::nf4_code))),
+              Recipe::normal(0.25 * offset, 0.02 * offset),
+              Recipe::fixed(std::as_bytes(std::span(weights::dynamic_code))),
+              Recipe::fixed(std::as_bytes(std::span(text)))});
   }
 
-  void add_model() {
-    const auto hidden = dimension("hidden_size"), vocab = dimension("vocab_size"),
-               layers = dimension("num_hidden_layers");
-    if (layers > 4096) fail("'num_hidden_layers' in {} is {}: expected at most 4096", request_.model, layers);
-    if (is_moe() && layers * dimension("num_experts") > 1 << 20)
-      fail("{} has {} layers of {} experts: expected at most 2^20 experts", request_.model, layers,
-           dimension("num_experts"));
-    const bool tied = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == true;
-    // Logits with a deviation of 2: some tokens stand out, none takes all.
-    const double head = 2.0 / root(hidden);
-    add_dense("model.embed_tokens.weight", vocab, hidden, tied ? head : 1.0);
-    for (std::int64_t layer = 0; layer < layers; ++layer) {
-      const auto prefix = fmt::format("model.layers.{}.", layer);
-      add_norm(prefix + "input_layernorm.weight", hidden);
-      add_attention(prefix + "self_attn.", hidden);
-      add_norm(prefix + "post_attention_layernorm.weight", hidden);
-      add_mlp(prefix + "mlp.", hidden);
-    }
-    add_norm("model.norm.weight", hidden);
-    if (!tied) add_dense("lm_head.weight", vocab, hidden, head);
-  }
-
-  static double root(std::int64_t n) { return std::sqrt(static_cast<double>(n)); }
-
-  void add_attention(const std::string& prefix, std::int64_t hidden) {
-    const auto heads = dimension("num_attention_heads"), kv_heads = dimension("num_key_value_heads");
-    const auto head_dim = config_.contains("head_dim") && !config_["head_dim"].is_null()
-                              ? dimension("head_dim")
-                              : hidden / heads;
-    const auto unit = 1.0 / root(hidden);
-    add_linear(prefix + "q_proj", heads * head_dim, hidden, unit);
-    add_linear(prefix + "k_proj", kv_heads * head_dim, hidden, unit);
-    add_linear(prefix + "v_proj", kv_heads * head_dim, hidden, unit);
-    add_linear(prefix + "o_proj", hidden, heads * head_dim, 1.0 / root(heads * head_dim));
-    if (architecture_ != "LlamaForCausalLM") {
-      add_norm(prefix + "q_norm.weight", head_dim, 1.5);
-      add_norm(prefix + "k_norm.weight", head_dim, 1.5);
-    }
-  }
-
-  void add_mlp(const std::string& prefix, std::int64_t hidden) {
-    const bool moe = is_moe();
-    const auto inner = dimension(moe ? "moe_intermediate_size" : "intermediate_size");
-    const auto experts = moe ? dimension("num_experts") : 1;
-    if (moe) add_dense(prefix + "gate.weight", experts, hidden, 1.0 / root(hidden));
-    for (std::int64_t expert = 0; expert < experts; ++expert) {
-      const auto name = moe ? fmt::format("{}experts.{}.", prefix, expert) : prefix;
-      add_linear(name + "gate_proj", inner, hidden, 1.0 / root(hidden));
-      add_linear(name + "up_proj", inner, hidden, 1.0 / root(hidden));
-      add_linear(name + "down_proj", hidden, inner, (moe ? 2.0 : 1.0) / root(inner));
-    }
-  }
-
-  void describe_quantisation() {
-    auto kept = nlohmann::json::array({"lm_head"}), kept_whole = kept;
-    if (is_moe()) kept.push_back("mlp.gate");
-    for (std::int64_t layer = 0; is_moe() && layer < dimension("num_hidden_layers"); ++layer)
-      kept_whole.push_back(fmt::format("model.layers.{}.mlp.gate", layer));  // as transformers 4 needs them
+  void describe_quantisation(const ModelConfig& config) {
+    const auto kept = kept_modules(config, request_.quant == Quant::nf4);
+    auto& described = config_["quantization_config"];
     switch (request_.quant) {
       case Quant::none:
+        config_.erase("quantization_config");
         return;
       case Quant::awq:
-        config_["quantization_config"] = {
-            {"quant_method", "awq"}, {"bits", 4},          {"group_size", request_.group_size},
-            {"version", "gemm"},     {"zero_point", true}, {"modules_to_not_convert", kept}};
+        described = quant::awq_config(request_.group_size, kept);
         return;
       case Quant::gptq:
-        config_["quantization_config"] = {{"quant_method", "gptq"},
-                                          {"bits", 4},
-                                          {"group_size", request_.group_size},
-                                          {"desc_act", false},
-                                          {"sym", false},
-                                          {"checkpoint_format", "gptq"},
-                                          {"modules_to_not_convert", kept}};
-        if (is_moe())  // what GPTQModel reads
-          config_["quantization_config"]["dynamic"] = {{R"(-:.*\.mlp.gate$)", nlohmann::json::object()}};
+        described = quant::gptq_config(request_.group_size, /*symmetric=*/false, /*desc_act=*/false, kept);
+        for (const char* key : {"pack_dtype", "lm_head"})
+          described.erase(key);  // younger than these models' digests
         return;
       case Quant::nf4:
-        config_["quantization_config"] = {{"quant_method", "bitsandbytes"},
-                                          {"load_in_4bit", true},
-                                          {"load_in_8bit", false},
-                                          {"bnb_4bit_quant_type", "nf4"},
-                                          {"bnb_4bit_use_double_quant", true},
-                                          {"bnb_4bit_compute_dtype", "bfloat16"},
-                                          {"bnb_4bit_quant_storage", "uint8"},
-                                          {"llm_int8_skip_modules", kept_whole}};
+        described = quant::nf4_config(DType::bfloat16, kept);
         return;
     }
   }
@@ -314,9 +292,8 @@ class SyntheticModel : public TensorSource {
   std::string name_;
   SyntheticRequest request_;
   nlohmann::json config_;
-  std::string architecture_;
-  Format activations_ = Format::bfloat16;
-  std::unordered_map<const StoredTensor*, Recipe> recipes_;
+  DType activations_ = DType::bfloat16;
+  std::unordered_map<const weights::StoredTensor*, Recipe> recipes_;
 };
 
-}  // namespace fpf::weights
+}  // namespace fpf::model

@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-namespace fpf::weights::synthetic {
+namespace fpf::model::presets {
 
 inline constexpr std::string_view qwen3_30b_a3b = R"({
   "architectures": ["Qwen3MoeForCausalLM"],
@@ -61,10 +61,10 @@ inline constexpr std::string_view qwen3_moe_tiny = R"({
 })";
 
 /// The config.json text of a preset, or nothing when there is none of that name.
-constexpr std::string_view preset(std::string_view name) {
+constexpr std::string_view named(std::string_view name) {
   if (name == "qwen3-30b-a3b") return qwen3_30b_a3b;
   if (name == "qwen3-moe-tiny") return qwen3_moe_tiny;
   return {};
 }
 
-}  // namespace fpf::weights::synthetic
+}  // namespace fpf::model::presets

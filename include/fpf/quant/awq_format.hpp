@@ -145,4 +145,18 @@ inline std::vector<std::int32_t> awq_pack(std::span<const std::uint8_t> codes, s
   return words;
 }
 
+/// The tensors of a layer [out, in] in groups of `group` inputs, with qzeros.
+inline std::vector<weights::TensorSpec> awq_tensors(const std::string& name, std::int64_t out,
+                                                    std::int64_t in, std::int64_t group) {
+  return {{name + ".qweight", DType::int32, {in, out / 8}},
+          {name + ".qzeros", DType::int32, {in / group, out / 8}},
+          {name + ".scales", DType::float16, {in / group, out}}};
+}
+
+/// The quantization_config of a model whose modules `kept` are not quantised.
+inline nlohmann::ordered_json awq_config(std::int64_t group_size, const std::vector<std::string>& kept) {
+  return {{"quant_method", "awq"}, {"bits", 4},         {"group_size", group_size},
+          {"zero_point", true},    {"version", "gemm"}, {"modules_to_not_convert", kept}};
+}
+
 }  // namespace fpf::quant

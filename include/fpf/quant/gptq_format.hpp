@@ -194,4 +194,25 @@ inline std::vector<std::int32_t> gptq_pack_zeros(std::span<const std::uint8_t> z
   return words;
 }
 
+/// The tensors of a layer [out, in] in groups of `group` inputs.
+inline std::vector<weights::TensorSpec> gptq_tensors(const std::string& name, std::int64_t out,
+                                                     std::int64_t in, std::int64_t group) {
+  return {{name + ".qweight", DType::int32, {in / 8, out}},
+          {name + ".qzeros", DType::int32, {in / group, out / 8}},
+          {name + ".scales", DType::float16, {in / group, out}},
+          {name + ".g_idx", DType::int32, {in}}};
+}
+
+/// The quantization_config (version 1) of a model whose modules `kept` are not quantised.
+inline nlohmann::ordered_json gptq_config(std::int64_t group_size, bool symmetric, bool desc_act,
+                                          const std::vector<std::string>& kept) {
+  nlohmann::ordered_json out = {
+      {"quant_method", "gptq"}, {"bits", 4},        {"group_size", group_size},
+      {"desc_act", desc_act},   {"sym", symmetric}, {"checkpoint_format", "gptq"},
+      {"pack_dtype", "int32"},  {"lm_head", false}, {"modules_to_not_convert", kept}};
+  for (const std::string& module : kept)  // what GPTQModel reads
+    if (module != "lm_head") out["dynamic"]["-:.*\\." + module + "$"] = nlohmann::json::object();
+  return out;
+}
+
 }  // namespace fpf::quant

@@ -240,4 +240,30 @@ inline Nf4Nested nf4_nest(std::span<const float> absmax, std::size_t blocksize =
   return out;
 }
 
+/// The tensors of a nested layer [out, in] in blocks of 64, whose quant_state has `state_length` bytes.
+inline std::vector<weights::TensorSpec> nf4_tensors(const std::string& name, std::int64_t out,
+                                                    std::int64_t in, std::int64_t state_length) {
+  const std::int64_t elements = out * in, blocks = (elements + 63) / 64;
+  const std::string weight = name + ".weight";
+  return {{weight, DType::uint8, {(elements + 1) / 2, 1}},
+          {weight + ".absmax", DType::uint8, {blocks}},
+          {weight + ".quant_map", DType::float32, {16}},
+          {weight + ".nested_absmax", DType::float32, {(blocks + 255) / 256}},
+          {weight + ".nested_quant_map", DType::float32, {256}},
+          {name + std::string(Nf4Tensors::state_suffix), DType::uint8, {state_length}}};
+}
+
+/// The quantization_config of a model with activations of type `compute` whose modules `kept` are not
+/// quantised.
+inline nlohmann::ordered_json nf4_config(DType compute, const std::vector<std::string>& kept) {
+  return {{"quant_method", "bitsandbytes"},
+          {"load_in_4bit", true},
+          {"load_in_8bit", false},
+          {"bnb_4bit_quant_type", "nf4"},
+          {"bnb_4bit_use_double_quant", true},
+          {"bnb_4bit_compute_dtype", name_of(compute)},
+          {"bnb_4bit_quant_storage", "uint8"},
+          {"llm_int8_skip_modules", kept}};
+}
+
 }  // namespace fpf::quant

@@ -3,31 +3,15 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <fpf/core/range.hpp>
-#include <fpf/weights/tensor_source.hpp>
-
 #include <concepts>
 #include <cstdint>
+#include <fpf/quant/linear_spec.hpp>
+#include <fpf/weights/tensor_source.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
 namespace fpf::quant {
-
-/// A linear layer of a checkpoint, `out_features x in_features` without bias, and the part of it to load.
-struct LinearSpec {
-  std::string name;  // without the tensor's suffix: "model.layers.0.self_attn.q_proj"
-  std::int64_t out_features = 0;
-  std::int64_t in_features = 0;
-  Range out{};  // rows to load: all, or a tensor-parallel rank's columns of the product
-  Range in{};   // columns to load: all, or a rank's share of the reduction
-  std::int64_t interleaved_heads = 0;  // rows of each of so many heads are stored as [d/2, 2] (llama GGUF); 0: not
-
-  static LinearSpec whole(std::string name, std::int64_t out, std::int64_t in) {
-    return {std::move(name), out, in, {0, out}, {0, in}};
-  }
-  bool is_whole() const { return out == Range{0, out_features} && in == Range{0, in_features}; }
-};
 
 /// Where weights come from and in what form the model wants them.
 struct Loader {

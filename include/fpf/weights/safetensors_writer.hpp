@@ -9,19 +9,6 @@
 
 namespace fpf::weights {
 
-/// A tensor to be written; the format must be a plain dtype.
-struct TensorSpec {
-  std::string name;
-  DType dtype = DType::float32;
-  std::vector<std::int64_t> shape;
-
-  std::size_t bytes() const {
-    const auto count = checked_bytes(format_of(dtype), shape);
-    if (!count) fail("tensor '{}' has the impossible shape {}", name, shape_text(shape));
-    return static_cast<std::size_t>(*count);
-  }
-};
-
 using TensorMetadata = std::map<std::string, std::string>;
 
 /// Writes one safetensors file: all tensors are announced first, then their bytes come in any order. The file
@@ -55,8 +42,6 @@ class SafetensorsFileWriter {
     file_.write_at(0, std::as_bytes(std::span(&length, 1)));
     file_.write_at(8, std::as_bytes(std::span(text)));
   }
-
-  bool expects(std::string_view name) const { return places_.contains(name); }
 
   /// Throws Error for a tensor that was not announced or whose size is another.
   void write(std::string_view name, std::span<const std::byte> bytes) {

@@ -120,6 +120,19 @@ inline std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+/// A tensor to be written; the format must be a plain dtype.
+struct TensorSpec {
+  std::string name;
+  DType dtype = DType::float32;
+  std::vector<std::int64_t> shape;
+
+  std::size_t bytes() const {
+    const auto count = checked_bytes(format_of(dtype), shape);
+    if (!count) fail("tensor '{}' has the impossible shape {}", name, shape_text(shape));
+    return static_cast<std::size_t>(*count);
+  }
+};
+
 /// A set of named tensors. Lookups are const and may run from several threads; views stay valid while the
 /// source lives.
 class TensorSource {
