@@ -59,10 +59,9 @@ inline void write_json(const std::filesystem::path& path, const auto& json) {
 /// The token ids that config.json and generation_config.json name, from GGUF's metadata.
 inline nlohmann::ordered_json special_ids(const weights::GgufMetadata& metadata) {
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
-  for (const auto& [key, name] : {std::pair("tokenizer.ggml.bos_token_id", "bos_token_id"),
-                                  std::pair("tokenizer.ggml.eos_token_id", "eos_token_id"),
-                                  std::pair("tokenizer.ggml.padding_token_id", "pad_token_id")})
-    if (metadata.contains(key)) out[name] = metadata.get<std::int64_t>(key);
+  for (const prompt::SpecialToken& token : prompt::special_tokens)
+    if (token.id != nullptr && metadata.contains(token.gguf))
+      out[token.id] = metadata.get<std::int64_t>(token.gguf);
   return out;
 }
 
@@ -84,8 +83,8 @@ inline void write_companions(const model::Checkpoint& checkpoint, const nlohmann
   }
   if (std::filesystem::exists(to / "generation_config.json")) return;
   nlohmann::ordered_json generation = {{"_from_model_config", true}};
-  for (const char* id : {"bos_token_id", "eos_token_id", "pad_token_id"})
-    if (config.contains(id)) generation[id] = config[id];
+  for (const prompt::SpecialToken& token : prompt::special_tokens)
+    if (token.id != nullptr && config.contains(token.id)) generation[token.id] = config[token.id];
   write_json(to / "generation_config.json", generation);
 }
 

@@ -2,19 +2,32 @@
 // Vocabulary.
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fpf/prompt/tokenizer.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 #include <fpf/weights/gguf.hpp>
-
-#include <cstddef>
-#include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace fpf::prompt {
+
+/// A token with a task of its own: where GGUF keeps its id, and what Hugging Face's files call it.
+struct SpecialToken {
+  const char* gguf;  // key of the id
+  const char* id;    // in config.json and generation_config.json; nullptr where they do not name it
+  const char* text;  // in tokenizer_config.json
+};
+
+inline constexpr SpecialToken begin_token{"tokenizer.ggml.bos_token_id", "bos_token_id", "bos_token"},
+    end_token{"tokenizer.ggml.eos_token_id", "eos_token_id", "eos_token"};
+inline constexpr std::array special_tokens{
+    begin_token, end_token, SpecialToken{"tokenizer.ggml.unknown_token_id", nullptr, "unk_token"},
+    SpecialToken{"tokenizer.ggml.padding_token_id", "pad_token_id", "pad_token"}};
 
 /// Converts GGUF metadata. Throws Error when the tokeniser is no byte-level BPE ("gpt2" in GGUF's words), its
 /// pre-tokeniser is unknown, or a part is missing. Choices GGUF leaves to its reader are those of the models'
@@ -47,8 +60,8 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
     if (!metadata.contains(key)) return std::nullopt;
     return metadata.get<std::int32_t>(key);
   };
-  out.bos_id = id_of("tokenizer.ggml.bos_token_id");
-  out.eos_id = id_of("tokenizer.ggml.eos_token_id");
+  out.bos_id = id_of(begin_token.gguf);
+  out.eos_id = id_of(end_token.gguf);
   out.chat_template = metadata.get_or<std::string>("tokenizer.chat_template", "");
   return out;
 }

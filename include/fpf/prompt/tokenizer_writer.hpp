@@ -101,15 +101,12 @@ inline nlohmann::json tokenizer_config_json(const weights::GgufMetadata& metadat
   const Vocabulary vocabulary = vocabulary_of(metadata);
   nlohmann::json out = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                         {"clean_up_tokenization_spaces", false}};
-  for (const auto& [key, name] : {std::pair("tokenizer.ggml.bos_token_id", "bos_token"),
-                                  std::pair("tokenizer.ggml.eos_token_id", "eos_token"),
-                                  std::pair("tokenizer.ggml.unknown_token_id", "unk_token"),
-                                  std::pair("tokenizer.ggml.padding_token_id", "pad_token")})
-    if (metadata.contains(key)) {
-      const auto id = metadata.get<std::uint32_t>(key);
+  for (const SpecialToken& token : special_tokens)
+    if (metadata.contains(token.gguf)) {
+      const auto id = metadata.get<std::uint32_t>(token.gguf);
       if (id >= vocabulary.tokens.size())
-        fail("{} is {}: the vocabulary has {} tokens", key, id, vocabulary.tokens.size());
-      out[name] = vocabulary.tokens[id];
+        fail("{} is {}: the vocabulary has {} tokens", token.gguf, id, vocabulary.tokens.size());
+      out[token.text] = vocabulary.tokens[id];
     }
   if (!vocabulary.chat_template.empty()) out["chat_template"] = vocabulary.chat_template;
   return out;
