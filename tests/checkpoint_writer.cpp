@@ -12,6 +12,7 @@
 #include <random>
 
 #include "error_text.hpp"
+#include "tensor_file.hpp"
 
 using namespace fpf;
 using checkpoint::CheckpointRequest;
@@ -353,7 +354,7 @@ BOOST_AUTO_TEST_CASE(weights_that_are_no_numbers_or_too_large) {
           tensors.push_back(file.at(each));
           tensors.back().data = std::as_bytes(std::span(copies[i++]));
         }
-        weights::write_safetensors("broken/edited", tensors);
+        write_safetensors("broken/edited", tensors);
       }
       fs::rename("broken/edited", "broken/model.safetensors");
       const bool finite = std::isfinite(value), vector = name == "model.norm.weight";

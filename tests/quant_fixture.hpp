@@ -2,16 +2,16 @@
 // them.
 #pragma once
 
+#include <algorithm>
 #include <fpf/core/half.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/core/range.hpp>
 #include <fpf/weights/safetensors.hpp>
-#include <fpf/weights/safetensors_writer.hpp>
-
-#include <algorithm>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
+
+#include "tensor_file.hpp"
 
 /// Cases of one format with the hashes of what its package computes.
 inline nlohmann::json quant_cases(const std::string& format) {
@@ -67,7 +67,7 @@ class Variant {
     return *this;
   }
   fpf::weights::SafetensorsDirectory open() const {
-    fpf::weights::write_safetensors("variant.safetensors", tensors_);
+    write_safetensors("variant.safetensors", tensors_);
     return fpf::weights::SafetensorsDirectory("variant.safetensors");
   }
 

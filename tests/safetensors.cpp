@@ -1,16 +1,15 @@
 // weights/safetensors.hpp and its writer: files made by the safetensors package (fixtures/make_weights.py),
 // and files that lie.
 #include <boost/test/unit_test.hpp>
-
+#include <cstdlib>
+#include <filesystem>
 #include <fpf/core/hash.hpp>
 #include <fpf/weights/safetensors.hpp>
 #include <fpf/weights/safetensors_writer.hpp>
-
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 
 #include "error_text.hpp"
+#include "tensor_file.hpp"
 
 using namespace fpf;
 using namespace fpf::weights;

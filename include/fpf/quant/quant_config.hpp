@@ -21,11 +21,9 @@ constexpr std::string_view name_of(Method method) {
 
 struct QuantisationConfig {
   Method method = Method::awq;
-  std::int64_t group_size = -1;      // inputs that share a scale; -1: all of a column (awq, gptq)
-  bool zero_point = true;            // awq: there are qzeros
-  bool desc_act = false;             // gptq: g_idx is not ascending
-  bool zeros_are_one_less = true;    // gptq: checkpoint_format "gptq" (v1), not "gptq_v2"
-  std::vector<std::string> skipped;  // modules left unquantised
+  std::int64_t group_size = -1;    // inputs that share a scale; -1: all of a column (awq, gptq)
+  bool zero_point = true;          // awq: there are qzeros
+  bool zeros_are_one_less = true;  // gptq: checkpoint_format "gptq" (v1), not "gptq_v2"
 };
 
 namespace detail {
@@ -50,7 +48,6 @@ inline void read_gptq(const JsonObject& in, QuantisationConfig& out) {
   in.require<std::string>("checkpoint_format", {"gptq", "gptq_v2"});
   in.require<bool>("is_marlin_format", {false});
   out.group_size = in.get_or<std::int64_t>("group_size", 128);
-  out.desc_act = in.get_or("desc_act", false);
   out.zeros_are_one_less = in.get_or<std::string>("checkpoint_format", "gptq") == "gptq";
   const auto dynamic = in.get_or("dynamic", nlohmann::json::object());
   for (const auto& entry : dynamic.items())
@@ -102,9 +99,6 @@ inline QuantisationConfig read_quantisation(const nlohmann::json& json, Method e
   }
   if (out.group_size != -1 && out.group_size < 1)
     fail("'group_size' in quantization_config is {}: expected a positive number, or -1", out.group_size);
-  const char* skipped =
-      out.method == Method::bitsandbytes ? "llm_int8_skip_modules" : "modules_to_not_convert";
-  out.skipped = in.get_or(skipped, out.skipped);
   return out;
 }
 

@@ -77,16 +77,6 @@ class SafetensorsFileWriter {
   std::map<std::string, Place, std::less<>> places_;
 };
 
-/// Writes one file with tensors that are at hand (resident data, plain dtypes).
-inline void write_safetensors(const std::filesystem::path& path, std::span<const StoredTensor> tensors,
-                              const TensorMetadata& metadata = {{"format", "pt"}}) {
-  std::vector<TensorSpec> specs;
-  for (const auto& tensor : tensors) specs.push_back({tensor.name, tensor.dtype(), tensor.shape});
-  SafetensorsFileWriter writer(path, specs, metadata);
-  for (const auto& tensor : tensors) writer.write(tensor.name, tensor.data);
-  writer.commit();
-}
-
 /// Writes the weights of a Hugging Face directory: model.safetensors, or shards of at most `shard_bytes` of
 /// data (a larger tensor has a shard to itself) and model.safetensors.index.json, filled in the order of the
 /// tensors. Nothing appears under its final name before finish(), the index last.
