@@ -6,6 +6,8 @@
 #include <fpf/checkpoint/options.hpp>
 #include <fpf/checkpoint/perplexity.hpp>
 
+#include "reference_decoders.hpp"
+
 using namespace fpf;
 
 namespace {

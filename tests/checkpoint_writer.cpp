@@ -12,6 +12,7 @@
 #include <random>
 
 #include "error_text.hpp"
+#include "reference_decoders.hpp"
 #include "tensor_file.hpp"
 
 using namespace fpf;

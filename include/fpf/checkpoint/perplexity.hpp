@@ -21,7 +21,7 @@ inline double perplexity(const model::Checkpoint& checkpoint, const model::Windo
                          Verbosity verbosity) {
   const c10::InferenceMode guard;
   return quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager> decoder(
+    const auto decoder = model::DecoderFactory<Quant, attention::Flash, parallel::Single, execution::Eager>::make(
         checkpoint, parallel::Single{}, at::kFloat, at::kCPU);
     Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()),
                       verbosity);
@@ -31,8 +31,8 @@ inline double perplexity(const model::Checkpoint& checkpoint, const model::Windo
       check_interrupt();
       const auto length = static_cast<std::int64_t>(window.size());
       const at::Tensor tokens = model::batch_of({window});
-      model::KvCache cache = decoder.make_cache(1, length);
-      const at::Tensor logits = decoder.forward(tokens, cache, length, nullptr);
+      model::KvCache cache = decoder->make_cache(1, length);
+      const at::Tensor logits = decoder->forward(tokens, cache, length, nullptr);
       const at::Tensor next = tokens.narrow(1, 1, length - 1).unsqueeze(-1);
       sum -= at::log_softmax(logits.narrow(1, 0, length - 1), -1)
                  .gather(-1, next)
