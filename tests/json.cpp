@@ -1,0 +1,83 @@
+// core/json.hpp, core/parse_number.hpp and what model/config.hpp reads with them.
+#include <boost/test/unit_test.hpp>
+#include <fpf/core/json.hpp>
+#include <fpf/core/parse_number.hpp>
+#include <fpf/model/config.hpp>
+#include <fstream>
+
+#include "error_text.hpp"
+
+using namespace fpf;
+using nlohmann::json;
+
+namespace {
+
+std::string refused(const std::string& text, const JsonRules& rules = {}) {
+  return error_text([&] { parse_json(text, "a.json", rules); });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_is_no_json_is_refused_by_name) {
+  for (const std::string text : {"", "{", "{\"a\":1,}", "[1 2]", "01", "\"\xff\"", "nan", "{} {}"})
+    BOOST_TEST(mentions(refused(text), {"a.json", "not JSON"}), text);
+  std::ofstream("broken.json") << "{";
+  BOOST_TEST(mentions(error_text([] { read_json("broken.json"); }), {"broken.json", "not JSON"}));
+  BOOST_TEST(mentions(error_text([] { read_json("nowhere.json"); }), {"nowhere.json"}));
+}
+
+BOOST_AUTO_TEST_CASE(stricter_rules_where_they_are_asked_for) {
+  const std::string twice = R"({"a":[{"b":1,"c":{"b":2}},{"b":3,"b":4}]})";
+  BOOST_TEST(parse_json(twice, "a.json")["a"][1]["b"] == 4);
+  BOOST_TEST(mentions(refused(twice, {.unique_keys = true}), {"a.json", "'b'", "twice"}));
+  BOOST_TEST(parse_json(R"([{"b":1},{"b":2}])", "a.json", {.unique_keys = true}).size() == 2u);
+  BOOST_TEST(parse_json("[[[]]]", "a.json", {.levels = 3}).size() == 1u);
+  BOOST_TEST(mentions(refused("[[[[]]]]", {.levels = 3}), {"a.json", "nests", "3"}));
+}
+
+BOOST_AUTO_TEST_CASE(look_ups_name_the_key_and_the_place) {
+  const json object = {{"n", 3}, {"s", "x"}, {"null", nullptr}, {"zero", 0}};
+  const JsonObject in(object, "a.json");
+  BOOST_TEST(in.get<int>("n") == 3);
+  BOOST_TEST(in.get_or("null", 7) == 7);
+  BOOST_TEST(in.up_to(3, "n") == 3);
+  in.require<std::string>("s", {"w", "x"});
+  in.require<std::string>("missing", {"w"});
+  const auto refuses = [](auto look_up, std::initializer_list<std::string> words) {
+    const auto text = error_text(look_up);
+    BOOST_TEST(mentions(text, words), text);
+  };
+  refuses([&] { in.get<int>("null"); }, {"a.json", "lacks 'null'"});
+  refuses([&] { in.get<int>("s"); }, {"a.json", "'s'", "\"x\"", "another type"});
+  refuses([&] { in.positive("zero"); }, {"a.json", "'zero'", "positive"});
+  refuses([&] { in.up_to(2, "n"); }, {"a.json", "'n'", "from 1 to 2"});
+  refuses([&] { in.require<int>("n", {4, 5}); }, {"a.json", "'n'", "3", "4 or 5"});
+}
+
+BOOST_AUTO_TEST_CASE(numbers_are_the_whole_text) {
+  BOOST_TEST((parse_number<int>("-12") == -12));
+  BOOST_TEST((parse_number<std::int64_t>("9223372036854775807") == 9223372036854775807));
+  for (const char* text : {"", "1x", "x1", " 1", "1 ", "+1", "0x1", "99999999999"})
+    BOOST_TEST(!parse_number<int>(text).has_value(), text);
+  BOOST_TEST(!parse_number<unsigned>("-1").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_models_dtype_is_a_floating_point_type) {
+  json config = {{"architectures", {"LlamaForCausalLM"}},
+                 {"vocab_size", 8},
+                 {"hidden_size", 8},
+                 {"intermediate_size", 8},
+                 {"num_hidden_layers", 1},
+                 {"num_attention_heads", 2},
+                 {"rms_norm_eps", 1e-6},
+                 {"max_position_embeddings", 8}};
+  for (const std::string name : {"float32", "float16", "bfloat16", "float64"}) {
+    config["torch_dtype"] = name;
+    BOOST_TEST(name_of(model::config_from_json(config, "config.json").dtype) == name);
+  }
+  for (const std::string name : {"int16", "bool", "fp8"}) {
+    config["torch_dtype"] = name;
+    BOOST_TEST(mentions(error_text([&] { model::config_from_json(config, "config.json"); }),
+                        {"config.json", "torch_dtype", name, "bfloat16"}));
+  }
+}
