@@ -11,6 +11,7 @@
 
 namespace fpf::checkpoint {
 
+/// What the command line says.
 struct Options {
   std::string from, to, quant, preset, dtype, perplexity_pdf;
   std::uint64_t seed = 1;
