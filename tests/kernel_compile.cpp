@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "error_text.hpp"
 #include "toolkit.hpp"
 
 using namespace fpf;
@@ -123,17 +124,6 @@ void build_all(const std::vector<Plan>& all, int architecture) {
   for (const auto& fault : faults) BOOST_ERROR(fault);
 }
 
-std::string message_of(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(awq_and_gptq_in_bfloat16) {
@@ -171,8 +161,8 @@ BOOST_AUTO_TEST_CASE(a_dense_model_in_every_type) {
 
 BOOST_AUTO_TEST_CASE(shapes_without_a_kernel_are_refused_by_name) {
   const auto refused = [](const auto& action, std::string_view part) {
-    const std::string message = message_of(action);
-    BOOST_TEST(contains(message, part), message);
+    const std::string message = error_text(action);
+    BOOST_TEST(mentions(message, {std::string(part)}), message);
   };
   const auto tiles = Arithmetic::tiles;
   refused([&] { plan_gemv(int4_format(128), DType::bfloat16, 64, 100, {}, tiles); }, "100 columns");

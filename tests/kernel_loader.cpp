@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "error_text.hpp"
 #include "toolkit.hpp"
 
 using namespace fpf;
@@ -47,29 +48,18 @@ std::vector<SourceText> sources(std::string_view factor = factor_source) {
   return {{"scale.cuh", scale_source}, {"factor.cuh", factor}, {"broken.cuh", broken_source}};
 }
 
-std::string message_of(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(toolkit_is_found_in_the_wheels_layout_and_refused_elsewhere) {
   const Toolkit toolkit = find_toolkit(packages / "nvidia/cu13");
   BOOST_TEST(toolkit.nvrtc.filename().string().starts_with("libnvrtc.so"));
   BOOST_TEST(fs::exists(toolkit.include / "cuda_bf16.h"));
-  const std::string message = message_of([] { find_toolkit("no/such/toolkit"); });
-  BOOST_TEST(contains(message, "no/such/toolkit"), message);
+  const std::string message = error_text([] { find_toolkit("no/such/toolkit"); });
+  BOOST_TEST(mentions(message, {"no/such/toolkit"}), message);
   const auto broken = fresh_folder("toolkit");
   fs::create_directories(broken / "lib");
   std::ofstream(broken / "lib/libnvrtc.so.13") << "not a library";
-  BOOST_TEST(contains(message_of([&] { Compiler(find_toolkit(broken)); }), "cannot load NVRTC from"));
+  BOOST_TEST(mentions(error_text([&] { Compiler(find_toolkit(broken)); }), {"cannot load NVRTC from"}));
 }
 
 BOOST_AUTO_TEST_CASE(code_is_made_for_several_architectures_and_says_what_it_needs) {
@@ -87,23 +77,23 @@ BOOST_AUTO_TEST_CASE(code_is_made_for_several_architectures_and_says_what_it_nee
     BOOST_TEST(scale.record.architecture == architecture);
     BOOST_TEST(scale.record.resources.code_sha256 != spill.record.resources.code_sha256);
   }
-  const std::string message = message_of([] { Builder(compiler(), 35); });
-  BOOST_TEST(contains(message, "sm_35"), message);
-  BOOST_TEST(contains(message, "sm_90"), message);
+  const std::string message = error_text([] { Builder(compiler(), 35); });
+  BOOST_TEST(mentions(message, {"sm_35"}), message);
+  BOOST_TEST(mentions(message, {"sm_90"}), message);
 }
 
 BOOST_AUTO_TEST_CASE(a_compile_error_names_file_line_and_text) {
   const Builder builder(compiler(), 90, CubinCache(fresh_folder("error")), sources());
-  const std::string message = message_of([&] { builder.build("broken.cuh", "broken<1>"); });
-  BOOST_TEST(contains(message, "broken.cuh:4:"), message);
-  BOOST_TEST(contains(message, "undeclared_name"), message);
-  BOOST_TEST(contains(message, "v[0] = undeclared_name;"), message);
-  BOOST_TEST(contains(message_of([&] { builder.build("missing.cuh", "x"); }), "missing.cuh"));
+  const std::string message = error_text([&] { builder.build("broken.cuh", "broken<1>"); });
+  BOOST_TEST(mentions(message, {"broken.cuh:4:"}), message);
+  BOOST_TEST(mentions(message, {"undeclared_name"}), message);
+  BOOST_TEST(mentions(message, {"v[0] = undeclared_name;"}), message);
+  BOOST_TEST(mentions(error_text([&] { builder.build("missing.cuh", "x"); }), {"missing.cuh"}));
   // An error inside an included file is reported there.
   const Builder wrong(compiler(), 90, CubinCache(fresh_folder("error")),
                       sources("// One.\n// Two.\n;float x = y_is_missing;\n"));
-  const std::string inner = message_of([&] { wrong.build("scale.cuh", "scale<1>"); });
-  BOOST_TEST(contains(inner, "factor.cuh:3:"), inner);
+  const std::string inner = error_text([&] { wrong.build("scale.cuh", "scale<1>"); });
+  BOOST_TEST(mentions(inner, {"factor.cuh:3:"}), inner);
 }
 
 BOOST_AUTO_TEST_CASE(the_cache_answers_only_for_the_same_source_options_and_architecture) {
@@ -182,7 +172,7 @@ BOOST_AUTO_TEST_CASE(processes_that_start_together_share_one_cache) {
 
 BOOST_AUTO_TEST_CASE(a_cache_that_cannot_be_used_is_an_error_only_where_it_was_asked_for) {
   std::ofstream("a_file") << "x";
-  BOOST_TEST(contains(message_of([] { CubinCache("a_file/below"); }), "a_file/below"));
+  BOOST_TEST(mentions(error_text([] { CubinCache("a_file/below"); }), {"a_file/below"}));
   ::setenv("XDG_CACHE_HOME", (fs::current_path() / "a_file").c_str(), 1);
   const Builder builder(compiler(), 90, CubinCache(), sources());
   BOOST_TEST(!builder.build("scale.cuh", "scale<8>").from_cache);
@@ -195,7 +185,7 @@ BOOST_AUTO_TEST_CASE(without_a_gpu_the_driver_says_so) {
   std::string reason;
   if (cuda::driver_available(&reason)) return;  // a machine with a GPU: the benchmarks check it there
   BOOST_TEST(!reason.empty());
-  BOOST_TEST(contains(message_of([] { Library(0, compiler()); }), reason));
+  BOOST_TEST(mentions(error_text([] { Library(0, compiler()); }), {reason}));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_cubin_is_refused) {

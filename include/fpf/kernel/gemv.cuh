@@ -102,6 +102,20 @@ __device__ __forceinline__ void stage_normed(T* staged, const T* x,
   }
 }
 
+/// Row r of x -> shared memory, normalised when Norm; the grid's first block keeps what it normalised, where it is wanted.
+template <class Weight, class T, int Threads, bool Norm>
+__device__ __forceinline__ void stage_row(T* staged, const GemvParams& p, int r,
+                                          const NormWeights<Weight, T, Threads>& norm, float* scratch) {
+  const u8* matrix = static_cast<const u8*>(p.matrix);
+  const T* x = static_cast<const T*>(p.x) + i64(r) * Weight::K;
+  if constexpr (Norm) {
+    T* normed = blockIdx.x == 0 && p.normed != nullptr ? static_cast<T*>(p.normed) + i64(r) * Weight::K : nullptr;
+    stage_normed<Weight, T, Threads>(staged, x, norm, p.eps, normed, scratch, matrix, p.n);
+  } else {
+    stage<Weight, T, Threads>(staged, x, matrix, p.n, int(threadIdx.x));
+  }
+}
+
 // ---- the product
 
 /// PerThread rows of weights in registers: what one thread reads of them.
@@ -202,14 +216,7 @@ __global__ void __launch_bounds__(Lanes* Groups) gemv(const GemvParams p) {
   wait_for_previous();
 
   for (int r = 0; r < p.rows; ++r) {
-    const T* x = static_cast<const T*>(p.x) + i64(r) * Weight::K;
-    if constexpr (Norm) {
-      T* normed =
-          blockIdx.x == 0 && p.normed != nullptr ? static_cast<T*>(p.normed) + i64(r) * Weight::K : nullptr;
-      stage_normed<Weight, T, threads>(staged, x, norm, p.eps, normed, scratch, matrix, p.n);
-    } else {
-      stage<Weight, T, threads>(staged, x, matrix, p.n, int(threadIdx.x));
-    }
+    stage_row<Weight, T, threads, Norm>(staged, p, r, norm, scratch);
     __syncthreads();
     float sums[PerThread];
     weights.multiply(staged, lane, map, sums);
@@ -251,15 +258,7 @@ __global__ void __launch_bounds__(Warps * 32) gemv_stream(const GemvParams p) {
   wait_for_previous();
 
   for (int r = 0; r < p.rows; ++r) {
-    const T* x = static_cast<const T*>(p.x) + i64(r) * Weight::K;
-    T* row = staged + r * staged_size<Weight, T>;
-    if constexpr (Norm) {
-      T* normed =
-          blockIdx.x == 0 && p.normed != nullptr ? static_cast<T*>(p.normed) + i64(r) * Weight::K : nullptr;
-      stage_normed<Weight, T, threads>(row, x, norm, p.eps, normed, scratch, matrix, p.n);
-    } else {
-      stage<Weight, T, threads>(row, x, matrix, p.n, int(threadIdx.x));
-    }
+    stage_row<Weight, T, threads, Norm>(staged + r * staged_size<Weight, T>, p, r, norm, scratch);
     __syncthreads();
   }
   for (; first < p.n; first += step) {

@@ -45,18 +45,9 @@ __device__ __forceinline__ void put_tile(const float (&sums)[4], float (*partial
 template <class Weight, class T, int Threads, bool Norm>
 __device__ __forceinline__ void stage_rows(T* staged, const GemvParams& p,
                                            const NormWeights<Weight, T, Threads>& norm, float* scratch) {
-  const u8* matrix = static_cast<const u8*>(p.matrix);
   for (int r = 0; r < p.rows; ++r) {
-    const T* x = static_cast<const T*>(p.x) + i64(r) * Weight::K;
-    T* row = staged + r * row_stride<Weight, T>;
-    if constexpr (Norm) {
-      T* normed =
-          blockIdx.x == 0 && p.normed != nullptr ? static_cast<T*>(p.normed) + i64(r) * Weight::K : nullptr;
-      stage_normed<Weight, T, Threads>(row, x, norm, p.eps, normed, scratch, matrix, p.n);
-      if (r + 1 < p.rows) __syncthreads();  // before scratch is used again
-    } else {
-      stage<Weight, T, Threads>(row, x, matrix, p.n, int(threadIdx.x));
-    }
+    stage_row<Weight, T, Threads, Norm>(staged + r * row_stride<Weight, T>, p, r, norm, scratch);
+    if (Norm && r + 1 < p.rows) __syncthreads();  // before scratch is used again
   }
 }
 
