@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <fpf/model/architecture.hpp>
 #include <fpf/core/dtype.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/weights/gguf.hpp>
@@ -13,7 +14,7 @@ namespace fpf::model {
 
 /// Dimensions of a decoder-only transformer. Every size that fpf uses comes from here.
 struct ModelConfig {
-  std::string architecture;            // LlamaForCausalLM, Qwen3ForCausalLM or Qwen3MoeForCausalLM
+  std::string architecture;            // one of architectures' names
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;  // of the dense MLP; unused in MoE layers
@@ -96,12 +97,9 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
   if (!json.is_object()) fail("{} is not a JSON object", file);
   const JsonObject in(json, file);
   ModelConfig out;
-  const auto architectures = in.get<std::vector<std::string>>("architectures");
-  out.architecture = architectures.empty() ? "" : architectures.front();
-  const bool moe = out.architecture == "Qwen3MoeForCausalLM";
-  if (!moe && out.architecture != "LlamaForCausalLM" && out.architecture != "Qwen3ForCausalLM")
-    fail("{} has architecture '{}': expected LlamaForCausalLM, Qwen3ForCausalLM or Qwen3MoeForCausalLM", file,
-         out.architecture);
+  const auto names = in.get<std::vector<std::string>>("architectures");
+  const Architecture& architecture = architecture_of(names.empty() ? "" : names.front(), file);
+  out.architecture = architecture.name;
   detail::refuse_unsupported(in);
   out.vocab_size = in.positive("vocab_size");
   out.hidden_size = in.positive("hidden_size");
@@ -113,8 +111,8 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
   out.rms_norm_eps = in.get<double>("rms_norm_eps");
   out.rope_theta = detail::rope_theta(in);
   out.tied_head = in.get_or("tie_word_embeddings", false);
-  out.qk_norm = out.architecture != "LlamaForCausalLM";
-  if (moe) {
+  out.qk_norm = architecture.qk_norm;
+  if (architecture.experts) {
     out.num_experts = in.positive("num_experts");
     out.experts_per_token = in.positive("num_experts_per_tok");
     out.moe_intermediate_size = in.positive("moe_intermediate_size");
@@ -129,19 +127,14 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
   return out;
 }
 
-/// Reads the metadata of a GGUF file of general.architecture llama, qwen3 or qwen3moe. Activations default to float32,
-/// in which every block format's values are exact products of their parts.
+/// Reads the metadata of a GGUF file. Throws Error for other architectures. Activations default to float32, in which every block format's values are exact products of their parts.
 inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
   const auto& meta = gguf.metadata();
   const std::string file = gguf.files().front().string();
   const auto kind = meta.get<std::string>("general.architecture");
-  const std::array<std::array<std::string_view, 2>, 3> known{{{"llama", "LlamaForCausalLM"},
-                                                              {"qwen3", "Qwen3ForCausalLM"},
-                                                              {"qwen3moe", "Qwen3MoeForCausalLM"}}};
+  const Architecture& architecture = architecture_of_gguf(kind, file);
   ModelConfig out;
-  for (const auto& [name, architecture] : known)
-    if (kind == name) out.architecture = architecture;
-  if (out.architecture.empty()) fail("{} has architecture '{}': expected llama, qwen3 or qwen3moe", file, kind);
+  out.architecture = architecture.name;
   const auto size = [&](const char* key) {
     const auto value = meta.get<std::int64_t>(kind + "." + key);
     if (value <= 0) fail("'{}.{}' in {} is {}: expected a positive number", kind, key, file, value);
@@ -159,13 +152,13 @@ inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
   if (meta.contains(kind + ".rope.scaling.type") && meta.get<std::string>(kind + ".rope.scaling.type") != "none")
     fail("{} scales RoPE: only plain RoPE is supported", file);
   out.tied_head = !gguf.contains("output.weight");
-  out.qk_norm = kind != "llama";
+  out.qk_norm = architecture.qk_norm;
   out.vocab_size = gguf.at("token_embd.weight").shape.at(0);
-  if (kind == "qwen3moe") {
+  if (architecture.experts) {
     out.num_experts = size("expert_count");
     out.experts_per_token = size("expert_used_count");
     out.moe_intermediate_size = size("expert_feed_forward_length");
-    out.norm_topk_prob = true;  // as llama.cpp computes every qwen3moe model
+    out.norm_topk_prob = true;  // as llama.cpp computes every qwen3moe model, the only one with experts here
   } else {
     out.intermediate_size = size("feed_forward_length");
   }
@@ -178,7 +171,7 @@ inline nlohmann::ordered_json config_to_json(const ModelConfig& config) {
   const bool moe = config.is_moe();
   nlohmann::ordered_json out = {
       {"architectures", {config.architecture}},
-      {"model_type", moe ? "qwen3_moe" : config.qk_norm ? "qwen3" : "llama"},
+      {"model_type", architecture_of(config.architecture, "the model").model_type},
       {"vocab_size", config.vocab_size},
       {"hidden_size", config.hidden_size},
       {"num_hidden_layers", config.num_layers},

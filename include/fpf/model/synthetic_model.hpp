@@ -129,10 +129,8 @@ class SyntheticModel : public weights::TensorSource {
     if (const auto names = config_.find("architectures");
         names != config_.end() && names->is_array() && !names->empty() && names->front().is_string())
       out.architecture = names->front();
-    const bool moe = out.architecture == "Qwen3MoeForCausalLM";
-    if (!moe && out.architecture != "Qwen3ForCausalLM" && out.architecture != "LlamaForCausalLM")
-      fail("{} has architecture '{}': expected Qwen3MoeForCausalLM, Qwen3ForCausalLM or LlamaForCausalLM",
-           request_.model, out.architecture);
+    const Architecture& architecture = architecture_of(out.architecture, request_.model);
+    const bool moe = architecture.experts;
     out.hidden_size = size("hidden_size");
     out.vocab_size = size("vocab_size");
     out.num_layers = size("num_hidden_layers");
@@ -148,7 +146,7 @@ class SyntheticModel : public weights::TensorSource {
     (moe ? out.moe_intermediate_size : out.intermediate_size) =
         size(moe ? "moe_intermediate_size" : "intermediate_size");
     out.tied_head = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == true;
-    out.qk_norm = out.architecture != "LlamaForCausalLM";
+    out.qk_norm = architecture.qk_norm;
     return out;
   }
 

@@ -1,0 +1,52 @@
+// The architectures that fpf runs, and what sets them apart: the one place where they are listed.
+#pragma once
+
+#include <fpf/core/error.hpp>
+
+#include <array>
+#include <string>
+#include <string_view>
+
+namespace fpf::model {
+
+/// A family of decoder-only transformers. All have RMSNorm before attention and MLP, RoPE by halves, grouped queries and a
+/// gated SiLU MLP without biases.
+struct Architecture {
+  std::string_view name;        // config.json's architectures[0]
+  std::string_view model_type;  // config.json's model_type
+  std::string_view gguf;        // GGUF's general.architecture
+  bool qk_norm;                 // RMSNorm per head on q and k, before RoPE
+  bool experts;                 // a router and experts in every layer instead of one MLP
+  bool gguf_interleaves;        // GGUF files store q's and k's rows per head as [d/2, 2] instead of [2, d/2]
+};
+
+inline constexpr std::array<Architecture, 3> architectures{
+    {{"LlamaForCausalLM", "llama", "llama", false, false, true},
+     {"Qwen3ForCausalLM", "qwen3", "qwen3", true, false, false},
+     {"Qwen3MoeForCausalLM", "qwen3_moe", "qwen3moe", true, true, false}}};
+
+namespace detail {
+
+inline const Architecture& find_architecture(std::string_view name, std::string_view Architecture::*key,
+                                             const std::string& file) {
+  std::string known;
+  for (std::size_t i = 0; i < architectures.size(); ++i) {
+    if (architectures[i].*key == name) return architectures[i];
+    known += fmt::format("{}{}", i == 0 ? "" : i + 1 == architectures.size() ? " or " : ", ", architectures[i].*key);
+  }
+  fail("{} has architecture '{}': expected {}", file, name, known);
+}
+
+}  // namespace detail
+
+/// The architecture that a config.json names. Throws Error, naming `file` and those that are known.
+inline const Architecture& architecture_of(std::string_view name, const std::string& file) {
+  return detail::find_architecture(name, &Architecture::name, file);
+}
+
+/// The same by GGUF's name.
+inline const Architecture& architecture_of_gguf(std::string_view name, const std::string& file) {
+  return detail::find_architecture(name, &Architecture::gguf, file);
+}
+
+}  // namespace fpf::model
