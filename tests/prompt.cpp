@@ -8,7 +8,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
+#include "child.hpp"
 #include "error_text.hpp"
 #include "vocabularies.hpp"
 
@@ -150,7 +152,7 @@ BOOST_AUTO_TEST_CASE(a_prompt_file_is_read_back) {
   const json& row = expected()["prompts"][5];
   const Prompt prompt =
       make_prompt(tokenizer_of(row["model"]), expected()["document"].get<std::string>(), options_of(row));
-  write_prompt_file("prompt.json", prompt, {"doc\xff.txt", "0", "tokens", options_of(row)});
+  write_prompt_file("prompt.json", prompt, {"doc\xff.txt", "tokens", options_of(row)});
   const Prompt read = read_prompt_ids("prompt.json");
   BOOST_TEST(read.token_ids == prompt.token_ids, boost::test_tools::per_element());
   BOOST_TEST(read.text == prompt.text);
@@ -240,4 +242,20 @@ BOOST_AUTO_TEST_CASE(the_program_refuses_with_exit_code_2_and_leaves_no_file) {
   BOOST_TEST(
       run(gguf + " --prompt-text document.txt --prompt-tokens 50 --out no/such/folder/x.json", &said) == 2);
   BOOST_TEST(mentions(said, {"no/such/folder/x.json"}), said);
+}
+
+BOOST_AUTO_TEST_CASE(the_program_ends_with_exit_code_130_when_interrupted) {
+  bool interrupted = false;
+  for (int attempt = 0; attempt < 50 && !interrupted; ++attempt) {  // until the signal meets it at work
+    fs::remove("interrupted.json");
+    Child child({FPF_BIN "/make_prompt", "--tokenizer", model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string(),
+                 "--prompt-pdf", (fs::path(FPF_BUILD) / "documents" / "bashref.pdf").string(), "--out",
+                 "interrupted.json"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(50 + 10 * attempt));
+    child.send(SIGINT);
+    const Outcome outcome = child.wait();
+    interrupted = outcome.code == 130 && outcome.err == "make_prompt: interrupted\n";
+  }
+  BOOST_TEST(interrupted);
+  BOOST_TEST(!fs::exists("interrupted.json"));
 }

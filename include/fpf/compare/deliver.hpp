@@ -10,6 +10,7 @@
 #include <fpf/compare/run.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/program.hpp>
 #include <fpf/core/text.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -40,9 +41,7 @@ inline ExitCode deliver(const Settings& settings, const Result& result) {
   if (settings.report && result.findings) write_report(*settings.report, *result.findings, result.failures);
   if (settings.report && !result.findings) write_report(*settings.report, result.analyses, result.failures);
   if (output) output->commit();
-  const std::string& shown = settings.json ? json : result.text;
-  if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size() || std::fflush(stdout) != 0)
-    fail("cannot write to standard output");
+  write_stdout(settings.json ? json : result.text);
   if (!settings.json) fmt::print(stderr, "compare: results in {}\n", settings.output_file());
   if (settings.report)
     fmt::print(stderr, "compare: report in {}\n",

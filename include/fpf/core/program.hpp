@@ -9,6 +9,7 @@
 #include <fpf/core/version.hpp>
 #include <iostream>
 #include <string>
+#include <string_view>
 
 namespace fpf {
 
@@ -62,6 +63,13 @@ inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& 
     fail("{} (see {} --help)", error.what(), program.name);
   }
   return true;
+}
+
+/// Writes to standard output, whole. Throws Error (a full disk, or a reader that is gone while SIGPIPE is
+/// ignored).
+inline void write_stdout(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    fail("cannot write to standard output");
 }
 
 /// Runs `body`, which returns an exit code, and turns what it throws into the contract's codes and one line

@@ -5,10 +5,9 @@
 #include <fpf/evidence/signals.hpp>
 #include <fpf/experiment/options.hpp>
 #include <fpf/model/checkpoint.hpp>
-#include <fpf/prompt/document.hpp>
 #include <fpf/prompt/gguf_vocabulary.hpp>
-#include <fpf/prompt/prompt.hpp>
 #include <fpf/prompt/prompt_file.hpp>
+#include <fpf/prompt/prompt_from_document.hpp>
 #include <optional>
 
 namespace fpf {
@@ -49,22 +48,15 @@ inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options,
   return out;
 }
 
-/// A prompt of exactly --prompt-tokens tokens from a document, as the options render it.
+/// A prompt from a document; what it is damaged in is noted unless --quiet.
 inline prompt::Prompt prompt_from_document(const Options& options,
                                            const std::optional<prompt::Tokenizer>& tokenizer,
-                                           const std::string& file, prompt::DocumentKind kind) {
+                                           const prompt::PromptSource& source) {
   if (!tokenizer)
     fail("the model {} has no tokeniser: name one with --tokenizer, or give --prompt-ids", options.model);
-  prompt::PromptOptions how;
-  how.tokens = static_cast<std::size_t>(options.prompt_tokens);
-  how.chat_template = options.chat_template;
-  how.thinking = options.thinking;
-  how.request = options.request;
-  std::vector<std::string> problems;
-  const std::string text = prompt::document_text(file, kind, &problems);
-  if (!problems.empty() && options.verbosity == Verbosity::normal)
-    fmt::print(stderr, "{}\n", prompt::describe_damage(file, problems));
-  return prompt::make_prompt(*tokenizer, text, how, file);
+  return prompt::prompt_from_document(*tokenizer, source, [&](const std::string& damage) {
+    if (options.verbosity == Verbosity::normal) fmt::print(stderr, "{}\n", damage);
+  });
 }
 
 /// Throws Error when a prompt has ids the model does not know, is too short to look back over, or leaves no
@@ -91,10 +83,7 @@ inline Inputs load_inputs(const Options& options, const model::Checkpoint& check
     if (out.prompt.text.empty() && out.tokenizer)
       out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
   } else {
-    out.prompt =
-        options.prompt_pdf.empty()
-            ? prompt_from_document(options, out.tokenizer, options.prompt_text, prompt::DocumentKind::text)
-            : prompt_from_document(options, out.tokenizer, options.prompt_pdf, prompt::DocumentKind::pdf);
+    out.prompt = prompt_from_document(options, out.tokenizer, options.prompt);
   }
   require_fit(out.prompt, checkpoint.config(), options.decode_steps);
   return out;

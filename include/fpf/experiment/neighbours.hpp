@@ -14,11 +14,11 @@ namespace fpf {
 inline std::vector<prompt::Prompt> load_neighbours(const Options& options, const Inputs& inputs,
                                                    const model::ModelConfig& config, std::size_t count) {
   std::vector<std::pair<std::string, prompt::Prompt>> found{{"the prompt", inputs.prompt}};
-  Options as_long = options;
-  as_long.prompt_tokens = static_cast<std::int64_t>(inputs.prompt.token_ids.size());
+  prompt::PromptOptions as_long = options.prompt.options;
+  as_long.tokens = static_cast<std::int64_t>(inputs.prompt.token_ids.size());
   for (const auto& file : options.neighbour_pdfs)
-    found.emplace_back(file,
-                       prompt_from_document(as_long, inputs.tokenizer, file, prompt::DocumentKind::pdf));
+    found.emplace_back(
+        file, prompt_from_document(options, inputs.tokenizer, {.pdf = file, .text = "", .options = as_long}));
   for (const auto& file : options.neighbour_ids) {
     found.emplace_back(file, prompt::read_prompt_ids(file));
     prompt::Prompt& added = found.back().second;

@@ -5,6 +5,7 @@
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/progress.hpp>
+#include <fpf/prompt/prompt_options.hpp>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -15,13 +16,10 @@ namespace fpf {
 /// What the user asked for; strings as given where only the model can tell whether they make sense.
 struct Options {
   std::string model, model_gptq, model_bnb;
-  std::string prompt_pdf, prompt_text, prompt_ids;
+  prompt::PromptSource prompt;
+  std::string prompt_ids;  // in place of a document
   std::vector<std::string> neighbour_pdfs, neighbour_ids;
-  std::int64_t prompt_tokens = 6144;
-  std::string request = "Provide a summary of the text above.";
   std::string tokenizer;
-  bool chat_template = true;
-  bool thinking = false;
   std::int64_t decode_steps = 30;
   std::int64_t reps = 3;
   std::string layers = "1,2,4,12,last";
@@ -82,22 +80,9 @@ inline po::options_description shared_options(Options& out) {
   const auto text = [](std::string& to, const char* name) { return po::value(&to)->value_name(name); };
   po::options_description model("Model and prompt");
   model.add_options()("model", text(out.model, "M"), "Hugging Face directory, GGUF file or synthetic:...")(
-      "prompt-pdf", text(out.prompt_pdf, "F"), "document to make the prompt from")(
-      "prompt-text", text(out.prompt_text, "F"), "the same, plain text")(
-      "prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are")(
-      "prompt-tokens", po::value(&out.prompt_tokens)->value_name("N")->default_value(out.prompt_tokens),
-      "exact length of the rendered prompt")("request", text(out.request, "TEXT")->default_value(out.request),
-                                             "what the prompt asks after the document; may be empty")(
       "tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")(
-      "no-chat-template", po::bool_switch()->notifier([&out](bool on) { out.chat_template = !on; }),
-      "document and request as raw text")(
-      "thinking",
-      po::value<std::string>()->value_name("on|off")->default_value("off")->notifier(
-          [&out](const std::string& value) {
-            if (value != "on" && value != "off") fail("--thinking {}: expected on or off", value);
-            out.thinking = value == "on";
-          }),
-      "what a template with that switch is told");
+      "prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are");
+  prompt::prompt_options(model, out.prompt);
   po::options_description run("Run");
   run.add_options()(
       "decode-steps", po::value(&out.decode_steps)->value_name("N")->default_value(out.decode_steps),
@@ -134,10 +119,10 @@ inline void validate(Options& options, const po::variables_map& values) {
   if (options.model.empty())
     fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
   const int prompts =
-      !options.prompt_pdf.empty() + !options.prompt_text.empty() + !options.prompt_ids.empty();
+      !options.prompt.pdf.empty() + !options.prompt.text.empty() + !options.prompt_ids.empty();
   if (prompts != 1)
     fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
-  detail::require_positive("prompt-tokens", options.prompt_tokens);
+  detail::require_positive("prompt-tokens", options.prompt.options.tokens);
   detail::require_positive("decode-steps", options.decode_steps);
   detail::require_positive("reps", options.reps);
   detail::require_positive("top-k", options.top_k);

@@ -1,4 +1,4 @@
-// Another build of fpf, against another libtorch, as a configuration: its exp0_reference runs as a child
+// Other builds of fpf, against another libtorch each, as configurations: their exp0_reference runs as a child
 // process.
 #pragma once
 
@@ -7,9 +7,13 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
+#include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/options.hpp>
+#include <fpf/experiment/runner_declaration.hpp>
+#include <string>
 #include <thread>
 
 namespace fpf {
@@ -68,6 +72,28 @@ inline Baseline run_stack(const Options& options, const std::filesystem::path& b
 inline std::string cuda_tag(std::string cuda) {
   std::erase(cuda, '.');
   return "cu" + cuda;
+}
+
+/// Runs --stack's builds and adds each under its CUDA version, which must differ from `cuda`, that of this
+/// build and of the baseline. What they leave until the experiment is done lies in OUT/cuda_version_experiment.parts.
+/// Throws Error where there is no --stack or the versions are not so, and what run_stack() throws.
+inline void add_stacks(Runner& runner, const std::string& cuda) {
+  const Options& options = runner.options();
+  const auto cuda_of = [](const Baseline& reference) {
+    return reference.configuration().value("cuda_version", "");
+  };
+  if (options.stacks.empty())
+    fail("--stack is missing: expected the build folder of another software stack");
+  if (const auto found = cuda_of(runner.baseline()); found != cuda)
+    fail("the baseline {} was made with CUDA {}, this build has {}", options.baseline, found, cuda);
+  const auto parts = std::filesystem::path(options.out) / "cuda_version_experiment.parts";
+  for (std::size_t i = 0; i < options.stacks.size(); ++i) {
+    const Baseline other = run_stack(options, options.stacks[i], parts / std::to_string(i));
+    const auto found = cuda_of(other);
+    if (found == cuda) fail("--stack {} has CUDA {}, as this build has", options.stacks[i], cuda);
+    runner.add(other, cuda_tag(found), found);
+  }
+  remove_tree(parts);
 }
 
 }  // namespace fpf

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include <fpf/core/error.hpp>
+#include <fpf/core/interrupt.hpp>
 #include <fpf/core/mapped_file.hpp>
 
 #include <algorithm>
@@ -103,6 +104,7 @@ inline std::string pdf_text(std::string_view content, const std::string& name,
   if (pages < 1) fail("{} is a damaged PDF: it has no pages", name);
   std::string out;
   for (int i = 0; i < pages; ++i) {
+    check_interrupt();
     const std::unique_ptr<poppler::page> page(document->create_page(i));
     if (!page)
       fail("{} is a damaged PDF: page {} of {} cannot be read: {}", name, i + 1, pages, messages.first());

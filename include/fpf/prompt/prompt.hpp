@@ -4,6 +4,7 @@
 #include <fpf/core/error.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/prompt/chat_template.hpp>
+#include <fpf/prompt/prompt_options.hpp>
 #include <fpf/prompt/tokenizer.hpp>
 
 #include <bit>
@@ -16,17 +17,11 @@
 
 namespace fpf::prompt {
 
-struct PromptOptions {
-  std::size_t tokens = 6144;                                     // of the whole prompt
-  std::string request = "Provide a summary of the text above.";  // may be empty
-  bool chat_template = true;
-  bool thinking = false;
-};
-
 struct Prompt {
   std::string text;  // decoded from the ids, which are what counts: a cut inside a character shows as U+FFFD
   std::vector<std::int32_t> token_ids;
   std::string sha256;                    // of the ids as little-endian int32
+  std::string document_sha256;           // of the document's text, in hexadecimal; empty where it is unknown
   std::size_t document_tokens = 0;       // what the whole document has
   std::size_t document_tokens_used = 0;  // what the prompt holds of it
 };
@@ -61,14 +56,14 @@ inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document,
   }
   const auto request = options.request.empty() ? std::vector<std::int32_t>{}
                                                : tokenizer.encode("\n\n" + options.request, false);
-  const std::size_t around = before.size() + request.size() + after.size();
+  const auto around = static_cast<std::int64_t>(before.size() + request.size() + after.size());
   if (options.tokens <= around)
     fail(
         "a prompt of {} tokens has no room for the document: template and request take {}, expected at least "
         "{}",
         options.tokens, around, around + 1);
   const auto body = tokenizer.encode(document, false);
-  const std::size_t used = options.tokens - around;
+  const auto used = static_cast<std::size_t>(options.tokens - around);
   if (body.size() < used)
     fail("{} is too short: it has {} tokens, and a prompt of {} needs {} of it ({} are template and request)",
          document_name, body.size(), options.tokens, used, around);

@@ -18,9 +18,8 @@ namespace fpf::prompt {
 
 /// Where a prompt came from; for people, nothing reads it back.
 struct PromptOrigin {
-  std::string document;         // path as given
-  std::string document_sha256;  // of its extracted text
-  std::string tokenizer;        // path as given
+  std::string document;   // path as given
+  std::string tokenizer;  // path as given
   PromptOptions options;
 };
 
@@ -30,7 +29,7 @@ inline std::string prompt_json(const Prompt& prompt, const PromptOrigin& origin)
   json["prompt_tokens"] = prompt.token_ids.size();
   json["prompt_sha256"] = prompt.sha256;
   json["document"] = {{"path", origin.document},
-                      {"text_sha256", origin.document_sha256},
+                      {"text_sha256", prompt.document_sha256},
                       {"tokens", prompt.document_tokens},
                       {"tokens_used", prompt.document_tokens_used}};
   json["tokenizer"] = origin.tokenizer;
