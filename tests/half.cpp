@@ -1,13 +1,10 @@
-// core/: half-precision conversions against their definitions, SHA-256 against FIPS 180-4's examples, mapped files.
+// core/half.hpp: half-precision conversions against their definitions.
 #include <boost/test/unit_test.hpp>
 
-#include <fpf/core/dtype.hpp>
 #include <fpf/core/half.hpp>
-#include <fpf/core/hash.hpp>
-#include <fpf/core/mapped_file.hpp>
 
 #include <cmath>
-#include <fstream>
+#include <cstdint>
 
 using namespace fpf;
 
@@ -50,34 +47,4 @@ BOOST_AUTO_TEST_CASE(bfloat16_rounds_to_nearest_even) {
   BOOST_TEST(bfloat16_from_float32(1.0039063692f) == 0x3f81);  // just past the middle
   BOOST_TEST(std::isnan(float32_from_bfloat16(bfloat16_from_float32(NAN))));
   BOOST_TEST(float32_from_bfloat16(0xff80) == -INFINITY);
-}
-
-BOOST_AUTO_TEST_CASE(sha256_gives_the_published_digests) {
-  // FIPS 180-4 examples, as published by NIST.
-  BOOST_TEST(sha256_hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  BOOST_TEST(sha256_hex("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  BOOST_TEST(Sha256().update("abcdbcdecdefdefgefghfghighij").update("hijkijkljklmklmnlmnomnopnopq").hex() ==
-             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-}
-
-BOOST_AUTO_TEST_CASE(a_mapped_file_shows_the_content_and_its_padding) {
-  std::ofstream("mapped.txt") << "content";
-  const MappedFile file("mapped.txt", 64);
-  BOOST_TEST(file.text() == "content");
-  for (std::size_t i = 0; i < 64; ++i) BOOST_TEST(file.text().data()[file.size() + i] == '\0');
-  std::ofstream("empty.txt") << "";
-  BOOST_TEST(MappedFile("empty.txt").size() == 0u);
-}
-
-BOOST_AUTO_TEST_CASE(what_cannot_be_mapped_is_named) {
-  BOOST_CHECK_EXCEPTION(MappedFile("no/such.file"), Error,
-                        [](const Error& e) { return std::string(e.what()).find("no/such.file") != std::string::npos; });
-  BOOST_CHECK_EXCEPTION(MappedFile("."), Error,
-                        [](const Error& e) { return std::string(e.what()).find("a directory") != std::string::npos; });
-}
-
-BOOST_AUTO_TEST_CASE(unknown_dtypes_are_named) {
-  BOOST_TEST((parse_dtype("bfloat16") == DType::bfloat16));
-  BOOST_CHECK_EXCEPTION(parse_dtype("float8"), Error,
-                        [](const Error& e) { return std::string(e.what()).find("float8") != std::string::npos; });
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace fpf::prompt {
+namespace fpf {
 
 /// One decoded step of a byte string: `length` bytes stand for `code_point`, or are ill-formed together.
 struct Utf8Step {
@@ -77,4 +77,4 @@ inline bool is_white_space(char32_t c) {
          c == 0x3000;
 }
 
-}  // namespace fpf::prompt
+}  // namespace fpf

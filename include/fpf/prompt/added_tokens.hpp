@@ -2,7 +2,7 @@
 // (added_vocabulary.rs): leftmost first, longest at one place.
 #pragma once
 
-#include <fpf/prompt/utf8.hpp>
+#include <fpf/core/utf8.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 // GGUF files.
 #pragma once
 
-#include <fpf/prompt/utf8.hpp>
+#include <fpf/core/utf8.hpp>
 
 #include <array>
 #include <optional>

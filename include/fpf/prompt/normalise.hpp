@@ -4,7 +4,7 @@
 #include <utf8proc.h>
 
 #include <fpf/core/error.hpp>
-#include <fpf/prompt/utf8.hpp>
+#include <fpf/core/utf8.hpp>
 
 #include <algorithm>
 #include <array>

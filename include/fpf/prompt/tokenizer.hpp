@@ -2,12 +2,12 @@
 #pragma once
 
 #include <fpf/core/error.hpp>
+#include <fpf/core/utf8.hpp>
 #include <fpf/prompt/added_tokens.hpp>
 #include <fpf/prompt/bpe.hpp>
 #include <fpf/prompt/byte_level.hpp>
 #include <fpf/prompt/normalise.hpp>
 #include <fpf/prompt/tokenizer_json.hpp>
-#include <fpf/prompt/utf8.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 
 #include <array>

@@ -1,0 +1,14 @@
+// core/dtype.hpp: dtypes by name.
+#include <boost/test/unit_test.hpp>
+
+#include <fpf/core/dtype.hpp>
+
+#include <string>
+
+using namespace fpf;
+
+BOOST_AUTO_TEST_CASE(unknown_dtypes_are_named) {
+  BOOST_TEST((parse_dtype("bfloat16") == DType::bfloat16));
+  BOOST_CHECK_EXCEPTION(parse_dtype("float8"), Error,
+                        [](const Error& e) { return std::string(e.what()).find("float8") != std::string::npos; });
+}

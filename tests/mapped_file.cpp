@@ -1,0 +1,26 @@
+// core/mapped_file.hpp: content, padding, what cannot be mapped.
+#include <boost/test/unit_test.hpp>
+
+#include <fpf/core/mapped_file.hpp>
+
+#include <cstddef>
+#include <fstream>
+#include <string>
+
+using namespace fpf;
+
+BOOST_AUTO_TEST_CASE(a_mapped_file_shows_the_content_and_its_padding) {
+  std::ofstream("mapped.txt") << "content";
+  const MappedFile file("mapped.txt", 64);
+  BOOST_TEST(file.text() == "content");
+  for (std::size_t i = 0; i < 64; ++i) BOOST_TEST(file.text().data()[file.size() + i] == '\0');
+  std::ofstream("empty.txt") << "";
+  BOOST_TEST(MappedFile("empty.txt").size() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_mapped_is_named) {
+  BOOST_CHECK_EXCEPTION(MappedFile("no/such.file"), Error,
+                        [](const Error& e) { return std::string(e.what()).find("no/such.file") != std::string::npos; });
+  BOOST_CHECK_EXCEPTION(MappedFile("."), Error,
+                        [](const Error& e) { return std::string(e.what()).find("a directory") != std::string::npos; });
+}

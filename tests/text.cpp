@@ -1,0 +1,70 @@
+// core/text.hpp and core/utf8.hpp: what reaches people is one line of valid UTF-8, whatever a file holds.
+#include <boost/test/unit_test.hpp>
+
+#include <fpf/core/text.hpp>
+
+#include <string>
+
+using namespace fpf;
+
+namespace {
+
+const std::string unknown = "\ufffd";
+
+/// All of it decodes, as the Unicode standard defines it (15.0, table 3-7).
+bool is_valid(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Step step = decode_utf8(text);
+    if (!step.valid) return false;
+    text.remove_prefix(step.length);
+  }
+  return true;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(sound_text_stays) {
+  for (const std::string text : {"", "plain", "größer, 数, 😀", "\ufffd", "\u00a0", "\U0010ffff", "\ud7ff\ue000"})
+    BOOST_TEST(one_line(text) == text);
+}
+
+BOOST_AUTO_TEST_CASE(control_characters_become_spaces) {
+  BOOST_TEST(one_line("a\nb\r\tc\x1b[2J\x7f") == "a b  c [2J ");
+  BOOST_TEST(one_line(std::string("\0", 1)) == " ");
+  BOOST_TEST(one_line("\xc2\x80|\xc2\x9b|\xc2\x9f|\xc2\xa0") == " | | |\xc2\xa0");  // C1, and what follows it
+}
+
+BOOST_AUTO_TEST_CASE(ill_formed_sequences_are_replaced) {
+  // Unicode 15.0, table 3-8: as many U+FFFD as there are maximal subparts. The same as Python's
+  // bytes.decode("utf-8", errors="replace").
+  BOOST_TEST(one_line("a\xf1\x80\x80\xe1\x80\xc2"
+                      "b\x80"
+                      "c\x80\xbf"
+                      "d") == "a" + unknown + unknown + unknown + "b" + unknown + "c" + unknown + unknown + "d");
+  BOOST_TEST(one_line("\xe0\x80\x80") == unknown + unknown + unknown);          // overlong
+  BOOST_TEST(one_line("\xf0\x80\x80\x80") == unknown + unknown + unknown + unknown);
+  BOOST_TEST(one_line("\xc0\xaf") == unknown + unknown);
+  BOOST_TEST(one_line("\xed\xa0\x80") == unknown + unknown + unknown);          // a surrogate
+  BOOST_TEST(one_line("\xf4\x90\x80\x80") == unknown + unknown + unknown + unknown);  // above U+10FFFF
+  BOOST_TEST(one_line("\xe2\x82") == unknown);                                  // cut off
+}
+
+BOOST_AUTO_TEST_CASE(any_three_bytes_give_valid_text_on_one_line) {
+  std::string text(3, '\0');
+  const unsigned char tried[] = {0x00, 0x0a, 0x20, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1,
+                                 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf4, 0xf5, 0xff};
+  for (const unsigned char a : tried)
+    for (const unsigned char b : tried)
+      for (const unsigned char c : tried) {
+        text[0] = static_cast<char>(a), text[1] = static_cast<char>(b), text[2] = static_cast<char>(c);
+        const std::string line = one_line(text);
+        BOOST_REQUIRE(is_valid(line));
+        BOOST_REQUIRE(line.find_first_of("\n\x7f") == line.npos);
+      }
+}
+
+BOOST_AUTO_TEST_CASE(long_text_ends_in_an_ellipsis) {
+  BOOST_TEST(one_line("äöü", 3) == "äöü");
+  BOOST_TEST(one_line("äöüß", 3) == "äö…");
+  BOOST_TEST(code_points("äöüß…") == 5u);
+}
