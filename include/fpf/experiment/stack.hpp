@@ -75,8 +75,9 @@ inline std::string cuda_tag(std::string cuda) {
 }
 
 /// Runs --stack's builds and adds each under its CUDA version, which must differ from `cuda`, that of this
-/// build and of the baseline. What they leave until the experiment is done lies in OUT/cuda_version_experiment.parts.
-/// Throws Error where there is no --stack or the versions are not so, and what run_stack() throws.
+/// build and of the baseline. Until the experiment is done their files lie in
+/// OUT/cuda_version_experiment.parts. Throws Error where there is no --stack or the versions are not so, and
+/// what run_stack() throws.
 inline void add_stacks(Runner& runner, const std::string& cuda) {
   const Options& options = runner.options();
   const auto cuda_of = [](const Baseline& reference) {
