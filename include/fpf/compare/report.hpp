@@ -9,13 +9,14 @@
 #include <fpf/compare/report_folder.hpp>
 #include <fpf/compare/report_published.hpp>
 #include <fpf/compare/report_section.hpp>
+#include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fstream>
 #include <iterator>
-#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fpf::compare {
@@ -96,6 +97,24 @@ inline std::string gnuplot_note(bool gnuplot) {
          "make the report again.</div>\n";
 }
 
+/// The folder, its figures, CSV files and page; body() is what stands between the summary and the end.
+template <class Findings, class Body>
+void write_folder(const std::filesystem::path& given, std::string_view title, const Findings& findings,
+                  const std::vector<Failure>& failures, std::vector<std::vector<Panel>>& sections, Body body,
+                  const std::vector<std::string>& csv_files) {
+  const std::filesystem::path folder = checked_report_folder(given);
+  AtomicDirectory out(folder, AtomicDirectory::Existing::replaced);
+  const bool gnuplot = gnuplot_version().has_value();
+  draw_all(sections, out.content() / "plots", gnuplot);
+  std::filesystem::create_directory(out.content() / "csv");
+  write_csv(out.content() / "csv", findings);
+  const std::string page = page_begin(title) + failures_html(failures) + gnuplot_note(gnuplot) +
+                           summary_html(findings) + body() + page_end(csv_files);
+  AtomicFile(out.content() / "index.html").append(page).commit();
+  checked_report_folder(folder);  // it may have changed in the meantime
+  out.commit();
+}
+
 }  // namespace report::detail
 
 /// Writes the report of one or more experiments to a folder (checked_report_folder says which it may be),
@@ -103,43 +122,33 @@ inline std::string gnuplot_note(bool gnuplot) {
 /// the folder cannot be written.
 inline void write_report(const std::filesystem::path& folder, const std::vector<Analysis>& analyses,
                          const std::vector<Failure>& failures) {
-  namespace detail = report::detail;
-  report::AtomicFolder out(folder);
-  const bool gnuplot = report::gnuplot_version().has_value();
   std::vector<std::vector<report::Panel>> sections;
   for (std::size_t e = 0; e < analyses.size(); ++e) sections.push_back(report::panels_of(e, analyses[e]));
-  detail::draw_all(sections, out.path() / "plots", gnuplot);
-  std::filesystem::create_directory(out.path() / "csv");
-  report::write_csv(out.path() / "csv", analyses);
-  std::string page = report::page_begin("Comparison of floating-point results");
-  page += report::failures_html(failures) + detail::gnuplot_note(gnuplot) + report::summary_html(analyses);
-  for (std::size_t e = 0; e < analyses.size(); ++e) {
-    check_interrupt();
-    page += report::section_html(e, analyses[e], sections[e]);
-  }
-  page += report::terms_html(analyses.front().threshold);
-  page += report::page_end({"configurations.csv", "run_times.csv", "verdicts.csv", "comparisons.csv",
-                            "rows.csv", "ulp.csv", "matrices.csv", "timing.csv"});
-  AtomicFile(out.path() / "index.html").append(page).commit();
-  out.commit();
+  const auto body = [&] {
+    std::string out;
+    for (std::size_t e = 0; e < analyses.size(); ++e) {
+      check_interrupt();
+      out += report::section_html(e, analyses[e], sections[e]);
+    }
+    return out + report::terms_html(analyses.front().threshold);
+  };
+  report::detail::write_folder(folder, "Comparison of floating-point results", analyses, failures, sections,
+                               body,
+                               {"configurations.csv", "run_times.csv", "verdicts.csv", "comparisons.csv",
+                                "rows.csv", "ulp.csv", "matrices.csv", "timing.csv"});
 }
 
 /// The same of published measurements.
 inline void write_report(const std::filesystem::path& folder, const published::Findings& findings,
                          const std::vector<Failure>& failures) {
-  namespace detail = report::detail;
-  report::AtomicFolder out(folder);
-  const bool gnuplot = report::gnuplot_version().has_value();
   std::vector<std::vector<report::Panel>> sections{report::panels_of(findings)};
-  detail::draw_all(sections, out.path() / "plots", gnuplot);
-  std::filesystem::create_directory(out.path() / "csv");
-  report::write_csv(out.path() / "csv", findings);
-  std::string page = report::page_begin("Published measurements");
-  page += report::failures_html(failures) + detail::gnuplot_note(gnuplot) + report::summary_html(findings);
-  for (const report::Panel& panel : sections.front()) page += report::panel_html(panel);
-  page += report::page_end({"matrices.csv", "between_files.csv", "repetitions.csv"});
-  AtomicFile(out.path() / "index.html").append(page).commit();
-  out.commit();
+  const auto body = [&] {
+    std::string out;
+    for (const report::Panel& panel : sections.front()) out += report::panel_html(panel);
+    return out;
+  };
+  report::detail::write_folder(folder, "Published measurements", findings, failures, sections, body,
+                               {"matrices.csv", "between_files.csv", "repetitions.csv"});
 }
 
 }  // namespace fpf::compare

@@ -1,17 +1,14 @@
-// A report's folder: whole under its name, or not there.
+// Where a report may go, and what earlier ones are known by.
 #pragma once
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fstream>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -77,47 +74,5 @@ inline std::filesystem::path checked_report_folder(const std::filesystem::path& 
          std::strerror(errno));
   return folder;
 }
-
-/// A folder under a temporary name beside its own; commit() puts it in its place. Without commit() nothing
-/// remains.
-class AtomicFolder {
- public:
-  explicit AtomicFolder(const std::filesystem::path& given)
-      : folder_(checked_report_folder(given)),
-        temporary_(folder_.string() + fmt::format(".tmp{}", ::getpid())) {
-    std::error_code error;
-    std::filesystem::remove_all(temporary_, error);
-    if (!std::filesystem::create_directory(temporary_, error))
-      fail("cannot write {}: {}", temporary_.string(), error.message());
-  }
-  AtomicFolder(const AtomicFolder&) = delete;
-  AtomicFolder& operator=(const AtomicFolder&) = delete;
-  ~AtomicFolder() {
-    std::error_code ignored;
-    if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
-  }
-
-  const std::filesystem::path& path() const { return temporary_; }
-
-  void commit() {
-    checked_report_folder(folder_);  // it may have changed in the meantime
-    if (::rename(temporary_.c_str(), folder_.c_str()) == 0) return temporary_.clear();
-    // An earlier report is there: the two change names in one step, where the file system can do that.
-    if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, folder_.c_str(), RENAME_EXCHANGE) == 0) return;
-    const std::filesystem::path old = folder_.string() + fmt::format(".old{}", ::getpid());
-    if (::rename(folder_.c_str(), old.c_str()) != 0)
-      fail("cannot replace {}: {}", folder_.string(), std::strerror(errno));
-    if (::rename(temporary_.c_str(), folder_.c_str()) != 0) {
-      const int error = errno;
-      ::rename(old.c_str(), folder_.c_str());
-      fail("cannot replace {}: {}", folder_.string(), std::strerror(error));
-    }
-    temporary_ = old;
-  }
-
- private:
-  std::filesystem::path folder_;
-  std::filesystem::path temporary_;  // removed in the end
-};
 
 }  // namespace fpf::compare::report
