@@ -22,8 +22,7 @@ int main(int argc, char** argv) {
                             "where the JSON goes (default: standard output)");
     po::variables_map values;
     if (!parse_options(argc, argv, info, described, values)) return ExitCode::ok;
-    if (tokenizer.empty())
-      fail("--tokenizer is missing: expected a Hugging Face directory or a GGUF file");
+    if (tokenizer.empty()) fail("--tokenizer is missing: expected a Hugging Face directory or a GGUF file");
     if (source.pdf.empty() == source.text.empty())
       fail("expected exactly one of --prompt-pdf and --prompt-text, found {}", source.pdf.empty() ? 0 : 2);
     if (source.options.tokens <= 0)

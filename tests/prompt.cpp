@@ -1,10 +1,8 @@
 // prompt/: chat templates against Jinja's rendering, prompts of exact length and their files against the
 // definition computed by the `tokenizers` package (fixtures/make_prompts.py), and the program make_prompt.
 #include <boost/test/unit_test.hpp>
-
-#include <fpf/prompt/prompt_file.hpp>
-
 #include <cstdlib>
+#include <fpf/prompt/prompt_file.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -248,9 +246,9 @@ BOOST_AUTO_TEST_CASE(the_program_ends_with_exit_code_130_when_interrupted) {
   bool interrupted = false;
   for (int attempt = 0; attempt < 50 && !interrupted; ++attempt) {  // until the signal meets it at work
     fs::remove("interrupted.json");
-    Child child({FPF_BIN "/make_prompt", "--tokenizer", model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string(),
-                 "--prompt-pdf", (fs::path(FPF_BUILD) / "documents" / "bashref.pdf").string(), "--out",
-                 "interrupted.json"});
+    Child child({FPF_BIN "/make_prompt", "--tokenizer",
+                 model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string(), "--prompt-pdf",
+                 (fs::path(FPF_BUILD) / "documents" / "bashref.pdf").string(), "--out", "interrupted.json"});
     std::this_thread::sleep_for(std::chrono::milliseconds(50 + 10 * attempt));
     child.send(SIGINT);
     const Outcome outcome = child.wait();

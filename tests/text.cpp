@@ -1,8 +1,6 @@
 // core/text.hpp and core/utf8.hpp: what reaches people is one line of valid UTF-8, whatever a file holds.
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/core/text.hpp>
-
 #include <string>
 
 using namespace fpf;
@@ -24,7 +22,8 @@ bool is_valid(std::string_view text) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(sound_text_stays) {
-  for (const std::string text : {"", "plain", "größer, 数, 😀", "\ufffd", "\u00a0", "\U0010ffff", "\ud7ff\ue000"})
+  for (const std::string text :
+       {"", "plain", "größer, 数, 😀", "\ufffd", "\u00a0", "\U0010ffff", "\ud7ff\ue000"})
     BOOST_TEST(one_line(text) == text);
 }
 
@@ -40,13 +39,14 @@ BOOST_AUTO_TEST_CASE(ill_formed_sequences_are_replaced) {
   BOOST_TEST(one_line("a\xf1\x80\x80\xe1\x80\xc2"
                       "b\x80"
                       "c\x80\xbf"
-                      "d") == "a" + unknown + unknown + unknown + "b" + unknown + "c" + unknown + unknown + "d");
-  BOOST_TEST(one_line("\xe0\x80\x80") == unknown + unknown + unknown);          // overlong
+                      "d") ==
+             "a" + unknown + unknown + unknown + "b" + unknown + "c" + unknown + unknown + "d");
+  BOOST_TEST(one_line("\xe0\x80\x80") == unknown + unknown + unknown);  // overlong
   BOOST_TEST(one_line("\xf0\x80\x80\x80") == unknown + unknown + unknown + unknown);
   BOOST_TEST(one_line("\xc0\xaf") == unknown + unknown);
-  BOOST_TEST(one_line("\xed\xa0\x80") == unknown + unknown + unknown);          // a surrogate
+  BOOST_TEST(one_line("\xed\xa0\x80") == unknown + unknown + unknown);                // a surrogate
   BOOST_TEST(one_line("\xf4\x90\x80\x80") == unknown + unknown + unknown + unknown);  // above U+10FFFF
-  BOOST_TEST(one_line("\xe2\x82") == unknown);                                  // cut off
+  BOOST_TEST(one_line("\xe2\x82") == unknown);                                        // cut off
 }
 
 BOOST_AUTO_TEST_CASE(any_three_bytes_give_valid_text_on_one_line) {

@@ -18,12 +18,13 @@ namespace fpf::compare {
 
 /// What the user asked for. Of `files`, `all` and `published` one is given.
 struct Settings {
-  std::vector<std::string> files, published;  // experiment files; measurements in the layouts of the plan's author
-  bool all = false;                           // every experiment that the folders hold
-  std::vector<std::string> folders;           // where `all` looks; none: the working folder
-  std::string signal;                         // a signal's name, or "all"
-  std::optional<std::string> layer;           // "last" (also where there is none), "all", or a layer's number
-  double threshold = 1.5;                     // ratio to the noise floor
+  std::vector<std::string> files;      // experiment files
+  std::vector<std::string> published;  // measurements in the layouts of the plan's author
+  bool all = false;                    // every experiment that the folders hold
+  std::vector<std::string> folders;    // where `all` looks; none: the working folder
+  std::string signal;                  // a signal's name, or "all"
+  std::optional<std::string> layer;    // "last" (also where there is none), "all", or a layer's number
+  double threshold = 1.5;              // ratio to the noise floor
   bool after_divergence = false;
   bool plan_compatible = false;
   bool json = false;                  // JSON to standard output instead of tables

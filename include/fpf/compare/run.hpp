@@ -1,4 +1,4 @@
-// One comparison as it was asked for: files collected, each experiment analysed, the results as JSON and text.
+// One comparison as it was asked for: files collected, experiments analysed, results as JSON and text.
 #pragma once
 
 #include <filesystem>
@@ -82,9 +82,8 @@ inline Result run_default(const Settings& settings, const Terminal& terminal) {
   });
   if (analyses.empty()) return out;
   if (analyses.size() > 1) out.text += summary_text(analyses, terminal);
-  out.json = {{"fpf_version", version},
-              {"analyses", OrderedJson::array()},
-              {"failures", OrderedJson::array()}};
+  out.json = {
+      {"fpf_version", version}, {"analyses", OrderedJson::array()}, {"failures", OrderedJson::array()}};
   for (const auto& analysis : analyses) out.json["analyses"].push_back(to_json(analysis));
   for (const auto& failure : out.failures)
     out.json["failures"].push_back({{"subject", failure.subject}, {"message", failure.message}});

@@ -22,15 +22,15 @@ inline void remove_tree(const std::filesystem::path& path) {
   std::filesystem::remove(path, ignored);
 }
 
-/// A folder, filled under a temporary name beside `path`; commit() gives it its name. Without commit() nothing
-/// remains, and what was there stays.
+/// A folder, filled under a temporary name beside `path`; commit() gives it its name. Without commit()
+/// nothing remains, and what was there stays.
 class AtomicDirectory {
  public:
   /// What becomes of a folder that is there and not empty.
   enum class Existing { refused, replaced };
 
-  /// Throws Error when there is something at `path` that is no folder, or a folder that is refused, or nothing
-  /// can be made beside it.
+  /// Throws Error when there is something at `path` that is no folder, or a folder that is refused, or
+  /// nothing can be made beside it.
   explicit AtomicDirectory(const std::filesystem::path& path, Existing existing = Existing::refused)
       : path_(std::filesystem::absolute(path).lexically_normal()), existing_(existing) {
     if (!path_.has_filename()) path_ = path_.parent_path();  // a trailing slash

@@ -83,8 +83,7 @@ inline void add_stacks(Runner& runner, const std::string& cuda) {
   const auto cuda_of = [](const Baseline& reference) {
     return reference.configuration().value("cuda_version", "");
   };
-  if (options.stacks.empty())
-    fail("--stack is missing: expected the build folder of another software stack");
+  if (options.stacks.empty()) fail("--stack is missing: expected the build folder of another software stack");
   if (const auto found = cuda_of(runner.baseline()); found != cuda)
     fail("the baseline {} was made with CUDA {}, this build has {}", options.baseline, found, cuda);
   const auto parts = std::filesystem::path(options.out) / "cuda_version_experiment.parts";

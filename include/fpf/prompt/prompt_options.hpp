@@ -27,8 +27,8 @@ struct PromptSource {
 inline void prompt_options(po::options_description& described, PromptSource& out) {
   const auto file = [](std::string& to) { return po::value(&to)->value_name("F"); };
   PromptOptions& options = out.options;
-  described.add_options()                                                   //
-      ("prompt-pdf", file(out.pdf), "the document, a PDF (.gz too)")        //
+  described.add_options()                                                    //
+      ("prompt-pdf", file(out.pdf), "the document, a PDF (.gz too)")         //
       ("prompt-text", file(out.text), "the document, plain text (.gz too)")  //
       ("prompt-tokens", po::value(&options.tokens)->value_name("N")->default_value(options.tokens),
        "exact length of the prompt, chat template and request included")  //
