@@ -8,7 +8,7 @@ namespace fpf::execution {
 
 /// On the CPU a policy carries its words out itself. On a GPU they are fpf's kernels, one an operation, rounded after each:
 /// so a prompt goes under every policy; decode steps are kernel/decode_step.hpp's. Between them the decoder joins norm and
-/// RoPE of the heads with the cache (device_attention.hpp), so that is no word here.
+/// RoPE of the heads with the cache (gpu_attention.hpp), so that is no word here.
 template <class Policy>
 struct Words {
   static at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {

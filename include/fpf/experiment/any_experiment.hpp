@@ -1,7 +1,7 @@
 // An inference set-up, whatever its policies: running it and saying what it is.
 #pragma once
 
-#include <fpf/experiment/device_repetition.hpp>
+#include <fpf/experiment/gpu_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
 #include <fpf/device/memory.hpp>
 #include <fpf/parallel/ranks.hpp>

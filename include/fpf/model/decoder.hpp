@@ -14,8 +14,8 @@
 #include <fpf/attention/attention_kernel.hpp>
 #include <fpf/execution/words.hpp>
 #include <fpf/model/any_decoder.hpp>
-#include <fpf/model/device_attention.hpp>
-#include <fpf/model/device_weights.hpp>
+#include <fpf/model/gpu_attention.hpp>
+#include <fpf/model/gpu_weights.hpp>
 #include <fpf/model/grouped_experts.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/layer.hpp>

@@ -4,7 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/none.hpp>
 
 #include <optional>

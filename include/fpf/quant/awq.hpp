@@ -4,7 +4,7 @@
 #include <ATen/ops/linear.h>
 
 #include <fpf/quant/awq_format.hpp>
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/packed_tensor.hpp>
 
 #include <numeric>

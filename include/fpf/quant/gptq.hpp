@@ -8,7 +8,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/gptq_format.hpp>
 #include <fpf/quant/packed_tensor.hpp>
 

@@ -7,7 +7,7 @@
 #include <ATen/ops/mul.h>
 #include <ATen/ops/repeat_interleave.h>
 
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/nf4_format.hpp>
 #include <fpf/quant/packed_tensor.hpp>
 #include <fpf/quant/quant_config.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fpf/core/error.hpp>
-#include <fpf/stream/device_load.hpp>
+#include <fpf/stream/gpu_load.hpp>
 #include <fpf/stream/load.hpp>
 #include <fpf/stream/overlap.hpp>
 #include <memory>

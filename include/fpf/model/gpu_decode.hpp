@@ -7,7 +7,7 @@
 #include <cstring>
 #include <fpf/kernel/decode_step.hpp>
 #include <fpf/model/any_decoder.hpp>
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/quant/packed_matrix.hpp>
 #include <memory>
 #include <vector>
 

@@ -6,7 +6,7 @@
 
 #include <fpf/kernel/plan_decode.hpp>
 #include <fpf/model/kv_cache.hpp>
-#include <fpf/quant/device_matrix.hpp>
+#include <fpf/quant/packed_matrix.hpp>
 
 namespace fpf::model {
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <fpf/experiment/host_repetition.hpp>
-#include <fpf/model/device_decode.hpp>
+#include <fpf/model/gpu_decode.hpp>
 #include <memory>
 
 namespace fpf {
