@@ -29,7 +29,7 @@ using Decoder = model::Decoder<Quant, attention::Flash, parallel::Single, execut
 
 /// What a part becomes before a GPU packs it: its values stay, its groups or blocks begin with it and have one length.
 template <class Quant>
-void check_device_form(const typename Quant::Weight& part) {
+void check_packable(const typename Quant::Weight& part) {
   const at::Tensor values = Quant::dequantise(part, at::kFloat);
   if constexpr (requires { part.all_inputs; }) {
     const auto* group_of = part.g_idx.template const_data_ptr<int>();
@@ -77,7 +77,7 @@ void check_parts(const weights::TensorSource& source, const nlohmann::json& conf
       BOOST_TEST(Quant::dequantise(part, at::kFloat)
                      .equal(dense.narrow(0, outs.begin, outs.size()).narrow(1, ins.begin, ins.size())));
       BOOST_TEST(Quant::bytes(part) <= Quant::bytes(whole));
-      check_device_form<Quant>(part);
+      check_packable<Quant>(part);
     }
 }
 

@@ -40,7 +40,7 @@ class AnyExperiment {
       const std::function<void()> done = rank == 0 ? step_done : [] {};
       model::AnyDecoder& decoder = *decoders_[rank];
       Repetition own = device::naming_memory(decoder.device(), [&] {
-        return decoder.on_device() ? device_.run(decoder, settings_, prompts, forced, done)
+        return decoder.on_gpu() ? gpu_.run(decoder, settings_, prompts, forced, done)
                                    : run_on_host(decoder, settings_, prompts, forced, done);
       });
       if (rank == 0) out = std::move(own);  // all ranks have the same
@@ -107,7 +107,7 @@ class AnyExperiment {
     const model::AnyDecoder& decoder = *decoders_.front();
     const model::OperationTable forward = decoder.operations();
     return {{"prefill", table(forward)},
-            {"decode", table(decoder.on_device() ? device_.operations() : forward)}};
+            {"decode", table(decoder.on_gpu() ? gpu_.operations() : forward)}};
   }
 
   evidence::Json describe_rank(const model::AnyDecoder& decoder) const {
@@ -132,7 +132,7 @@ class AnyExperiment {
 
   RunSettings settings_;
   Policies policies_;
-  DeviceRepetitions device_;
+  GpuRepetitions gpu_;
   std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
 };
 

@@ -10,7 +10,7 @@ namespace fpf {
 
 /// Runs repetitions of one set-up, and keeps between them what a captured graph holds the addresses of: its
 /// cache.
-class DeviceRepetitions {
+class GpuRepetitions {
  public:
   Repetition run(model::AnyDecoder& decoder, const RunSettings& settings,
                  const std::vector<std::vector<std::int32_t>>& prompts,
@@ -21,11 +21,11 @@ class DeviceRepetitions {
     if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != length + steps) {
       kept_.reset();
       kept_ = std::make_unique<Kept>(Kept{batch, decoder.make_cache(batch, length + steps), nullptr});
-      kept_->decode = std::make_unique<model::DeviceDecode>(decoder, kept_->cache, batch, settings.layers,
+      kept_->decode = std::make_unique<model::GpuDecode>(decoder, kept_->cache, batch, settings.layers,
                                                             settings.top_k);
     }
     model::KvCache& cache = kept_->cache;
-    model::DeviceDecode& decode = *kept_->decode;
+    model::GpuDecode& decode = *kept_->decode;
     cache.clear();
     Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length);
     const auto start = detail::Clock::now();
@@ -50,10 +50,10 @@ class DeviceRepetitions {
     std::int64_t token = tokens[0];
     for (std::int64_t step = 0; step < steps; ++step) {
       recorder.token(forced.empty() ? token : forced[static_cast<std::size_t>(step)]);
-      token = recorder.device_step(decode.step().taps(),
+      token = recorder.gpu_step(decode.step().taps(),
                                    static_cast<const std::byte*>(rows.select(0, step).const_data_ptr()));
     }
-    recorder.device_keys(cache, length, steps);
+    recorder.gpu_keys(cache, length, steps);
     out.signals = recorder.take();
     return out;
   }
@@ -67,7 +67,7 @@ class DeviceRepetitions {
   struct Kept {
     std::int64_t batch;
     model::KvCache cache;
-    std::unique_ptr<model::DeviceDecode> decode;
+    std::unique_ptr<model::GpuDecode> decode;
   };
   std::unique_ptr<Kept> kept_;
 };

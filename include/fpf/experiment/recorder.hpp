@@ -70,7 +70,7 @@ class Recorder : public model::Taps {
   }
 
   /// Takes what a step on a GPU left: its tap buffer, on the host. Returns the token it chose for row 0.
-  std::int32_t device_step(const kernel::TapLayout& layout, const std::byte* taps) {
+  std::int32_t gpu_step(const kernel::TapLayout& layout, const std::byte* taps) {
     const auto k = static_cast<std::size_t>(layout.experts_per_token),
                top = static_cast<std::size_t>(signals_.logprobs.k);
     const std::size_t choices = k * static_cast<std::size_t>(layout.rows);
@@ -89,7 +89,7 @@ class Recorder : public model::Taps {
   }
 
   /// The keys that sequence 0's cache holds at positions from `begin` on: where decoding on a GPU left them.
-  void device_keys(const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
+  void gpu_keys(const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
     for (evidence::LayerSignals& layer : signals_.layers)
       append(layer.keys,
              cache.keys(layer.layer, begin + count).select(0, 0).narrow(1, begin, count).transpose(0, 1));

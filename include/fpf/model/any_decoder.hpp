@@ -41,9 +41,9 @@ class AnyDecoder {
   /// How the decode step attends. Throws Error for an attention policy that has no kernels there.
   virtual kernel::AttentionForm decode_attention() const = 0;
   /// Where the decode step's kernels find weights and cache; on a GPU only.
-  virtual kernel::ModelWeights device_weights(const KvCache& cache) const = 0;
+  virtual kernel::ModelWeights gpu_weights(const KvCache& cache) const = 0;
 
-  bool on_device() const { return device().is_cuda(); }
+  bool on_gpu() const { return device().is_cuda(); }
 };
 
 }  // namespace fpf::model

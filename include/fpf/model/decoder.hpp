@@ -41,7 +41,7 @@ class Decoder final : public AnyDecoder {
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer)
       layers_.emplace_back(loader, checkpoint, shard_, layer);
-    if (device.is_cuda()) prepare_device();
+    if (device.is_cuda()) prepare_gpu();
     final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
     const Range vocabulary = shard_.vocabulary;
     head_ = config_.tied_head ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
@@ -83,15 +83,15 @@ class Decoder final : public AnyDecoder {
     return total;
   }
 
-  kernel::ModelWeights device_weights(const KvCache& cache) const override {
+  kernel::ModelWeights gpu_weights(const KvCache& cache) const override {
     kernel::ModelWeights out;
     for (std::size_t i = 0; i < layers_.size(); ++i)
       out.layers.push_back(layer_weights(layers_[i], cache.view(static_cast<std::int64_t>(i))));
     out.embedding = embedding_.const_data_ptr();
     out.final_norm = final_norm_.const_data_ptr();
-    out.head = head_.on_device().matrix();
-    out.cos = device_rope_.cos.const_data_ptr<float>();
-    out.sin = device_rope_.sin.const_data_ptr<float>();
+    out.head = head_.packed().matrix();
+    out.cos = gpu_rope_.cos.const_data_ptr<float>();
+    out.sin = gpu_rope_.sin.const_data_ptr<float>();
     return out;
   }
 
@@ -141,8 +141,8 @@ class Decoder final : public AnyDecoder {
     const at::Tensor qkv = layer.qkv(x).view({batch, count, heads + 2 * kv_heads, d});
     const std::int64_t length = cache.length() + count;
     at::Tensor q;
-    if (on_device()) {
-      q = rope_append(qkv, heads, {layer.q_norm, layer.k_norm, eps}, device_rope_, cache, index);
+    if (on_gpu()) {
+      q = rope_append(qkv, heads, {layer.q_norm, layer.k_norm, eps}, gpu_rope_, cache, index);
     } else {
       q = Execution::head_norm_rope(qkv.narrow(2, 0, heads), layer.q_norm, eps, rope);
       const at::Tensor k = Execution::head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
@@ -167,7 +167,7 @@ class Decoder final : public AnyDecoder {
     const execution::Routing routing =
         Words::route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
     if (tap != nullptr) tap->router(index, routing);
-    if (on_device()) return grouped_experts(layer, rows, routing, hopper_).view(x.sizes());
+    if (on_gpu()) return grouped_experts(layer, rows, routing, hopper_).view(x.sizes());
     at::Tensor out = at::zeros_like(rows);
     const at::Tensor flat_weights = routing.weights.reshape({-1});
     for (std::size_t local = 0; local < layer.experts.size(); ++local) {
@@ -181,12 +181,12 @@ class Decoder final : public AnyDecoder {
   }
 
   /// RoPE's table for all positions and what the card can do.
-  void prepare_device() {
+  void prepare_gpu() {
     const execution::RopeTable table = rope_table(0, config_.max_positions);
     const auto half = [&](const at::Tensor& t) {
       return t.narrow(1, 0, config_.head_dim / 2).to(at::kFloat).contiguous();
     };
-    device_rope_ = {half(table.cos), half(table.sin)};
+    gpu_rope_ = {half(table.cos), half(table.sin)};
     hopper_ = device::kernels(options_.device()).device().compute_capability >= 90;
   }
 
@@ -197,7 +197,7 @@ class Decoder final : public AnyDecoder {
   at::Tensor embedding_;  // [vocab, hidden]
   std::vector<Layer<Quant>> layers_;
   at::Tensor final_norm_;  // [hidden]
-  DeviceRope device_rope_;
+  GpuRope gpu_rope_;
   bool hopper_ = false;
   Linear<Quant> head_;  // [own vocabulary, hidden]
 };

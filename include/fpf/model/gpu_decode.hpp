@@ -15,10 +15,10 @@ namespace fpf::model {
 
 /// Runs the steps of one batch after its prefill. The signals of row 0 come to the host one step after
 /// another, while the next one computes.
-class DeviceDecode {
+class GpuDecode {
  public:
   /// Against a cache that was prefilled: signals of the layers in `tapped`, `top_k` log-probabilities.
-  DeviceDecode(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
+  GpuDecode(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
                const std::vector<std::int64_t>& tapped, std::int64_t top_k)
       : device_(decoder.device()), captured_(decoder.is_fused()) {
     const auto keep = [&](std::size_t bytes) -> void* {
@@ -28,16 +28,16 @@ class DeviceDecode {
     };
     step_ = std::make_unique<kernel::DecodeStep>(device::kernels(device_),
                                                  step_config(decoder, cache, batch, tapped, top_k),
-                                                 decoder.device_weights(cache), keep);
+                                                 decoder.gpu_weights(cache), keep);
     if (!decoder.config().is_moe())
       upload(step_->expert_weights(), std::vector<float>(static_cast<std::size_t>(rows()), 1.0f));
     api().check(api().ctx_synchronize(), "cuCtxSynchronize");
     api().check(api().stream_create(&stream_, 1 /* does not wait for the default stream */),
                 "cuStreamCreate");
   }
-  DeviceDecode(const DeviceDecode&) = delete;
-  DeviceDecode& operator=(const DeviceDecode&) = delete;
-  ~DeviceDecode() {
+  GpuDecode(const GpuDecode&) = delete;
+  GpuDecode& operator=(const GpuDecode&) = delete;
+  ~GpuDecode() {
     if (graph_ != nullptr) api().graph_exec_destroy(graph_);
     if (stream_ != nullptr) api().stream_destroy(stream_);
   }

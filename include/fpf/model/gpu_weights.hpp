@@ -15,13 +15,13 @@ kernel::LayerWeights layer_weights(const Layer<Quant>& layer, const kernel::Cach
   out.post_norm = pointer(layer.post_norm);
   out.q_norm = pointer(layer.q_norm);
   out.k_norm = pointer(layer.k_norm);
-  out.qkv = layer.qkv.on_device().matrix();
-  out.o = layer.o.on_device().matrix();
+  out.qkv = layer.qkv.packed().matrix();
+  out.o = layer.o.packed().matrix();
   const bool sparse = !layer.experts.empty();
-  if (sparse) out.router = layer.router.on_device().matrix();
+  if (sparse) out.router = layer.router.packed().matrix();
   const Mlp<Quant>& first = sparse ? layer.experts.front() : layer.mlp;
-  out.gate_up = first.gate.on_device().format;
-  out.down = first.down.on_device().format;
+  out.gate_up = first.gate.packed().format;
+  out.down = first.down.packed().format;
   out.experts = static_cast<const kernel::Expert*>(layer.expert_table.const_data_ptr());
   out.cache = cache;
   return out;

@@ -36,7 +36,7 @@ namespace detail {
 
 /// [experts, n, k] in the options' dtype: projection 0 (gate), 1 (up) or 2 (down) of all experts,
 /// dequantised.
-inline at::Tensor stacked(const at::Tensor& expert_table, const quant::DeviceMatrix& first, int projection,
+inline at::Tensor stacked(const at::Tensor& expert_table, const quant::PackedMatrix& first, int projection,
                           const at::TensorOptions& options) {
   const std::int64_t experts = expert_table.size(0);
   at::Tensor out = at::empty({experts, first.n, first.k}, options);
@@ -97,7 +97,7 @@ at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows,
   const Mlp<Quant>& first = layer.experts.front();
   const auto product = [&](const at::Tensor& x, const Linear<Quant>& like, int projection) {
     return detail::grouped_product(
-        x, detail::stacked(layer.expert_table, like.on_device(), projection, rows.options()), groups);
+        x, detail::stacked(layer.expert_table, like.packed(), projection, rows.options()), groups);
   };
   const at::Tensor gate = product(sorted, first.gate, 0), up = product(sorted, first.up, 1);
   const at::Tensor down = product(execution::gpu::silu_mul(gate, up), first.down, 2);

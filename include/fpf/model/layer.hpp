@@ -86,7 +86,7 @@ struct Layer {
     auto* at = table.data_ptr<std::int64_t>();
     for (const Mlp<Quant>& m : mlps)
       for (const Linear<Quant>* projection : {&m.gate, &m.up, &m.down})
-        *at++ = reinterpret_cast<std::int64_t>(projection->on_device().matrix().data);
+        *at++ = reinterpret_cast<std::int64_t>(projection->packed().matrix().data);
     return table.to(device);
   }
 };

@@ -33,14 +33,14 @@ class Linear {
   /// A layer that shares a dense matrix [out, in] with something else (a tied head).
   explicit Linear(at::Tensor matrix) {
     if (matrix.is_cuda())
-      device_ = quant::pack({matrix});
+      packed_ = quant::pack({matrix});
     else
       parts_.push_back(Dense{std::move(matrix)});
   }
 
   /// [..., in] -> [..., out]
   at::Tensor operator()(const at::Tensor& x) const {
-    if (device_) return at::linear(x, device_->dense(x.scalar_type()));
+    if (packed_) return at::linear(x, packed_->dense(x.scalar_type()));
     const auto product = [&]<class Q>(const typename Q::Weight& weight) { return Q::linear(x, weight); };
     if (parts_.size() == 1) return visit(parts_.front(), product);
     std::vector<at::Tensor> outputs;
@@ -49,7 +49,7 @@ class Linear {
   }
 
   std::size_t bytes() const {
-    if (device_) return device_->bytes.nbytes();
+    if (packed_) return packed_->bytes.nbytes();
     std::size_t total = 0;
     for (const Part& part : parts_)
       total += visit(part, []<class Q>(const typename Q::Weight& w) { return static_cast<std::size_t>(Q::bytes(w)); });
@@ -58,7 +58,7 @@ class Linear {
 
   /// [out, in]: the values that the products stand for.
   at::Tensor dequantise(at::ScalarType dtype) const {
-    if (device_) return device_->dense(dtype);
+    if (packed_) return packed_->dense(dtype);
     std::vector<at::Tensor> matrices;
     for (const Part& part : parts_)
       matrices.push_back(visit(part, [&]<class Q>(const typename Q::Weight& w) { return Q::dequantise(w, dtype); }));
@@ -66,7 +66,7 @@ class Linear {
   }
 
   /// The packed matrix; only on a GPU.
-  const quant::DeviceMatrix& on_device() const { return device_.value(); }
+  const quant::PackedMatrix& packed() const { return packed_.value(); }
 
  private:
   using Dense = quant::None::Weight;
@@ -91,14 +91,14 @@ class Linear {
     for (const Part& part : parts_)
       if (const auto* matrix = std::get_if<Dense>(&part)) dense.push_back(matrix->matrix);
     if (dense.size() == parts_.size()) {
-      device_ = quant::pack(dense);
+      packed_ = quant::pack(dense);
     } else if constexpr (requires(const std::vector<const typename Quant::Weight*>& w) {
                            Quant::pack(w, dtype);
                          }) {
       if (!dense.empty()) fail("layer '{}' and those that share its input are partly quantised: a GPU needs all or none", name);
       std::vector<const typename Quant::Weight*> weights;
       for (const Part& part : parts_) weights.push_back(&std::get<1>(part));
-      device_ = Quant::pack(weights, dtype);
+      packed_ = Quant::pack(weights, dtype);
     } else {
       fail("layer '{}' is stored as {}: that policy has no GPU form", name, Quant::name);
     }
@@ -113,7 +113,7 @@ class Linear {
   }
 
   std::vector<Part> parts_;                    // on the CPU
-  std::optional<quant::DeviceMatrix> device_;  // on a GPU
+  std::optional<quant::PackedMatrix> packed_;  // on a GPU
 };
 
 }  // namespace fpf::model

@@ -76,13 +76,13 @@ struct Awq {
     return out;
   }
   /// Layers of one input as one matrix on their GPU.
-  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
-    std::vector<DevicePart> parts;
+  static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
+    std::vector<PackedPart> parts;
     std::int64_t group = 0;
     for (const Weight* weight : weights) {
       const Weight whole = regroup(*weight);
       group = whole.group;
-      DevicePart& part = parts.emplace_back();
+      PackedPart& part = parts.emplace_back();
       part.n = whole.scales.size(1);
       part.codes = whole.qweight.contiguous();
       if (whole.qzeros.defined()) part.zeros = whole.qzeros.contiguous();

@@ -114,7 +114,7 @@ struct Gptq {
   }
   /// Layers of one input as one matrix on their GPU. Layers whose inputs are shuffled differently cannot share a matrix,
   /// and groups must have one length.
-  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
+  static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
     std::vector<Weight> regrouped;
     for (const Weight* weight : weights) regrouped.push_back(regroup(*weight));
     const Weight& first = regrouped.front();
@@ -123,7 +123,7 @@ struct Gptq {
     const bool permuted = !std::ranges::is_sorted(group_of);
     at::Tensor order;
     if (permuted) order = at::tensor(inputs_by_group(group_of, first.scales.size(0)), at::kInt).to(first.qweight.device());
-    std::vector<DevicePart> parts;
+    std::vector<PackedPart> parts;
     for (const Weight& weight : regrouped) {
       if (!weight.g_idx.equal(first.g_idx))
         fail("layers that share an input have different g_idx: they cannot be stacked on a GPU");

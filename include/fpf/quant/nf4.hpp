@@ -113,8 +113,8 @@ struct Nf4 {
             .ins = {0, in}};
   }
   /// Layers of one input as one matrix on their GPU. Throws Error for parts that cut blocks.
-  static DeviceMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
-    std::vector<DevicePart> parts;
+  static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
+    std::vector<PackedPart> parts;
     for (const Weight* weight : weights) {
       if (weight->blocksize != 64)
         fail("an NF4 layer with blocks of {}: a GPU needs blocks of 64", weight->blocksize);

@@ -14,7 +14,7 @@
 namespace fpf::quant {
 
 /// A packed matrix, or several stacked along their out features. `n` rows of `k` columns.
-struct DeviceMatrix {
+struct PackedMatrix {
   at::Tensor bytes;  // [packed bytes] uint8; [n, k] in the activations' dtype when dense
   kernel::WeightFormat format;
   std::int64_t n = 0, k = 0;
@@ -44,7 +44,7 @@ struct DeviceMatrix {
 };
 
 /// One of the layers that become a matrix: its tensors in the checkpoint's layout, contiguous and on the GPU.
-struct DevicePart {
+struct PackedPart {
   std::int64_t n = 0;                      // out features
   at::Tensor codes{}, zeros{}, scales{};   // zeros: undefined where the format has none
   at::Tensor map{};                        // [16] float32: NF4's values
@@ -53,19 +53,19 @@ struct DevicePart {
 };
 
 /// Layers of one input, `k` features, stacked.
-inline DeviceMatrix pack(kernel::Layout layout, kernel::WeightFormat format, std::int64_t k,
-                         const std::vector<DevicePart>& parts, at::ScalarType dtype) {
+inline PackedMatrix pack(kernel::Layout layout, kernel::WeightFormat format, std::int64_t k,
+                         const std::vector<PackedPart>& parts, at::ScalarType dtype) {
   const at::Device device = parts.front().codes.device();
   const DType activations = device::dtype_of(dtype);
-  DeviceMatrix out{{}, format, 0, k};
-  for (const DevicePart& part : parts) out.n += part.n;
+  PackedMatrix out{{}, format, 0, k};
+  for (const PackedPart& part : parts) out.n += part.n;
   const auto bytes = format.bytes(static_cast<std::size_t>(out.n), static_cast<std::size_t>(k), activations);
   out.bytes = at::empty({static_cast<std::int64_t>(bytes)}, at::TensorOptions(at::kByte).device(device));
   kernel::Library& kernels = device::kernels(device);
   const auto stream = device::current_stream(device);
   const auto data = [](const at::Tensor& t) -> const void* { return t.defined() ? t.const_data_ptr() : nullptr; };
   int first_row = 0;
-  for (const DevicePart& part : parts) {
+  for (const PackedPart& part : parts) {
     const int n = static_cast<int>(part.n), columns = static_cast<int>(k);
     const kernel::RepackParams params{data(part.codes), data(part.zeros), data(part.scales), data(part.map),
                                       static_cast<const int*>(data(part.order)), out.bytes.data_ptr(),
@@ -78,7 +78,7 @@ inline DeviceMatrix pack(kernel::Layout layout, kernel::WeightFormat format, std
 }
 
 /// Matrices [n_i, k] on the GPU in the activations' dtype, stacked.
-inline DeviceMatrix pack(const std::vector<at::Tensor>& matrices) {
+inline PackedMatrix pack(const std::vector<at::Tensor>& matrices) {
   at::Tensor stacked = matrices.size() == 1 ? matrices.front().contiguous() : at::cat(matrices, 0);
   const std::int64_t n = stacked.size(0), k = stacked.size(1);
   return {std::move(stacked), kernel::dense_format(), n, k};

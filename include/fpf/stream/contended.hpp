@@ -25,7 +25,7 @@ class Contended {
   static Contended on(const std::string& device, double duty) {
     if (!(duty > 0 && duty <= 1)) fail("--contention {}: expected a duty cycle above 0 and up to 1", duty);
     if (device == "cpu") return {std::make_unique<DutyLoad>(duty, at::get_num_threads(), cpu_product), duty};
-    const auto prepare = [at = at::Device(device)] { return device_product(at); };
+    const auto prepare = [at = at::Device(device)] { return gpu_product(at); };
     return {std::make_unique<DutyLoad>(duty, 1, prepare), duty};
   }
 

@@ -19,9 +19,9 @@ namespace fpf::stream {
 /// A product of 8192 x 8192 bfloat16 matrices on a second stream, between two time stamps that the device
 /// writes. Its span is in the host's clock: the offset of the clocks is taken from a stamp between two
 /// readings of the host's, and so is right to half their distance (some 10 us).
-class DeviceProduct {
+class GpuProduct {
  public:
-  explicit DeviceProduct(at::Device device)
+  explicit GpuProduct(at::Device device)
       : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())),
         stamp_(device::kernels(device).get("time_stamp.cuh", "fpf::kernel::time_stamp")),
         stamps_(at::zeros({2}, at::TensorOptions(at::kLong).pinned_memory(true))) {
@@ -83,14 +83,14 @@ class DeviceProduct {
 };
 
 /// The GPU's piece of work.
-inline DutyLoad::Piece device_product(at::Device device) {
-  const auto product = std::make_shared<DeviceProduct>(device);
+inline DutyLoad::Piece gpu_product(at::Device device) {
+  const auto product = std::make_shared<GpuProduct>(device);
   return [product] { return (*product)(); };
 }
 
 #else
 
-inline DutyLoad::Piece device_product(at::Device) { fail("this libtorch is built without CUDA"); }
+inline DutyLoad::Piece gpu_product(at::Device) { fail("this libtorch is built without CUDA"); }
 
 #endif
 
