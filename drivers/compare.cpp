@@ -9,9 +9,8 @@
 int main(int argc, char** argv) {
   return fpf::run_program("compare", [&] {
     namespace po = fpf::po;
-    const fpf::ProgramInfo info{
-        "compare", "tells whether a change shows in an experiment's signals, against the noise",
-        "compare --all --experiment-dir results --signal all --layer all", "[FILE...]"};
+    const fpf::ProgramInfo info{"compare", "tells whether a change shows in an experiment's signals, against the noise",
+                                "compare --all --experiment-dir results --signal all --layer all", "[FILE...]"};
     fpf::compare::Settings settings;
     po::options_description operands;
     operands.add_options()("file", po::value(&settings.files)->composing());

@@ -13,8 +13,7 @@ int main(int argc, char** argv) {
       "eager"};
   info.baseline_params = {{"execution", "eager"}};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    if (runner.options().execution != "eager")
-      fpf::fail("--execution: this experiment varies it, leave it out");
+    if (runner.options().execution != "eager") fpf::fail("--execution: this experiment varies it, leave it out");
     runner.with_quantisation([&]<class Quant>() {
       runner.run<fpf::Reference<Quant, fpf::execution::Compiled>>({"compiled", true});
     });

@@ -13,8 +13,8 @@ int main(int argc, char** argv) {
       "flash"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup = fpf::Experiment<Quant, fpf::attention::Eager, fpf::parallel::Single,
-                                    fpf::stream::Exclusive, Execution>;
+      using Setup =
+          fpf::Experiment<Quant, fpf::attention::Eager, fpf::parallel::Single, fpf::stream::Exclusive, Execution>;
       runner.run<Setup>({"eager", "eager"});
     });
   });

@@ -5,8 +5,7 @@
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{
-      {"exp5_concurrent_streams",
-       "runs the reference beside a synthetic load, and proves that both overlapped",
+      {"exp5_concurrent_streams", "runs the reference beside a synthetic load, and proves that both overlapped",
        "exp5_concurrent_streams --model build/models/SmolLM2-135M-Instruct.Q4_1.gguf --prompt-pdf "
        "build/documents/bashref.pdf --prompt-tokens 1024 --contention 0.5"},
       "concurrent_streams",
@@ -17,8 +16,8 @@ int main(int argc, char** argv) {
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     const auto& options = runner.options();
     runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single,
-                                    fpf::stream::Contended, Execution>;
+      using Setup =
+          fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single, fpf::stream::Contended, Execution>;
       runner.run<Setup>({"contended", true}, fpf::stream::Contended::on(options.device, options.contention));
     });
   });

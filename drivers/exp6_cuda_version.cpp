@@ -16,6 +16,5 @@ int main(int argc, char** argv) {
       version,
       fpf::cuda_tag(version)};
   info.options = fpf::stack_options;
-  return fpf::experiment_main(argc, argv, info,
-                              [&](fpf::Runner& runner) { fpf::add_stacks(runner, version); });
+  return fpf::experiment_main(argc, argv, info, [&](fpf::Runner& runner) { fpf::add_stacks(runner, version); });
 }

@@ -17,10 +17,9 @@ int main(int argc, char** argv) {
     const auto& sizes = runner.options().tp;
     runner.require_divisible<fpf::parallel::Tensor>(sizes);
     runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Tensor,
-                                    fpf::stream::Exclusive, Execution>;
-      for (const auto size : sizes)
-        runner.run<Setup>({.tag = fmt::format("tp{}", size), .value = size, .ranks = size});
+      using Setup =
+          fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Tensor, fpf::stream::Exclusive, Execution>;
+      for (const auto size : sizes) runner.run<Setup>({.tag = fmt::format("tp{}", size), .value = size, .ranks = size});
     });
   });
 }

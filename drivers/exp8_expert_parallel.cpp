@@ -18,8 +18,8 @@ int main(int argc, char** argv) {
     const auto& options = runner.options();
     runner.require_divisible<fpf::parallel::Expert>(options.ep);
     runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup = fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Expert,
-                                    fpf::stream::Exclusive, Execution>;
+      using Setup =
+          fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Expert, fpf::stream::Exclusive, Execution>;
       for (const auto size : options.ep)
         runner.run<Setup>({.tag = fmt::format("ep{}", size),
                            .value = size,

@@ -19,17 +19,17 @@ void make(const checkpoint::Options& options, const po::variables_map& given) {
   if (options.threads > 0) at::set_num_threads(options.threads);
   const auto source = model::Checkpoint::open(options.from);
   if (!source.config().quantization.is_null() && options.preset.empty())
-    fmt::print(stderr, "make_checkpoint: {} is quantised ({}) already: what that lost stays lost\n",
-               options.from, quant::name_of(quant::method_of(source.config().quantization)));
+    fmt::print(stderr, "make_checkpoint: {} is quantised ({}) already: what that lost stays lost\n", options.from,
+               quant::name_of(quant::method_of(source.config().quantization)));
   checkpoint::write_checkpoint(source, checkpoint::request_of(options, given, source), options.to);
   fmt::print(stderr, "make_checkpoint: {} written\n", options.to);
   if (options.perplexity_pdf.empty()) return;
   const auto windows =
       checkpoint::windows_of({options.perplexity_pdf}, options.perplexity_tokens, source, options.from);
-  const auto change = checkpoint::compare_perplexity(source, model::Checkpoint::open(options.to), windows,
-                                                     options.verbosity());
-  fmt::print("perplexity on {}: source {:.4f}, {} {:.4f} ({:+.2f} %)\n", options.perplexity_pdf,
-             change.source, options.quant, change.result, change.percent());
+  const auto change =
+      checkpoint::compare_perplexity(source, model::Checkpoint::open(options.to), windows, options.verbosity());
+  fmt::print("perplexity on {}: source {:.4f}, {} {:.4f} ({:+.2f} %)\n", options.perplexity_pdf, change.source,
+             options.quant, change.result, change.percent());
 }
 
 }  // namespace
@@ -37,8 +37,7 @@ void make(const checkpoint::Options& options, const po::variables_map& given) {
 int main(int argc, char** argv) {
   return run_program("make_checkpoint", [&] {
     const ProgramInfo info{
-        "make_checkpoint",
-        "writes a model as a Hugging Face checkpoint in AWQ, GPTQ, bitsandbytes NF4 or 16 bits",
+        "make_checkpoint", "writes a model as a Hugging Face checkpoint in AWQ, GPTQ, bitsandbytes NF4 or 16 bits",
         "make_checkpoint --from build/models/SmolLM2-135M-Instruct.Q4_1.gguf --quant awq --group-size 64 "
         "--calibration-pdf build/documents/valgrind_manual.pdf.gz --to "
         "build/models/SmolLM2-135M-Instruct-AWQ"};

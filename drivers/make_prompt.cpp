@@ -25,8 +25,7 @@ int main(int argc, char** argv) {
     if (tokenizer.empty()) fail("--tokenizer is missing: expected a Hugging Face directory or a GGUF file");
     if (source.pdf.empty() == source.text.empty())
       fail("expected exactly one of --prompt-pdf and --prompt-text, found {}", source.pdf.empty() ? 0 : 2);
-    if (source.options.tokens <= 0)
-      fail("--prompt-tokens {}: expected a positive number", source.options.tokens);
+    if (source.options.tokens <= 0) fail("--prompt-tokens {}: expected a positive number", source.options.tokens);
     catch_interrupts();
     const auto made = prompt::prompt_from_document(
         prompt::open_tokenizer(tokenizer), source,

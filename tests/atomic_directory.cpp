@@ -1,6 +1,5 @@
 // core/atomic_directory.hpp: a folder appears whole, replaces only what it may, and leaves nothing otherwise.
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/core/atomic_directory.hpp>
 
 #include "folders.hpp"

@@ -1,7 +1,6 @@
 // quant/awq_format.hpp against AutoAWQ's packing utilities (fixtures/make_quant.py), and quant_config.hpp's
 // refusals.
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/quant/awq_format.hpp>
 
 #include "error_text.hpp"
@@ -47,14 +46,12 @@ BOOST_AUTO_TEST_CASE(slices_are_parts_of_the_whole) {
     const auto whole = find(source, example).view();
     const auto values = dequantise(whole);
     // Inputs are cut inside groups too: a rank's share of 768 inputs in groups of 128 is 192.
-    for (const Range in :
-         {Range{0, whole.in}, Range{0, 17}, Range{31, 33}, Range{whole.in / 2 + 1, whole.in}})
+    for (const Range in : {Range{0, whole.in}, Range{0, 17}, Range{31, 33}, Range{whole.in / 2 + 1, whole.in}})
       for (const Range out : {Range{0, whole.out}, Range{0, 8}, Range{whole.out - 8, whole.out}}) {
         if (in.end > whole.in) continue;
         const auto part = slice(whole, out, in);
         BOOST_TEST(dequantise(part) == rectangle(values, whole.out, in, out));
-        std::vector<float> some(
-            static_cast<std::size_t>(part.out));  // the last input alone, of a slice of the slice
+        std::vector<float> some(static_cast<std::size_t>(part.out));  // the last input alone, of a slice of the slice
         const auto inner = slice(part, {0, part.out}, {part.in - 1, part.in});
         dequantise(inner, 0, 1, some.data());
         BOOST_TEST(some == rectangle(values, whole.out, {in.end - 1, in.end}, out));
@@ -80,8 +77,7 @@ BOOST_AUTO_TEST_CASE(packs_what_it_unpacks) {
 
 BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   const auto source = quant_tensors("awq");
-  const auto complaint = [&](Variant variant, std::int64_t out = 24, std::int64_t in = 64,
-                             std::int64_t group = 32) {
+  const auto complaint = [&](Variant variant, std::int64_t out = 24, std::int64_t in = 64, std::int64_t group = 32) {
     const auto opened = variant.open();
     return error_text([&] { AwqTensors::find(opened, config_of(group), "g32", out, in); });
   };
@@ -101,8 +97,7 @@ BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
 }
 
 BOOST_AUTO_TEST_CASE(refuses_configurations_by_name) {
-  const auto refused = [](const nlohmann::json& json, Method method,
-                          std::initializer_list<std::string> words) {
+  const auto refused = [](const nlohmann::json& json, Method method, std::initializer_list<std::string> words) {
     const auto text = error_text([&] { read_quantisation(json, method); });
     BOOST_TEST(mentions(text, words), text);
   };

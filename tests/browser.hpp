@@ -25,9 +25,8 @@ inline std::string browser() {
 /// The browser without a window, on a page of the disk.
 inline Outcome run_browser(std::vector<std::string> options, const std::string& page) {
   namespace fs = std::filesystem;
-  options.insert(options.begin(),
-                 {browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                  "--no-first-run", "--user-data-dir=" + fs::absolute("profile").string()});
+  options.insert(options.begin(), {browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                                   "--no-first-run", "--user-data-dir=" + fs::absolute("profile").string()});
   options.push_back("file://" + fs::absolute(page).string());
   return run(options);
 }
@@ -36,8 +35,7 @@ inline Outcome run_browser(std::vector<std::string> options, const std::string& 
 inline void print_page(const std::string& page, const std::string& pdf) {
   std::filesystem::remove(pdf);
   const Outcome printed = run_browser({"--print-to-pdf=" + pdf, "--no-pdf-header-footer"}, page);
-  if (!std::filesystem::exists(pdf))
-    throw std::runtime_error("the browser did not print " + page + ": " + printed.err);
+  if (!std::filesystem::exists(pdf)) throw std::runtime_error("the browser did not print " + page + ": " + printed.err);
 }
 
 /// Runs in the page and reports to the one around it. Heat maps write on their own colours, so their numbers
@@ -93,19 +91,18 @@ inline std::vector<nlohmann::json> look_at(const std::string& page) {
   fs::create_directory("look");
   std::ofstream("look/page.html") << html;
   std::ofstream around("look/around.html");
-  around
-      << "<!DOCTYPE html><script>addEventListener('message', m => { const p = document.createElement('pre');"
-         "p.textContent = m.data.replace(/[<>&]/g, c => '\\\\u00' + c.charCodeAt(0).toString(16)); "
-         "document.body.append(p); })"
-         "</script><body>\n";
+  around << "<!DOCTYPE html><script>addEventListener('message', m => { const p = document.createElement('pre');"
+            "p.textContent = m.data.replace(/[<>&]/g, c => '\\\\u00' + c.charCodeAt(0).toString(16)); "
+            "document.body.append(p); })"
+            "</script><body>\n";
   for (const char* scheme : {"light", "dark"})
     for (const char* width : {"390", "1280"})
-      around << "<iframe src='page.html' style='border:0;height:900px;width:" << width
-             << "px;color-scheme:" << scheme << "'></iframe>\n";
+      around << "<iframe src='page.html' style='border:0;height:900px;width:" << width << "px;color-scheme:" << scheme
+             << "'></iframe>\n";
   around.close();
-  const Outcome seen = run_browser({"--allow-file-access-from-files", "--window-size=1400,1000",
-                                    "--virtual-time-budget=20000", "--dump-dom"},
-                                   "look/around.html");
+  const Outcome seen = run_browser(
+      {"--allow-file-access-from-files", "--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom"},
+      "look/around.html");
   std::vector<nlohmann::json> out;
   for (std::size_t at = 0; (at = seen.out.find("<pre>", at)) != seen.out.npos;) {
     const std::size_t end = seen.out.find("</pre>", at);

@@ -49,10 +49,8 @@ std::string small_model(const std::string& architecture) {
                  {"hidden_act", "silu"},
                  {"tie_word_embeddings", architecture == "LlamaForCausalLM"}};
   if (architecture == "Qwen3MoeForCausalLM")
-    config.update({{"num_experts", 12},
-                   {"num_experts_per_tok", 2},
-                   {"moe_intermediate_size", 32},
-                   {"norm_topk_prob", true}});
+    config.update(
+        {{"num_experts", 12}, {"num_experts_per_tok", 2}, {"moe_intermediate_size", 32}, {"norm_topk_prob", true}});
   const std::string file = architecture + ".json";
   std::ofstream(file) << config.dump();
   return "synthetic:" + file;
@@ -100,8 +98,8 @@ double worst_layer(const Checkpoint& result, const Checkpoint& source) {
 }  // namespace
 
 BOOST_DATA_TEST_CASE(every_architecture_in_every_format,
-                     data::make(architectures) * data::make(quants) * data::make({false, true}), architecture,
-                     quant, calibrated) {
+                     data::make(architectures) * data::make(quants) * data::make({false, true}), architecture, quant,
+                     calibrated) {
   if (quant == "none" && calibrated) return;
   const auto source = Checkpoint::open(small_model(architecture));
   auto how = request(quant);
@@ -113,13 +111,12 @@ BOOST_DATA_TEST_CASE(every_architecture_in_every_format,
   BOOST_TEST(result.config().architecture == architecture);
   BOOST_TEST(result.config().tied_head == source.config().tied_head);
   BOOST_TEST(result.source().contains("lm_head.weight") == !source.config().tied_head);
-  BOOST_TEST(result.source().size() ==
-             checkpoint::requantised_tensors(source, *checkpoint::detail::format_of(how, DType::bfloat16),
-                                             DType::bfloat16)
-                 .size());
+  BOOST_TEST(
+      result.source().size() ==
+      checkpoint::requantised_tensors(source, *checkpoint::detail::format_of(how, DType::bfloat16), DType::bfloat16)
+          .size());
   BOOST_TEST(worst_layer(result, source) < (quant == "none" ? 1e-9 : 0.16));
-  for (const auto& [kind, spec] :
-       model::parameters_of(source.config())) {  // bfloat16 there and here: the same bits
+  for (const auto& [kind, spec] : model::parameters_of(source.config())) {  // bfloat16 there and here: the same bits
     if (kind == model::Parameter::Kind::linear) continue;
     std::vector<std::byte> made, written;
     const auto name = spec.name + ".weight";
@@ -221,9 +218,9 @@ BOOST_AUTO_TEST_CASE(a_source_in_the_format_is_copied_and_one_in_another_is_dequ
     BOOST_REQUIRE(copy.source().names() == source.source().names());
     std::vector<std::byte> made;
     for (const auto& name : source.source().names())
-      BOOST_REQUIRE_MESSAGE(std::ranges::equal(copy.source().at(name).data,
-                                               source.source().bytes_of(source.source().at(name), made)),
-                            name);
+      BOOST_REQUIRE_MESSAGE(
+          std::ranges::equal(copy.source().at(name).data, source.source().bytes_of(source.source().at(name), made)),
+          name);
     for (int wish = quant == "nf4" ? 1 : 0; wish < 3; ++wish) {
       auto wishful = how;
       if (wish == 0) wishful.group_size = 64;
@@ -240,8 +237,7 @@ BOOST_AUTO_TEST_CASE(a_source_in_the_format_is_copied_and_one_in_another_is_dequ
 }
 
 BOOST_AUTO_TEST_CASE(companions_are_carried_over) {
-  checkpoint::write_checkpoint(Checkpoint::open(small_model("LlamaForCausalLM")), request("none"),
-                               fresh("first"));
+  checkpoint::write_checkpoint(Checkpoint::open(small_model("LlamaForCausalLM")), request("none"), fresh("first"));
   const std::map<std::string, std::string> files{{"tokenizer.json", "{\"a\": 1}"},
                                                  {"tokenizer_config.json", "{}"},
                                                  {"chat_template.jinja", "x{{y}}"},
@@ -249,8 +245,7 @@ BOOST_AUTO_TEST_CASE(companions_are_carried_over) {
   for (const auto& [name, text] : files) std::ofstream(fs::path("first") / name) << text;
   std::ofstream("first/notes.txt") << "mine";
   checkpoint::write_checkpoint(Checkpoint::open("first"), request("awq"), fresh("second"));
-  for (const auto& [name, text] : files)
-    BOOST_TEST(MappedFile(fs::path("second") / name).text() == text, name);
+  for (const auto& [name, text] : files) BOOST_TEST(MappedFile(fs::path("second") / name).text() == text, name);
   BOOST_TEST(!fs::exists("second/notes.txt"));
 }
 
@@ -259,8 +254,7 @@ BOOST_AUTO_TEST_SUITE(refusals)
 namespace {
 
 /// The message, and nothing is left in the folder "here".
-std::string refused(const Checkpoint& source, const CheckpointRequest& how,
-                    const fs::path& to = "here/model") {
+std::string refused(const Checkpoint& source, const CheckpointRequest& how, const fs::path& to = "here/model") {
   if (!to.string().starts_with("here/taken")) {
     remove_tree("here");
     fs::create_directory("here");

@@ -42,8 +42,7 @@ class Child {
     if (pid_ != 0) return;
     for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
     const int nothing = ::open("/dev/null", O_RDONLY);
-    if (::chdir(folder.c_str()) == 0 && ::dup2(nothing, 0) == 0 && ::dup2(out_, 1) == 1 &&
-        ::dup2(err_, 2) == 2)
+    if (::chdir(folder.c_str()) == 0 && ::dup2(nothing, 0) == 0 && ::dup2(out_, 1) == 1 && ::dup2(err_, 2) == 2)
       ::execvp(argv[0], argv.data());
     ::_exit(127);
   }
@@ -72,8 +71,7 @@ class Child {
   static std::string content(int fd) {
     std::string text(static_cast<std::size_t>(::lseek(fd, 0, SEEK_END)), '\0');
     const auto count = ::pread(fd, text.data(), text.size(), 0);
-    if (count != static_cast<ssize_t>(text.size()))
-      throw std::runtime_error("cannot read a program's output");
+    if (count != static_cast<ssize_t>(text.size())) throw std::runtime_error("cannot read a program's output");
     return text;
   }
 

@@ -21,14 +21,12 @@ const Json& oracle() {
 void check_equal(const Json& found, const Json& expected, const std::string& where) {
   if (expected.is_object()) {
     for (const auto& [key, value] : expected.items()) {
-      BOOST_REQUIRE_MESSAGE(found.contains(key),
-                            where << " lacks " << key << ": " << found.dump().substr(0, 200));
+      BOOST_REQUIRE_MESSAGE(found.contains(key), where << " lacks " << key << ": " << found.dump().substr(0, 200));
       check_equal(found[key], value, where + "." + key);
     }
   } else if (expected.is_array()) {
-    BOOST_REQUIRE_MESSAGE(found.size() == expected.size(), where << ": " << found.dump().substr(0, 300)
-                                                                 << "\nfor "
-                                                                 << expected.dump().substr(0, 300));
+    BOOST_REQUIRE_MESSAGE(found.size() == expected.size(),
+                          where << ": " << found.dump().substr(0, 300) << "\nfor " << expected.dump().substr(0, 300));
     for (std::size_t i = 0; i < expected.size(); ++i)
       check_equal(found[i], expected[i], where + "[" + std::to_string(i) + "]");
   } else if (expected.is_number_float()) {
@@ -129,33 +127,25 @@ BOOST_AUTO_TEST_CASE(verdicts_say_what_they_rest_on) {
       if (entry["scope"] == scope && entry["value"] == value) return entry["text"].get<std::string>();
     return std::string();
   };
-  const auto holds = [](const std::string& text, const std::string& part) {
-    return text.find(part) != text.npos;
-  };
+  const auto holds = [](const std::string& text, const std::string& part) { return text.find(part) != text.npos; };
   const Json zero = analyse(case_named("zero_noise"));
-  BOOST_TEST(
-      holds(verdict(zero, "across hardware", "2"), "noise floor is zero: any difference is detectable"));
-  BOOST_TEST(
-      holds(verdict(zero, "across hardware", "2"), "16 rows in 2 comparisons against 24 rows of noise"));
+  BOOST_TEST(holds(verdict(zero, "across hardware", "2"), "noise floor is zero: any difference is detectable"));
+  BOOST_TEST(holds(verdict(zero, "across hardware", "2"), "16 rows in 2 comparisons against 24 rows of noise"));
   BOOST_TEST(holds(verdict(zero, "within hardware", "2"), "all repetitions have equal digests"));
   BOOST_TEST(holds(verdict(zero, "across hardware", "3"), "no difference at all"));
   const Json fewer = analyse(case_named("two_machines")), many = analyse(case_named("many_rows"));
-  BOOST_TEST(
-      holds(verdict(fewer, "across hardware", "2"),
-            "partial AUC below 1 % false positives: not enough data (24 rows of noise, 100 are needed)"));
-  BOOST_TEST(
-      holds(verdict(many, "across hardware", "2"), "partial AUC below 1 % false positives 0.505; 70 rows"));
+  BOOST_TEST(holds(verdict(fewer, "across hardware", "2"),
+                   "partial AUC below 1 % false positives: not enough data (24 rows of noise, 100 are needed)"));
+  BOOST_TEST(holds(verdict(many, "across hardware", "2"), "partial AUC below 1 % false positives 0.505; 70 rows"));
   const Json none = analyse(case_named("no_noise"));
-  BOOST_TEST(
-      holds(verdict(none, "across hardware", "2"), "not enough data: no noise between hardware types"));
+  BOOST_TEST(holds(verdict(none, "across hardware", "2"), "not enough data: no noise between hardware types"));
   const Json few = analyse(case_named("diverging"));
   BOOST_TEST(holds(verdict(few, "across hardware", "true"), "not enough data: 4 steps of signal"));
   for (const Json& entry : few["verdicts"]) BOOST_TEST(entry["auc_interval"].is_null());
   BOOST_TEST(holds(few["notes"].dump(), "tokens differ from step 2 on; rows before it are compared"));
   const Json two = analyse(case_named("two_machines"));
   BOOST_TEST(holds(verdict(two, "across hardware", "1"), "times the noise floor"));
-  BOOST_TEST(
-      holds(verdict(two, "across hardware", "1"), "16 rows in 2 comparisons against 24 rows of noise"));
+  BOOST_TEST(holds(verdict(two, "across hardware", "1"), "16 rows in 2 comparisons against 24 rows of noise"));
 }
 
 BOOST_AUTO_TEST_CASE(a_layer_that_one_run_lacks_is_noted) {

@@ -16,9 +16,9 @@ BOOST_AUTO_TEST_CASE(all_analyses_what_it_can_and_names_what_it_cannot) {
   ::mkfifo((here + "/quantization_experiment.json").c_str(), 0600);
   const Outcome outcome = compare({"--all"}, here);
   BOOST_TEST(outcome.code == 2);
-  BOOST_TEST(mentions(
-      outcome.err, {"batch_size_experiment.json", "byte", "tensor_parallel_experiment.json", "an empty file",
-                    "expert_parallel_experiment.json", "a directory", "quantization_experiment.json"}));
+  BOOST_TEST(
+      mentions(outcome.err, {"batch_size_experiment.json", "byte", "tensor_parallel_experiment.json", "an empty file",
+                             "expert_parallel_experiment.json", "a directory", "quantization_experiment.json"}));
   BOOST_TEST(mentions(outcome.out, {"compile: variable", "attention: variable", "Summary"}));
   const Json results = parsed(here + "/analysis_results.json");
   BOOST_REQUIRE(results["analyses"].size() == 2u);
@@ -50,14 +50,10 @@ BOOST_AUTO_TEST_CASE(each_bad_file_gets_one_error_and_spoils_no_other) {
       {"zeros", std::string(4096, '\0'), {"byte 0", "expected an object"}},
       {"not JSON", "experiment: 1\n", {"byte 0", "expected an object"}},
       {"a list", "[1, 2]", {"byte 0", "found an array"}},
-      {"wrong type",
-       with(R"("runs":[)", R"("runs":7,"x":[)"),
-       {"runs, byte", "expected an array, found '7'"}},
+      {"wrong type", with(R"("runs":[)", R"("runs":7,"x":[)"), {"runs, byte", "expected an array, found '7'"}},
       {"row of another type", first_row("{}"), {path, "byte", "expected an array of numbers"}},
       {"text in a row", first_row(R"([1,"2"])"), {path + "[1]", "byte", "found \"2\""}},
-      {"ragged",
-       first_row("[1,2,3]"),
-       {"key_vectors.layer_39.pos_-", "byte", "numbers, as in the rows before"}},
+      {"ragged", first_row("[1,2,3]"), {"key_vectors.layer_39.pos_-", "byte", "numbers, as in the rows before"}},
       {"null", first_row("[null,2]"), {path + "[0]", "byte", "found null"}},
       {"NaN", first_row("[1,NaN]"), {path + "[1]", "byte", "found NaN"}},
       {"Infinity", first_row("[-Infinity,1]"), {path + "[0]", "byte", "found -Infinity"}},
@@ -70,17 +66,13 @@ BOOST_AUTO_TEST_CASE(each_bad_file_gets_one_error_and_spoils_no_other) {
       {"deep",
        with(R"("rep_id":)", R"("x":)" + deep + std::string(10'000, ']') + R"(,"rep_id":)"),
        {"runs[0].x, byte", "nested deeper than 1024"}},
-      {"deep and cut",
-       with(R"("rep_id":)", R"("x":)" + deep),
-       {"runs[0].x, byte", "nested deeper than 1024"}},
+      {"deep and cut", with(R"("rep_id":)", R"("x":)" + deep), {"runs[0].x, byte", "nested deeper than 1024"}},
       {"deep row", first_row(deep + std::string(10'000, ']')), {path, "byte", "nested deeper"}},
       {"no runs", R"({"experiment_metadata":{},"configurations":[],"runs":[]})", {"empty \"runs\""}},
       {"unknown version",
        with(R"("experiment_metadata":{)", R"("experiment_metadata":{"schema_version":7,)"),
        {"expected schema_version 1, found 7"}},
-      {"key that is no UTF-8",
-       with(R"("rep_id":)", "\"\xff\":1,\"rep_id\":"),
-       {"runs[0]", "byte", "no UTF-8"}},
+      {"key that is no UTF-8", with(R"("rep_id":)", "\"\xff\":1,\"rep_id\":"), {"runs[0]", "byte", "no UTF-8"}},
   };
   for (const auto& [name, content, words] : cases) {
     const std::string here = fresh_folder("bad").string();
@@ -89,8 +81,7 @@ BOOST_AUTO_TEST_CASE(each_bad_file_gets_one_error_and_spoils_no_other) {
     write(here + "/cuda_version_experiment.json", experiment("cuda_version"));
     for (const bool plan : {false, true}) {
       const Outcome outcome = compare(
-          plan ? std::vector<std::string>{"--all", "--plan-compatible"} : std::vector<std::string>{"--all"},
-          here);
+          plan ? std::vector<std::string>{"--all", "--plan-compatible"} : std::vector<std::string>{"--all"}, here);
       BOOST_TEST_CONTEXT(name << ": " << outcome.err) {
         BOOST_TEST(outcome.code == 2);
         BOOST_TEST(std::ranges::count(outcome.err, '\n') == 2);  // one error, and where the results are
@@ -162,14 +153,13 @@ BOOST_AUTO_TEST_CASE(the_plans_all_takes_its_eight_in_its_order) {
   const Json results = parsed(here + "/r.json");
   std::vector<std::string> types;
   for (const Json& report : results["detailed_reports"]) types.push_back(report["experiment_type"]);
-  BOOST_TEST(types == (std::vector<std::string>{"batch_size_experiment", "compile_experiment",
-                                                "cuda_version_experiment"}),
-             boost::test_tools::per_element());
+  BOOST_TEST(
+      types == (std::vector<std::string>{"batch_size_experiment", "compile_experiment", "cuda_version_experiment"}),
+      boost::test_tools::per_element());
   BOOST_TEST(results["summary"]["experiments"].size() == 3u);
   BOOST_TEST(compare({"--all", "--output", "d.json"}, here).code == 0);
   BOOST_TEST(parsed(here + "/d.json")["analyses"][0]["experiment_type"] == "reference_baseline");
-  BOOST_TEST(compare({"--plan-compatible", "--output", "one.json", "compile_experiment.json"}, here).code ==
-             0);
+  BOOST_TEST(compare({"--plan-compatible", "--output", "one.json", "compile_experiment.json"}, here).code == 0);
   BOOST_TEST(parsed(here + "/one.json")["experiment_type"] == "compile_experiment");
 }
 
@@ -201,16 +191,13 @@ BOOST_AUTO_TEST_CASE(files_that_do_not_belong_together_are_refused_by_field) {
       BOOST_TEST(mentions(outcome.err, words));
     }
   };
-  refused("model", [](Json& b) { b["experiment_metadata"]["model"] = "n"; },
-          {"model is \"m\" in the first and \"n\""});
-  refused("variable", [](Json& b) { b["experiment_metadata"]["variable_tested"] = "w"; },
-          {"variable_tested"});
+  refused("model", [](Json& b) { b["experiment_metadata"]["model"] = "n"; }, {"model is \"m\" in the first and \"n\""});
+  refused("variable", [](Json& b) { b["experiment_metadata"]["variable_tested"] = "w"; }, {"variable_tested"});
   refused("steps", [](Json& b) { b["experiment_metadata"]["decode_steps"] = 9; },
           {"decode_steps is 3", "9 in the second"});
   refused("layers", [](Json& b) { b["experiment_metadata"]["extraction_config"]["layers"] = {1}; },
           {"extraction_config.layers is [2,39]", "[1] in the second"});
-  refused("prompt", [](Json& b) { b["runs"][1]["prompt_sha256"] = "bb"; },
-          {"prompt_sha256 is \"aa\"", "\"bb\""});
+  refused("prompt", [](Json& b) { b["runs"][1]["prompt_sha256"] = "bb"; }, {"prompt_sha256 is \"aa\"", "\"bb\""});
   Json a = experiment("quantization"), b = a;
   b["experiment_metadata"]["model"] = "another checkpoint";
   b["experiment_metadata"]["date_created"] = "later";

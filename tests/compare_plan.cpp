@@ -1,10 +1,8 @@
 // compare/plan.hpp against the plan's script as numpy computes it (fixtures/plan_oracle.py), for 54 generated
 // experiments.
 #include <boost/test/unit_test.hpp>
-
-#include <fpf/compare/plan.hpp>
-
 #include <filesystem>
+#include <fpf/compare/plan.hpp>
 #include <fstream>
 #include <set>
 
@@ -70,8 +68,7 @@ BOOST_AUTO_TEST_CASE(the_oracle_covers_every_outcome) {
     const Json& keys = entry["expected"]["key_vectors"];
     without_baseline += keys["baseline"].empty();
     zero_noise += !keys["baseline"].empty() && keys["baseline"]["mean"] == 0.0;
-    for (const auto& [id, found] : keys["reproducibility"].items())
-      (found["is_exact"] == true ? exact : inexact) += 1;
+    for (const auto& [id, found] : keys["reproducibility"].items()) (found["is_exact"] == true ? exact : inexact) += 1;
     if (keys["cross_hardware"].empty()) continue;
     for (const Json& comparison : keys["cross_hardware"]["comparisons"])
       (comparison["detectable"] == true ? detectable : undetectable) += 1;
@@ -105,8 +102,8 @@ BOOST_AUTO_TEST_CASE(a_file_split_over_two_machines_gives_the_same) {
     }
     if (files.size() != 2) continue;
     const auto joined = compare::join(std::move(files));
-    check_equal(compare::plan::analyse(joined, evidence::StoredSignal::key_vectors),
-                entry["expected"]["key_vectors"], "joined");
+    check_equal(compare::plan::analyse(joined, evidence::StoredSignal::key_vectors), entry["expected"]["key_vectors"],
+                "joined");
   }
 }
 
@@ -117,10 +114,8 @@ BOOST_AUTO_TEST_CASE(the_summary_grades_as_the_plan_does) {
                        {"variable", "v"},
                        {"baseline", {{"mean", 0.25}}},
                        {"cross_hardware", {{"percentage", percentage}}}});
-  reports.push_back({{"experiment_type", "e"},
-                     {"variable", "v"},
-                     {"baseline", Json::object()},
-                     {"cross_hardware", Json::object()}});
+  reports.push_back(
+      {{"experiment_type", "e"}, {"variable", "v"}, {"baseline", Json::object()}, {"cross_hardware", Json::object()}});
   const Json rows = compare::plan::summary(reports)["experiments"];
   const char* expected[] = {"✓ Strong", "✓ Strong", "~ Moderate", "~ Moderate", "✗ Weak", "✗ Weak", "✗ Weak"};
   for (std::size_t i = 0; i < rows.size(); ++i) BOOST_TEST(rows[i]["status"] == expected[i]);
@@ -134,9 +129,7 @@ BOOST_AUTO_TEST_CASE(rows_of_unequal_width_are_refused_as_numpy_does) {
   row["token_ids"].push_back(9);
   row["log_probs"].push_back(-9.5);
   const auto opened = experiment_of(experiment, "uneven.json");
-  BOOST_CHECK_EXCEPTION(compare::plan::analyse(opened, evidence::StoredSignal::logprobs), Error,
-                        [](const Error& e) {
-                          return std::string(e.what()).find("decode_steps[0], pos_-1 have 3 and 2 numbers") !=
-                                 std::string::npos;
-                        });
+  BOOST_CHECK_EXCEPTION(compare::plan::analyse(opened, evidence::StoredSignal::logprobs), Error, [](const Error& e) {
+    return std::string(e.what()).find("decode_steps[0], pos_-1 have 3 and 2 numbers") != std::string::npos;
+  });
 }

@@ -36,8 +36,8 @@ BOOST_AUTO_TEST_CASE(a_file_gives_tables_and_results) {
   write(here + "/a.json", experiment());
   const Outcome outcome = compare({"a.json"}, here);
   BOOST_TEST(outcome.code == 0, outcome.err);
-  for (const char* part : {"batch_size: variable", "Configurations", "Distances", "Verdicts", "2 -> 1",
-                           "2 -> 4", "within hardware", "across hardware", "A100-80GB_1"})
+  for (const char* part : {"batch_size: variable", "Configurations", "Distances", "Verdicts", "2 -> 1", "2 -> 4",
+                           "within hardware", "across hardware", "A100-80GB_1"})
     BOOST_TEST(mentions(outcome.out, {part}), part);
   BOOST_TEST(outcome.out.find('\033') == outcome.out.npos);
   const Json results = parsed(here + "/analysis_results.json");
@@ -55,10 +55,10 @@ BOOST_AUTO_TEST_CASE(output_that_nobody_takes_ends_the_program) {
   const Outcome closed = shell(" | head -1; echo ${PIPESTATUS[0]}");
   BOOST_TEST(closed.out == "{\n141\n");  // SIGPIPE, as of any filter
   BOOST_TEST(closed.err == "");
-  const Outcome ignored = run({"bash", "-c",
-                               "trap '' PIPE; " + program + " --json --signal all --layer all " + file +
-                                   " | head -1; echo ${PIPESTATUS[0]}"},
-                              ".");
+  const Outcome ignored = run(
+      {"bash", "-c",
+       "trap '' PIPE; " + program + " --json --signal all --layer all " + file + " | head -1; echo ${PIPESTATUS[0]}"},
+      ".");
   BOOST_TEST(ignored.out == "{\n2\n");
   BOOST_TEST(mentions(ignored.err, {"compare: error: cannot write to standard output"}));
   const Outcome full = shell(" > /dev/full");
@@ -162,8 +162,7 @@ BOOST_AUTO_TEST_CASE(an_interrupt_leaves_no_file) {
   const std::string here = fresh_folder("interrupted").string();
   large_file(here + "/large.json", 120);
   bool interrupted = false;
-  for (int attempt = 0; attempt < 50 && !interrupted;
-       ++attempt) {  // until the signal meets the program at work
+  for (int attempt = 0; attempt < 50 && !interrupted; ++attempt) {  // until the signal meets the program at work
     Child child({program, "large.json", "--signal", "all", "--layer", "all"}, here);
     std::this_thread::sleep_for(std::chrono::milliseconds(20 + 3 * attempt));
     child.send(SIGINT);

@@ -1,16 +1,13 @@
 // Published measurements: the numbers in ../shared/data/published/README.md, where FPF_PUBLISHED_DATA names
 // that folder, and small files in each of the three layouts everywhere.
-#include "child.hpp"
-#include "error_text.hpp"
-
 #include <boost/test/unit_test.hpp>
-
+#include <cstdlib>
 #include <fpf/compare/published.hpp>
-
+#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include <cstdlib>
-#include <fstream>
+#include "child.hpp"
+#include "error_text.hpp"
 
 using namespace fpf;
 using namespace fpf::compare::published;
@@ -60,8 +57,7 @@ BOOST_AUTO_TEST_CASE(gpus_against_each_other, *boost::unit_test::precondition(ha
   for (const auto& [name, equal] : findings.repetitions_equal) BOOST_TEST(equal, name);
   const auto& own = matrix(findings, "A100.json: activations, repetition 0");
   check_close(own.distances[0][2], 0.6506958751808245);
-  BOOST_TEST(std::abs(own.distances[0][2] - 0.65087890625) == 1.830310691755e-4,
-             boost::test_tools::tolerance(1e-6));
+  BOOST_TEST(std::abs(own.distances[0][2] - 0.65087890625) == 1.830310691755e-4, boost::test_tools::tolerance(1e-6));
   BOOST_TEST(*own.deviation < 0x1p-11);  // the file's are float16, of numbers below 1
 }
 
@@ -102,8 +98,8 @@ BOOST_AUTO_TEST_CASE(tensor_parallel_sizes, *boost::unit_test::precondition(has_
 }
 
 BOOST_AUTO_TEST_CASE(the_program_analyses_all_of_them, *boost::unit_test::precondition(has_data)) {
-  const auto outcome = run({FPF_BIN "/compare", "--published", folder() + "/gpu/A100.json",
-                            folder() + "/gpu/H100.json", folder() + "/batch/H100_sdpa.json", "--json"});
+  const auto outcome = run({FPF_BIN "/compare", "--published", folder() + "/gpu/A100.json", folder() + "/gpu/H100.json",
+                            folder() + "/batch/H100_sdpa.json", "--json"});
   BOOST_TEST(outcome.code == 0, outcome.err);
   const auto result = nlohmann::json::parse(outcome.out);
   check_close(result["between_files"][0]["distances"][0], 0.5263758985518925);
@@ -134,8 +130,7 @@ BOOST_AUTO_TEST_CASE(the_other_layouts_are_read) {
   const auto list = compare::published::analyse({compare::published::open("list.json")});
   BOOST_REQUIRE(list.matrices.size() == 1u);
   BOOST_TEST(list.matrices[0].distances[0][1] == 3.0);  // (5 + 1) / 2
-  std::ofstream("raw.json")
-      << R"({"hardware": {"gpu": "A"}, "raw_activations": {"batch_size_1": [[1, 2], [1, 2]],
+  std::ofstream("raw.json") << R"({"hardware": {"gpu": "A"}, "raw_activations": {"batch_size_1": [[1, 2], [1, 2]],
     "batch_size_2": [[4, 6], [4, 6.5]]}, "systematic_deviations": {"bs1_vs_bs2": 5.25}})";
   const auto raw = compare::published::analyse({compare::published::open("raw.json")});
   BOOST_TEST(raw.matrices[0].distances[0][1] == 5.0);
@@ -156,12 +151,11 @@ BOOST_AUTO_TEST_CASE(what_is_no_published_layout_is_named) {
     return error_text([] { compare::published::analyse({compare::published::open("other.json")}); });
   };
   BOOST_TEST(mentions(error("{}"), {"other.json", "raw_activations or measurements"}));
-  BOOST_TEST(mentions(error(R"({"raw_activations": {"batch_size_1": [[1, 2], [1]]}})"),
-                      {"expected 2 numbers", "found 1"}));
+  BOOST_TEST(
+      mentions(error(R"({"raw_activations": {"batch_size_1": [[1, 2], [1]]}})"), {"expected 2 numbers", "found 1"}));
   BOOST_TEST(mentions(error(R"({"raw_activations": {"batch_size_1": [[1, "2"]]}})"),
                       {"batch_size_1[0]", "element 1 is no number"}));
-  BOOST_TEST(
-      mentions(error(R"({"raw_activations": {"batch_size_1": []}})"), {"batch_size_1", "repetitions"}));
+  BOOST_TEST(mentions(error(R"({"raw_activations": {"batch_size_1": []}})"), {"batch_size_1", "repetitions"}));
   BOOST_TEST(mentions(error(R"({"measurements": [{"batch_size": 1}]})"), {"measurements[0]", "ref_name"}));
   BOOST_TEST(mentions(error(R"({"measurements": [)"), {"ends too early"}));
   BOOST_TEST(mentions(error(R"({"measurements": {"1": [{"prefill_signals": {"pos_-1": {"logprobs":

@@ -22,8 +22,7 @@ const Json& oracle() {
 
 void check_close(double found, const Json& expected, double tolerance = 1e-12) {
   const double value = expected.get<double>();
-  BOOST_TEST(std::abs(found - value) <= tolerance * std::max(1.0, std::abs(value)),
-             found << " for " << value);
+  BOOST_TEST(std::abs(found - value) <= tolerance * std::max(1.0, std::abs(value)), found << " for " << value);
 }
 
 struct Separation {

@@ -109,8 +109,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(norm_rounds_once, T, Types) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(add_norm_normalises_the_sum_before_it_is_rounded, T, Types) {
   const std::int64_t n = 200;
-  const at::Tensor residual = random<T>({2, 7, n}), delta = random<T>({2, 7, n}, 0.3),
-                   weight = random<T>({n}, 0.2, 1);
+  const at::Tensor residual = random<T>({2, 7, n}), delta = random<T>({2, 7, n}, 0.3), weight = random<T>({n}, 0.2, 1);
   Doubles sum = doubles(residual), terms = magnitudes(sum);
   const Doubles added = doubles(delta);
   for (std::size_t i = 0; i < sum.size(); ++i) {
@@ -173,8 +172,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(routing_chooses_and_weighs_as_separate_operations_
   logits.select(0, 1).fill_(0.5);                // all equal: the lower ids
   logits.select(0, 2).narrow(0, 3, 9).fill_(9);  // nine equal where eight are chosen
   for (const bool renormalise : {true, false}) {
-    const auto fused = Compiled::route(logits, k, renormalise),
-               separate = Eager::route(logits, k, renormalise);
+    const auto fused = Compiled::route(logits, k, renormalise), separate = Eager::route(logits, k, renormalise);
     BOOST_TEST(at::equal(fused.expert_ids, separate.expert_ids));
     BOOST_TEST(at::equal(fused.margin, separate.margin));
     const Doubles l = doubles(logits);
@@ -219,8 +217,8 @@ struct Witness : model::Taps {
 // the recorder's copy is not.
 BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
   const auto checkpoint = model::Checkpoint::open("synthetic:qwen3-moe-tiny");
-  model::Decoder<quant::None, attention::Flash, parallel::Single, Compiled> decoder(checkpoint, {},
-                                                                                    at::kFloat, at::kCPU);
+  model::Decoder<quant::None, attention::Flash, parallel::Single, Compiled> decoder(checkpoint, {}, at::kFloat,
+                                                                                    at::kCPU);
   const std::int64_t layers = checkpoint.config().num_layers;
   const at::Tensor prompt = at::arange(7, at::kLong).unsqueeze(0);
 
@@ -242,7 +240,6 @@ BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
   const auto signals = recorder.take();
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     const at::Tensor last = witness.copies[layer].select(0, 0).narrow(0, 5, 2).contiguous();
-    BOOST_TEST(std::memcmp(signals.layers[layer].hidden.bytes.data(), last.const_data_ptr(), last.nbytes()) ==
-               0);
+    BOOST_TEST(std::memcmp(signals.layers[layer].hidden.bytes.data(), last.const_data_ptr(), last.nbytes()) == 0);
   }
 }

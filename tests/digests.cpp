@@ -70,10 +70,10 @@ BOOST_AUTO_TEST_CASE(values_that_are_no_numbers_are_found_in_every_signal_and_ty
     const auto place = first_non_finite(s);
     return place ? to_string(*place) : "";
   };
-  for (const auto& [dtype, patterns] : std::map<DType, std::vector<std::uint32_t>>{
-           {DType::float32, {0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001}},
-           {DType::float16, {0x7c00, 0xfc00, 0x7e00, 0x7c01}},
-           {DType::bfloat16, {0x7f80, 0xff80, 0x7fc0, 0x7f81}}}) {
+  for (const auto& [dtype, patterns] :
+       std::map<DType, std::vector<std::uint32_t>>{{DType::float32, {0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001}},
+                                                   {DType::float16, {0x7c00, 0xfc00, 0x7e00, 0x7c01}},
+                                                   {DType::bfloat16, {0x7f80, 0xff80, 0x7fc0, 0x7f81}}}) {
     const Signals clean = random_signals(dtype, 3, 4);  // P = 3: rows are positions 1 to 6
     BOOST_TEST(place_in(clean) == "");
     for (const std::uint32_t pattern : patterns) {

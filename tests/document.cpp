@@ -1,12 +1,10 @@
 // prompt/document.hpp: PDFs built here byte by byte, gzip files, the set-up's real documents, and files that
 // must be refused.
-#include <boost/test/unit_test.hpp>
-
 #include <zlib.h>
 
+#include <boost/test/unit_test.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/prompt/document.hpp>
-
 #include <fstream>
 
 #include "error_text.hpp"
@@ -63,18 +61,18 @@ std::string pdf(const std::vector<std::string>& pages) {
   for (const auto& page : pages) {
     const auto content = stream(page);
     kids += fmt::format(
-        "{} 0 R ", object(fmt::format(
-                       "<< /Type /Page /Parent {} 0 R /MediaBox [0 0 595 842] /Contents {} 0 R /Resources "
-                       "<< /Font << /F1 {} 0 R /F2 {} 0 R >> >> >>",
-                       tree, content, plain, mapped)));
+        "{} 0 R ",
+        object(fmt::format("<< /Type /Page /Parent {} 0 R /MediaBox [0 0 595 842] /Contents {} 0 R /Resources "
+                           "<< /Font << /F1 {} 0 R /F2 {} 0 R >> >> >>",
+                           tree, content, plain, mapped)));
   }
   object(fmt::format("<< /Type /Pages /Kids [ {}] /Count {} >>", kids, pages.size()));
   const auto root = object(fmt::format("<< /Type /Catalog /Pages {} 0 R >>", tree));
   const std::size_t table = out.size();
   out += fmt::format("xref\n0 {}\n0000000000 65535 f \n", places.size() + 1);
   for (const std::size_t place : places) out += fmt::format("{:010} 00000 n \n", place);
-  return out + fmt::format("trailer\n<< /Size {} /Root {} 0 R >>\nstartxref\n{}\n%%EOF\n", places.size() + 1,
-                           root, table);
+  return out +
+         fmt::format("trailer\n<< /Size {} /Root {} 0 R >>\nstartxref\n{}\n%%EOF\n", places.size() + 1, root, table);
 }
 
 std::string line(const std::string& text, int y = 720) {
@@ -90,8 +88,8 @@ std::string refusal(const std::string& path, DocumentKind kind = DocumentKind::a
 BOOST_AUTO_TEST_CASE(a_pdfs_text_comes_page_by_page_in_the_streams_order) {
   // The second column is written after the first, though its lines stand beside it.
   const auto file = write(
-      "two.pdf", pdf({line("left one") + line("left two", 700) + "BT /F1 12 Tf 330 720 Td (right one) Tj ET",
-                      line("page two")}));
+      "two.pdf",
+      pdf({line("left one") + line("left two", 700) + "BT /F1 12 Tf 330 720 Td (right one) Tj ET", line("page two")}));
   BOOST_TEST(document_text(file) == "left one\nleft two\nright one\n\npage two\n\n");
   BOOST_TEST(document_text(file, DocumentKind::pdf) == document_text(file));
 }
@@ -107,8 +105,7 @@ BOOST_AUTO_TEST_CASE(gzip_is_unpacked_first) {
   BOOST_TEST(document_text(write("packed.txt.gz", gzip("plain\r\n text"))) == "plain\r\n text");
   BOOST_TEST(document_text(write("members.gz", gzip("one ") + gzip("two"))) == "one two");
   const std::string packed = gzip(std::string(5000, 'x') + "end");
-  BOOST_TEST(
-      mentions(refusal(write("short.gz", packed.substr(0, packed.size() / 2))), {"short.gz", "damaged"}));
+  BOOST_TEST(mentions(refusal(write("short.gz", packed.substr(0, packed.size() / 2))), {"short.gz", "damaged"}));
   std::string wrong = packed;
   wrong[wrong.size() - 6] ^= 1;  // in the checksum
   BOOST_TEST(mentions(refusal(write("sum.gz", wrong)), {"sum.gz", "damaged"}));
@@ -132,15 +129,13 @@ BOOST_AUTO_TEST_CASE(what_is_no_readable_document_is_named) {
   BOOST_TEST(mentions(refusal(write("zero.txt", std::string("a\0b", 3))), {"zero.txt", "byte 1 is zero"}));
   BOOST_TEST(mentions(refusal((fixtures / "locked.pdf").string()), {"locked.pdf", "encrypted", "password"}));
   BOOST_TEST(mentions(refusal("plain.txt", DocumentKind::pdf), {"plain.txt", "no PDF"}));
-  BOOST_TEST(mentions(refusal(write("a.pdf", pdf({line("a")})), DocumentKind::text),
-                      {"a.pdf", "is a PDF", "plain text"}));
+  BOOST_TEST(
+      mentions(refusal(write("a.pdf", pdf({line("a")})), DocumentKind::text), {"a.pdf", "is a PDF", "plain text"}));
 }
 
 BOOST_AUTO_TEST_CASE(damaged_pdfs_are_named) {
   const std::string whole = pdf({line("first"), line("second")});
-  const auto damaged = [](const std::string& message) {
-    return mentions(message, {"bad.pdf", "damaged PDF"});
-  };
+  const auto damaged = [](const std::string& message) { return mentions(message, {"bad.pdf", "damaged PDF"}); };
   BOOST_TEST(damaged(refusal(write("bad.pdf", whole.substr(0, whole.size() / 2)))));
   BOOST_TEST(damaged(refusal(write("bad.pdf", "%PDF-1.5\nnothing that follows makes sense\n%%EOF\n"))));
   std::string no_pages = whole;
@@ -156,8 +151,7 @@ BOOST_AUTO_TEST_CASE(complaints_about_a_readable_pdf_are_handed_on) {
   document_text(write("good.pdf", pdf({line("good")})), DocumentKind::pdf, &problems);
   BOOST_TEST(problems.empty());
   std::string odd = pdf({line("before") + "(unbalanced Tj\n", line("after")});
-  BOOST_TEST(
-      mentions(document_text(write("odd.pdf", odd), DocumentKind::pdf, &problems), {"before", "after"}));
+  BOOST_TEST(mentions(document_text(write("odd.pdf", odd), DocumentKind::pdf, &problems), {"before", "after"}));
   BOOST_TEST(!problems.empty());
 }
 

@@ -1,8 +1,6 @@
 // core/dtype.hpp: dtypes by name.
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/core/dtype.hpp>
-
 #include <string>
 
 using namespace fpf;

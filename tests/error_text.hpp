@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fpf/core/error.hpp>
-
 #include <string>
 
 /// The message of the fpf::Error that `call` throws; "no error" when it throws none.

@@ -118,8 +118,7 @@ inline fs::path write_experiment(const fs::path& path, const RunRecord& run) {
 inline std::uint32_t bits(float value) { return std::bit_cast<std::uint32_t>(value); }
 
 /// Equal JSON, numbers as the float32 that they stand for.
-inline void require_equal(const nlohmann::json& ours, const nlohmann::json& theirs,
-                          const std::string& where) {
+inline void require_equal(const nlohmann::json& ours, const nlohmann::json& theirs, const std::string& where) {
   if (theirs.is_number_float()) {
     BOOST_REQUIRE_MESSAGE(ours.is_number(), where);
     const auto a = static_cast<float>(ours.get<double>()), b = static_cast<float>(theirs.get<double>());
@@ -139,13 +138,10 @@ inline void require_equal(const nlohmann::json& ours, const nlohmann::json& thei
 /// Signals of random finite bits, `width` numbers a row.
 inline Signals random_signals(DType dtype, std::int64_t width, std::int64_t steps) {
   std::mt19937 generator(7);
-  const std::uint32_t exponent = dtype == DType::float32   ? 0x7f800000u
-                                 : dtype == DType::float16 ? 0x7c00u
-                                                           : 0x7f80u;
+  const std::uint32_t exponent = dtype == DType::float32 ? 0x7f800000u : dtype == DType::float16 ? 0x7c00u : 0x7f80u;
   const auto fill = [&](std::byte* to, std::size_t count) {
     for (std::size_t i = 0; i < count;) {
-      const auto pattern =
-          static_cast<std::uint32_t>(generator()) & (dtype == DType::float32 ? ~0u : 0xffffu);
+      const auto pattern = static_cast<std::uint32_t>(generator()) & (dtype == DType::float32 ? ~0u : 0xffffu);
       if ((pattern & exponent) == exponent) continue;
       std::memcpy(to + i++ * size_of(dtype), &pattern, size_of(dtype));
     }

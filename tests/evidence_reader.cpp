@@ -101,11 +101,11 @@ BOOST_AUTO_TEST_CASE(unique_rows_are_read_once_and_every_row_on_request) {
 }
 
 BOOST_AUTO_TEST_CASE(repeats_with_other_values_are_counted_and_other_spellings_are_not) {
-  const auto other = open(
-      replaced(sound, R"("pos_-2": [3, 4], "pos_-1": [5, 6])", R"("pos_-2": [3, 4.5], "pos_-1": [5, 6])"));
+  const auto other =
+      open(replaced(sound, R"("pos_-2": [3, 4], "pos_-1": [5, 6])", R"("pos_-2": [3, 4.5], "pos_-1": [5, 6])"));
   BOOST_TEST(read_rows<float>(other, other.runs[0], StoredSignal::key_vectors, 3).contradictions == 1u);
-  const auto spelt = open(
-      replaced(sound, R"("pos_-2": [3, 4], "pos_-1": [5, 6])", R"("pos_-2": [3.0, 4e0], "pos_-1": [5, 6])"));
+  const auto spelt =
+      open(replaced(sound, R"("pos_-2": [3, 4], "pos_-1": [5, 6])", R"("pos_-2": [3.0, 4e0], "pos_-1": [5, 6])"));
   BOOST_TEST(read_rows<float>(spelt, spelt.runs[0], StoredSignal::key_vectors, 3).contradictions == 0u);
 }
 
@@ -158,14 +158,11 @@ BOOST_AUTO_TEST_CASE(shortest_decimals_of_every_dtype_come_back_bit_for_bit) {
 }
 
 BOOST_AUTO_TEST_CASE(what_the_writer_writes_the_reader_reads) {
-  Signals signals{.prompt_tokens = 20,
-                  .token_ids = {4, 5, 6},
-                  .layers = {},
-                  .logprobs = {.k = 2, .ids = {}, .values = {}}};
+  Signals signals{
+      .prompt_tokens = 20, .token_ids = {4, 5, 6}, .layers = {}, .logprobs = {.k = 2, .ids = {}, .values = {}}};
   std::mt19937 random(3);
-  LayerSignals layer{.layer = 11,
-                     .hidden = {.dtype = DType::bfloat16, .width = 5},
-                     .keys = {.dtype = DType::float16, .width = 3}};
+  LayerSignals layer{
+      .layer = 11, .hidden = {.dtype = DType::bfloat16, .width = 5}, .keys = {.dtype = DType::float16, .width = 3}};
   for (int i = 0; i < 5 * 5 * 2; ++i) layer.hidden.bytes.push_back(static_cast<std::byte>(random() % 0x7f));
   for (int i = 0; i < 5 * 3 * 2; ++i) layer.keys.bytes.push_back(static_cast<std::byte>(random() % 0x7b));
   signals.layers.push_back(layer);
@@ -234,12 +231,8 @@ BOOST_AUTO_TEST_CASE(wrong_types_are_named_with_their_place) {
       {R"({"experiment_type": "tp", "variable_tested": "tp_size", "model": "m"})",
        "3",
        {"experiment_metadata", "expected an object"}},
-      {R"("config_id": "A_1", "hardware")",
-       R"("config_id": 4, "hardware")",
-       {"configurations[0]", "config_id"}},
-      {R"("hardware": "A", "variable_value": 2)",
-       R"("variable_value": 2)",
-       {"configurations[1]", "hardware"}},
+      {R"("config_id": "A_1", "hardware")", R"("config_id": 4, "hardware")", {"configurations[0]", "config_id"}},
+      {R"("hardware": "A", "variable_value": 2)", R"("variable_value": 2)", {"configurations[1]", "hardware"}},
       {R"("variable_value": 2)", R"("variable_value": [2])", {"configurations[1]", "variable_value"}},
       {R"("rep_id": 2)", R"("rep_id": 2.5)", {"runs[0].rep_id", "expected an integer, found 2.5"}},
       {R"("rep_id": 2)", R"("rep_id": 99999999999)", {"runs[0].rep_id", "expected an integer"}},
@@ -253,9 +246,7 @@ BOOST_AUTO_TEST_CASE(wrong_types_are_named_with_their_place) {
        {"runs[0]", "stands in configurations", "B_7"}},
       {R"("step": 1)", R"("step": -1)", {"runs[0].decode_steps[1].step", "-1"}},
       {R"("step": 1)", R"("step": 4000000000)", {"runs[0].decode_steps[1].step", "4000000000"}},
-      {R"("token_id": 8)",
-       R"("token_id": null)",
-       {"decode_steps[1].token_id", "expected an integer, found null"}},
+      {R"("token_id": 8)", R"("token_id": null)", {"decode_steps[1].token_id", "expected an integer, found null"}},
       {R"("absolute_position": 11)",
        R"("absolute_position": 12)",
        {"expected absolute_position 11 at step 1, found 12"}},
@@ -275,9 +266,7 @@ BOOST_AUTO_TEST_CASE(wrong_types_are_named_with_their_place) {
       {R"({"token_ids": [15, 16], "log_probs": [-0.5, -1.25]})",
        R"({"token_ids": [5]})",
        {"logprobs.pos_-1", "token_ids and log_probs"}},
-      {R"("log_probs": [-0.5, -1.25])",
-       R"("log_probs": 4)",
-       {"logprobs.pos_-1.log_probs", "expected an array"}},
+      {R"("log_probs": [-0.5, -1.25])", R"("log_probs": 4)", {"logprobs.pos_-1.log_probs", "expected an array"}},
   };
   for (const auto& [what, by, words] : cases) {
     const std::string error = open_error(replaced(sound, what, by));
@@ -323,24 +312,23 @@ BOOST_AUTO_TEST_CASE(rows_that_are_no_numbers_are_named_with_their_place) {
 }
 
 BOOST_AUTO_TEST_CASE(keys_that_stand_twice_are_refused) {
-  for (const auto& [what, by] :
-       {std::pair{R"("model": "m")", R"("model": "m", "model": "n")"},
-        std::pair{R"("step": 1,)", R"("step": 1, "step": 1,)"},
-        std::pair{R"("pos_-1": [5, 6])", R"("pos_-1": [5, 6], "pos_\u002d1": [5, 6])"},
-        std::pair{R"("token_ids": [15, 16])", R"("token_ids": [5, 6], "token_ids": [15, 16])"},
-        std::pair{R"("runs": [)", R"("runs": [], "runs": [)"},
-        std::pair{R"("rep_id": 0)", R"("rep_id": 0, "x": {"a": 1, "b": 2, "a": 3})"}}) {
+  for (const auto& [what, by] : {std::pair{R"("model": "m")", R"("model": "m", "model": "n")"},
+                                 std::pair{R"("step": 1,)", R"("step": 1, "step": 1,)"},
+                                 std::pair{R"("pos_-1": [5, 6])", R"("pos_-1": [5, 6], "pos_\u002d1": [5, 6])"},
+                                 std::pair{R"("token_ids": [15, 16])", R"("token_ids": [5, 6], "token_ids": [15, 16])"},
+                                 std::pair{R"("runs": [)", R"("runs": [], "runs": [)"},
+                                 std::pair{R"("rep_id": 0)", R"("rep_id": 0, "x": {"a": 1, "b": 2, "a": 3})"}}) {
     const std::string error = open_error(replaced(sound, what, by));
     BOOST_TEST_CONTEXT(by << " gives: " << error)
-    BOOST_TEST((mentions(error, {"bad.json: "}) &&
-                (mentions(error, {"twice"}) || mentions(error, {"empty \"runs\""}))));
+    BOOST_TEST(
+        (mentions(error, {"bad.json: "}) && (mentions(error, {"twice"}) || mentions(error, {"empty \"runs\""}))));
   }
-  BOOST_TEST(mentions(
-      open_error(replaced(sound, R"("config_id": "A_2", "hardware")", R"("config_id": "A_1", "hardware")")),
-      {"A_1", "twice"}));
-  BOOST_TEST(mentions(
-      open_error(replaced(sound, R"("config_id": "A_2", "rep_id": 0)", R"("config_id": "A_1", "rep_id": 2)")),
-      {"runs[1]", "repetition 2 of \"A_1\" stands twice"}));
+  BOOST_TEST(
+      mentions(open_error(replaced(sound, R"("config_id": "A_2", "hardware")", R"("config_id": "A_1", "hardware")")),
+               {"A_1", "twice"}));
+  BOOST_TEST(
+      mentions(open_error(replaced(sound, R"("config_id": "A_2", "rep_id": 0)", R"("config_id": "A_1", "rep_id": 2)")),
+               {"runs[1]", "repetition 2 of \"A_1\" stands twice"}));
 }
 
 BOOST_AUTO_TEST_CASE(depth_and_emptiness_are_bounded) {

@@ -7,9 +7,8 @@ BOOST_AUTO_TEST_CASE(repetitions_that_differ_are_all_stored_and_the_place_is_nam
   fresh_folder("out");
   const Outcome outcome = run(command({{"--inject-fault", "1,2,3"}}));  // repetition 1, step 2, layer 3
   BOOST_TEST(outcome.code == 3);
-  BOOST_TEST(
-      mentions(outcome.err, {"FINDING", "repetition 1", "step 2 (position 25), layer 3, hidden_states"}),
-      outcome.err);
+  BOOST_TEST(mentions(outcome.err, {"FINDING", "repetition 1", "step 2 (position 25), layer 3, hidden_states"}),
+             outcome.err);
   BOOST_TEST((names_in("out") == std::set<std::string>{result}));
   require_recomputed();
   const json file = json::parse(text_of(fs::path("out") / result));
@@ -20,11 +19,9 @@ BOOST_AUTO_TEST_CASE(repetitions_that_differ_are_all_stored_and_the_place_is_nam
     BOOST_TEST(one.at("rep_id") == rep);
     BOOST_TEST(one.at("status") == "complete");
     BOOST_TEST(one.at("reproducibility").at("bit_exact") == false);
-    BOOST_TEST(one.at("reproducibility").at("first_difference") == json({{"rep_id", 1},
-                                                                         {"step", 2},
-                                                                         {"absolute_position", 25},
-                                                                         {"layer", 3},
-                                                                         {"signal", "hidden_states"}}));
+    BOOST_TEST(
+        one.at("reproducibility").at("first_difference") ==
+        json({{"rep_id", 1}, {"step", 2}, {"absolute_position", 25}, {"layer", 3}, {"signal", "hidden_states"}}));
     BOOST_TEST((digests.at(rep).at("hidden_states") == digests.at(0).at("hidden_states")) == (rep != 1));
     BOOST_TEST(digests.at(rep).at("key_vectors") == digests.at(0).at("key_vectors"));
     BOOST_TEST(digests.at(rep).at("logprobs") == digests.at(0).at("logprobs"));
@@ -34,8 +31,7 @@ BOOST_AUTO_TEST_CASE(repetitions_that_differ_are_all_stored_and_the_place_is_nam
   };
   BOOST_TEST(vector(0) != vector(1));
   BOOST_TEST(vector(0) == vector(2));
-  BOOST_TEST(run(command({{"--inject-fault", "1,2,3"}}, {"--quiet"})).err.find("FINDING") !=
-             std::string::npos);
+  BOOST_TEST(run(command({{"--inject-fault", "1,2,3"}}, {"--quiet"})).err.find("FINDING") != std::string::npos);
 }
 
 // The embedding of a token that the model first chooses at step 3 becomes infinite: feeding it gives no
@@ -59,8 +55,8 @@ BOOST_AUTO_TEST_CASE(a_value_that_is_no_number_ends_the_run_where_it_is) {
   std::uint64_t header = 0;
   std::memcpy(&header, bytes.data(), 8);
   const json embedding = json::parse(bytes.substr(8, header)).at("model.embed_tokens.weight");
-  const auto at = 8 + header + embedding.at("data_offsets").at(0).get<std::size_t>() +
-                  4u * 72 * static_cast<std::size_t>(token);
+  const auto at =
+      8 + header + embedding.at("data_offsets").at(0).get<std::size_t>() + 4u * 72 * static_cast<std::size_t>(token);
   const float infinity = std::numeric_limits<float>::infinity();
   bytes.replace(at, 4, reinterpret_cast<const char*>(&infinity), 4);
   write(weights, bytes);
@@ -75,11 +71,9 @@ BOOST_AUTO_TEST_CASE(a_value_that_is_no_number_ends_the_run_where_it_is) {
   BOOST_REQUIRE_EQUAL(file.at("runs").size(), 1u);
   const json& broken = file.at("runs").at(0);
   BOOST_TEST(broken.at("status") == "non_finite");
-  BOOST_TEST(
-      broken.at("non_finite") ==
-      json({{"step", step}, {"absolute_position", 23 + step}, {"layer", 0}, {"signal", "key_vectors"}}));
+  BOOST_TEST(broken.at("non_finite") ==
+             json({{"step", step}, {"absolute_position", 23 + step}, {"layer", 0}, {"signal", "key_vectors"}}));
   BOOST_TEST(broken.at("reproducibility").at("bit_exact") == true);
   BOOST_REQUIRE_EQUAL(broken.at("decode_steps").size(), static_cast<std::size_t>(step));
-  for (int s = 0; s < step; ++s)
-    BOOST_TEST((broken.at("decode_steps").at(s) == clean.at("decode_steps").at(s)));
+  for (int s = 0; s < step; ++s) BOOST_TEST((broken.at("decode_steps").at(s) == clean.at("decode_steps").at(s)));
 }

@@ -11,10 +11,9 @@ struct LongRun {
 
   explicit LongRun(const Strings& more = {})
       : child((fresh_folder("out"), write("ids.json", "[1, 22, 333, 4000]"),
-               command({{"--model", "synthetic:qwen3-moe-tiny"},
-                        {"--prompt-ids", "ids.json"},
-                        {"--decode-steps", "30000"}},
-                       more))) {
+               command(
+                   {{"--model", "synthetic:qwen3-moe-tiny"}, {"--prompt-ids", "ids.json"}, {"--decode-steps", "30000"}},
+                   more))) {
     const fs::path partial = fs::path("out") / (result + ".partial");
     for (int i = 0; i < 3000 && text_of(partial).find('\n') == std::string::npos; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -64,8 +63,7 @@ BOOST_AUTO_TEST_CASE(what_was_finished_is_not_computed_again) {
   BOOST_TEST(run(command({}, {"--resume"})).code == 0);
   BOOST_TEST((names_in("out") == std::set<std::string>{result}));
   const json record = json::parse(partial.substr(partial.find('\n')));
-  BOOST_TEST(
-      (json::parse(text_of(fs::path("out") / result)).at("runs") == record.at("runs")));  // with its times
+  BOOST_TEST((json::parse(text_of(fs::path("out") / result)).at("runs") == record.at("runs")));  // with its times
   require_recomputed();
 }
 

@@ -14,15 +14,13 @@ BOOST_AUTO_TEST_CASE(it_says_what_produced_the_numbers) {
   std::string cpu((std::istreambuf_iterator<char>(cpuinfo)), {});
   if (cpu.find("model name") != std::string::npos)
     BOOST_TEST(cpu.find(": " + configuration.at("hardware").get<std::string>() + "\n") != std::string::npos);
-  BOOST_TEST(std::regex_match(configuration.at("config_id").get<std::string>(),
-                              std::regex("[A-Za-z0-9.-]+_reference")));
+  BOOST_TEST(
+      std::regex_match(configuration.at("config_id").get<std::string>(), std::regex("[A-Za-z0-9.-]+_reference")));
   BOOST_TEST(run({program, "--version"}).out ==
              "exp0_reference (fpf) " + found.at("fpf").at("version").get<std::string>() + "\n");
-  BOOST_TEST(std::regex_match(found.at("fpf").at("revision").get<std::string>(),
-                              std::regex("[0-9a-f]{12}|unknown")));
+  BOOST_TEST(std::regex_match(found.at("fpf").at("revision").get<std::string>(), std::regex("[0-9a-f]{12}|unknown")));
   const json& operations = found.at("operations");
-  BOOST_TEST(operations.at("prefill").at("attention") ==
-             "libtorch _scaled_dot_product_flash_attention_for_cpu");
+  BOOST_TEST(operations.at("prefill").at("attention") == "libtorch _scaled_dot_product_flash_attention_for_cpu");
   BOOST_TEST(operations.at("prefill").at("norm") == "libtorch add, pow, mean, rsqrt, mul");
   BOOST_TEST(operations.at("decode") == operations.at("prefill"));
   BOOST_TEST(experiment({{"--reps", "1"}, {"--execution", "compiled"}})
@@ -89,10 +87,10 @@ BOOST_AUTO_TEST_CASE(a_configs_digest_is_that_of_the_file) {
 }
 
 BOOST_AUTO_TEST_CASE(configuration_ids_are_plain_words) {
-  for (const auto& [hardware, id] : std::map<std::string, std::string>{
-           {"NVIDIA H100 80GB HBM3", "NVIDIA-H100-80GB-HBM3_reference"},
-           {"Intel(R) Xeon(R) CPU @ 2.50GHz", "Intel-Xeon-CPU-2.50GHz_reference"},
-           {"A100-80GB", "A100-80GB_reference"}}) {
+  for (const auto& [hardware, id] :
+       std::map<std::string, std::string>{{"NVIDIA H100 80GB HBM3", "NVIDIA-H100-80GB-HBM3_reference"},
+                                          {"Intel(R) Xeon(R) CPU @ 2.50GHz", "Intel-Xeon-CPU-2.50GHz_reference"},
+                                          {"A100-80GB", "A100-80GB_reference"}}) {
     const json file = experiment({{"--hardware", hardware}, {"--reps", "1"}, {"--decode-steps", "1"}});
     BOOST_TEST(file.at("configurations").at(0).at("config_id") == id);
     BOOST_TEST(file.at("configurations").at(0).at("hardware") == hardware);

@@ -80,10 +80,8 @@ BOOST_AUTO_TEST_CASE(options_that_make_no_sense) {
 
 BOOST_AUTO_TEST_CASE(counts_and_layers_out_of_range) {
   for (const char* option : {"--prompt-tokens", "--decode-steps", "--reps", "--top-k", "--threads"})
-    for (const char* value : {"0", "-1"})
-      refused({{option, value}}, {std::string(option) + " " + value, "positive"});
-  for (const char* value : {"many", "1.5", "99999999999999999999"})
-    refused({{"--reps", value}}, {value, "--reps"});
+    for (const char* value : {"0", "-1"}) refused({{option, value}}, {std::string(option) + " " + value, "positive"});
+  for (const char* value : {"many", "1.5", "99999999999999999999"}) refused({{"--reps", value}}, {value, "--reps"});
   refused({{"--layers", "99"}}, {"--layers 99", "layer 99 does not exist", "0 to 3"});
   refused({{"--layers", "4"}}, {"layer 4 does not exist", "0 to 3"});
   refused({{"--layers", "0,-1"}}, {"layer -1"});
@@ -120,8 +118,7 @@ BOOST_AUTO_TEST_CASE(safetensors_files_that_lie) {
   with("", {"model.safetensors", "at least 8 bytes"});
   with(whole.substr(0, 500), {"model.safetensors", "header of", "truncated"});
   with(whole.substr(0, whole.size() - 10), {"model.safetensors", "truncated"});
-  with(replaced(whole, std::string(whole, 0, 8), std::string(8, '\x7f')),
-       {"model.safetensors", "claims a header"});
+  with(replaced(whole, std::string(whole, 0, 8), std::string(8, '\x7f')), {"model.safetensors", "claims a header"});
   with(replaced(whole, "\"F32\"", "\"F99\""), {"'F99'", "model.safetensors"});
   with(replaced(whole, "model.norm.weight", "model.gone.weight"),
        {"'model.norm.weight' is missing", "model.safetensors"});
@@ -131,8 +128,7 @@ BOOST_AUTO_TEST_CASE(safetensors_files_that_lie) {
   change_config(model, {{"num_hidden_layers", 4}, {"hidden_size", 66}});
   refused({{"--model", "model"}}, {"model.embed_tokens.weight", "[199, 60]", "[199, 66]"});
   fs::remove(weights);
-  write(model / "model.safetensors.index.json",
-        R"({"weight_map": {"model.norm.weight": "part-1.safetensors"}})");
+  write(model / "model.safetensors.index.json", R"({"weight_map": {"model.norm.weight": "part-1.safetensors"}})");
   refused({{"--model", "model"}}, {"part-1.safetensors is missing", "model.norm.weight"});
 }
 
@@ -210,18 +206,15 @@ BOOST_AUTO_TEST_CASE(tokenisers_that_do_not_fit) {
   write("bare.gguf", gguf({{"tokenizer.ggml.model", "llama"}}));
   with("bare.gguf", {"bare.gguf", "byte-level BPE"});
   write("a.txt", "some text");
-  refused({{"--prompt-ids", ""}, {"--prompt-text", "a.txt"}},
-          {"no tokeniser", "--tokenizer", "--prompt-ids"});
+  refused({{"--prompt-ids", ""}, {"--prompt-text", "a.txt"}}, {"no tokeniser", "--tokenizer", "--prompt-ids"});
 }
 
 BOOST_AUTO_TEST_CASE(documents_that_give_no_prompt) {
   const auto with = [](const char* option, const fs::path& document, std::initializer_list<std::string> words,
                        const std::string& tokens = "64") {
-    refused({{"--model", smollm2.string()},
-             {"--prompt-ids", ""},
-             {option, document.string()},
-             {"--prompt-tokens", tokens}},
-            words);
+    refused(
+        {{"--model", smollm2.string()}, {"--prompt-ids", ""}, {option, document.string()}, {"--prompt-tokens", tokens}},
+        words);
   };
   with("--prompt-pdf", "nowhere.pdf", {"nowhere.pdf"});
   write("empty.pdf", "");

@@ -69,13 +69,11 @@ BOOST_AUTO_TEST_CASE(the_file_has_the_plans_fields) {
   BOOST_TEST(configuration.at("transformers_version") == "none");
   BOOST_TEST(configuration.at("python_version") == "none");
   BOOST_TEST(configuration.at("flash_attn_version").get<std::string>().starts_with("libtorch "));
-  for (const char* field :
-       {"compile", "attention_impl", "quantization", "tp_size", "ep_size", "concurrent_streams"})
+  for (const char* field : {"compile", "attention_impl", "quantization", "tp_size", "ep_size", "concurrent_streams"})
     BOOST_TEST(configuration.at("fixed_params").contains(field), field);
 
   const json& one = file.at("runs").at(0);
-  for (const char* field : {"rep_id", "runtime_seconds", "prompt_text"})
-    BOOST_TEST(one.contains(field), field);
+  for (const char* field : {"rep_id", "runtime_seconds", "prompt_text"}) BOOST_TEST(one.contains(field), field);
   BOOST_TEST(std::regex_match(one.at("timestamp").get<std::string>(), date));
   BOOST_TEST(one.at("decode_steps").size() == 6u);
   for (const json& step : one.at("decode_steps")) {
@@ -83,9 +81,9 @@ BOOST_AUTO_TEST_CASE(the_file_has_the_plans_fields) {
     for (const char* signal : {"hidden_states", "key_vectors"})
       for (const char* layer : {"layer_0", "layer_1", "layer_3"})
         for (const char* position : {"pos_-3", "pos_-2", "pos_-1"})
-          BOOST_TEST(step.at(signal).at(layer).at(position).size() ==
-                     extraction.at(std::string_view(signal) == "hidden_states" ? "hidden_dim" : "key_dim")
-                         .get<std::size_t>());
+          BOOST_TEST(
+              step.at(signal).at(layer).at(position).size() ==
+              extraction.at(std::string_view(signal) == "hidden_states" ? "hidden_dim" : "key_dim").get<std::size_t>());
     for (const char* position : {"pos_-3", "pos_-2", "pos_-1"}) {
       BOOST_TEST(step.at("logprobs").at(position).at("token_ids").size() == 10u);
       BOOST_TEST(step.at("logprobs").at(position).at("log_probs").size() == 10u);
@@ -177,9 +175,8 @@ BOOST_AUTO_TEST_CASE(quantised_weights_stay_quantised_in_memory) {
     std::map<std::string, std::int64_t> peak;
     for (const std::string size : {"small", "large"}) {
       fs::remove_all(size);
-      const Outcome made =
-          run({FPF_BIN "/make_checkpoint", "--from", "synthetic:" + size + ".json?quant=" + quant, "--quant",
-               quant, "--to", size, "--quiet"});
+      const Outcome made = run({FPF_BIN "/make_checkpoint", "--from", "synthetic:" + size + ".json?quant=" + quant,
+                                "--quant", quant, "--to", size, "--quiet"});
       BOOST_REQUIRE_MESSAGE(made.code == 0, made.err);
       fresh_folder("out");
       const Outcome outcome = run(command({{"--model", size},
@@ -192,8 +189,7 @@ BOOST_AUTO_TEST_CASE(quantised_weights_stay_quantised_in_memory) {
       peak[size] = outcome.peak_bytes;
     }
     const auto bytes = static_cast<std::int64_t>(fs::file_size("large/model.safetensors"));
-    BOOST_TEST_MESSAGE(quant << ": " << peak["large"] - peak["small"] << " bytes for a checkpoint of "
-                             << bytes);
+    BOOST_TEST_MESSAGE(quant << ": " << peak["large"] - peak["small"] << " bytes for a checkpoint of " << bytes);
     BOOST_TEST(bytes > 200'000'000);
     BOOST_TEST(peak["large"] - peak["small"] < bytes + bytes * 3 / 20 + cache);
   }
@@ -239,16 +235,13 @@ BOOST_AUTO_TEST_CASE(default_layers_that_the_model_lacks_are_left_out_with_a_not
 
 BOOST_AUTO_TEST_CASE(options_come_from_a_file_too_and_the_command_line_wins) {
   const json straight = experiment({{"--reps", "1"}, {"--decode-steps", "4"}});
-  const auto file =
-      write("options.cfg", "# a comment\nreps = 1\ndecode-steps = 6\nlayers = 0,1,last\nquiet = true\n");
+  const auto file = write("options.cfg", "# a comment\nreps = 1\ndecode-steps = 6\nlayers = 0,1,last\nquiet = true\n");
   fresh_folder("out");
-  const Outcome outcome =
-      run(command({{"--layers", ""}, {"--decode-steps", "4"}, {"--config", file.string()}}));
+  const Outcome outcome = run(command({{"--layers", ""}, {"--decode-steps", "4"}, {"--config", file.string()}}));
   BOOST_TEST(outcome.code == 0);
   BOOST_TEST(outcome.err == "");
   const json from_file = json::parse(text_of(fs::path("out") / result));
-  BOOST_TEST(from_file.at("runs").at(0).at("signals_sha256") ==
-             straight.at("runs").at(0).at("signals_sha256"));
+  BOOST_TEST(from_file.at("runs").at(0).at("signals_sha256") == straight.at("runs").at(0).at("signals_sha256"));
   BOOST_TEST(from_file.at("runs").at(0).at("runtime").at("seconds").size() == 1u);
   BOOST_TEST(from_file.at("runs").at(0).at("decode_steps").size() == 4u);
 }
@@ -268,19 +261,17 @@ BOOST_AUTO_TEST_CASE(help_and_version_go_to_standard_output) {
   const Outcome help = run({program, "--help"});
   BOOST_TEST(help.code == 0);
   BOOST_TEST(help.err == "");
-  for (const char* option : {"--model",         "--prompt-pdf",   "--prompt-text", "--prompt-ids",
-                             "--prompt-tokens", "--request",      "--tokenizer",   "--no-chat-template",
-                             "--thinking",      "--decode-steps", "--reps",        "--layers",
-                             "--top-k",         "--execution",    "--device",      "--dtype",
-                             "--threads",       "--out",          "--hardware",    "--provider",
-                             "--resume",        "--quiet",        "--config",      "--help",
-                             "--version"})
+  for (const char* option :
+       {"--model",     "--prompt-pdf",       "--prompt-text", "--prompt-ids",   "--prompt-tokens", "--request",
+        "--tokenizer", "--no-chat-template", "--thinking",    "--decode-steps", "--reps",          "--layers",
+        "--top-k",     "--execution",        "--device",      "--dtype",        "--threads",       "--out",
+        "--hardware",  "--provider",         "--resume",      "--quiet",        "--config",        "--help",
+        "--version"})
     BOOST_TEST(help.out.find(option) != std::string::npos, option);
   BOOST_TEST(help.out.find("inject-fault") == std::string::npos);
   const Outcome version = run({program, "--version"});
   BOOST_TEST(version.code == 0);
-  BOOST_TEST(std::regex_match(version.out, std::regex(R"(exp0_reference \(fpf\) \d+\.\d+\.\d+\n)")),
-             version.out);
+  BOOST_TEST(std::regex_match(version.out, std::regex(R"(exp0_reference \(fpf\) \d+\.\d+\.\d+\n)")), version.out);
 }
 
 // The example of --help as printed, in a folder laid out as the project's; and what it may take of memory:
@@ -299,19 +290,17 @@ BOOST_AUTO_TEST_CASE(the_example_works_as_printed_within_its_memory) {
   const json& one = file.at("runs").at(0);
   BOOST_TEST(one.at("prompt_token_ids").size() == 1024u);
   BOOST_TEST(one.at("reproducibility").at("bit_exact") == true);
-  BOOST_TEST(mentions(
-      one.at("prompt_text").get<std::string>(),
-      {"<|im_start|>user", "Bash", "Provide a summary of the text above.<|im_end|>\n<|im_start|>assistant"}));
+  BOOST_TEST(
+      mentions(one.at("prompt_text").get<std::string>(),
+               {"<|im_start|>user", "Bash", "Provide a summary of the text above.<|im_end|>\n<|im_start|>assistant"}));
   std::string answer;
   for (const json& step : one.at("decode_steps")) answer += step.at("token_text").get<std::string>();
   BOOST_TEST(mentions(answer, {"Bash"}), answer);
   const Outcome check = recomputed(folder / result);
   BOOST_TEST(check.code == 0, check.out << check.err);
 
-  constexpr std::int64_t vocabulary = 49152, hidden = 576, mlp = 1536, heads = 9, kv_heads = 3, d = 64,
-                         layers = 30;
-  constexpr std::int64_t layer =
-      2 * heads * d * hidden + 2 * kv_heads * d * hidden + 3 * mlp * hidden + 2 * hidden;
+  constexpr std::int64_t vocabulary = 49152, hidden = 576, mlp = 1536, heads = 9, kv_heads = 3, d = 64, layers = 30;
+  constexpr std::int64_t layer = 2 * heads * d * hidden + 2 * kv_heads * d * hidden + 3 * mlp * hidden + 2 * hidden;
   constexpr std::int64_t weights = 4 * (vocabulary * hidden + layers * layer + hidden);
   constexpr std::int64_t kv_cache = 4 * layers * 2 * kv_heads * d * (1024 + 30);
 #ifndef __SANITIZE_ADDRESS__

@@ -57,8 +57,7 @@ BOOST_AUTO_TEST_CASE(every_position_is_computed_once) {
 
 // What is recorded changes nothing of what is computed.
 BOOST_AUTO_TEST_CASE(recording_more_layers_leaves_the_others_as_they_are) {
-  const auto checkpoint =
-      model::Checkpoint::open((fixtures / "parity" / "qwen3_moe_raw").string());  // 3 layers
+  const auto checkpoint = model::Checkpoint::open((fixtures / "parity" / "qwen3_moe_raw").string());  // 3 layers
   const auto prompt = prompt_of("qwen3_moe_raw");
   const auto few = Experiment<>(checkpoint, settings_of({1}, 4)).run({prompt}).signals;
   const auto all = Experiment<>(checkpoint, settings_of({0, 1, 2}, 4)).run({prompt}).signals;
@@ -77,15 +76,13 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
     evidence::Json file = {
         {"experiment_metadata", metadata},
         {"configurations", {{{"config_id", "a"}, {"hardware", "H100"}}}},
-        {"runs",
-         {{{"config_id", "a"}, {"prompt_sha256", prompt}, {"decode_steps", evidence::Json::array()}}}}};
+        {"runs", {{{"config_id", "a"}, {"prompt_sha256", prompt}, {"decode_steps", evidence::Json::array()}}}}};
     file["experiment_metadata"].update(changed);
     std::ofstream("baseline.json") << file.dump();
   };
   const auto complaint = [&](bool any_checkpoint = false) {
-    return error_text([&] {
-      Baseline::read("baseline.json").require_match("baseline.json", metadata, "p", any_checkpoint);
-    });
+    return error_text(
+        [&] { Baseline::read("baseline.json").require_match("baseline.json", metadata, "p", any_checkpoint); });
   };
   write(evidence::Json::object(), "p");
   BOOST_TEST(complaint() == "no error");
@@ -104,6 +101,6 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
   BOOST_TEST(mentions(complaint(), {"baseline.json", "another prompt"}), complaint());
   write({{"experiment_type", "batch_size"}}, "p");
   BOOST_TEST(mentions(complaint(), {"baseline.json", "batch_size", "experiment 0"}), complaint());
-  BOOST_TEST(mentions(error_text([] { Baseline::read("nowhere.json"); }),
-                      {"nowhere.json", "exp0_reference", "--baseline"}));
+  BOOST_TEST(
+      mentions(error_text([] { Baseline::read("nowhere.json"); }), {"nowhere.json", "exp0_reference", "--baseline"}));
 }

@@ -39,9 +39,7 @@ BOOST_AUTO_TEST_CASE(an_interrupted_experiment_is_continued_record_by_record) {
   const auto folder = fresh_folder("writer");
   const auto path = folder / "batch_size_experiment.json";
   const fs::path partial = path.string() + ".partial";
-  const auto run_of = [](const std::string& id) {
-    return to_json(record_of(signals_of(fixture().at(1)), id));
-  };
+  const auto run_of = [](const std::string& id) { return to_json(record_of(signals_of(fixture().at(1)), id)); };
   const auto write = [&](bool resume, std::initializer_list<const char*> ids, bool finish) {
     ExperimentWriter writer(path, metadata(DType::float16), "fingerprint", resume);
     for (const std::string id : ids)
@@ -54,8 +52,7 @@ BOOST_AUTO_TEST_CASE(an_interrupted_experiment_is_continued_record_by_record) {
 
   write(false, {"t_bs1", "t_bs2"}, false);
   const auto two = text_of(partial);
-  std::ofstream(partial, std::ios::app)
-      << R"({"configuration":{"config_id":"t_bs4"},"runs":[{"confi)";  // cut off
+  std::ofstream(partial, std::ios::app) << R"({"configuration":{"config_id":"t_bs4"},"runs":[{"confi)";  // cut off
   {
     const ExperimentWriter writer(path, metadata(DType::float16), "fingerprint", true);
     BOOST_TEST(writer.has("t_bs1"));
@@ -104,8 +101,7 @@ BOOST_AUTO_TEST_CASE(a_partial_file_of_something_else_is_refused_and_kept) {
     writer.add(configuration(), {to_json(record_of(signals_of(fixture().at(0))))});
   }
   const auto before = text_of(partial);
-  BOOST_TEST(mentions(complaint(), {partial.string(), "another model, prompt or options", "--resume"}),
-             complaint());
+  BOOST_TEST(mentions(complaint(), {partial.string(), "another model, prompt or options", "--resume"}), complaint());
   BOOST_TEST((text_of(partial) == before));
   for (const char* text : {"5\n", "nonsense\n", "[]\n", "{\"fingerprint\":1}\n"}) {
     std::ofstream(partial) << text;

@@ -51,21 +51,10 @@ struct Inputs {
   }
   static Strings command(const std::string& program, const fs::path& out, const Strings& more = {},
                          const std::string& format = "none") {
-    Strings args{bin + "/" + program,
-                 "--model",
-                 model(format),
-                 "--prompt-ids",
-                 "inputs/ids0.json",
-                 "--dtype",
-                 "float32",
-                 "--decode-steps",
-                 "4",
-                 "--layers",
-                 "0,last",
-                 "--threads",
-                 "1",
-                 "--out",
-                 out.string()};
+    Strings args{
+        bin + "/" + program, "--model", model(format), "--prompt-ids", "inputs/ids0.json", "--dtype", "float32",
+        "--decode-steps",    "4",       "--layers",    "0,last",       "--threads",        "1",       "--out",
+        out.string()};
     if (program != "exp0_reference") args.insert(args.end(), {"--baseline", baseline(format)});
     args.insert(args.end(), more.begin(), more.end());
     fs::create_directories(out);
@@ -83,22 +72,21 @@ struct Case {
 };
 
 inline const std::vector<Case>& cases() {
-  static const std::vector<Case> all{
-      {"exp1_batch_size",
-       "batch_size",
-       {"--neighbour-ids", "inputs/ids1.json", "--neighbour-ids", "inputs/ids2.json", "--neighbour-ids",
-        "inputs/ids3.json"},
-       {1, 2, 4}},
-      {"exp2_compile", "compile", {}, {false, true}},
-      {"exp3_quantization",
-       "quantization",
-       {"--model-gptq", Inputs::model("gptq"), "--model-bnb", Inputs::model("nf4")},
-       {"awq", "gptq", "bnb"},
-       "awq"},
-      {"exp4_attention", "attention", {}, {"flash_attention_2", "eager"}},
-      {"exp5_concurrent_streams", "concurrent_streams", {}, {false, true}},
-      {"exp7_tensor_parallel", "tensor_parallel", {"--tp", "2,4"}, {1, 2, 4}},
-      {"exp8_expert_parallel", "expert_parallel", {"--ep", "2,4"}, {1, 2, 4}}};
+  static const std::vector<Case> all{{"exp1_batch_size",
+                                      "batch_size",
+                                      {"--neighbour-ids", "inputs/ids1.json", "--neighbour-ids", "inputs/ids2.json",
+                                       "--neighbour-ids", "inputs/ids3.json"},
+                                      {1, 2, 4}},
+                                     {"exp2_compile", "compile", {}, {false, true}},
+                                     {"exp3_quantization",
+                                      "quantization",
+                                      {"--model-gptq", Inputs::model("gptq"), "--model-bnb", Inputs::model("nf4")},
+                                      {"awq", "gptq", "bnb"},
+                                      "awq"},
+                                     {"exp4_attention", "attention", {}, {"flash_attention_2", "eager"}},
+                                     {"exp5_concurrent_streams", "concurrent_streams", {}, {false, true}},
+                                     {"exp7_tensor_parallel", "tensor_parallel", {"--tp", "2,4"}, {1, 2, 4}},
+                                     {"exp8_expert_parallel", "expert_parallel", {"--ep", "2,4"}, {1, 2, 4}}};
   return all;
 }
 

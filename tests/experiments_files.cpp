@@ -75,8 +75,7 @@ BOOST_AUTO_TEST_CASE(neighbours_are_in_the_file_and_only_the_reference_is_record
     const auto size = file.at("configurations").at(i).at("variable_value").get<std::size_t>();
     BOOST_REQUIRE_EQUAL(one.at("neighbours").size(), size - 1);
     for (std::size_t n = 0; n + 1 < size; ++n)
-      BOOST_TEST(one.at("neighbours").at(n).at("prompt_token_ids") ==
-                 json::parse(ids(static_cast<int>(n) + 1)));
+      BOOST_TEST(one.at("neighbours").at(n).at("prompt_token_ids") == json::parse(ids(static_cast<int>(n) + 1)));
     BOOST_TEST(one.at("prompt_token_ids") == json::parse(ids(0)));
   }
 }
@@ -94,8 +93,7 @@ BOOST_AUTO_TEST_CASE(the_contended_run_overlapped_the_load) {
 BOOST_AUTO_TEST_CASE(the_ranks_memory_sums_to_the_models) {
   const Outcome outcome = run(Inputs::command("exp7_tensor_parallel", "ranks", {"--tp", "2"}));
   BOOST_REQUIRE_EQUAL(outcome.code, 0);
-  BOOST_TEST(mentions(outcome.err, {"tp2 (emulated): rank 0", "tp2 (emulated): rank 1", "MB of weights"}),
-             outcome.err);
+  BOOST_TEST(mentions(outcome.err, {"tp2 (emulated): rank 0", "tp2 (emulated): rank 1", "MB of weights"}), outcome.err);
   const json file = read("ranks/tensor_parallel_experiment.json");
   const auto bytes = [&](int configuration) {
     std::int64_t total = 0;

@@ -35,8 +35,7 @@ BOOST_AUTO_TEST_CASE(it_leaves_the_old_file_and_resume_goes_on) {
       const Outcome stopped = child.wait();
       if (stopped.code == 0) continue;  // it was done before the signal came
       BOOST_TEST(begun, one.program);
-      BOOST_TEST(stopped.code == (signal == SIGKILL ? 128 + SIGKILL : 130),
-                 one.program << ": " << stopped.err);
+      BOOST_TEST(stopped.code == (signal == SIGKILL ? 128 + SIGKILL : 130), one.program << ": " << stopped.err);
       BOOST_TEST(text_of(file) == "old", one.program);
       Strings resume = args;
       resume.push_back("--resume");
@@ -44,8 +43,7 @@ BOOST_AUTO_TEST_CASE(it_leaves_the_old_file_and_resume_goes_on) {
       BOOST_REQUIRE_MESSAGE(resumed.code == 0, one.program << ": " << resumed.err);
       BOOST_TEST(signals_of(read(file)) == signals_of(whole), one.program);
       BOOST_TEST(read(file).at("configurations").size() == whole.at("configurations").size());
-      BOOST_TEST(names_in("stopped") == std::set<std::string>{file_of(one)},
-                 boost::test_tools::per_element());
+      BOOST_TEST(names_in("stopped") == std::set<std::string>{file_of(one)}, boost::test_tools::per_element());
     }
   }
 }

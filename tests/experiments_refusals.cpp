@@ -54,8 +54,7 @@ BOOST_AUTO_TEST_CASE(each_names_what_is_wrong_and_leaves_no_file) {
       else
         args.insert(args.end(), {one.options[i], one.options[i + 1]});
     const Outcome outcome = run(args);
-    BOOST_TEST(outcome.code == 2,
-               one.program << " " << one.words.front() << ": " << outcome.code << outcome.err);
+    BOOST_TEST(outcome.code == 2, one.program << " " << one.words.front() << ": " << outcome.code << outcome.err);
     BOOST_TEST(mentions(outcome.err, one.words), one.program << ": " << outcome.err);
     BOOST_TEST(names_in("refused").empty(), one.program << " " << one.words.front());
   }
@@ -81,8 +80,7 @@ BOOST_AUTO_TEST_CASE(models_that_do_not_divide_are_refused_by_name) {
     BOOST_TEST(names_in("refused").empty());
     return outcome.err;
   };
-  const std::string heads =
-      refused("synthetic:inputs/odd/config.json", "exp7_tensor_parallel", {"--tp", "2"});
+  const std::string heads = refused("synthetic:inputs/odd/config.json", "exp7_tensor_parallel", {"--tp", "2"});
   BOOST_TEST(mentions(heads, {"2 ranks", "9 ", "heads"}), heads);
   const std::string dense = refused(llama, "exp8_expert_parallel", {"--ep", "2"});
   BOOST_TEST(mentions(dense, {"LlamaForCausalLM", "no experts"}), dense);

@@ -59,7 +59,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     files.push_back(evidence::open_experiment(file.path()));
     analyse_experiment(compare::join(std::move(files)));
   });
-  allow_errors(
-      [&] { compare::to_json(compare::published::analyse({compare::published::open(file.path())})).dump(); });
+  allow_errors([&] { compare::to_json(compare::published::analyse({compare::published::open(file.path())})).dump(); });
   return 0;
 }

@@ -1,13 +1,11 @@
 // weights/gguf.hpp and gguf_blocks.hpp: files and values made by the gguf package (fixtures/make_weights.py),
 // the embedded default model, and files that lie.
 #include <boost/test/unit_test.hpp>
-
+#include <cmath>
+#include <filesystem>
 #include <fpf/core/hash.hpp>
 #include <fpf/weights/gguf.hpp>
 #include <fpf/weights/gguf_blocks.hpp>
-
-#include <cmath>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -21,9 +19,7 @@ namespace {
 
 const fs::path fixtures = fs::path(FPF_FIXTURES) / "weights";
 
-nlohmann::json expectations(const char* name) {
-  return nlohmann::json::parse(std::ifstream(fixtures / name));
-}
+nlohmann::json expectations(const char* name) { return nlohmann::json::parse(std::ifstream(fixtures / name)); }
 
 std::string sha_of(std::span<const float> values) { return sha256_hex(std::as_bytes(values)); }
 
@@ -115,8 +111,7 @@ BOOST_AUTO_TEST_CASE(says_which_value_is_not_what_was_wanted) {
   const auto& meta = file.metadata();
   BOOST_TEST(mentions(error_text([&] { meta.get<int>("kv.none"); }), {"kv.none", "small.gguf", "missing"}));
   BOOST_TEST(mentions(error_text([&] { meta.get<int>("kv.text"); }), {"kv.text", "a string", "an integer"}));
-  BOOST_TEST(
-      mentions(error_text([&] { meta.get<std::int64_t>("kv.u64"); }), {"kv.u64", "9223372036854775807"}));
+  BOOST_TEST(mentions(error_text([&] { meta.get<std::int64_t>("kv.u64"); }), {"kv.u64", "9223372036854775807"}));
   BOOST_TEST(mentions(error_text([&] { meta.get<std::uint8_t>("kv.i8"); }), {"kv.i8", "0 to 255"}));
   BOOST_TEST(mentions(error_text([&] { meta.get<bool>("kv.u8"); }), {"kv.u8", "a boolean"}));
   BOOST_TEST(mentions(error_text([&] { meta.get<std::string>("kv.u8"); }), {"kv.u8", "a string"}));
@@ -177,8 +172,7 @@ BOOST_AUTO_TEST_CASE(reads_the_default_model) {
   const auto& meta = file.metadata();
   BOOST_TEST(meta.get<std::string>("general.architecture") == expected["scalars"]["general.architecture"]);
   BOOST_TEST(meta.get<int>("llama.block_count") == expected["scalars"]["llama.block_count"].get<int>());
-  BOOST_TEST(meta.get<double>("llama.rope.freq_base") ==
-             expected["scalars"]["llama.rope.freq_base"].get<double>());
+  BOOST_TEST(meta.get<double>("llama.rope.freq_base") == expected["scalars"]["llama.rope.freq_base"].get<double>());
   BOOST_TEST(meta.get<std::string>("tokenizer.ggml.pre") == expected["scalars"]["tokenizer.ggml.pre"]);
   const auto& tokens = meta.strings("tokenizer.ggml.tokens");
   BOOST_TEST(tokens.size() == expected["token_count"].get<std::size_t>());
@@ -213,23 +207,15 @@ BOOST_AUTO_TEST_CASE(refuses_values_that_lie) {
   refused(key(4).number<std::uint16_t>(1), {"truncated", "4 bytes of k"});
   refused(key(7).number<std::uint8_t>(2), {"'k'", "boolean", "2"});
   refused(key(8).number<std::uint64_t>(~0ull), {"truncated", "18446744073709551615"});
-  const auto array = [&](std::uint32_t type, std::uint64_t count) {
-    return key(9).number(type).number(count);
-  };
+  const auto array = [&](std::uint32_t type, std::uint64_t count) { return key(9).number(type).number(count); };
   refused(array(4, ~0ull / 2).number<std::uint64_t>(0), {"'k'", "9223372036854775807"});
   refused(array(8, 1ull << 40).number<std::uint64_t>(0), {"'k'", "1099511627776 strings"});
   refused(array(9, 1).number<std::uint32_t>(9).number<std::uint64_t>(1), {"'k'", "array of arrays"});
   refused(array(77, 0), {"'k'", "type 77"});
   refused(array(10, 1).number(~0ull), {"'k'", "18446744073709551615"});
-  refused(Builder{}
-              .head(0, 2)
-              .text("k")
-              .number(0u)
-              .number<std::uint8_t>(1)
-              .text("k")
-              .number(0u)
-              .number<std::uint8_t>(1),
-          {"'k'", "twice"});
+  refused(
+      Builder{}.head(0, 2).text("k").number(0u).number<std::uint8_t>(1).text("k").number(0u).number<std::uint8_t>(1),
+      {"'k'", "twice"});
 }
 
 BOOST_AUTO_TEST_CASE(refuses_tensors_that_lie) {

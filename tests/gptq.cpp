@@ -12,8 +12,7 @@ namespace {
 
 QuantisationConfig config_of(std::int64_t group_size, const std::string& format = "gptq") {
   return read_quantisation(
-      {{"quant_method", "gptq"}, {"bits", 4}, {"group_size", group_size}, {"checkpoint_format", format}},
-      Method::gptq);
+      {{"quant_method", "gptq"}, {"bits", 4}, {"group_size", group_size}, {"checkpoint_format", format}}, Method::gptq);
 }
 
 GptqTensors find(const weights::TensorSource& source, const nlohmann::json& example) {
@@ -46,16 +45,14 @@ BOOST_AUTO_TEST_CASE(packs_as_gptqmodel_does) {
       std::vector<std::uint8_t> codes, zeros;
       for (std::int64_t k = 0; k < view.in; ++k)
         for (std::int64_t c = 0; c < view.out; ++c)
-          codes.push_back((static_cast<std::uint32_t>(view.qweight[k / 8 * view.out + c]) >> (4 * (k % 8))) &
-                          15u);
+          codes.push_back((static_cast<std::uint32_t>(view.qweight[k / 8 * view.out + c]) >> (4 * (k % 8))) & 15u);
       for (std::int64_t g = 0; g < view.groups; ++g)
         for (std::int64_t c = 0; c < view.out; ++c)
           zeros.push_back(static_cast<std::uint8_t>(detail::gptq_zero(view, g, c)));
       BOOST_TEST(sha256_hex(std::as_bytes(std::span(codes))) == example["codes"].get<std::string>());
       BOOST_TEST(sha256_hex(std::as_bytes(std::span(zeros))) == example["zeros"].get<std::string>());
       const int version = example["checkpoint_format"] == "gptq" ? 1 : 2;
-      BOOST_TEST(std::ranges::equal(gptq_pack_codes(codes, view.out),
-                                    source.at(name + ".qweight").as<std::int32_t>()));
+      BOOST_TEST(std::ranges::equal(gptq_pack_codes(codes, view.out), source.at(name + ".qweight").as<std::int32_t>()));
       BOOST_TEST(std::ranges::equal(gptq_pack_zeros(zeros, view.out, version),
                                     source.at(name + ".qzeros").as<std::int32_t>()));
     }
@@ -92,14 +89,9 @@ BOOST_AUTO_TEST_CASE(version_1_is_undone_by_the_word) {
   std::uint32_t word = 0;
   for (std::size_t i = 0; i < 8; ++i) word |= zeros[i] << (4 * i);
   const auto stored = static_cast<std::int32_t>(word - 0x11111111u);
-  const GptqView view{.out = 8,
-                      .groups = 1,
-                      .qzeros = &stored,
-                      .qzeros_stride = 1,
-                      .zero_offset = gptq_v1_offset,
-                      .scales = {}};
-  for (std::int64_t c = 0; c < 8; ++c)
-    BOOST_TEST(detail::gptq_zero(view, 0, c) == zeros[static_cast<std::size_t>(c)]);
+  const GptqView view{
+      .out = 8, .groups = 1, .qzeros = &stored, .qzeros_stride = 1, .zero_offset = gptq_v1_offset, .scales = {}};
+  for (std::int64_t c = 0; c < 8; ++c) BOOST_TEST(detail::gptq_zero(view, 0, c) == zeros[static_cast<std::size_t>(c)]);
 }
 
 BOOST_AUTO_TEST_CASE(inputs_go_by_group_where_groups_are_equal) {

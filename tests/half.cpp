@@ -1,10 +1,8 @@
 // core/half.hpp: half-precision conversions against their definitions.
 #include <boost/test/unit_test.hpp>
-
-#include <fpf/core/half.hpp>
-
 #include <cmath>
 #include <cstdint>
+#include <fpf/core/half.hpp>
 
 using namespace fpf;
 
@@ -42,8 +40,8 @@ BOOST_AUTO_TEST_CASE(float16_rounds_to_nearest_even) {
 
 BOOST_AUTO_TEST_CASE(bfloat16_rounds_to_nearest_even) {
   BOOST_TEST(bfloat16_from_float32(1.0f) == 0x3f80);
-  BOOST_TEST(bfloat16_from_float32(1.00390625f) == 0x3f80);   // 1 + 2^-8: halfway, to even
-  BOOST_TEST(bfloat16_from_float32(1.01171875f) == 0x3f82);   // 1 + 3 * 2^-8: halfway, to even
+  BOOST_TEST(bfloat16_from_float32(1.00390625f) == 0x3f80);    // 1 + 2^-8: halfway, to even
+  BOOST_TEST(bfloat16_from_float32(1.01171875f) == 0x3f82);    // 1 + 3 * 2^-8: halfway, to even
   BOOST_TEST(bfloat16_from_float32(1.0039063692f) == 0x3f81);  // just past the middle
   BOOST_TEST(std::isnan(float32_from_bfloat16(bfloat16_from_float32(NAN))));
   BOOST_TEST(float32_from_bfloat16(0xff80) == -INFINITY);

@@ -1,6 +1,5 @@
 // core/hash.hpp: SHA-256 against FIPS 180-4's examples.
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/core/hash.hpp>
 
 using namespace fpf;

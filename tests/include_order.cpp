@@ -29,11 +29,10 @@ const std::map<std::string, Names> may_include{
     {"quant", {"core", "weights", "kernel", "device"}},
     {"model",
      {"core", "prompt", "weights", "kernel", "device", "quant", "attention", "execution", "parallel", "evidence"}},
-    {"checkpoint",
-     {"core", "prompt", "weights", "device", "quant", "attention", "execution", "parallel", "model"}},
+    {"checkpoint", {"core", "prompt", "weights", "device", "quant", "attention", "execution", "parallel", "model"}},
     {"experiment",
-     {"core", "prompt", "weights", "evidence", "kernel", "device", "quant", "attention", "execution", "stream", "parallel",
-      "model"}},
+     {"core", "prompt", "weights", "evidence", "kernel", "device", "quant", "attention", "execution", "stream",
+      "parallel", "model"}},
 };
 
 /// include/fpf's headers, "folder/file.hpp", and what each includes of the others.

@@ -30,16 +30,15 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   const AttentionShape attention{m.heads, m.kv_heads, m.head_dim, m.head_norm};
   const int q_size = m.heads * m.head_dim, qkv_size = q_size + 2 * m.kv_heads * m.head_dim;
   std::vector<Plan> all;
-  const auto arithmetics = dtype == DType::float32 ? std::vector{Arithmetic::lanes}
-                                                   : std::vector{Arithmetic::lanes, Arithmetic::tiles};
+  const auto arithmetics =
+      dtype == DType::float32 ? std::vector{Arithmetic::lanes} : std::vector{Arithmetic::lanes, Arithmetic::tiles};
   for (const Arithmetic arithmetic : arithmetics) {
     for (const bool fused : {false, true}) {
       all.push_back(plan_gemv(format, dtype, qkv_size, m.hidden, {fused, false}, arithmetic));
       all.push_back(plan_gemv(format, dtype, m.hidden, q_size, {false, fused}, arithmetic));
       if (m.mlp.experts > 1)
         all.push_back(plan_gemv(dense_format(), dtype, m.mlp.experts, m.hidden, {fused, false}, arithmetic));
-      const MoeOptions options{fused && arithmetic == Arithmetic::tiles && m.mlp.experts > 1, !fused,
-                               arithmetic};
+      const MoeOptions options{fused && arithmetic == Arithmetic::tiles && m.mlp.experts > 1, !fused, arithmetic};
       all.push_back(plan_gate_up(format, dtype, m.mlp, options));
       for (const int rows : {2, 8}) {
         MoeOptions with_rows = options;
@@ -70,8 +69,7 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
     all.push_back(plan_synthetic(kind, static_cast<weights::Format>(dtype), 1 << 20));
   if (format.kind != WeightFormat::Kind::dense) {
     const bool nf4 = format.kind == WeightFormat::Kind::nf4;
-    for (const Layout layout :
-         nf4 ? std::vector{Layout::bitsandbytes} : std::vector{Layout::awq, Layout::gptq}) {
+    for (const Layout layout : nf4 ? std::vector{Layout::bitsandbytes} : std::vector{Layout::awq, Layout::gptq}) {
       all.push_back(plan_repack_codes(layout, format, dtype, q_size, m.hidden));
       all.push_back(plan_repack_scales(layout, format, dtype, q_size, m.hidden));
     }
@@ -103,8 +101,7 @@ void build_all(const std::vector<Plan>& all, int architecture) {
         const unsigned threads = plan.block.x * plan.block.y * plan.block.z;
         if (needs.registers == 0) fault = "no register count";
         if (plan.hot && needs.stack_bytes != 0) fault = fmt::format("{} bytes of stack", needs.stack_bytes);
-        if (threads > needs.max_threads)
-          fault = fmt::format("{} threads, bounded to {}", threads, needs.max_threads);
+        if (threads > needs.max_threads) fault = fmt::format("{} threads, bounded to {}", threads, needs.max_threads);
         if (needs.registers * threads > 65536)
           fault = fmt::format("{} registers x {} threads", needs.registers, threads);
         if (needs.shared_bytes + plan.shared(plan.max_rows) > shared_limit(architecture))
@@ -127,8 +124,7 @@ void build_all(const std::vector<Plan>& all, int architecture) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(awq_and_gptq_in_bfloat16) {
-  for (const int architecture : {80, 90})
-    build_all(plans(qwen3_30b, int4_format(128), DType::bfloat16), architecture);
+  for (const int architecture : {80, 90}) build_all(plans(qwen3_30b, int4_format(128), DType::bfloat16), architecture);
 }
 
 BOOST_AUTO_TEST_CASE(gptq_with_activation_order_in_float16) {
@@ -137,8 +133,7 @@ BOOST_AUTO_TEST_CASE(gptq_with_activation_order_in_float16) {
 }
 
 BOOST_AUTO_TEST_CASE(nf4_in_bfloat16) {
-  for (const int architecture : {80, 90})
-    build_all(plans(qwen3_30b, nf4_format(), DType::bfloat16), architecture);
+  for (const int architecture : {80, 90}) build_all(plans(qwen3_30b, nf4_format(), DType::bfloat16), architecture);
 }
 
 BOOST_AUTO_TEST_CASE(every_group_size) {
@@ -152,8 +147,7 @@ BOOST_AUTO_TEST_CASE(every_group_size) {
 BOOST_AUTO_TEST_CASE(a_dense_model_in_every_type) {
   for (const DType dtype : {DType::bfloat16, DType::float16, DType::float32})
     build_all(plans(smollm2, dense_format(), dtype), dtype == DType::bfloat16 ? 80 : 90);
-  build_all({plan_attend(DType::float32, {32, 4, 128, true}, false),
-             plan_combine(DType::float32, {32, 4, 128, true})},
+  build_all({plan_attend(DType::float32, {32, 4, 128, true}, false), plan_combine(DType::float32, {32, 4, 128, true})},
             90);
   build_all(plans(smollm2, int4_format(64), DType::float32), 90);
   build_all(plans(smollm2, nf4_format(), DType::float32), 90);
@@ -176,8 +170,7 @@ BOOST_AUTO_TEST_CASE(shapes_without_a_kernel_are_refused_by_name) {
   refused([&] { plan_attend(DType::bfloat16, {32, 4, 80, true}, false); }, "80 dimensions");
   refused([&] { plan_attend(DType::float32, {32, 4, 128, true}, true); }, "float32");
   refused([&] { plan_route(DType::bfloat16, 64, 65, true, true); }, "65 of 64");
-  refused([&] { plan_repack_codes(Layout::awq, int4_format(128), DType::bfloat16, 12, 128); },
-          "12 output features");
+  refused([&] { plan_repack_codes(Layout::awq, int4_format(128), DType::bfloat16, 12, 128); }, "12 output features");
   refused([&] { plan_log_prob_slices(DType::bfloat16, 1000, 20); }, "20 best");
 }
 

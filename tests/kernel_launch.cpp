@@ -121,9 +121,7 @@ BOOST_AUTO_TEST_CASE(too_little_shared_memory_names_kernel_and_gpu) {
   ada.name = "Fake L4";
   const With gpu(ada);
   Library library(0, compiler(), cache());
-  const auto text = error_text([&] {
-    Operation(library, plan_attend(DType::bfloat16, {32, 4, 128, true}, true));
-  });
+  const auto text = error_text([&] { Operation(library, plan_attend(DType::bfloat16, {32, 4, 128, true}, true)); });
   BOOST_TEST(mentions(text, {"attend<", "Fake L4", "sm_89", "101376"}), text);
 }
 

@@ -39,8 +39,7 @@ __global__ void spill(float* values, const int* at) {
   for (int i = 0; i < Count; ++i) values[i] = array[i];
 }
 )";
-constexpr std::string_view factor_source =
-    "// The factor.\n__device__ inline float factor() { return 3.0f; }\n";
+constexpr std::string_view factor_source = "// The factor.\n__device__ inline float factor() { return 3.0f; }\n";
 constexpr std::string_view broken_source =
     "// Line one.\ntemplate <int N>\n__global__ void broken(float* v) {\n  v[0] = undeclared_name;\n}\n";
 
@@ -110,8 +109,7 @@ BOOST_AUTO_TEST_CASE(the_cache_answers_only_for_the_same_source_options_and_arch
   BOOST_TEST(first.record.cubin_sha256 == again.record.cubin_sha256);
   BOOST_TEST(!build(80, "scale<32>").from_cache);
   BOOST_TEST(!build(90, "scale<33>").from_cache);
-  const Binary changed =
-      build(90, "scale<32>", "// The factor.\n__device__ inline float factor() { return 5.0f; }\n");
+  const Binary changed = build(90, "scale<32>", "// The factor.\n__device__ inline float factor() { return 5.0f; }\n");
   BOOST_TEST(!changed.from_cache);  // only an included file differs
   BOOST_TEST(changed.record.source_sha256 != first.record.source_sha256);
   BOOST_TEST(changed.record.resources.code_sha256 != first.record.resources.code_sha256);

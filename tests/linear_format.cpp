@@ -38,10 +38,7 @@ double relative(const at::Tensor& x, const at::Tensor& reference) {
 
 /// |x (w - rounded)ᵀ|² in float64.
 double product_error(const at::Tensor& w, const at::Tensor& rounded, const at::Tensor& x) {
-  return at::matmul(x.to(at::kDouble), (w.to(at::kDouble) - rounded.to(at::kDouble)).t())
-      .square()
-      .sum()
-      .item<double>();
+  return at::matmul(x.to(at::kDouble), (w.to(at::kDouble) - rounded.to(at::kDouble)).t()).square().sum().item<double>();
 }
 
 std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
@@ -92,8 +89,8 @@ namespace {
 /// GPTQ by its definition (Hassibi and Stork's optimal brain surgeon, one input after another, the one of the
 /// largest mean square first): round, spread the error by the inverse Hessian, take the input out of it.
 /// Float64, no Cholesky factor, no blocks. Grids are the given ones.
-std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram,
-                                   const checkpoint::Int4Codes& grids, double damping) {
+std::vector<double> by_elimination(const at::Tensor& w, const at::Tensor& gram, const checkpoint::Int4Codes& grids,
+                                   double damping) {
   const std::int64_t out = w.size(0), in = w.size(1), groups = grids.scales.size(1);
   std::vector<std::int64_t> order(static_cast<std::size_t>(in));
   std::iota(order.begin(), order.end(), 0);
@@ -169,8 +166,7 @@ BOOST_AUTO_TEST_CASE(the_search_finds_the_best_range_of_every_group) {
   const at::Tensor w = random_matrix(8, 64, 31);
   const at::Tensor x = correlated_inputs(400, 64, 32);
   const auto whole = checkpoint::GroupRanges::of(w, 32);
-  const auto chosen =
-      checkpoint::search_ranges(w, 32, checkpoint::Zeros::any, checkpoint::InputStatistics::of(x).gram);
+  const auto chosen = checkpoint::search_ranges(w, 32, checkpoint::Zeros::any, checkpoint::InputStatistics::of(x).gram);
   const auto error_of = [&](const checkpoint::GroupRanges& ranges, std::int64_t row, std::int64_t group) {
     const at::Tensor rounded = checkpoint::round_to_groups(w, 32, checkpoint::Zeros::any, ranges).values();
     const auto part = [&](const at::Tensor& t) { return t.narrow(0, row, 1).narrow(1, 32 * group, 32); };
@@ -187,8 +183,7 @@ BOOST_AUTO_TEST_CASE(the_search_finds_the_best_range_of_every_group) {
       shrunk += low < 0.99f && high < 0.99f ? 1 : 0;
       apart += std::abs(low - high) > 0.02f ? 1 : 0;
       for (int i = 0; i < 10; ++i)
-        BOOST_TEST(best <=
-                   1.0001 * error_of({whole.low * (1 - 0.05 * i), whole.high * (1 - 0.05 * i)}, row, group));
+        BOOST_TEST(best <= 1.0001 * error_of({whole.low * (1 - 0.05 * i), whole.high * (1 - 0.05 * i)}, row, group));
       for (const double step : {-0.04, 0.04}) {
         BOOST_TEST(best <= 1.0001 * error_of({chosen.low, chosen.high + whole.high * step}, row, group));
       }
@@ -215,8 +210,7 @@ BOOST_AUTO_TEST_CASE(grids_hold_what_they_must) {
       BOOST_TEST(grid.zero == std::floor(grid.zero));
       BOOST_TEST(grid.zero >= (zeros == Zeros::from_one ? 1 : zeros == Zeros::middle ? 8 : 0));
       BOOST_TEST(grid.zero <= (zeros == Zeros::middle ? 8 : 15));
-      for (const float v : {low, high, 0.0f})
-        BOOST_TEST(std::abs(grid.value(grid.code(v)) - v) <= 0.51f * grid.scale);
+      for (const float v : {low, high, 0.0f}) BOOST_TEST(std::abs(grid.value(grid.code(v)) - v) <= 0.51f * grid.scale);
     }
 }
 

@@ -10,8 +10,7 @@ BOOST_AUTO_TEST_CASE(a_files_digest_is_kept_beside_it_until_the_file_changes) {
   const auto folder = fresh_folder("digest");
   const auto file = folder / "model.gguf", kept = folder / "model.gguf.sha256";
   std::ofstream(file) << "abc";
-  const std::string abc =
-      "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";  // FIPS 180-4's example
+  const std::string abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";  // FIPS 180-4's example
   const std::string empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
   BOOST_TEST(file_sha256(file) == abc);
   auto line = text_of(kept);

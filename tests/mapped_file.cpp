@@ -1,9 +1,7 @@
 // core/mapped_file.hpp: content, padding, what cannot be mapped.
 #include <boost/test/unit_test.hpp>
-
-#include <fpf/core/mapped_file.hpp>
-
 #include <cstddef>
+#include <fpf/core/mapped_file.hpp>
 #include <fstream>
 #include <string>
 

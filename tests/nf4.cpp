@@ -1,9 +1,7 @@
 // quant/nf4_format.hpp against bitsandbytes on the CPU (fixtures/make_quant.py).
 #include <boost/test/unit_test.hpp>
-
-#include <fpf/quant/nf4_format.hpp>
-
 #include <cmath>
+#include <fpf/quant/nf4_format.hpp>
 
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
@@ -23,8 +21,7 @@ std::vector<float> source_values(const weights::TensorSource& source, const std:
   if (tensor.dtype() == DType::float32) return {tensor.as<float>().begin(), tensor.as<float>().end()};
   std::vector<float> out;
   for (const auto bits : tensor.as<std::uint16_t>())
-    out.push_back(tensor.dtype() == DType::float16 ? float32_from_float16(bits)
-                                                   : float32_from_bfloat16(bits));
+    out.push_back(tensor.dtype() == DType::float16 ? float32_from_float16(bits) : float32_from_bfloat16(bits));
   return out;
 }
 
@@ -48,8 +45,7 @@ BOOST_AUTO_TEST_CASE(dequantises_as_bitsandbytes_does) {
 BOOST_AUTO_TEST_CASE(the_code_books_are_the_packages) {
   const auto source = quant_tensors("nf4");
   BOOST_TEST(std::ranges::equal(source.at("nested.weight.quant_map").as<float>(), weights::nf4_code));
-  BOOST_TEST(
-      std::ranges::equal(source.at("nested.weight.nested_quant_map").as<float>(), weights::dynamic_code));
+  BOOST_TEST(std::ranges::equal(source.at("nested.weight.nested_quant_map").as<float>(), weights::dynamic_code));
 }
 
 BOOST_AUTO_TEST_CASE(quantises_to_the_packages_codes) {
@@ -96,8 +92,7 @@ BOOST_AUTO_TEST_CASE(slices_are_parts_of_the_whole) {
     const auto view = find(source, example).view();
     const auto values = dequantise(view);
     for (const Range out : {Range{0, view.out}, Range{1, 4}, Range{view.out - 1, view.out}})
-      for (const Range in :
-           {Range{0, view.in}, Range{1, 4}, Range{3, view.in}, Range{view.in - 1, view.in}}) {
+      for (const Range in : {Range{0, view.in}, Range{1, 4}, Range{3, view.in}, Range{view.in - 1, view.in}}) {
         const auto expected = rectangle(values, view.in, out, in);
         std::vector<float> part(expected.size());
         dequantise(view, out, in, part.data());
@@ -115,8 +110,8 @@ BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   const Variant good(source, "nested");
   const std::string weight = "nested.weight", state = weight + ".quant_state.bitsandbytes__nf4";
   BOOST_TEST(complaint(good) == "no error");
-  for (const std::string missing : {"", ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map",
-                                    ".quant_state.bitsandbytes__nf4"}) {
+  for (const std::string missing :
+       {"", ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".quant_state.bitsandbytes__nf4"}) {
     const auto text = complaint(Variant(good).without(weight + missing));
     BOOST_TEST(mentions(text, {"'" + weight + missing + "'", "variant.safetensors"}), text);
   }

@@ -16,8 +16,8 @@ bool has_gpu() {
   static const bool found = [] {
     write("few.json", "[1, 2, 3]");
     const Outcome outcome =
-        run({bin + "/exp0_reference", "--model", "synthetic:qwen3-moe-tiny", "--prompt-ids", "few.json",
-             "--device", "cuda", "--decode-steps", "1", "--reps", "1", "--out", "probe"});
+        run({bin + "/exp0_reference", "--model", "synthetic:qwen3-moe-tiny", "--prompt-ids", "few.json", "--device",
+             "cuda", "--decode-steps", "1", "--reps", "1", "--out", "probe"});
     return !mentions(outcome.err, {"finds 0 CUDA devices"});
   }();
   return found;
@@ -48,8 +48,7 @@ void experiment(const std::string& program, const std::string& format, const std
                "0,1,2,3,4,5"};
   args.insert(args.end(), more.begin(), more.end());
   const Outcome outcome = run(args);
-  BOOST_REQUIRE_MESSAGE(outcome.code == 0,
-                        program << " " << format << " on " << device << ": " << outcome.err);
+  BOOST_REQUIRE_MESSAGE(outcome.code == 0, program << " " << format << " on " << device << ": " << outcome.err);
 }
 
 /// Mean relative L2 between the hidden states of two configurations in two files, by layer, and the fraction
@@ -61,8 +60,8 @@ struct Distance {
 };
 
 Distance distance(const std::string& file, const std::string& tag, const std::string& format) {
-  const Outcome outcome = run({bin + "/compare", format + "-cuda/" + file, format + "-cpu/" + file, "--layer",
-                               "all", "--signal", "all", "--json", "--output", "analysis.json"});
+  const Outcome outcome = run({bin + "/compare", format + "-cuda/" + file, format + "-cpu/" + file, "--layer", "all",
+                               "--signal", "all", "--json", "--output", "analysis.json"});
   BOOST_REQUIRE_EQUAL(outcome.code, 0);
   Distance out;
   for (const json& one : json::parse(outcome.out).at("analyses").at(0).at("comparisons")) {
@@ -150,16 +149,13 @@ BOOST_AUTO_TEST_CASE(smollm2_says_the_same, *ut::precondition(on_gpu)) {
   if (!fs::exists(smollm2)) return;
   std::vector<json> tokens;
   for (const std::string device : {"cuda", "cpu"}) {
-    const Outcome outcome =
-        run({bin + "/exp0_reference", "--model", smollm2.string(), "--prompt-pdf",
-             (fs::path(FPF_BUILD) / "documents/bashref.pdf").string(), "--prompt-tokens", "1024", "--dtype",
-             "float32", "--device", device, "--out", "smollm2-" + device});
+    const Outcome outcome = run({bin + "/exp0_reference", "--model", smollm2.string(), "--prompt-pdf",
+                                 (fs::path(FPF_BUILD) / "documents/bashref.pdf").string(), "--prompt-tokens", "1024",
+                                 "--dtype", "float32", "--device", device, "--out", "smollm2-" + device});
     BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
     json own = json::array();
-    for (const json& step : json::parse(text_of("smollm2-" + device + "/reference_baseline.json"))
-                                .at("runs")
-                                .back()
-                                .at("decode_steps"))
+    for (const json& step :
+         json::parse(text_of("smollm2-" + device + "/reference_baseline.json")).at("runs").back().at("decode_steps"))
       own.push_back(step.at("token_id"));
     tokens.push_back(own);
   }

@@ -43,8 +43,7 @@ std::vector<std::int32_t> prompt_of(std::size_t tokens, std::int64_t vocabulary)
   return out;
 }
 
-RunSettings settings_for(const model::Checkpoint& checkpoint, int ranks,
-                         const std::string& placement = "contiguous") {
+RunSettings settings_for(const model::Checkpoint& checkpoint, int ranks, const std::string& placement = "contiguous") {
   RunSettings out;
   out.layers.resize(static_cast<std::size_t>(checkpoint.config().num_layers));
   std::iota(out.layers.begin(), out.layers.end(), 0);
@@ -56,8 +55,7 @@ RunSettings settings_for(const model::Checkpoint& checkpoint, int ranks,
 template <class Parallel, class Quant = quant::None>
 evidence::Signals run(const std::string& model, int ranks, const std::string& placement = "contiguous") {
   const auto checkpoint = model::Checkpoint::open(model);
-  Experiment<Quant, attention::Flash, Parallel> experiment(checkpoint,
-                                                           settings_for(checkpoint, ranks, placement));
+  Experiment<Quant, attention::Flash, Parallel> experiment(checkpoint, settings_for(checkpoint, ranks, placement));
   return experiment.run({prompt_of(12, checkpoint.config().vocab_size)}).signals;
 }
 
@@ -73,8 +71,7 @@ const evidence::Signals& reference(const std::string& model) {
 /// A dense synthetic model of 8 query and 4 key-value heads.
 std::string dense_model(const std::string& architecture, bool tied) {
   nlohmann::json config = small_shape();
-  config.update(
-      {{"architectures", {architecture}}, {"max_position_embeddings", 128}, {"tie_word_embeddings", tied}});
+  config.update({{"architectures", {architecture}}, {"max_position_embeddings", 128}, {"tie_word_embeddings", tied}});
   const std::string file = fmt::format("{}_{}.json", architecture, tied);
   std::ofstream(file) << config.dump();
   return "synthetic:" + file;
@@ -89,8 +86,7 @@ void check_close(const evidence::Signals& found, const evidence::Signals& expect
     BOOST_TEST_CONTEXT("layer " << b.layer) {
       BOOST_TEST(worst_row(floats(a.hidden), floats(b.hidden), b.hidden.width) < 1e-5);
       BOOST_TEST(worst_row(floats(a.keys), floats(b.keys), b.keys.width) < 1e-5);
-      if (b.router)
-        BOOST_TEST(a.router->expert_ids == b.router->expert_ids, boost::test_tools::per_element());
+      if (b.router) BOOST_TEST(a.router->expert_ids == b.router->expert_ids, boost::test_tools::per_element());
     }
   }
   BOOST_TEST(worst_row(found.logprobs.values, expected.logprobs.values, expected.logprobs.k) < 1e-5);
@@ -136,8 +132,7 @@ BOOST_AUTO_TEST_CASE(gathers_follow_the_ranks_and_broadcasts_their_root) {
     const at::Tensor own = at::full({2, 1}, static_cast<float>(c.rank()));
     const at::Tensor all = c.all_gather(own, 1);
     for (std::int64_t r = 0; r < 4; ++r)
-      if (!at::equal(all.narrow(1, r, 1), at::full({2, 1}, static_cast<float>(r))))
-        throw std::runtime_error("gather");
+      if (!at::equal(all.narrow(1, r, 1), at::full({2, 1}, static_cast<float>(r)))) throw std::runtime_error("gather");
     if (!at::equal(c.broadcast(own, 2), at::full({2, 1}, 2.0f))) throw std::runtime_error("broadcast");
     c.barrier();
   });
@@ -166,8 +161,7 @@ BOOST_AUTO_TEST_CASE(an_error_in_one_rank_releases_the_others_and_is_the_one_rep
 BOOST_AUTO_TEST_CASE(the_callers_thread_count_survives_its_ranks) {
   at::set_num_threads(4);
   std::array<int, 2> own{};
-  on_ranks(
-      2, [&](parallel::Communicator& c) { own[static_cast<std::size_t>(c.rank())] = at::get_num_threads(); });
+  on_ranks(2, [&](parallel::Communicator& c) { own[static_cast<std::size_t>(c.rank())] = at::get_num_threads(); });
   BOOST_TEST(own[0] == 2);
   BOOST_TEST(own[1] == 2);
   BOOST_TEST(at::get_num_threads() == 4);
@@ -182,8 +176,8 @@ BOOST_DATA_TEST_CASE(tensor_ranks_compute_what_one_device_does, data::make({2, 4
 }
 
 BOOST_DATA_TEST_CASE(dense_models_and_tied_heads_divide_too,
-                     data::make({"LlamaForCausalLM", "Qwen3ForCausalLM"}) * data::make({false, true}),
-                     architecture, tied) {
+                     data::make({"LlamaForCausalLM", "Qwen3ForCausalLM"}) * data::make({false, true}), architecture,
+                     tied) {
   const auto model = dense_model(architecture, tied);
   for (const int ranks : {2, 8}) check_close(run<parallel::Tensor>(model, ranks), reference(model));
 }
@@ -221,8 +215,7 @@ BOOST_DATA_TEST_CASE(the_ranks_weights_sum_to_the_whole, data::make({2, 4}), ran
     quant::select(checkpoint.config().quantization, [&]<class Quant>() {
       const auto bytes = [&]<class Parallel>(int size) {
         std::size_t total = 0;
-        const Experiment<Quant, attention::Flash, Parallel> experiment(checkpoint,
-                                                                       settings_for(checkpoint, size));
+        const Experiment<Quant, attention::Flash, Parallel> experiment(checkpoint, settings_for(checkpoint, size));
         for (const auto& decoder : experiment.decoders()) total += decoder->weight_bytes();
         return static_cast<std::int64_t>(total);
       };
@@ -277,8 +270,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_divide_is_refused_by_name) {
   BOOST_TEST(mentions(refusal<parallel::Tensor>(tiny, 3), {"8 attention heads", "3 ranks"}));
   BOOST_TEST(mentions(refusal<parallel::Tensor>(tiny, 16), {"8 attention heads", "16 ranks"}));
   BOOST_TEST(mentions(refusal<parallel::Expert>(tiny, 5), {"32 experts", "5 ranks"}));
-  BOOST_TEST(
-      mentions(refusal<parallel::Expert>(tiny, 2, "striped"), {"striped", "contiguous", "round_robin"}));
+  BOOST_TEST(mentions(refusal<parallel::Expert>(tiny, 2, "striped"), {"striped", "contiguous", "round_robin"}));
 }
 
 BOOST_AUTO_TEST_CASE(key_value_heads_that_neither_divide_nor_repeat_are_refused) {
@@ -315,8 +307,7 @@ BOOST_AUTO_TEST_CASE(every_expert_has_one_place) {
 BOOST_AUTO_TEST_CASE(a_rank_holds_its_experts_alone) {
   const auto checkpoint = model::Checkpoint::open(tiny);
   const auto& c = checkpoint.config();
-  const Experiment<quant::None, attention::Flash, parallel::Expert> four(checkpoint,
-                                                                         settings_for(checkpoint, 4));
+  const Experiment<quant::None, attention::Flash, parallel::Expert> four(checkpoint, settings_for(checkpoint, 4));
   const Experiment<> one(checkpoint, settings_for(checkpoint, 1));
   const std::int64_t experts = 4 * c.num_layers * c.num_experts * 3 * c.moe_intermediate_size * c.hidden_size;
   const auto whole = static_cast<std::int64_t>(one.decoders().front()->weight_bytes());
@@ -327,13 +318,11 @@ BOOST_AUTO_TEST_CASE(a_rank_holds_its_experts_alone) {
 // An interrupt reaches every rank, whichever asks first.
 BOOST_AUTO_TEST_CASE(an_interrupted_run_ends_all_ranks) {
   const auto checkpoint = model::Checkpoint::open(tiny);
-  Experiment<quant::None, attention::Flash, parallel::Tensor> experiment(checkpoint,
-                                                                         settings_for(checkpoint, 4));
+  Experiment<quant::None, attention::Flash, parallel::Tensor> experiment(checkpoint, settings_for(checkpoint, 4));
   int steps = 0;
   const auto stop_after_two = [&] {
     if (++steps == 2) fpf::detail::interrupt_requested = 1;
   };
-  BOOST_CHECK_THROW(experiment.run({prompt_of(20, checkpoint.config().vocab_size)}, {}, stop_after_two),
-                    Interrupted);
+  BOOST_CHECK_THROW(experiment.run({prompt_of(20, checkpoint.config().vocab_size)}, {}, stop_after_two), Interrupted);
   fpf::detail::interrupt_requested = 0;
 }

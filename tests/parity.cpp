@@ -46,8 +46,7 @@ evidence::Signals run(const std::string& name, DType dtype, const Expected& expe
   settings.dtype = dtype;
   std::vector prompts(batch, expected.get<std::int32_t>("prompt_ids"));
   for (std::size_t b = 1; b < batch; ++b) std::ranges::reverse(prompts[b]);
-  return Experiment<quant::None, Attention, parallel::Single, stream::Exclusive, Execution>(checkpoint,
-                                                                                            settings)
+  return Experiment<quant::None, Attention, parallel::Single, stream::Exclusive, Execution>(checkpoint, settings)
       .run(prompts, forced ? tokens : std::vector<std::int32_t>{})
       .signals;
 }
@@ -57,21 +56,17 @@ void check_float32(const evidence::Signals& signals, const Expected& expected) {
   for (const auto& layer : signals.layers) {
     const auto name = std::to_string(layer.layer);
     BOOST_TEST_CONTEXT("layer " << name) {
-      BOOST_TEST(worst_row(floats(layer.hidden), expected.get<float>("hidden.layer_" + name),
-                           layer.hidden.width) < 1e-4);
-      BOOST_TEST(worst_row(floats(layer.keys), expected.get<float>("key.layer_" + name), layer.keys.width) <
+      BOOST_TEST(worst_row(floats(layer.hidden), expected.get<float>("hidden.layer_" + name), layer.hidden.width) <
                  1e-4);
+      BOOST_TEST(worst_row(floats(layer.keys), expected.get<float>("key.layer_" + name), layer.keys.width) < 1e-4);
       if (!layer.router) continue;
       BOOST_TEST(layer.router->expert_ids == expected.get<std::int32_t>("router_ids.layer_" + name),
                  boost::test_tools::per_element());
-      BOOST_TEST(relative_l2(layer.router->weights, expected.get<float>("router_weights.layer_" + name)) <
-                 1e-4);
-      BOOST_TEST(relative_l2(layer.router->margin, expected.get<float>("router_margin.layer_" + name)) <
-                 1e-4);
+      BOOST_TEST(relative_l2(layer.router->weights, expected.get<float>("router_weights.layer_" + name)) < 1e-4);
+      BOOST_TEST(relative_l2(layer.router->margin, expected.get<float>("router_margin.layer_" + name)) < 1e-4);
     }
   }
-  BOOST_TEST(signals.logprobs.ids == expected.get<std::int32_t>("logprobs_ids"),
-             boost::test_tools::per_element());
+  BOOST_TEST(signals.logprobs.ids == expected.get<std::int32_t>("logprobs_ids"), boost::test_tools::per_element());
   BOOST_TEST(worst_row(signals.logprobs.values, expected.get<float>("logprobs"), signals.logprobs.k) < 1e-4);
 }
 
@@ -110,8 +105,7 @@ void check_half_precision(const std::string& name, const std::string& dtype) {
   for (const auto& layer : signals.layers) {
     const auto key = fmt::format("layer_{}", layer.layer);
     BOOST_TEST_CONTEXT(key) {
-      for (const auto& [signal, rows] :
-           {std::pair("hidden.", &layer.hidden), std::pair("key.", &layer.keys)}) {
+      for (const auto& [signal, rows] : {std::pair("hidden.", &layer.hidden), std::pair("key.", &layer.keys)}) {
         const auto ours = floats(*rows), reference = expected.get<float>(signal + key);
         const nlohmann::json& distance = theirs.at(signal + key);
         BOOST_TEST(relative_l2(ours, reference) < 2e-2);

@@ -30,8 +30,7 @@ const std::string turns =
     R"({%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + message.content }}{%- endfor %})";
 const std::string given_system = R"({{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }})";
 const std::string switched =
-    turns +
-    R"({{- '<|im_start|>assistant\n' }}{%- if enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }})";
+    turns + R"({{- '<|im_start|>assistant\n' }}{%- if enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }})";
 
 std::string template_of(const std::string& model) {
   if (model == "smollm2") return smollm2_vocabulary().chat_template;  // the model's own
@@ -84,15 +83,12 @@ BOOST_AUTO_TEST_CASE(thinking_is_a_choice_only_where_the_template_has_one) {
 }
 
 BOOST_AUTO_TEST_CASE(templates_that_would_be_rendered_wrongly_are_refused) {
-  const auto complaint = [](const std::string& jinja) {
-    return error_text([&] { read_chat_template(jinja); });
-  };
+  const auto complaint = [](const std::string& jinja) { return error_text([&] { read_chat_template(jinja); }); };
   BOOST_TEST(mentions(complaint("[INST] {{ message.content }} [/INST]"), {"ChatML", "--no-chat-template"}));
   BOOST_TEST(mentions(complaint(turns + "{{ strftime_now('%d %b %Y') }}"), {"strftime_now"}));
   BOOST_TEST(mentions(complaint("{{ bos_token }}" + turns), {"bos_token"}));
   BOOST_TEST(mentions(complaint("{% set system_message = 'Be nice.' %}" + turns), {"set system"}));
-  BOOST_TEST(
-      mentions(complaint(turns + "{% if enable_thinking %}{{ '/think' }}{% endif %}"), {"enable_thinking"}));
+  BOOST_TEST(mentions(complaint(turns + "{% if enable_thinking %}{{ '/think' }}{% endif %}"), {"enable_thinking"}));
   BOOST_TEST(complaint(turns) == "no error");
   BOOST_TEST(complaint("") == "no error");
 }
@@ -127,23 +123,19 @@ BOOST_AUTO_TEST_CASE(a_document_that_does_not_fit_is_an_error_with_numbers) {
   const std::size_t words = tokenizer_of("smollm2").encode("a few words", false).size();
   BOOST_TEST(words == 3u);
   BOOST_TEST(refusal({.tokens = 43}) == "no error");
-  BOOST_TEST(
-      mentions(refusal({.tokens = 44}), {"too short", "it has 3 tokens", "a prompt of 44 needs 4 of it"}));
+  BOOST_TEST(mentions(refusal({.tokens = 44}), {"too short", "it has 3 tokens", "a prompt of 44 needs 4 of it"}));
   BOOST_TEST(mentions(refusal({.tokens = 40}), {"a prompt of 40 tokens", "take 40", "at least 41"}));
-  BOOST_TEST(mentions(refusal({.tokens = 0, .request = "", .chat_template = false}),
-                      {"a prompt of 0 tokens", "at least 1"}));
   BOOST_TEST(
-      mentions(error_text([] { make_prompt(tokenizer_of("smollm2"), "a", {.tokens = 99}, "short.txt"); }),
-               {"short.txt"}));
+      mentions(refusal({.tokens = 0, .request = "", .chat_template = false}), {"a prompt of 0 tokens", "at least 1"}));
+  BOOST_TEST(mentions(error_text([] { make_prompt(tokenizer_of("smollm2"), "a", {.tokens = 99}, "short.txt"); }),
+                      {"short.txt"}));
 }
 
 BOOST_AUTO_TEST_CASE(a_tokeniser_without_chatml_tokens_is_refused) {
   const Tokenizer small = Tokenizer::from_directory(fs::path(FPF_FIXTURES) / "tokens" / "small_whole");
   BOOST_TEST(mentions(error_text([&] { make_prompt(small, "a b c", {.tokens = 60}); }),
                       {"<|im_start|>", "--no-chat-template"}));
-  BOOST_TEST(
-      make_prompt(small, "a b c", {.tokens = 2, .request = "", .chat_template = false}).token_ids.size() ==
-      2u);
+  BOOST_TEST(make_prompt(small, "a b c", {.tokens = 2, .request = "", .chat_template = false}).token_ids.size() == 2u);
 }
 
 BOOST_AUTO_TEST_CASE(a_prompt_file_is_read_back) {
@@ -195,21 +187,18 @@ int run(const std::string& arguments, std::string* said = nullptr) {
 BOOST_AUTO_TEST_CASE(the_program_writes_what_the_library_makes) {
   const auto& row = expected()["prompts"][3];
   std::ofstream("document.txt") << expected()["document"].get<std::string>();
-  const std::string common = "--tokenizer " + model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string() +
-                             " --prompt-text document.txt ";
-  BOOST_REQUIRE(
-      run(common + fmt::format("--prompt-tokens {} --out written.json", row["tokens"].get<int>())) == 0);
+  const std::string common =
+      "--tokenizer " + model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string() + " --prompt-text document.txt ";
+  BOOST_REQUIRE(run(common + fmt::format("--prompt-tokens {} --out written.json", row["tokens"].get<int>())) == 0);
   BOOST_TEST(read_prompt_ids("written.json").sha256 == row["sha256"].get<std::string>());
   BOOST_REQUIRE(run(common + fmt::format("--prompt-tokens {}", row["tokens"].get<int>())) == 0);
   BOOST_TEST(read_prompt_ids("stdout.txt").sha256 == row["sha256"].get<std::string>());
 }
 
 BOOST_AUTO_TEST_CASE(the_program_makes_6144_tokens_of_a_real_pdf) {
-  const std::string common =
-      "--tokenizer " + model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string() + " --prompt-pdf ";
+  const std::string common = "--tokenizer " + model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string() + " --prompt-pdf ";
   for (const char* name : {"bashref.pdf", "policy.pdf.gz"}) {
-    BOOST_REQUIRE(run(common + (fs::path(FPF_BUILD) / "documents" / name).string() + " --out real.json") ==
-                  0);
+    BOOST_REQUIRE(run(common + (fs::path(FPF_BUILD) / "documents" / name).string() + " --out real.json") == 0);
     BOOST_TEST(read_prompt_ids("real.json").token_ids.size() == 6144u);  // the default of --prompt-tokens
   }
 }
@@ -237,8 +226,7 @@ BOOST_AUTO_TEST_CASE(the_program_refuses_with_exit_code_2_and_leaves_no_file) {
   refused("--tokenizer document.txt --prompt-text document.txt", {"document.txt is no tokeniser"});
   refused(gguf + " --prompt-text document.txt --frobnicate", {"frobnicate", "--help"});
   std::string said;
-  BOOST_TEST(
-      run(gguf + " --prompt-text document.txt --prompt-tokens 50 --out no/such/folder/x.json", &said) == 2);
+  BOOST_TEST(run(gguf + " --prompt-text document.txt --prompt-tokens 50 --out no/such/folder/x.json", &said) == 2);
   BOOST_TEST(mentions(said, {"no/such/folder/x.json"}), said);
 }
 
@@ -246,9 +234,9 @@ BOOST_AUTO_TEST_CASE(the_program_ends_with_exit_code_130_when_interrupted) {
   bool interrupted = false;
   for (int attempt = 0; attempt < 50 && !interrupted; ++attempt) {  // until the signal meets it at work
     fs::remove("interrupted.json");
-    Child child({FPF_BIN "/make_prompt", "--tokenizer",
-                 model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string(), "--prompt-pdf",
-                 (fs::path(FPF_BUILD) / "documents" / "bashref.pdf").string(), "--out", "interrupted.json"});
+    Child child({FPF_BIN "/make_prompt", "--tokenizer", model_file("SmolLM2-135M-Instruct.Q4_1.gguf").string(),
+                 "--prompt-pdf", (fs::path(FPF_BUILD) / "documents" / "bashref.pdf").string(), "--out",
+                 "interrupted.json"});
     std::this_thread::sleep_for(std::chrono::milliseconds(50 + 10 * attempt));
     child.send(SIGINT);
     const Outcome outcome = child.wait();

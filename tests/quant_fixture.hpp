@@ -36,8 +36,7 @@ inline std::vector<float> rectangle(const std::vector<float>& matrix, std::int64
                                     fpf::Range columns) {
   std::vector<float> out;
   for (auto r = rows.begin; r < rows.end; ++r)
-    out.insert(out.end(), matrix.begin() + r * width + columns.begin,
-               matrix.begin() + r * width + columns.end);
+    out.insert(out.end(), matrix.begin() + r * width + columns.begin, matrix.begin() + r * width + columns.end);
   return out;
 }
 
@@ -52,14 +51,10 @@ class Variant {
     std::erase_if(tensors_, [&](const auto& tensor) { return tensor.name == name; });
     return *this;
   }
-  Variant& with(const std::string& name, fpf::DType dtype, std::vector<std::int64_t> shape,
-                std::string bytes = {}) {
+  Variant& with(const std::string& name, fpf::DType dtype, std::vector<std::int64_t> shape, std::string bytes = {}) {
     without(name);
-    fpf::weights::StoredTensor tensor{.name = name,
-                                      .format = fpf::weights::format_of(dtype),
-                                      .shape = std::move(shape),
-                                      .data = {},
-                                      .file = {}};
+    fpf::weights::StoredTensor tensor{
+        .name = name, .format = fpf::weights::format_of(dtype), .shape = std::move(shape), .data = {}, .file = {}};
     bytes.resize(tensor.bytes());
     auto& kept = bytes_.emplace_back(std::make_shared<std::string>(std::move(bytes)));
     tensor.data = std::as_bytes(std::span(*kept));

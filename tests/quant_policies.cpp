@@ -10,9 +10,9 @@
 #include <fpf/execution/eager.hpp>
 #include <fpf/model/decoder.hpp>
 #include <fpf/model/expert_use.hpp>
+#include <fpf/model/synthetic_presets.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/select.hpp>
-#include <fpf/model/synthetic_presets.hpp>
 #include <numeric>
 
 #include "error_text.hpp"
@@ -51,7 +51,8 @@ void check_packable(const typename Quant::Weight& part) {
       BOOST_TEST(same.skip == 0);
       BOOST_TEST(same.scales.size(0) * same.group >= part.qweight.size(0));
     }
-  } else if (part.in % part.blocksize == 0 && part.ins.begin % part.blocksize == 0 && part.ins.end % part.blocksize == 0) {
+  } else if (part.in % part.blocksize == 0 && part.ins.begin % part.blocksize == 0 &&
+             part.ins.end % part.blocksize == 0) {
     BOOST_TEST(Quant::dequantise(Quant::part_of(part), at::kFloat).equal(values));
     const at::Tensor maxima = Quant::maxima(part);
     for (std::int64_t block = 0; block < maxima.size(0); ++block)
@@ -105,8 +106,7 @@ std::filesystem::path written_out(const model::SyntheticModel& model) {
       if (tensors.contains(layer + ".weight")) continue;
       const auto hidden = config["hidden_size"].get<std::int64_t>(),
                  inner = config["moe_intermediate_size"].get<std::int64_t>();
-      const auto d = config["head_dim"].get<std::int64_t>(),
-                 heads = config["num_attention_heads"].get<std::int64_t>(),
+      const auto d = config["head_dim"].get<std::int64_t>(), heads = config["num_attention_heads"].get<std::int64_t>(),
                  kv_heads = config["num_key_value_heads"].get<std::int64_t>();
       std::pair<std::int64_t, std::int64_t> shape;  // out, in
       if (layer.ends_with("q_proj"))
@@ -173,8 +173,7 @@ BOOST_AUTO_TEST_CASE(parts_of_awq_layers) {
     check_parts<quant::Awq>(source, config(example["group_size"], example["name"] != "no_zeros"),
                             example["name"].get<std::string>(), example["out"], example["in"]);
   const model::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=awq");
-  check_parts<quant::Awq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256,
-                          512);
+  check_parts<quant::Awq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256, 512);
   const auto text = error_text([&] {
     const auto json = config(32, true);
     quant::Awq::load({source, json, at::kFloat, at::kCPU}, {"g32", 24, 64, {4, 12}, {0, 64}});
@@ -190,12 +189,10 @@ BOOST_AUTO_TEST_CASE(parts_of_gptq_layers) {
                                    {"bits", 4},
                                    {"group_size", example["group_size"]},
                                    {"checkpoint_format", example["checkpoint_format"]}};
-    check_parts<quant::Gptq>(source, config, example["name"].get<std::string>(), example["out"],
-                             example["in"]);
+    check_parts<quant::Gptq>(source, config, example["name"].get<std::string>(), example["out"], example["in"]);
   }
   const model::SyntheticModel made("synthetic:qwen3-moe-tiny?quant=gptq");
-  check_parts<quant::Gptq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256,
-                           512);
+  check_parts<quant::Gptq>(made, made.config()["quantization_config"], "model.layers.1.self_attn.o_proj", 256, 512);
 }
 
 BOOST_AUTO_TEST_CASE(parts_of_nf4_layers) {
@@ -204,23 +201,21 @@ BOOST_AUTO_TEST_CASE(parts_of_nf4_layers) {
       {"quant_method", "bitsandbytes"}, {"load_in_4bit", true}, {"bnb_4bit_quant_type", "nf4"}};
   for (const auto& example : quant_cases("nf4"))
     if (example["out"] > 8 && example["in"] > 24)
-      check_parts<quant::Nf4>(source, config, example["name"].get<std::string>(), example["out"],
-                              example["in"]);
+      check_parts<quant::Nf4>(source, config, example["name"].get<std::string>(), example["out"], example["in"]);
 }
 
-BOOST_DATA_TEST_CASE(quantised_models_compute_what_their_written_out_weights_do,
-                     data::make({"awq", "gptq", "nf4"}), format) {
+BOOST_DATA_TEST_CASE(quantised_models_compute_what_their_written_out_weights_do, data::make({"awq", "gptq", "nf4"}),
+                     format) {
   const std::string description = std::string("synthetic:qwen3-moe-tiny?seed=5&quant=") + format;
   const model::SyntheticModel model(description);
   const at::Tensor tokens = random_tokens(48, 4096);
   const at::Tensor plain = logits_of<Plain>(written_out(model).string(), tokens);
-  quant::select(model.config()["quantization_config"], [&]<class Quant>() {
-    BOOST_TEST(logits_of<Decoder<Quant>>(description, tokens).equal(plain));
-  });
+  quant::select(model.config()["quantization_config"],
+                [&]<class Quant>() { BOOST_TEST(logits_of<Decoder<Quant>>(description, tokens).equal(plain)); });
 }
 
-BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does,
-                     data::make({"awq", "gptq", "nf4"}), format) {
+BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does, data::make({"awq", "gptq", "nf4"}),
+                     format) {
   // In float32, by transformers on the packages' dequantised weights; the NF4 checkpoint was written by
   // transformers.
   const std::string folder = std::string(FPF_FIXTURES "/quant/") + format + "_model";
@@ -231,8 +226,7 @@ BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does,
   quant::select(checkpoint.config().quantization, [&]<class Quant>() {
     Decoder<Quant> decoder(checkpoint, parallel::Single{}, at::kFloat, at::kCPU);
     auto cache = decoder.make_cache(1, tokens.size(1));
-    const at::Tensor ours =
-        decoder.forward(tokens, cache, tokens.size(1), nullptr).squeeze(0).to(at::kDouble);
+    const at::Tensor ours = decoder.forward(tokens, cache, tokens.size(1), nullptr).squeeze(0).to(at::kDouble);
     BOOST_TEST((ours - logits).norm().template item<double>() < 1e-4 * logits.norm().template item<double>());
     BOOST_TEST(ours.argmax(-1).equal(logits.argmax(-1)));
     // Weights stay quantised: what is held is not more than the files'.
@@ -244,8 +238,7 @@ namespace {
 
 /// Logits are finite, the residual stream keeps its size, and every expert is used, none above five times its
 /// share.
-void check_spread(const std::string& description, std::int64_t layers, std::int64_t experts,
-                  std::int64_t count) {
+void check_spread(const std::string& description, std::int64_t layers, std::int64_t experts, std::int64_t count) {
   const model::SyntheticModel model(description);
   Watch watch(layers, experts);
   const at::Tensor tokens = random_tokens(count, 4096);
@@ -257,8 +250,8 @@ void check_spread(const std::string& description, std::int64_t layers, std::int6
   for (std::size_t layer = 0; layer < watch.layers(); ++layer) {
     const auto shares = watch.shares(layer);
     const auto [least, most] = std::ranges::minmax(shares);
-    BOOST_TEST_MESSAGE(description << " layer " << layer << ": residual rms " << watch.rms[layer]
-                                   << ", expert use " << least << " to " << most << " of a fair share");
+    BOOST_TEST_MESSAGE(description << " layer " << layer << ": residual rms " << watch.rms[layer] << ", expert use "
+                                   << least << " to " << most << " of a fair share");
     BOOST_TEST(std::reduce(watch.counts(layer).begin(), watch.counts(layer).end()) == count * 8);
     BOOST_TEST(most < 5);
     BOOST_TEST(least > 0);

@@ -22,8 +22,7 @@ inline Outcome compare(std::vector<std::string> args, const std::string& where,
 }
 
 /// The report of one experiment, all signals and layers; returns its folder.
-inline std::string report_of(const Json& content, const std::string& name,
-                             const Child::Environment& environment = {}) {
+inline std::string report_of(const Json& content, const std::string& name, const Child::Environment& environment = {}) {
   const std::string here = fresh_folder(name).string();
   write(here + "/a.json", content);
   const Outcome outcome = compare({"a.json", "--signal", "all", "--layer", "all"}, here, environment);
@@ -50,8 +49,7 @@ inline void check_pages(const std::vector<nlohmann::json>& pages) {
       }
     }
   }
-  BOOST_TEST(views ==
-             (std::set<std::pair<int, bool>>{{390, false}, {390, true}, {1280, false}, {1280, true}}));
+  BOOST_TEST(views == (std::set<std::pair<int, bool>>{{390, false}, {390, true}, {1280, false}, {1280, true}}));
 }
 
 inline std::set<std::string> figure_ids(const nlohmann::json& page) {
@@ -98,7 +96,6 @@ inline void check_scripts(const fs::path& plots) {
 inline void add_runtimes(Json& content) {
   double seconds = 10;
   for (Json& one : content["runs"])
-    one["runtime"] = {{"seconds", {seconds, seconds + 0.125, seconds += 0.3}},
-                      {"prefill_seconds", 3.5},
-                      {"decode_seconds", 6.25}};
+    one["runtime"] = {
+        {"seconds", {seconds, seconds + 0.125, seconds += 0.3}}, {"prefill_seconds", 3.5}, {"decode_seconds", 6.25}};
 }

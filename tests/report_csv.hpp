@@ -56,8 +56,8 @@ inline void check_csv(const fs::path& path, const std::vector<Json>& expected) {
       const auto cell = rows[r].find(name);
       const bool same = cell != rows[r].end() && equal(cell->second, value);
       if (!same && ++wrong < 5)
-        BOOST_ERROR(path << " row " << r << " " << name << ": "
-                         << (cell == rows[r].end() ? "no column" : cell->second) << " for " << value);
+        BOOST_ERROR(path << " row " << r << " " << name << ": " << (cell == rows[r].end() ? "no column" : cell->second)
+                         << " for " << value);
     }
   }
   BOOST_TEST(wrong == 0u);
@@ -109,10 +109,8 @@ inline std::map<std::string, std::vector<Json>> expected_csv(const Json& results
                                        {"prefill_seconds", t["prefill_seconds"]},
                                        {"decode_seconds", t["decode_seconds"]}});
       for (std::size_t i = 0; i < t["seconds"].size(); ++i)
-        out["run_times"].push_back({{"experiment", e},
-                                    {"config_id", c["config_id"]},
-                                    {"repetition", i},
-                                    {"seconds", t["seconds"][i]}});
+        out["run_times"].push_back(
+            {{"experiment", e}, {"config_id", c["config_id"]}, {"repetition", i}, {"seconds", t["seconds"][i]}});
     }
     for (Json v : a["verdicts"]) {
       const Json interval = v["auc_interval"];

@@ -64,16 +64,14 @@ BOOST_AUTO_TEST_CASE(what_fails_is_listed_and_leaves_an_earlier_report_alone) {
 
 BOOST_AUTO_TEST_CASE(an_interrupt_leaves_no_report) {
   const std::string here = fresh_folder("interrupted").string(), tools = fresh_folder("slow_path").string();
-  std::ofstream(tools + "/gnuplot")
-      << "#!/bin/sh\n[ \"$1\" = --version ] && echo gnuplot 5.4 && exit 0\n"
-         "echo > ../../../started; while [ ! -e ../../../go ]; do sleep 0.02; done\n";
+  std::ofstream(tools + "/gnuplot") << "#!/bin/sh\n[ \"$1\" = --version ] && echo gnuplot 5.4 && exit 0\n"
+                                       "echo > ../../../started; while [ ! -e ../../../go ]; do sleep 0.02; done\n";
   fs::permissions(tools + "/gnuplot", fs::perms::owner_all);
   fs::remove("started"), fs::remove("go");
   write(here + "/a.json", experiment(0));
   const std::string path = fs::absolute(tools).string() + ":" + std::getenv("PATH");
   Child child({program, "a.json", "--output", "r.json", "--report", "report"}, here, {{"PATH", path}});
-  for (int i = 0; i < 3000 && !fs::exists("started"); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 3000 && !fs::exists("started"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   BOOST_TEST_REQUIRE(fs::exists("started"));
   child.send(SIGINT);
   std::ofstream("go") << "";

@@ -3,8 +3,7 @@
 
 BOOST_AUTO_TEST_CASE(without_gnuplot_there_are_tables) {
   fresh_folder("empty_path").string();
-  const std::string report =
-      report_of(experiment(0), "tables", {{"PATH", fs::absolute("empty_path").string()}});
+  const std::string report = report_of(experiment(0), "tables", {{"PATH", fs::absolute("empty_path").string()}});
   for (const auto& page : look_at(report + "/index.html")) {
     BOOST_TEST(mentions(page["text"], {"gnuplot was not found", "gnuplot-nox"}));
     BOOST_TEST(page["figures"].size() == 23u);
@@ -27,8 +26,7 @@ BOOST_AUTO_TEST_CASE(a_gnuplot_that_fails_is_named_and_tables_stand_in) {
   std::ofstream("broken_path/gnuplot") << "#!/bin/sh\n[ \"$1\" = --version ] && echo gnuplot 5.4 && exit 0\n"
                                           "echo 'no <svg> terminal' >&2; exit 1\n";
   fs::permissions("broken_path/gnuplot", fs::perms::owner_all);
-  const std::string report =
-      report_of(experiment(0), "broken", {{"PATH", fs::absolute("broken_path").string()}});
+  const std::string report = report_of(experiment(0), "broken", {{"PATH", fs::absolute("broken_path").string()}});
   const auto page = look_at(report + "/index.html")[0];
   BOOST_TEST(page["problems"] == 23);
   BOOST_TEST(mentions(page["text"], {"Not drawn: gnuplot says no <svg> terminal"}));
@@ -50,8 +48,7 @@ BOOST_AUTO_TEST_CASE(zeros_are_drawn_as_zeros_on_logarithmic_axes) {
   write(here + "/a.json", content);
   BOOST_TEST_REQUIRE(compare({"a.json", "--layer", "7"}, here).code == 0);
   const std::string script = text_of(here + "/report/plots/1-tp-key_vectors-by_step.gp");
-  BOOST_TEST(
-      mentions(script, {"set logscale y", "'0' zero", "set object 1 rectangle", "# where zeros are drawn"}));
+  BOOST_TEST(mentions(script, {"set logscale y", "'0' zero", "set object 1 rectangle", "# where zeros are drawn"}));
   const std::string data = text_of(here + "/report/plots/1-tp-key_vectors-by_step.dat");
   BOOST_TEST(!mentions(data, {"NaN"}));  // every series reaches every step
   BOOST_TEST(mentions(data, {" 0 0 0"}));

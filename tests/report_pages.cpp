@@ -16,8 +16,7 @@ BOOST_AUTO_TEST_CASE(no_figure_is_missing_and_nothing_overflows) {
       wanted.insert("1-batch_size-" + signal + "-" + figure);
     if (signal != "logprobs_aligned") wanted.insert("1-batch_size-" + signal + "-ulp");
     if (signal[0] == 'l') continue;
-    for (const char* figure : {"by_layer", "by_layer_relative"})
-      wanted.insert("1-batch_size-" + signal + "-" + figure);
+    for (const char* figure : {"by_layer", "by_layer_relative"}) wanted.insert("1-batch_size-" + signal + "-" + figure);
   }
   for (const auto& page : pages) {
     BOOST_TEST(figure_ids(page) == wanted, boost::test_tools::per_element());
@@ -42,9 +41,7 @@ BOOST_AUTO_TEST_CASE(paper_has_every_figure_and_what_verdicts_rest_on) {
     return text;
   };
   const std::string printed = without_spaces(fpf::prompt::document_text("paper/page.pdf"));
-  const auto on_paper = [&](const std::string& text) {
-    return printed.find(without_spaces(text)) != printed.npos;
-  };
+  const auto on_paper = [&](const std::string& text) { return printed.find(without_spaces(text)) != printed.npos; };
   const auto page = look_at(report + "/index.html")[1];
   BOOST_TEST(page["figures"].size() == 24u);
   for (const auto& figure : page["figures"])
@@ -91,21 +88,18 @@ BOOST_AUTO_TEST_CASE(sentences_come_from_the_data) {
         b = (*matrix)["configurations"][j];
       }
   BOOST_TEST_CONTEXT(sentence_of(page, "1-batch_size-key_vectors-matrix"))
-  BOOST_TEST(mentions(sentence_of(page, "1-batch_size-key_vectors-matrix"),
-                      {"Furthest apart are " + a + " and " + b}));
+  BOOST_TEST(mentions(sentence_of(page, "1-batch_size-key_vectors-matrix"), {"Furthest apart are " + a + " and " + b}));
   for (const Json& verdict : found["verdicts"]) {
-    if (verdict["signal"] != "key_vectors" || verdict["layer"] != 7 || verdict["scope"] != "across hardware")
-      continue;
+    if (verdict["signal"] != "key_vectors" || verdict["layer"] != 7 || verdict["scope"] != "across hardware") continue;
     const std::string sentence = sentence_of(page, "1-batch_size-key_vectors-noise_signal_across");
     char ratio[32];
     std::snprintf(ratio, sizeof ratio, "%.3g times", verdict["ratio"].get<double>());
-    BOOST_TEST(mentions(sentence, {"4 → " + verdict["value"].get<std::string>() + ": " +
-                                       verdict["outcome"].get<std::string>(),
-                                   ratio}),
-               sentence);
+    BOOST_TEST(
+        mentions(sentence,
+                 {"4 → " + verdict["value"].get<std::string>() + ": " + verdict["outcome"].get<std::string>(), ratio}),
+        sentence);
   }
-  BOOST_TEST(
-      mentions(page["text"], {"2 changes", "Of 6 configurations", "within hardware", "across hardware"}));
+  BOOST_TEST(mentions(page["text"], {"2 changes", "Of 6 configurations", "within hardware", "across hardware"}));
 }
 
 BOOST_AUTO_TEST_CASE(names_from_files_stay_names) {
@@ -122,8 +116,7 @@ BOOST_AUTO_TEST_CASE(names_from_files_stay_names) {
     for (Json& a_run : content["runs"])
       if (a_run["config_id"] == from) a_run["config_id"] = to;
     one["config_id"] = to;
-    one["hardware"] =
-        one["hardware"] == "H100" ? evil + "#{/:Bold x}_1^2 @macro" : "'; system('touch pwned'); print '";
+    one["hardware"] = one["hardware"] == "H100" ? evil + "#{/:Bold x}_1^2 @macro" : "'; system('touch pwned'); print '";
     one["variable_value"] = one["variable_value"].dump() + "'\n" + evil + "=1+1";
   }
   add_runtimes(content);
@@ -148,8 +141,8 @@ BOOST_AUTO_TEST_CASE(where_there_is_no_data_the_report_says_so) {
   single["experiment_metadata"]["experiment_type"] = "reference";
   auto page = look_at(report_of(single, "single") + "/index.html")[0];
   BOOST_TEST(page["figures"].empty());
-  BOOST_TEST(mentions(page["text"], {"Nothing to compare: a second configuration",
-                                     "The files hold no run times", "No value varies"}));
+  BOOST_TEST(mentions(
+      page["text"], {"Nothing to compare: a second configuration", "The files hold no run times", "No value varies"}));
   BOOST_TEST(!fs::exists("single/report/plots"));
 
   page = look_at(report_of(experiment(7), "no_noise") + "/index.html")[0];
@@ -162,8 +155,7 @@ BOOST_AUTO_TEST_CASE(where_there_is_no_data_the_report_says_so) {
   for (Json& one : equal["runs"]) one["decode_steps"] = equal["runs"][0]["decode_steps"];
   page = look_at(report_of(equal, "equal") + "/index.html")[0];
   BOOST_TEST(page["figures"].empty());
-  BOOST_TEST(
-      mentions(sentence_of(page, "1-batch_size-key_vectors-matrix"), {"All distances are 0 (15 pairs)"}));
+  BOOST_TEST(mentions(sentence_of(page, "1-batch_size-key_vectors-matrix"), {"All distances are 0 (15 pairs)"}));
   BOOST_TEST(mentions(sentence_of(page, "1-batch_size-key_vectors-by_step"), {"Every distance is 0"}));
   BOOST_TEST(mentions(sentence_of(page, "1-batch_size-key_vectors-ulp"), {"Every element is equal"}));
 }

@@ -19,16 +19,13 @@ BOOST_AUTO_TEST_CASE(published_measurements_have_a_report_too) {
   const auto pages = look_at(here + "/report/index.html");
   check_pages(pages);
   BOOST_TEST(pages[0]["problems"] == 0);
-  const auto differing =
-      std::ranges::count_if(found["matrices"], [](const Json& one) { return one["mean"] != 0.0; });
-  BOOST_TEST(figure_ids(pages[0]).size() ==
-             static_cast<std::size_t>(differing) + found["between_files"].size());
+  const auto differing = std::ranges::count_if(found["matrices"], [](const Json& one) { return one["mean"] != 0.0; });
+  BOOST_TEST(figure_ids(pages[0]).size() == static_cast<std::size_t>(differing) + found["between_files"].size());
   BOOST_TEST(pages[0]["missing"].size() + static_cast<std::size_t>(differing) == found["matrices"].size());
   check_scripts(here + "/report/plots");
   std::vector<Json> rows;
   for (const Json& one : found["between_files"])
     for (std::size_t i = 0; i < one["labels"].size(); ++i)
-      rows.push_back(
-          {{"comparison", one["title"]}, {"label", one["labels"][i]}, {"distance", one["distances"][i]}});
+      rows.push_back({{"comparison", one["title"]}, {"label", one["labels"][i]}, {"distance", one["distances"][i]}});
   check_csv(here + "/report/csv/between_files.csv", rows);
 }

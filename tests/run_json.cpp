@@ -31,8 +31,7 @@ BOOST_DATA_TEST_CASE(a_position_is_the_same_text_wherever_it_stands, data::make(
 }
 
 // The reader of this library, and Python through the digests: both must get every bit back from the decimals.
-BOOST_DATA_TEST_CASE(every_bit_comes_back_from_the_file, data::make({"float32", "float16", "bfloat16"}),
-                     name) {
+BOOST_DATA_TEST_CASE(every_bit_comes_back_from_the_file, data::make({"float32", "float16", "bfloat16"}), name) {
   const DType dtype = parse_dtype(name);
   Signals signals = random_signals(dtype, 1500, 2);
   if (dtype == DType::float32) {
@@ -95,18 +94,16 @@ BOOST_AUTO_TEST_CASE(a_run_ends_before_its_first_value_that_is_no_number) {
   for (std::int64_t row = 0; row < clean.rows(); ++row) {
     Signals broken = clean;
     const std::uint32_t nan = 0x7fc00000;
-    std::memcpy(broken.layers[1].hidden.bytes.data() +
-                    static_cast<std::size_t>(row) * broken.layers[1].hidden.row_bytes(),
-                &nan, 4);
-    const auto path =
-        write_experiment(fresh_folder("nonfinite") / "reference_baseline.json", record_of(broken));
+    std::memcpy(
+        broken.layers[1].hidden.bytes.data() + static_cast<std::size_t>(row) * broken.layers[1].hidden.row_bytes(),
+        &nan, 4);
+    const auto path = write_experiment(fresh_folder("nonfinite") / "reference_baseline.json", record_of(broken));
     const auto found = nlohmann::json::parse(text_of(path)).at("runs").at(0);
     const std::int64_t step = std::max<std::int64_t>(row - 2, 0);
     BOOST_TEST(found.at("status") == "non_finite");
     BOOST_TEST(
         (found.at("non_finite") ==
-         nlohmann::json{
-             {"step", step}, {"absolute_position", 5 + row}, {"layer", 6}, {"signal", "hidden_states"}}));
+         nlohmann::json{{"step", step}, {"absolute_position", 5 + row}, {"layer", 6}, {"signal", "hidden_states"}}));
     BOOST_REQUIRE_EQUAL(found.at("decode_steps").size(), static_cast<std::size_t>(step));
     for (std::size_t s = 0; s < static_cast<std::size_t>(step); ++s)
       BOOST_TEST((found.at("decode_steps").at(s) == whole.at("decode_steps").at(s)));

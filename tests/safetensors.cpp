@@ -19,9 +19,7 @@ namespace {
 
 const fs::path fixtures = fs::path(FPF_FIXTURES) / "weights";
 
-void write_file(const fs::path& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary) << content;
-}
+void write_file(const fs::path& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
 
 /// A safetensors file with that header text and so many data bytes.
 std::string file_of(const std::string& header, std::size_t data) {
@@ -34,9 +32,7 @@ std::string complaint(const std::string& content) {
   write_file("bad.safetensors", content);
   return error_text([] { SafetensorsDirectory("bad.safetensors"); });
 }
-std::string complaint(const std::string& header, std::size_t data) {
-  return complaint(file_of(header, data));
-}
+std::string complaint(const std::string& header, std::size_t data) { return complaint(file_of(header, data)); }
 
 void check_against(const TensorSource& source, const nlohmann::json& expected) {
   BOOST_TEST(source.names().size() == expected.size());
@@ -91,8 +87,7 @@ BOOST_AUTO_TEST_CASE(refuses_headers_that_lie) {
   const std::string a = R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
   BOOST_TEST(complaint("{" + a + "}", 8) == "no error");  // the file that the others are variations of
 
-  const auto refused = [](const std::string& header, std::size_t data,
-                          std::initializer_list<std::string> words) {
+  const auto refused = [](const std::string& header, std::size_t data, std::initializer_list<std::string> words) {
     const auto text = complaint(header, data);
     BOOST_TEST(mentions(text, words), header + " gave: " + text);
     BOOST_TEST(mentions(text, {"bad.safetensors"}), text);
@@ -103,12 +98,10 @@ BOOST_AUTO_TEST_CASE(refuses_headers_that_lie) {
   refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}})", 8, {"'a'", "[0, 8, 8]"});
   refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}})", 8, {"'a'", "data_offsets"});
   refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,1e18]}})", 8, {"'a'", "data_offsets"});
-  refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]}})", 8,
-          {"'a'", "data_offsets"});
+  refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]}})", 8, {"'a'", "data_offsets"});
   refused(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8, {"'a'", "8 bytes", "[3]", "12"});
   refused(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8, {"'a'", "shape"});
-  refused(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0,
-          {"'a'", "4294967296"});
+  refused(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0, {"'a'", "4294967296"});
   refused(R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0,
           {"'a'", "4611686018427387904"});
   refused(R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", 8, {"'a'", "F8_E4M3", "BF16"});
@@ -116,10 +109,8 @@ BOOST_AUTO_TEST_CASE(refuses_headers_that_lie) {
   refused(R"({"a":{"shape":[8],"data_offsets":[0,8]}})", 8, {"'a'", "dtype"});
   refused(R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", 8, {"'a'", "shape"});
   refused(R"({"a":[1,2]})", 8, {"'a'"});
-  refused("{" + a + R"(,"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8,
-          {"'b'", "4", "8"});  // overlap
-  refused("{" + a + R"(,"b":{"dtype":"U8","shape":[4],"data_offsets":[12,16]}})", 16,
-          {"'b'", "12", "8"});  // gap
+  refused("{" + a + R"(,"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8, {"'b'", "4", "8"});      // overlap
+  refused("{" + a + R"(,"b":{"dtype":"U8","shape":[4],"data_offsets":[12,16]}})", 16, {"'b'", "12", "8"});  // gap
   refused("{" + a + "," + a + "}", 8, {"'a'", "twice"});
   refused(R"({"a":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}})", 8, {"'dtype'", "twice"});
   refused(R"({"__metadata__":{"x":1},)" + a + "}", 8, {"__metadata__"});
@@ -170,8 +161,7 @@ BOOST_AUTO_TEST_CASE(refuses_directories_that_lack_something) {
   index("{");
   BOOST_TEST(mentions(text(), {"index.json", "JSON"}), text());
   fs::copy_file("dir/model-00001-of-00002.safetensors", "dir/copy.safetensors");
-  index(
-      R"({"weight_map":{"layer.0.weight":"model-00001-of-00002.safetensors","layer.1.weight":"copy.safetensors"}})");
+  index(R"({"weight_map":{"layer.0.weight":"model-00001-of-00002.safetensors","layer.1.weight":"copy.safetensors"}})");
   BOOST_TEST(mentions(text(), {"layer.0.weight", "twice", "copy.safetensors"}), text());
 }
 
@@ -232,9 +222,7 @@ BOOST_AUTO_TEST_CASE(an_unfinished_directory_holds_nothing) {
   }
   BOOST_TEST(fs::is_empty("unfinished"));
   const std::vector<TensorSpec> twice{{"a", DType::float32, {2}}, {"a", DType::uint8, {3}}};
-  BOOST_TEST(
-      mentions(error_text([&] { SafetensorsDirectoryWriter("unfinished", twice); }), {"'a'", "twice"}));
-  BOOST_TEST(
-      mentions(error_text([&] { SafetensorsDirectoryWriter("no-such-folder", specs); }), {"no-such-folder"}));
+  BOOST_TEST(mentions(error_text([&] { SafetensorsDirectoryWriter("unfinished", twice); }), {"'a'", "twice"}));
+  BOOST_TEST(mentions(error_text([&] { SafetensorsDirectoryWriter("no-such-folder", specs); }), {"no-such-folder"}));
   BOOST_TEST(fs::is_empty("unfinished"));
 }

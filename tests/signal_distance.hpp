@@ -17,8 +17,7 @@ inline std::vector<float> floats(const fpf::evidence::VectorRows& rows) {
     } else {
       std::uint16_t bits = 0;
       std::memcpy(&bits, rows.bytes.data() + 2 * i, 2);
-      out[i] = rows.dtype == fpf::DType::bfloat16 ? fpf::float32_from_bfloat16(bits)
-                                                  : fpf::float32_from_float16(bits);
+      out[i] = rows.dtype == fpf::DType::bfloat16 ? fpf::float32_from_bfloat16(bits) : fpf::float32_from_float16(bits);
     }
   }
   return out;
@@ -35,12 +34,10 @@ inline double relative_l2(std::span<const float> x, std::span<const float> refer
 }
 
 /// Worst single row of a [rows, width] signal.
-inline double worst_row(const std::vector<float>& x, const std::vector<float>& reference,
-                        std::int64_t width) {
+inline double worst_row(const std::vector<float>& x, const std::vector<float>& reference, std::int64_t width) {
   BOOST_REQUIRE_EQUAL(x.size(), reference.size());
   double worst = 0;
   for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(width))
-    worst = std::max(worst,
-                     relative_l2(std::span(x).subspan(at, width), std::span(reference).subspan(at, width)));
+    worst = std::max(worst, relative_l2(std::span(x).subspan(at, width), std::span(reference).subspan(at, width)));
   return worst;
 }

@@ -40,8 +40,7 @@ struct Model {
 // one. A log-probability is a difference of float32 logits of magnitude 20 after 30 layers in two orders of
 // summation: 1e-5 is found here. Anything rounded to 16 bits on the way still gives the same tokens, but is
 // off by 1e-2 and more.
-BOOST_DATA_TEST_CASE(greedy_continuations_equal_those_of_transformers,
-                     boost::unit_test::data::make({0, 1, 2}), index) {
+BOOST_DATA_TEST_CASE(greedy_continuations_equal_those_of_transformers, boost::unit_test::data::make({0, 1, 2}), index) {
   const nlohmann::json& prompt = expected().at("prompts").at(index);
   const auto ids = prompt.at("ids").get<std::vector<std::int32_t>>();
   Model& model = Model::get();

@@ -2,12 +2,10 @@
 // of their definition in numpy (fixtures/make_weights.py), however they are cut; statistics; descriptions
 // that are not understood.
 #include <boost/test/unit_test.hpp>
-
+#include <cmath>
 #include <fpf/core/hash.hpp>
 #include <fpf/model/synthetic_model.hpp>
 #include <fpf/weights/gguf_blocks.hpp>
-
-#include <cmath>
 #include <fstream>
 #include <thread>
 
@@ -19,9 +17,7 @@ using model::SyntheticModel;
 
 namespace {
 
-SyntheticModel tiny(const std::string& options) {
-  return SyntheticModel("synthetic:qwen3-moe-tiny?" + options);
-}
+SyntheticModel tiny(const std::string& options) { return SyntheticModel("synthetic:qwen3-moe-tiny?" + options); }
 
 std::vector<std::byte> bytes_of(const SyntheticModel& model, const std::string& name) {
   std::vector<std::byte> out;
@@ -92,14 +88,12 @@ BOOST_AUTO_TEST_CASE(rounds_as_the_definition_of_half_precision_does) {
 
 BOOST_AUTO_TEST_CASE(seeds_and_names_make_different_weights) {
   const auto one = tiny("seed=1&quant=none"), two = tiny("seed=2&quant=none");
-  const std::string q = "model.layers.0.self_attn.q_proj.weight",
-                    next = "model.layers.1.self_attn.q_proj.weight";
+  const std::string q = "model.layers.0.self_attn.q_proj.weight", next = "model.layers.1.self_attn.q_proj.weight";
   const auto a = values_of(one, q);
   for (const auto& b : {values_of(two, q), values_of(one, next)}) {
     double product = 0;
     for (std::size_t i = 0; i < a.size(); ++i) product += static_cast<double>(a[i]) * b[i];
-    const double correlation =
-        product / static_cast<double>(a.size()) / (moments(a).deviation * moments(b).deviation);
+    const double correlation = product / static_cast<double>(a.size()) / (moments(a).deviation * moments(b).deviation);
     BOOST_TEST(std::abs(correlation) < 5 / std::sqrt(static_cast<double>(a.size())));
   }
 }
@@ -128,10 +122,9 @@ BOOST_AUTO_TEST_CASE(the_large_preset_is_qwen3_30b_a3b) {
   const SyntheticModel model("synthetic:qwen3-30b-a3b?seed=1&quant=awq");
   BOOST_TEST(model.names().size() ==
              48u * (128 * 3 + 4) * 3 + 48u * 5 + 3);  // linears by 3 tensors, norms and router, rest
-  BOOST_TEST((model.at("model.layers.47.mlp.experts.127.down_proj.qweight").shape ==
-              std::vector<std::int64_t>{768, 256}));
   BOOST_TEST(
-      (model.at("model.layers.0.self_attn.k_proj.scales").shape == std::vector<std::int64_t>{16, 512}));
+      (model.at("model.layers.47.mlp.experts.127.down_proj.qweight").shape == std::vector<std::int64_t>{768, 256}));
+  BOOST_TEST((model.at("model.layers.0.self_attn.k_proj.scales").shape == std::vector<std::int64_t>{16, 512}));
   BOOST_TEST((model.at("lm_head.weight").shape == std::vector<std::int64_t>{151936, 2048}));
   BOOST_TEST(model.config()["quantization_config"]["quant_method"] == "awq");
   BOOST_TEST(model.bytes() < 17'000'000'000u);
@@ -180,7 +173,6 @@ BOOST_AUTO_TEST_CASE(refuses_what_it_does_not_understand) {
   config(R"({"architectures":["GPT2LMHeadModel"]})", {"GPT2LMHeadModel", "Qwen3MoeForCausalLM"});
   config(R"({"architectures":["LlamaForCausalLM"]})", {"hidden_size", "bad.json"});
   config(R"({"architectures":["LlamaForCausalLM"],"hidden_size":-3})", {"hidden_size"});
-  config(
-      R"({"architectures":["LlamaForCausalLM"],"hidden_size":8,"vocab_size":8,"num_hidden_layers":100000})",
-      {"num_hidden_layers", "100000"});
+  config(R"({"architectures":["LlamaForCausalLM"],"hidden_size":8,"vocab_size":8,"num_hidden_layers":100000})",
+         {"num_hidden_layers", "100000"});
 }

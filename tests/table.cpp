@@ -23,10 +23,8 @@ BOOST_AUTO_TEST_CASE(tables_fit_the_terminal) {
     BOOST_TEST(outcome.code == 0);
     BOOST_TEST(longest_line(outcome.out) <= columns);
   }
-  const std::string layout =
-      R"({"raw_activations": {"layer_1": [[1, 2], [1, 2]], "layer_2": [[4, 6], [4, 6]]}})";
-  const std::string names[] = {"published_with_a_name_of_some_length.json",
-                               "another_published_with_a_long_name.json"};
+  const std::string layout = R"({"raw_activations": {"layer_1": [[1, 2], [1, 2]], "layer_2": [[4, 6], [4, 6]]}})";
+  const std::string names[] = {"published_with_a_name_of_some_length.json", "another_published_with_a_long_name.json"};
   for (const std::string& name : names) std::ofstream(name) << layout;
   const Outcome outcome = compare({"--published", names[0], names[1]}, ".", {{"COLUMNS", "40"}});
   BOOST_TEST(outcome.code == 0, outcome.err);

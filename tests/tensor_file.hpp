@@ -7,8 +7,7 @@
 #include <vector>
 
 /// Writes one file with tensors that are at hand (resident data, plain dtypes).
-inline void write_safetensors(const std::filesystem::path& path,
-                              std::span<const fpf::weights::StoredTensor> tensors,
+inline void write_safetensors(const std::filesystem::path& path, std::span<const fpf::weights::StoredTensor> tensors,
                               const fpf::weights::TensorMetadata& metadata = {{"format", "pt"}}) {
   std::vector<fpf::weights::TensorSpec> specs;
   for (const auto& tensor : tensors) specs.push_back({tensor.name, tensor.dtype(), tensor.shape});

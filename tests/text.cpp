@@ -22,8 +22,7 @@ bool is_valid(std::string_view text) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(sound_text_stays) {
-  for (const std::string text :
-       {"", "plain", "größer, 数, 😀", "\ufffd", "\u00a0", "\U0010ffff", "\ud7ff\ue000"})
+  for (const std::string text : {"", "plain", "größer, 数, 😀", "\ufffd", "\u00a0", "\U0010ffff", "\ud7ff\ue000"})
     BOOST_TEST(one_line(text) == text);
 }
 
@@ -39,8 +38,7 @@ BOOST_AUTO_TEST_CASE(ill_formed_sequences_are_replaced) {
   BOOST_TEST(one_line("a\xf1\x80\x80\xe1\x80\xc2"
                       "b\x80"
                       "c\x80\xbf"
-                      "d") ==
-             "a" + unknown + unknown + unknown + "b" + unknown + "c" + unknown + unknown + "d");
+                      "d") == "a" + unknown + unknown + unknown + "b" + unknown + "c" + unknown + unknown + "d");
   BOOST_TEST(one_line("\xe0\x80\x80") == unknown + unknown + unknown);  // overlong
   BOOST_TEST(one_line("\xf0\x80\x80\x80") == unknown + unknown + unknown + unknown);
   BOOST_TEST(one_line("\xc0\xaf") == unknown + unknown);

@@ -1,9 +1,7 @@
 // prompt/tokenizer.hpp and what it is made of: ids of the `tokenizers` package (fixtures/make_tokens.py) for
 // real and small vocabularies, and tokenizer.json files that must be refused.
 #include <boost/test/unit_test.hpp>
-
 #include <fpf/prompt/tokenizer.hpp>
-
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -28,8 +26,7 @@ std::string bytes_of(const json& value) {
   if (value.is_string()) return value;
   const std::string hex = value.at("hex");
   std::string out;
-  for (std::size_t i = 0; i < hex.size(); i += 2)
-    out += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  for (std::size_t i = 0; i < hex.size(); i += 2) out += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
   return out;
 }
 
@@ -62,8 +59,7 @@ struct Comparison {
 
 void check_column(const Tokenizer& tokenizer, std::size_t column) {
   Comparison compare{tokenizer};
-  for (const json& row : read_rows(fixtures / "real.json"))
-    compare(row[0], row[row[column] == "=" ? 1 : column]);
+  for (const json& row : read_rows(fixtures / "real.json")) compare(row[0], row[row[column] == "=" ? 1 : column]);
   BOOST_TEST(compare.compared >= 4000);
   BOOST_TEST(compare.different == 0);
 }
@@ -97,9 +93,7 @@ BOOST_AUTO_TEST_CASE(smollm2_from_gguf_gives_the_packages_ids) {
 }
 BOOST_AUTO_TEST_CASE(qwen_from_tiktoken_gives_the_packages_ids) { check_column(qwen(), 2); }
 BOOST_AUTO_TEST_CASE(gpt2s_pre_tokeniser_gives_the_packages_ids) { check_column(smollm2_with("gpt2"), 3); }
-BOOST_AUTO_TEST_CASE(llama3s_pre_tokeniser_gives_the_packages_ids) {
-  check_column(smollm2_with("llama3", true), 4);
-}
+BOOST_AUTO_TEST_CASE(llama3s_pre_tokeniser_gives_the_packages_ids) { check_column(smollm2_with("llama3", true), 4); }
 
 BOOST_AUTO_TEST_CASE(files_that_the_package_wrote_give_its_ids) {
   for (const char* name : {"small_flags", "small_unknown", "small_whole", "small_removed"}) {
@@ -117,8 +111,7 @@ BOOST_AUTO_TEST_CASE(newer_files_and_older_ones_spell_merges_differently) {
   json file = read_rows(fixtures / "small_whole" / "tokenizer.json");
   const Tokenizer newer = Tokenizer::from_directory(fixtures / "small_whole");
   BOOST_REQUIRE(file["model"]["merges"][0].is_array());
-  for (json& merge : file["model"]["merges"])
-    merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
+  for (json& merge : file["model"]["merges"]) merge = merge[0].get<std::string>() + " " + merge[1].get<std::string>();
   std::ofstream("older.json") << file;
   const Tokenizer older = Tokenizer::from_json_file("older.json");
   for (const json& row : read_rows(fixtures / "small_whole" / "expected.json"))
@@ -213,27 +206,23 @@ BOOST_AUTO_TEST_CASE(unsupported_parts_are_refused_by_name) {
   refused("/pre_tokenizer/pretokenizers/0/behavior", "MergedWithNext", {"Split", "MergedWithNext"});
   refused("/pre_tokenizer/pretokenizers/0/pattern", {{"String", " "}}, {"Split", "Regex"});
   refused("/pre_tokenizer/pretokenizers/0/pattern/Regex", R"(\w+)", {"regular expression", R"(\w)"});
-  refused("/pre_tokenizer/pretokenizers/0/pattern/Regex", "[a&&b]",
-          {"regular expression", "class inside a class"});
+  refused("/pre_tokenizer/pretokenizers/0/pattern/Regex", "[a&&b]", {"regular expression", "class inside a class"});
   refused("/pre_tokenizer/pretokenizers/0/pattern/Regex", "(a", {"cannot compile", "(a"});
   refused("/pre_tokenizer/pretokenizers/2", {{"type", "Digits"}}, {"Digits after ByteLevel"});
   refused("/decoder", {{"type", "WordPiece"}}, {"decoder", "WordPiece"});
 }
 
 BOOST_AUTO_TEST_CASE(a_missing_part_is_named) {
-  BOOST_TEST(
-      mentions(complaint("part", [](json& file) { file.erase("model"); }), {"part/tokenizer.json", "model"}));
+  BOOST_TEST(mentions(complaint("part", [](json& file) { file.erase("model"); }), {"part/tokenizer.json", "model"}));
   BOOST_TEST(mentions(complaint("part", [](json& file) { file["model"].erase("merges"); }), {"no merges"}));
   BOOST_TEST(mentions(complaint("part", [](json& file) { file["model"].erase("vocab"); }), {"no vocab"}));
   BOOST_TEST(mentions(complaint("part", [](json& file) { file = json::array(); }), {"part/tokenizer.json"}));
   std::ofstream("broken.json") << R"({"model": )";
-  BOOST_TEST(
-      mentions(error_text([] { Tokenizer::from_json_file("broken.json"); }), {"broken.json", "not JSON"}));
+  BOOST_TEST(mentions(error_text([] { Tokenizer::from_json_file("broken.json"); }), {"broken.json", "not JSON"}));
   fs::create_directories("empty_folder");
-  BOOST_TEST(mentions(error_text([] { Tokenizer::from_directory("empty_folder"); }),
-                      {"empty_folder", "tokenizer.json"}));
   BOOST_TEST(
-      mentions(error_text([] { Tokenizer::from_directory("nowhere"); }), {"nowhere", "not a directory"}));
+      mentions(error_text([] { Tokenizer::from_directory("empty_folder"); }), {"empty_folder", "tokenizer.json"}));
+  BOOST_TEST(mentions(error_text([] { Tokenizer::from_directory("nowhere"); }), {"nowhere", "not a directory"}));
 }
 
 BOOST_AUTO_TEST_CASE(a_directorys_configuration_names_tokens_and_template) {
@@ -241,8 +230,7 @@ BOOST_AUTO_TEST_CASE(a_directorys_configuration_names_tokens_and_template) {
   fs::copy_file(fixtures / "small_flags" / "tokenizer.json", "configured/tokenizer.json",
                 fs::copy_options::overwrite_existing);
   fs::remove("configured/chat_template.jinja");
-  const json templates = {{{"name", "tools"}, {"template", "no"}},
-                          {{"name", "default"}, {"template", "yes"}}};
+  const json templates = {{{"name", "tools"}, {"template", "no"}}, {{"name", "default"}, {"template", "yes"}}};
   std::ofstream("configured/tokenizer_config.json")
       << json{{"bos_token", nullptr}, {"eos_token", {{"content", "<b>"}}}, {"chat_template", templates}};
   const Tokenizer listed = Tokenizer::from_directory("configured");
@@ -255,8 +243,7 @@ BOOST_AUTO_TEST_CASE(a_directorys_configuration_names_tokens_and_template) {
 
 BOOST_AUTO_TEST_CASE(gguf_metadata_that_fits_no_tokeniser_is_refused) {
   const std::vector<std::string_view> tokens{"a", "b", "ab"}, merges{"a b"};
-  const auto complaint_of = [&](const char* model, const char* pre, std::vector<std::int64_t> types,
-                                bool with_merges) {
+  const auto complaint_of = [&](const char* model, const char* pre, std::vector<std::int64_t> types, bool with_merges) {
     weights::GgufMetadata metadata("small.gguf");
     metadata.add("tokenizer.ggml.model", std::string_view(model));
     metadata.add("tokenizer.ggml.pre", std::string_view(pre));
@@ -267,9 +254,7 @@ BOOST_AUTO_TEST_CASE(gguf_metadata_that_fits_no_tokeniser_is_refused) {
   };
   BOOST_TEST(complaint_of("gpt2", "smollm", {1, 1, 1}, true) == "no error");
   BOOST_TEST(mentions(complaint_of("llama", "default", {1, 1, 1}, true), {"tokenizer.ggml.model", "llama"}));
-  BOOST_TEST(
-      mentions(complaint_of("gpt2", "falcon", {1, 1, 1}, true), {"pre-tokeniser", "falcon", "smollm"}));
+  BOOST_TEST(mentions(complaint_of("gpt2", "falcon", {1, 1, 1}, true), {"pre-tokeniser", "falcon", "smollm"}));
   BOOST_TEST(mentions(complaint_of("gpt2", "smollm", {1, 1}, true), {"token_type", "2", "3"}));
-  BOOST_TEST(
-      mentions(complaint_of("gpt2", "smollm", {1, 1, 1}, false), {"tokenizer.ggml.merges", "missing"}));
+  BOOST_TEST(mentions(complaint_of("gpt2", "smollm", {1, 1, 1}, false), {"tokenizer.ggml.merges", "missing"}));
 }

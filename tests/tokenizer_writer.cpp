@@ -70,6 +70,5 @@ BOOST_AUTO_TEST_CASE(qwens_has_its_normaliser) {
   const auto metadata = smollm2_with(file, "qwen2");
   const json written = prompt::tokenizer_json(metadata);
   BOOST_TEST(written["normalizer"]["type"] == "NFC");
-  BOOST_TEST(written["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] ==
-             std::string(prompt::patterns::qwen2));
+  BOOST_TEST(written["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] == std::string(prompt::patterns::qwen2));
 }

@@ -2,13 +2,12 @@
 // build/models by the set-up.
 #pragma once
 
-#include <fpf/core/mapped_file.hpp>
-#include <fpf/prompt/byte_level.hpp>
-#include <fpf/prompt/gguf_vocabulary.hpp>
-
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <fpf/core/mapped_file.hpp>
+#include <fpf/prompt/byte_level.hpp>
+#include <fpf/prompt/gguf_vocabulary.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -65,18 +64,16 @@ inline fpf::prompt::Vocabulary qwen_vocabulary() {
     while (parts.size() > 2) {
       std::size_t best = rank, at = 0;
       for (std::size_t i = 0; i + 1 < parts.size(); ++i)
-        if (const auto found = rank_of.find(parts[i] + parts[i + 1]);
-            found != rank_of.end() && found->second < best)
+        if (const auto found = rank_of.find(parts[i] + parts[i + 1]); found != rank_of.end() && found->second < best)
           best = found->second, at = i;
       parts[at] += parts[at + 1];
       parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(at) + 1);
     }
-    out.merges.push_back(fpf::prompt::byte_level_encode(parts[0]) + " " +
-                         fpf::prompt::byte_level_encode(parts[1]));
+    out.merges.push_back(fpf::prompt::byte_level_encode(parts[0]) + " " + fpf::prompt::byte_level_encode(parts[1]));
   }
   for (const char* special :
-       {"endoftext", "im_start", "im_end", "object_ref_start", "object_ref_end", "box_start", "box_end",
-        "quad_start", "quad_end", "vision_start", "vision_end", "vision_pad", "image_pad", "video_pad"})
+       {"endoftext", "im_start", "im_end", "object_ref_start", "object_ref_end", "box_start", "box_end", "quad_start",
+        "quad_end", "vision_start", "vision_end", "vision_pad", "image_pad", "video_pad"})
     out.added.push_back({.content = std::string("<|") + special + "|>", .special = true});
   for (const char* plain :
        {"<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",

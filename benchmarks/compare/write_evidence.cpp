@@ -21,8 +21,7 @@ evidence::VectorRows rows_of(DType dtype, std::int64_t rows, std::int64_t width,
   for (std::int64_t i = 0; i < rows * width; ++i) {
     const float value = values(random);
     std::byte* at = out.bytes.data() + static_cast<std::size_t>(i) * size_of(dtype);
-    const std::uint16_t half =
-        dtype == DType::float16 ? float16_from_float32(value) : bfloat16_from_float32(value);
+    const std::uint16_t half = dtype == DType::float16 ? float16_from_float32(value) : bfloat16_from_float32(value);
     if (size_of(dtype) == 4)
       std::memcpy(at, &value, 4);
     else
@@ -68,8 +67,7 @@ Speed write_file(const evidence::RunRecord& record, const std::filesystem::path&
   for (int run = 0; run < 4; ++run)
     writer.add({{"config_id", fmt::format("r{}", run)}, {"hardware", "h"}}, {to_json(record)});
   writer.finish();
-  const double wall = seconds_since(start),
-               processor = static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC;
+  const double wall = seconds_since(start), processor = static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC;
   const double megabytes = static_cast<double>(std::filesystem::file_size(path)) / 1e6;
   std::filesystem::remove(path);
   return {megabytes, megabytes / wall, megabytes / processor};
@@ -108,7 +106,6 @@ int main(int argc, char** argv) {
     const auto format = [&] { return format_run(record); };
     const auto write = [&] { return write_file(record, path); };
     fmt::print("| {} | {:.1f} | {} | {} | {} |\n", name_of(dtype), format().megabytes,
-               spread(format, &Speed::processor), spread(write, &Speed::processor),
-               spread(write, &Speed::wall));
+               spread(format, &Speed::processor), spread(write, &Speed::processor), spread(write, &Speed::wall));
   }
 }

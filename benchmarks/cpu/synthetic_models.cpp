@@ -15,9 +15,9 @@
 #include <fpf/execution/eager.hpp>
 #include <fpf/model/decoder.hpp>
 #include <fpf/model/expert_use.hpp>
+#include <fpf/model/synthetic_model.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/select.hpp>
-#include <fpf/model/synthetic_model.hpp>
 #include <map>
 
 namespace {
@@ -58,20 +58,16 @@ void measure_speed(const model::SyntheticModel& model) {
           bytes += part.size();
         }
     };
-    const double made =
-        quickest([&] { pass([&](const auto& t, auto at, auto part) { model.read(t, at, part); }); });
+    const double made = quickest([&] { pass([&](const auto& t, auto at, auto part) { model.read(t, at, part); }); });
     const double set = quickest([&] {
-      pass([](const auto&, auto at, auto part) {
-        std::memset(part.data(), static_cast<int>(at), part.size());
-      });
+      pass([](const auto&, auto at, auto part) { std::memset(part.data(), static_cast<int>(at), part.size()); });
     });
     fmt::print("{:32} {:9.1f} MB in the model: {:6.2f} GB/s, memset {:6.2f} GB/s\n", kind, total / 1e6,
                static_cast<double>(bytes) / made / 1e9, static_cast<double>(bytes) / set / 1e9);
     all_seconds += made * total / static_cast<double>(bytes);
     all_bytes += total;
   }
-  fmt::print("{:32} {:9.1f} MB in the model: {:6.2f} GB/s\n", "all", all_bytes / 1e6,
-             all_bytes / all_seconds / 1e9);
+  fmt::print("{:32} {:9.1f} MB in the model: {:6.2f} GB/s\n", "all", all_bytes / 1e6, all_bytes / all_seconds / 1e9);
 }
 
 model::ExpertUse use_of(const std::string& name, std::int64_t count) {
@@ -80,9 +76,8 @@ model::ExpertUse use_of(const std::string& name, std::int64_t count) {
   model::ExpertUse use(config.num_layers, config.num_experts);
   at::Tensor tokens = at::empty({1, count}, at::kLong);
   for (std::int64_t i = 0; i < count; ++i)
-    tokens.data_ptr<std::int64_t>()[i] =
-        static_cast<std::int64_t>(weights::synthetic::hash(99, static_cast<std::uint64_t>(i)) %
-                                  static_cast<std::uint64_t>(config.vocab_size));
+    tokens.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
+        weights::synthetic::hash(99, static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(config.vocab_size));
   quant::select(config.quantization, [&]<class Quant>() {
     model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager> decoder(
         checkpoint, parallel::Single{}, device::scalar_type(config.dtype), at::kCPU);
@@ -97,8 +92,8 @@ void print_histogram(const model::ExpertUse& use, std::int64_t tokens) {
   for (std::size_t layer = 0; layer < use.layers(); ++layer) {
     const auto shares = use.shares(layer);
     const auto [least, greatest] = std::ranges::minmax(shares);
-    fmt::print("layer {}: {} tokens over {} experts; an expert has {:.2f} to {:.2f} of a fair share\n", layer,
-               tokens, shares.size(), least, greatest);
+    fmt::print("layer {}: {} tokens over {} experts; an expert has {:.2f} to {:.2f} of a fair share\n", layer, tokens,
+               shares.size(), least, greatest);
     for (double low = 0; low < std::min(most, greatest + width); low += width) {
       const auto count = std::ranges::count_if(shares, [&](double s) { return s >= low && s < low + width; });
       fmt::print("  {:4.2f} to {:4.2f} {:4} {:*<{}}\n", low, low + width, count, "", count);

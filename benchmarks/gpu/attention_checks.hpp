@@ -36,25 +36,23 @@ inline void check_elementwise(Checker& c, bool silu_mul, DType dtype) {
   std::vector<double> reference(count);
   for (std::size_t i = 0; i < count; ++i) {
     const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
-    reference[i] = silu_mul
-                       ? static_cast<double>(round_to(static_cast<float>(x / (1 + std::exp(-x))), dtype)) * y
-                       : x + y;
+    reference[i] =
+        silu_mul ? static_cast<double>(round_to(static_cast<float>(x / (1 + std::exp(-x))), dtype)) * y : x + y;
   }
   const Operation operation(c.library, plan_elementwise(silu_mul, dtype, count));
   const ElementwiseParams p{ba.at(), bb.at(), out.at(), count};
   c.check(
-      fmt::format("{} {}", silu_mul ? "silu_mul" : "add", name_of(dtype)), dtype,
-      [&] { operation(c.stream, p); }, {&out}, reference);
+      fmt::format("{} {}", silu_mul ? "silu_mul" : "add", name_of(dtype)), dtype, [&] { operation(c.stream, p); },
+      {&out}, reference);
 }
 
 /// Attention of each row's new token, its cache filled with random keys and values up to there.
-inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
-                            const std::vector<int>& positions, bool fused, bool round) {
+inline void check_attention(Checker& c, DType dtype, const AttentionShape& s, const std::vector<int>& positions,
+                            bool fused, bool round) {
   const std::size_t rows = positions.size(), d = static_cast<std::size_t>(s.head_dim),
                     heads = static_cast<std::size_t>(s.heads), kv = static_cast<std::size_t>(s.kv_heads),
                     all = heads + 2 * kv, half = d / 2;
-  const std::size_t capacity =
-      static_cast<std::size_t>(*std::max_element(positions.begin(), positions.end())) + 1 + 5;
+  const std::size_t capacity = static_cast<std::size_t>(*std::max_element(positions.begin(), positions.end())) + 1 + 5;
   const auto qkv = c.random.normals(rows * all * d, dtype);
   const auto q_norm = c.random.normals(d, dtype, 0.2f, 1), k_norm = c.random.normals(d, dtype, 0.2f, 1);
   auto keys = c.random.normals(rows * kv * capacity * d, dtype),
@@ -62,17 +60,14 @@ inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
   std::vector<float> cos(capacity * half), sin(capacity * half);
   for (std::size_t p = 0; p < capacity; ++p)
     for (std::size_t i = 0; i < half; ++i) {
-      const double angle =
-          static_cast<double>(p) * std::pow(1e6, -static_cast<double>(i) / static_cast<double>(half));
+      const double angle = static_cast<double>(p) * std::pow(1e6, -static_cast<double>(i) / static_cast<double>(half));
       cos[p * half + i] = round_to(static_cast<float>(std::cos(angle)), dtype);
       sin[p * half + i] = round_to(static_cast<float>(std::sin(angle)), dtype);
     }
   const auto op = [&](double value) {
     return round ? static_cast<double>(round_to(static_cast<float>(value), dtype)) : value;
   };
-  const auto stored = [&](double value) {
-    return static_cast<double>(round_to(static_cast<float>(value), dtype));
-  };
+  const auto stored = [&](double value) { return static_cast<double>(round_to(static_cast<float>(value), dtype)); };
   const bool eager = s.form == AttentionForm::written_out;
   const auto written = [&](double value) { return eager ? stored(value) : value; };
   const auto turn = [&](const float* head, const std::vector<float>& norm, int position) {
@@ -89,11 +84,10 @@ inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
     }
     return out;
   };
-  const Buffer bqkv = upload(qkv, dtype), bq_norm = upload(q_norm, dtype), bk_norm = upload(k_norm, dtype),
-               bcos(cos), bsin(sin), bpositions(positions);
+  const Buffer bqkv = upload(qkv, dtype), bq_norm = upload(q_norm, dtype), bk_norm = upload(k_norm, dtype), bcos(cos),
+               bsin(sin), bpositions(positions);
   Buffer bkeys = upload(keys, dtype), bvalues = upload(values, dtype), bq(rows * heads * d * size_of(dtype));
-  Buffer partial(partial_bytes(s, static_cast<int>(rows))),
-      stats(partial_stats_bytes(s, static_cast<int>(rows)));
+  Buffer partial(partial_bytes(s, static_cast<int>(rows))), stats(partial_stats_bytes(s, static_cast<int>(rows)));
   Buffer out(rows * heads * d * size_of(dtype));
 
   std::vector<double> reference, new_keys;
@@ -155,16 +149,15 @@ inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
   p.scores = scores.at();
   p.capacity = static_cast<int>(capacity);
   std::vector<Operation> attention;
-  const std::vector<Plan> plans = eager
-                                      ? std::vector{plan_eager_scores(dtype, s), plan_eager_softmax(dtype, s),
-                                                    plan_eager_product(dtype, s)}
-                                      : std::vector{plan_attend(dtype, s, fused), plan_combine(dtype, s)};
+  const std::vector<Plan> plans =
+      eager ? std::vector{plan_eager_scores(dtype, s), plan_eager_softmax(dtype, s), plan_eager_product(dtype, s)}
+            : std::vector{plan_attend(dtype, s, fused), plan_combine(dtype, s)};
   for (const Plan& plan : plans) attention.emplace_back(c.library, plan);
   const Operation rope(c.library, plan_rope_append(dtype, s, round));
   const int count = static_cast<int>(rows);
-  const std::string name = fmt::format(
-      "attention {} {}/{}x{} at {}, {} row(s){}{}{}", name_of(dtype), s.heads, s.kv_heads, s.head_dim,
-      positions[0], rows, fused ? " fused" : "", round ? " rounded" : "", eager ? " written out" : "");
+  const std::string name =
+      fmt::format("attention {} {}/{}x{} at {}, {} row(s){}{}{}", name_of(dtype), s.heads, s.kv_heads, s.head_dim,
+                  positions[0], rows, fused ? " fused" : "", round ? " rounded" : "", eager ? " written out" : "");
   c.check(
       name, dtype,
       [&] {
@@ -186,8 +179,7 @@ inline void check_attention(Checker& c, DType dtype, const AttentionShape& s,
 inline void check_log_probs(Checker& c, DType dtype, int vocabulary, int k) {
   const int rows = 3;
   const std::size_t n = static_cast<std::size_t>(vocabulary), best = static_cast<std::size_t>(k);
-  auto logits =
-      c.random.normals(static_cast<std::size_t>(rows) * n, dtype, 3);  // rounded to 16 bits: many ties
+  auto logits = c.random.normals(static_cast<std::size_t>(rows) * n, dtype, 3);  // rounded to 16 bits: many ties
   logits[7] = logits[n / 2] = logits[n - 1] = 20;
   const Buffer blogits = upload(logits, dtype);
   const std::size_t count = static_cast<std::size_t>(rows) * best;
@@ -208,13 +200,11 @@ inline void check_log_probs(Checker& c, DType dtype, int vocabulary, int k) {
       sum += std::exp(static_cast<double>(row[i]) - static_cast<double>(row[order[0]]));
     for (std::size_t i = 0; i < best; ++i) {
       expected.push_back(order[i]);
-      reference.push_back(static_cast<double>(row[order[i]]) - static_cast<double>(row[order[0]]) -
-                          std::log(sum));
+      reference.push_back(static_cast<double>(row[order[i]]) - static_cast<double>(row[order[0]]) - std::log(sum));
     }
     tokens.push_back(order[0]);
   }
-  const Operation slices(c.library, plan_log_prob_slices(dtype, vocabulary, k)),
-      merge(c.library, plan_log_probs(k));
+  const Operation slices(c.library, plan_log_prob_slices(dtype, vocabulary, k)), merge(c.library, plan_log_probs(k));
   const std::string name = fmt::format("log-probabilities {} {} of {}", name_of(dtype), k, vocabulary);
   c.check(
       name, DType::float32,

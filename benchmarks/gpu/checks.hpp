@@ -26,8 +26,8 @@ class Checker {
 
   /// ||out - ref|| / ||ref|| below the type's bound, and `repeats` launches with the same bits in all of
   /// `outputs`.
-  void check(const std::string& name, DType dtype, const std::function<void()>& launch,
-             std::vector<Buffer*> outputs, const std::vector<double>& reference, double bound = 0) {
+  void check(const std::string& name, DType dtype, const std::function<void()>& launch, std::vector<Buffer*> outputs,
+             const std::vector<double>& reference, double bound = 0) {
     if (bound == 0) bound = dtype == DType::bfloat16 ? 2e-3 : dtype == DType::float16 ? 5e-4 : 2e-5;
     bound *= slack;
     for (Buffer* output : outputs) output->poison();
@@ -102,27 +102,23 @@ inline void check_gemv(Checker& c, const HostMatrix& m, int rows, Fusion fusion,
                     count = static_cast<std::size_t>(rows);
   const auto x = c.random.normals(count * k, m.dtype), residual = c.random.normals(count * n, m.dtype);
   const auto weight = c.random.normals(k, m.dtype, 0.2f, 1);
-  const Buffer bx = upload(x, m.dtype), bresidual = upload(residual, m.dtype),
-               bweight = upload(weight, m.dtype);
+  const Buffer bx = upload(x, m.dtype), bresidual = upload(residual, m.dtype), bweight = upload(weight, m.dtype);
   Buffer out(count * n * size_of(m.dtype)), normed(count * k * size_of(m.dtype));
   const float eps = 1e-6f;
-  GemvParams p{
-      packed.at(), bx.at(), bweight.at(), bresidual.at(), out.at(), fusion.norm ? normed.at() : nullptr,
-      m.n,         rows,    eps};
+  GemvParams p{packed.at(), bx.at(), bweight.at(), bresidual.at(), out.at(), fusion.norm ? normed.at() : nullptr,
+               m.n,         rows,    eps};
   const Operation operation(c.library, head ? plan_head(m.format, m.dtype, m.n, m.k, fusion.norm, 132)
                                             : plan_gemv(m.format, m.dtype, m.n, m.k, fusion, arithmetic));
   auto normal = fusion.norm ? rms_norm(widened(x), weight, 1e-6) : widened(x);
   for (double& value : normal)
     value = static_cast<double>(round_to(static_cast<float>(value), m.dtype));  // by definition
   auto reference = product(m, normal);
-  for (std::size_t i = 0; fusion.add && i < reference.size(); ++i)
-    reference[i] += static_cast<double>(residual[i]);
-  const std::string name =
-      fmt::format("{} {}{}{} {} row(s)",
-                  head                              ? "head"
-                  : arithmetic == Arithmetic::tiles ? "tiles"
-                                                    : "lanes",
-                  describe(m), fusion.norm ? " +norm" : "", fusion.add ? " +add" : "", rows);
+  for (std::size_t i = 0; fusion.add && i < reference.size(); ++i) reference[i] += static_cast<double>(residual[i]);
+  const std::string name = fmt::format("{} {}{}{} {} row(s)",
+                                       head                              ? "head"
+                                       : arithmetic == Arithmetic::tiles ? "tiles"
+                                                                         : "lanes",
+                                       describe(m), fusion.norm ? " +norm" : "", fusion.add ? " +add" : "", rows);
   std::vector<Buffer*> outputs{&out};
   if (fusion.norm) outputs.push_back(&normed);
   c.check(
@@ -138,9 +134,8 @@ inline void check_gemv(Checker& c, const HostMatrix& m, int rows, Fusion fusion,
   synchronise(c.stream);
   const auto alone = out.download<std::byte>();
   const std::size_t row_bytes = n * size_of(m.dtype);
-  c.expect(name + ", a row alone",
-           std::equal(alone.begin(), alone.begin() + static_cast<std::ptrdiff_t>(row_bytes),
-                      together.end() - static_cast<std::ptrdiff_t>(row_bytes)));
+  c.expect(name + ", a row alone", std::equal(alone.begin(), alone.begin() + static_cast<std::ptrdiff_t>(row_bytes),
+                                              together.end() - static_cast<std::ptrdiff_t>(row_bytes)));
 }
 
 /// All experts of a projection at once: the values that packing keeps, bit for bit.
@@ -179,8 +174,7 @@ inline void check_synthetic(Checker& c) {
       different += made.download<std::byte>() != expected;
       bytes += expected.size();
     }
-    c.expect(fmt::format("synthetic {}: {} tensors, {} bytes", quant, model.names().size(), bytes),
-             different == 0);
+    c.expect(fmt::format("synthetic {}: {} tensors, {} bytes", quant, model.names().size(), bytes), different == 0);
   }
   // A tensor that ends within a unit.
   const auto recipe = weights::synthetic::Recipe::codes();
@@ -208,8 +202,7 @@ inline HostChoice choose_on_host(const float* logits, int experts, int top_k, bo
     sum += std::exp(static_cast<double>(logits[e]) - static_cast<double>(logits[order[0]]));
   HostChoice choice{{order.begin(), order.begin() + top_k}, {}, 0};
   for (const int id : choice.ids) {
-    choice.weights.push_back(
-        std::exp(static_cast<double>(logits[id]) - static_cast<double>(logits[order[0]])) / sum);
+    choice.weights.push_back(std::exp(static_cast<double>(logits[id]) - static_cast<double>(logits[order[0]])) / sum);
     chosen += choice.weights.back();
   }
   for (double& weight : choice.weights) weight /= renormalise ? chosen : 1;
@@ -240,8 +233,7 @@ inline void check_route(Checker& c, DType dtype, int experts, int top_k) {
   const std::string name = fmt::format("router {} top {} of {}", name_of(dtype), top_k, experts);
   c.check(
       name, DType::float32, [&] { operation(c.stream, p, rows); }, {&weights, &ids, &margin}, reference);
-  c.expect(name + ", ids and margins",
-           ids.download<int>() == expected && margin.download<float>() == margins);
+  c.expect(name + ", ids and margins", ids.download<int>() == expected && margin.download<float>() == margins);
 }
 
 /// A small layer of experts; gate, up and down of each, packed.
@@ -277,8 +269,7 @@ inline void check_moe(Checker& c, const HostExperts& experts, const MoeShape& sh
   const std::size_t hidden = static_cast<std::size_t>(shape.hidden), count = static_cast<std::size_t>(rows),
                     intermediate = static_cast<std::size_t>(shape.intermediate),
                     k = static_cast<std::size_t>(shape.top_k);
-  const auto x = c.random.normals(count * hidden, dtype),
-             residual = c.random.normals(count * hidden, dtype, 0.3f);
+  const auto x = c.random.normals(count * hidden, dtype), residual = c.random.normals(count * hidden, dtype, 0.3f);
   const auto logits = c.random.normals(count * static_cast<std::size_t>(shape.experts), dtype);
   const Buffer bx = upload(x, dtype), bresidual = upload(residual, dtype), blogits = upload(logits, dtype);
   std::vector<int> ids;
@@ -288,8 +279,8 @@ inline void check_moe(Checker& c, const HostExperts& experts, const MoeShape& sh
     return options.round ? static_cast<double>(round_to(static_cast<float>(value), dtype)) : value;
   };
   for (std::size_t r = 0; r < count; ++r) {
-    const auto choice = choose_on_host(logits.data() + r * static_cast<std::size_t>(shape.experts),
-                                       shape.experts, shape.top_k, true);
+    const auto choice =
+        choose_on_host(logits.data() + r * static_cast<std::size_t>(shape.experts), shape.experts, shape.top_k, true);
     const std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(r * hidden),
                                   x.begin() + static_cast<std::ptrdiff_t>((r + 1) * hidden));
     for (std::size_t s = 0; s < k; ++s) {
@@ -321,9 +312,9 @@ inline void check_moe(Checker& c, const HostExperts& experts, const MoeShape& sh
   const WeightFormat& format = experts.gate[0].format;
   const Operation gate_up(c.library, plan_gate_up(format, dtype, shape, options)),
       down(c.library, plan_down(format, dtype, shape, options));
-  const std::string name = fmt::format(
-      "{} {}{}{} {} row(s)", options.arithmetic == Arithmetic::tiles ? "tiles" : "lanes",
-      describe(experts.gate[0]), options.route ? " routed" : "", options.round ? " rounded" : "", rows);
+  const std::string name =
+      fmt::format("{} {}{}{} {} row(s)", options.arithmetic == Arithmetic::tiles ? "tiles" : "lanes",
+                  describe(experts.gate[0]), options.route ? " routed" : "", options.round ? " rounded" : "", rows);
   c.check(
       "experts' gate and up: " + name, dtype, [&] { gate_up(c.stream, p, rows); }, {&bactivated}, activated);
   if (options.route) c.expect("experts' choice: " + name, chosen.download<int>() == ids);
@@ -338,8 +329,7 @@ inline void check_moe(Checker& c, const HostExperts& experts, const MoeShape& sh
       const auto begin = exact.begin() + static_cast<std::ptrdiff_t>(slot * intermediate);
       const auto y = product(experts.down[static_cast<std::size_t>(ids[slot])],
                              std::vector<double>(begin, begin + shape.intermediate));
-      for (std::size_t i = 0; i < hidden; ++i)
-        sum[i] = op(sum[i] + op(op(y[i]) * static_cast<double>(weights[slot])));
+      for (std::size_t i = 0; i < hidden; ++i) sum[i] = op(sum[i] + op(op(y[i]) * static_cast<double>(weights[slot])));
     }
     for (std::size_t i = 0; i < hidden; ++i) out[r * hidden + i] += sum[i];
   }

@@ -43,16 +43,15 @@ class Buffer {
   template <class T>
   void upload(const std::vector<T>& values) {
     if (!values.empty())
-      cuda::driver().check(
-          cuda::driver().memcpy_host_to_device(address_, values.data(), values.size() * sizeof(T)), "upload");
+      cuda::driver().check(cuda::driver().memcpy_host_to_device(address_, values.data(), values.size() * sizeof(T)),
+                           "upload");
   }
   template <class T>
   std::vector<T> download() const {
     std::vector<T> values(bytes_ / sizeof(T));
     if (!values.empty())
-      cuda::driver().check(
-          cuda::driver().memcpy_device_to_host(values.data(), address_, values.size() * sizeof(T)),
-          "download");
+      cuda::driver().check(cuda::driver().memcpy_device_to_host(values.data(), address_, values.size() * sizeof(T)),
+                           "download");
     return values;
   }
   template <class T = void>
@@ -106,8 +105,7 @@ struct Timing {
   double median = 0, least = 0, most = 0;
 };
 
-inline Timing time_on_device(cuda::Stream stream, const std::function<void()>& body, int repeats,
-                             int warm_up = 3) {
+inline Timing time_on_device(cuda::Stream stream, const std::function<void()>& body, int repeats, int warm_up = 3) {
   const auto& api = cuda::driver();
   cuda::Event begin = nullptr, end = nullptr;
   api.check(api.event_create(&begin, 0), "cuEventCreate");

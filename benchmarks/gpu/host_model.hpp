@@ -8,8 +8,7 @@
 
 namespace bench {
 
-inline constexpr std::uint32_t gptq_v1_offset =
-    0x11111111u;  // added to every word of its first format's zeros
+inline constexpr std::uint32_t gptq_v1_offset = 0x11111111u;  // added to every word of its first format's zeros
 
 struct HostMatrix {
   Layout layout = Layout::awq;
@@ -51,10 +50,8 @@ inline HostMatrix dense_matrix(Random& random, DType dtype, int n, int k) {
 }
 
 /// formats.md's definitions, written out element by element.
-inline HostMatrix int4_matrix(Random& random, Layout layout, DType dtype, int n, int k, int group,
-                              bool permuted) {
-  HostMatrix m{layout, int4_format(group, DType::float16, permuted), dtype, n, k, {}, {}, {}, {}, {}, {}, {},
-               {}};
+inline HostMatrix int4_matrix(Random& random, Layout layout, DType dtype, int n, int k, int group, bool permuted) {
+  HostMatrix m{layout, int4_format(group, DType::float16, permuted), dtype, n, k, {}, {}, {}, {}, {}, {}, {}, {}};
   const int group_size = group == 0 ? k : group, groups = (k + group_size - 1) / group_size;
   const bool awq = layout == Layout::awq;
   const std::size_t words = static_cast<std::size_t>(n) / 8, in = static_cast<std::size_t>(k),
@@ -150,21 +147,17 @@ inline std::vector<double> product(const HostMatrix& m, const std::vector<double
   return y;
 }
 
-inline std::vector<double> widened(const std::vector<float>& values) {
-  return {values.begin(), values.end()};
-}
+inline std::vector<double> widened(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
 /// RMSNorm of rows of k in float64.
-inline std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<float>& weight,
-                                    double eps) {
+inline std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<float>& weight, double eps) {
   const std::size_t k = weight.size();
   std::vector<double> out(x.size());
   for (std::size_t r = 0; r < x.size() / k; ++r) {
     double squares = 0;
     for (std::size_t j = 0; j < k; ++j) squares += x[r * k + j] * x[r * k + j];
     const double inverse = 1 / std::sqrt(squares / static_cast<double>(k) + eps);
-    for (std::size_t j = 0; j < k; ++j)
-      out[r * k + j] = x[r * k + j] * inverse * static_cast<double>(weight[j]);
+    for (std::size_t j = 0; j < k; ++j) out[r * k + j] = x[r * k + j] * inverse * static_cast<double>(weight[j]);
   }
   return out;
 }

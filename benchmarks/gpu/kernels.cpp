@@ -71,16 +71,14 @@ double copy_ceiling(cuda::Stream stream) {
   const std::size_t bytes = std::size_t{2} << 30;
   const Buffer from(bytes), to(bytes);
   const Timing t = time_on_device(
-      stream,
-      [&] { cuda::driver().memcpy_device_to_device_async(to.address(), from.address(), bytes, stream); }, 10);
+      stream, [&] { cuda::driver().memcpy_device_to_device_async(to.address(), from.address(), bytes, stream); }, 10);
   return 2.0 * static_cast<double>(bytes) / t.median / 1e3;
 }
 
-nlohmann::ordered_json row(const std::string& name, const Timing& t, double count, double bytes,
-                           double ceiling) {
+nlohmann::ordered_json row(const std::string& name, const Timing& t, double count, double bytes, double ceiling) {
   const double us = t.median / count, each = bytes / count, rate = each / us / 1e3;
-  fmt::print("    {:<24}{:>5.0f} x{:>9.2f} us{:>10.3f} MB{:>7.0f} GB/s{:>6.1f} %\n", name, count, us,
-             each / 1e6, rate, 100 * rate / ceiling);
+  fmt::print("    {:<24}{:>5.0f} x{:>9.2f} us{:>10.3f} MB{:>7.0f} GB/s{:>6.1f} %\n", name, count, us, each / 1e6, rate,
+             100 * rate / ceiling);
   return {{"name", name},
           {"launches", count},
           {"us", us},
@@ -92,9 +90,8 @@ nlohmann::ordered_json row(const std::string& name, const Timing& t, double coun
 
 /// One way to carry out a step over a model: each kernel by itself (all its launches of a step in one graph),
 /// what it costs where it stands, the whole step, and the same signals whenever and however it is run.
-nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const Model& model,
-                                 const StepConfig& config, const std::string& name, double ceiling,
-                                 bool kernels) {
+nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const Model& model, const StepConfig& config,
+                                 const std::string& name, double ceiling, bool kernels) {
   nlohmann::ordered_json out{{"name", name}};
   fmt::print("  {}\n", name);
   StepConfig tapping = config;
@@ -119,8 +116,8 @@ nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const Mo
     return all;
   };
   const auto first = sequence([&] { with_taps.launch(); });
-  const bool equal = sequence([&] { with_taps.launch(); }) == first &&
-                     sequence([&] { tapped.run(); }) == first && first[0] != first[9];
+  const bool equal = sequence([&] { with_taps.launch(); }) == first && sequence([&] { tapped.run(); }) == first &&
+                     first[0] != first[9];
   out["bit_exact"] = equal;
 
   tapped.begin();
@@ -128,8 +125,7 @@ nlohmann::ordered_json time_step(Library& library, cuda::Stream stream, const Mo
   const std::vector<double> experts = tapped.experts();
   out["experts_a_layer"] = std::accumulate(experts.begin(), experts.end(), 0.0) / model.layers();
   const auto bytes_of = [&](const Stage& s) {
-    return s.plan.bytes(config.rows, model.context(),
-                        s.layer < 0 ? 0 : experts[static_cast<std::size_t>(s.layer)]);
+    return s.plan.bytes(config.rows, model.context(), s.layer < 0 ? 0 : experts[static_cast<std::size_t>(s.layer)]);
   };
   double all = 0;
   std::vector<std::string> names;
@@ -174,24 +170,22 @@ WeightFormat format_of(std::string_view name) {
   fail("unknown format '{}': expected awq, gptq, nf4 or dense", name);
 }
 
-nlohmann::ordered_json time_format(Library& library, cuda::Stream stream, const std::string& name,
-                                   double ceiling, const Arguments& arguments,
-                                   const std::shared_ptr<const Compiler>& compiler,
+nlohmann::ordered_json time_format(Library& library, cuda::Stream stream, const std::string& name, double ceiling,
+                                   const Arguments& arguments, const std::shared_ptr<const Compiler>& compiler,
                                    const std::vector<SourceText>& sources) {
   nlohmann::ordered_json out;
   fmt::print("{}\n", name);
   const Model model(library, stream, format_of(name), qwen3_30b(8, true), arguments.layers, 6144);
   for (const int rows : {1, 2, 4, 8})
     for (const bool fused : {true, false})
-      out.push_back(time_step(
-          library, stream, model, qwen3_30b(rows, fused),
-          fmt::format("{} bfloat16, {}, batch {}", name, fused ? "compiled" : "eager", rows), ceiling, true));
+      out.push_back(time_step(library, stream, model, qwen3_30b(rows, fused),
+                              fmt::format("{} bfloat16, {}, batch {}", name, fused ? "compiled" : "eager", rows),
+                              ceiling, true));
   if (name != "awq") return out;
   const auto variant = [&](const std::string& what, bool fused, const auto& change) {
     StepConfig changed = qwen3_30b(1, fused);
     change(changed);
-    out.push_back(
-        time_step(library, stream, model, changed, "awq bfloat16, batch 1: " + what, ceiling, false));
+    out.push_back(time_step(library, stream, model, changed, "awq bfloat16, batch 1: " + what, ceiling, false));
   };
   for (const bool fused : {true, false}) {
     const char* how = fused ? "compiled" : "eager";
@@ -201,8 +195,8 @@ nlohmann::ordered_json time_format(Library& library, cuda::Stream stream, const 
             [](StepConfig& c) { c.attention.splits = 66, c.attention.warps = 6; });
   }
   out.back()["timeline"] =
-      print_timeline(compiler, arguments.cache.empty() ? CubinCache() : CubinCache(arguments.cache), sources,
-                     stream, model, qwen3_30b(1, true));
+      print_timeline(compiler, arguments.cache.empty() ? CubinCache() : CubinCache(arguments.cache), sources, stream,
+                     model, qwen3_30b(1, true));
   return out;
 }
 
@@ -246,8 +240,8 @@ int run(const Arguments& arguments) {
     out["copy_GB_per_s"] = ceiling;
     for (std::size_t at = 0; at < arguments.formats.size();) {
       const std::size_t end = std::min(arguments.formats.find(',', at), arguments.formats.size());
-      for (auto& step : time_format(library, stream, arguments.formats.substr(at, end - at), ceiling,
-                                    arguments, compiler, sources)) {
+      for (auto& step : time_format(library, stream, arguments.formats.substr(at, end - at), ceiling, arguments,
+                                    compiler, sources)) {
         if (!step["bit_exact"].get<bool>()) ++failures;
         out["steps"].push_back(std::move(step));
       }

@@ -30,8 +30,8 @@ inline StepConfig qwen3_30b(int rows, bool fused) {
 /// Weights in packed form and caches that hold `context` positions a row, made where they lie.
 class Model {
  public:
-  Model(Library& library, cuda::Stream stream, const WeightFormat& format, const StepConfig& config,
-        int layers, int context)
+  Model(Library& library, cuda::Stream stream, const WeightFormat& format, const StepConfig& config, int layers,
+        int context)
       : library_(library), stream_(stream), config_(config), format_(format), context_(context) {
     const AttentionShape& a = config.attention;
     const int q = a.heads * a.head_dim, qkv = q + 2 * a.kv_heads * a.head_dim, h = config.hidden;
@@ -43,8 +43,8 @@ class Model {
       layer.k_norm = norm(a.head_dim);
       layer.qkv = {packed(1, qkv, h), format, qkv, h};
       layer.o = {packed(1, h, q), format, h, q};
-      layer.router = {values(std::size_t(config.mlp.experts) * h, 1 / std::sqrt(h)), dense_format(),
-                      config.mlp.experts, h};
+      layer.router = {values(std::size_t(config.mlp.experts) * h, 1 / std::sqrt(h)), dense_format(), config.mlp.experts,
+                      h};
       layer.experts = experts();
       layer.gate_up = layer.down = format;
       const std::size_t cache = std::size_t(config.rows) * a.kv_heads * positions() * a.head_dim;
@@ -159,13 +159,10 @@ class Model {
 class Step {
  public:
   Step(Library& library, cuda::Stream stream, const Model& model, StepConfig config)
-      : model_(model),
-        stream_(stream),
-        step_(library, std::move(config), model.weights(), [this](std::size_t bytes) {
+      : model_(model), stream_(stream), step_(library, std::move(config), model.weights(), [this](std::size_t bytes) {
           buffers_.emplace_back(std::max<std::size_t>(bytes, 16));
           const Buffer& buffer = buffers_.back();
-          cuda::driver().check(cuda::driver().memset_bytes(buffer.address(), 0, buffer.bytes()),
-                               "cuMemsetD8");
+          cuda::driver().check(cuda::driver().memset_bytes(buffer.address(), 0, buffer.bytes()), "cuMemsetD8");
           return buffer.at();
         }) {
     begin();
@@ -197,10 +194,9 @@ class Step {
   std::vector<std::byte> signals() const {
     synchronise(stream_);
     std::vector<std::byte> out(step_.taps().bytes);
-    cuda::driver().check(
-        cuda::driver().memcpy_device_to_host(
-            out.data(), reinterpret_cast<cuda::DevicePointer>(step_.tap_buffer()), out.size()),
-        "cuMemcpyDtoH");
+    cuda::driver().check(cuda::driver().memcpy_device_to_host(
+                             out.data(), reinterpret_cast<cuda::DevicePointer>(step_.tap_buffer()), out.size()),
+                         "cuMemcpyDtoH");
     return out;
   }
 
@@ -221,8 +217,8 @@ class Step {
 
  private:
   static void put(int* to, const std::vector<int>& values) {
-    cuda::driver().check(cuda::driver().memcpy_host_to_device(reinterpret_cast<cuda::DevicePointer>(to),
-                                                              values.data(), values.size() * 4),
+    cuda::driver().check(cuda::driver().memcpy_host_to_device(reinterpret_cast<cuda::DevicePointer>(to), values.data(),
+                                                              values.size() * 4),
                          "cuMemcpyHtoD");
   }
 

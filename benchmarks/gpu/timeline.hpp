@@ -72,10 +72,9 @@ __device__ __forceinline__ void plain_wait() {{)",
 
 /// Per kernel of a layer, the median time from its release to its successor's, and how long before its
 /// release it had begun.
-inline nlohmann::ordered_json print_timeline(std::shared_ptr<const Compiler> compiler,
-                                             const CubinCache& cache, const std::vector<SourceText>& sources,
-                                             cuda::Stream stream, const Model& model,
-                                             const StepConfig& config) {
+inline nlohmann::ordered_json print_timeline(std::shared_ptr<const Compiler> compiler, const CubinCache& cache,
+                                             const std::vector<SourceText>& sources, cuda::Stream stream,
+                                             const Model& model, const StepConfig& config) {
   Timeline timeline;
   Library library(0, compiler, cache, timeline.instrument(sources));
   const Step step(library, stream, model, config);

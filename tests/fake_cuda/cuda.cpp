@@ -113,13 +113,13 @@ int cuFuncGetAttribute(int* value, int which, const Function* f) {
   return *value = static_cast<int>(values[which]), success;
 }
 int cuFuncSetAttribute(Function* f, int which, int value) {
-  if (which != 8 || static_cast<std::uint64_t>(value) + f->resources.shared_bytes >
-                        static_cast<std::uint64_t>(gpu.shared_bytes))
+  if (which != 8 ||
+      static_cast<std::uint64_t>(value) + f->resources.shared_bytes > static_cast<std::uint64_t>(gpu.shared_bytes))
     return invalid_value;
   return f->dynamic_shared = value, success;
 }
-int cuLaunchKernel(const Function* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                   unsigned bz, unsigned shared, void*, void**, void**) {
+int cuLaunchKernel(const Function* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, void*, void**, void**) {
   return launch(*f, gx, gy, gz, std::uint64_t{bx} * by * bz, shared);
 }
 int cuLaunchKernelEx(const LaunchConfig* c, const Function* f, void**, void**) {
@@ -131,8 +131,7 @@ int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
 }
 int cuMemAlloc_v2(void** address, std::size_t bytes) {
   if (bytes > gpu.memory_bytes - used) return out_of_memory;
-  void* mapped =
-      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return out_of_memory;
   memory[mapped] = bytes;
   used += bytes;
@@ -146,12 +145,8 @@ int cuMemFree_v2(void* address) {
   memory.erase(found);
   return success;
 }
-int cuMemcpyHtoD_v2(void* to, const void* from, std::size_t bytes) {
-  return std::memcpy(to, from, bytes), success;
-}
-int cuMemcpyDtoH_v2(void* to, const void* from, std::size_t bytes) {
-  return std::memcpy(to, from, bytes), success;
-}
+int cuMemcpyHtoD_v2(void* to, const void* from, std::size_t bytes) { return std::memcpy(to, from, bytes), success; }
+int cuMemcpyDtoH_v2(void* to, const void* from, std::size_t bytes) { return std::memcpy(to, from, bytes), success; }
 int cuMemcpyHtoDAsync_v2(void* to, const void* from, std::size_t bytes, void*) {
   return std::memcpy(to, from, bytes), success;
 }

@@ -27,22 +27,18 @@ struct Eager {
   static constexpr kernel::AttentionForm decode_form = kernel::AttentionForm::written_out;
 
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
-    const std::int64_t tokens = q.size(2), length = k.size(2), kv_heads = k.size(1),
-                       group = q.size(1) / kv_heads;
+    const std::int64_t tokens = q.size(2), length = k.size(2), kv_heads = k.size(1), group = q.size(1) / kv_heads;
     at::Tensor out = at::empty({q.size(0), tokens, q.size(1), q.size(3)}, q.options());
     for (std::int64_t head = 0; head < kv_heads; ++head) {
       for (std::int64_t begin = 0; begin < tokens; begin += block) {
         const std::int64_t count = std::min(block, tokens - begin), visible = length - tokens + begin + count;
         const at::Tensor keys = k.narrow(1, head, 1).narrow(2, 0, visible);
         const at::Tensor values = v.narrow(1, head, 1).narrow(2, 0, visible);
-        at::Tensor scores =
-            at::matmul(q.narrow(1, head * group, group).narrow(2, begin, count), keys.transpose(2, 3));
+        at::Tensor scores = at::matmul(q.narrow(1, head * group, group).narrow(2, begin, count), keys.transpose(2, 3));
         scores.mul_(scale);
         if (count > 1) mask(scores);
         const at::Tensor weights = at::softmax(scores, -1, at::kFloat).to(q.scalar_type());
-        out.narrow(1, begin, count)
-            .narrow(2, head * group, group)
-            .copy_(at::matmul(weights, values).transpose(1, 2));
+        out.narrow(1, begin, count).narrow(2, head * group, group).copy_(at::matmul(weights, values).transpose(1, 2));
       }
     }
     return out;
@@ -53,8 +49,7 @@ struct Eager {
   static void mask(at::Tensor& scores) {
     const std::int64_t count = scores.size(2), visible = scores.size(3);
     const at::Tensor key = at::arange(visible, scores.options().dtype(at::kLong));
-    const at::Tensor last =
-        at::arange(visible - count, visible, scores.options().dtype(at::kLong)).unsqueeze(1);
+    const at::Tensor last = at::arange(visible - count, visible, scores.options().dtype(at::kLong)).unsqueeze(1);
     scores.masked_fill_(key.gt(last), -std::numeric_limits<double>::infinity());
   }
 };

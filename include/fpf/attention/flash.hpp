@@ -35,8 +35,8 @@ struct Flash {
     const bool causal = tokens > 1;
     if (q.is_cuda()) return on_gpu(q, k, v, causal, scale).transpose(1, 2);
     const std::int64_t copies = reads_kv_heads ? 1 : q.size(1) / k.size(1);
-    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(
-                           q, repeated(k, copies), repeated(v, copies), 0.0, causal, std::nullopt, scale))
+    return std::get<0>(at::_scaled_dot_product_flash_attention_for_cpu(q, repeated(k, copies), repeated(v, copies), 0.0,
+                                                                       causal, std::nullopt, scale))
         .transpose(1, 2);
   }
 
@@ -51,8 +51,7 @@ struct Flash {
 
   /// 16-bit activations go through FlashAttention-2's kernel. It takes no float32, which goes through the
   /// memory-efficient kernel (also tiles with an online softmax), with kv heads repeated.
-  static at::Tensor on_gpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                           double scale) {
+  static at::Tensor on_gpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal, double scale) {
     if (q.scalar_type() != at::kFloat)
       return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, 0.0, causal, false, scale));
     const std::int64_t group = q.size(1) / k.size(1);

@@ -15,16 +15,14 @@
 
 namespace fpf::checkpoint {
 
-inline constexpr std::size_t window_tokens =
-    512;  // tokens that see one another, in calibration and in the measure
+inline constexpr std::size_t window_tokens = 512;  // tokens that see one another, in calibration and in the measure
 
 /// `count` windows of `length` tokens, evenly spread over a text. Throws Error when it is shorter than they
 /// are together.
 inline model::Windows spread_windows(std::span<const std::int32_t> ids, std::size_t count, std::size_t length,
                                      const std::string& name) {
   if (ids.size() < count * length)
-    fail("{} has {} tokens: expected at least {} ({} windows of {})", name, ids.size(), count * length, count,
-         length);
+    fail("{} has {} tokens: expected at least {} ({} windows of {})", name, ids.size(), count * length, count, length);
   model::Windows out;
   for (std::size_t i = 0; i < count; ++i) {
     const auto part = ids.subspan(ids.size() / count * i, length);
@@ -39,8 +37,7 @@ inline std::vector<std::int32_t> ids_of(const std::string& file, const model::Ch
                                         const std::string& from) {
   const bool has_folder =
       !checkpoint.folder().empty() && std::filesystem::exists(checkpoint.folder() / "tokenizer.json");
-  if (checkpoint.gguf() == nullptr && !has_folder)
-    fail("{} has no tokeniser: a document cannot be read for it", from);
+  if (checkpoint.gguf() == nullptr && !has_folder) fail("{} has no tokeniser: a document cannot be read for it", from);
   return prompt::open_tokenizer(from).encode(prompt::document_text(file), false);
 }
 
@@ -52,9 +49,8 @@ inline model::Windows windows_of(const std::vector<std::string>& documents, std:
   const auto count = static_cast<std::size_t>(tokens) / window_tokens;
   for (std::size_t i = 0; i < documents.size(); ++i) {
     const std::size_t share = count * (i + 1) / documents.size() - out.size();
-    std::ranges::move(
-        spread_windows(ids_of(documents[i], checkpoint, from), share, window_tokens, documents[i]),
-        std::back_inserter(out));
+    std::ranges::move(spread_windows(ids_of(documents[i], checkpoint, from), share, window_tokens, documents[i]),
+                      std::back_inserter(out));
   }
   return out;
 }

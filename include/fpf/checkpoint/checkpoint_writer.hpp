@@ -60,8 +60,7 @@ inline void write_json(const std::filesystem::path& path, const auto& json) {
 inline nlohmann::ordered_json special_ids(const weights::GgufMetadata& metadata) {
   nlohmann::ordered_json out = nlohmann::ordered_json::object();
   for (const prompt::SpecialToken& token : prompt::special_tokens)
-    if (token.id != nullptr && metadata.contains(token.gguf))
-      out[token.id] = metadata.get<std::int64_t>(token.gguf);
+    if (token.id != nullptr && metadata.contains(token.gguf)) out[token.id] = metadata.get<std::int64_t>(token.gguf);
   return out;
 }
 
@@ -90,8 +89,7 @@ inline void write_companions(const model::Checkpoint& checkpoint, const nlohmann
 
 inline std::vector<weights::TensorSpec> stored_tensors(const weights::TensorSource& source) {
   std::vector<weights::TensorSpec> out;
-  for (const std::string& name : source.names())
-    out.push_back({name, source.at(name).dtype(), source.at(name).shape});
+  for (const std::string& name : source.names()) out.push_back({name, source.at(name).dtype(), source.at(name).shape});
   return out;
 }
 
@@ -112,9 +110,8 @@ inline void write_checkpoint(const model::Checkpoint& checkpoint, const Checkpoi
       copy ? detail::stored_tensors(checkpoint.source()) : requantised_tensors(checkpoint, *format, dtype);
 
   AtomicDirectory folder(to);
-  folder.require_space(
-      std::accumulate(tensors.begin(), tensors.end(), std::uintmax_t{0},
-                      [](std::uintmax_t sum, const auto& tensor) { return sum + tensor.bytes(); }));
+  folder.require_space(std::accumulate(tensors.begin(), tensors.end(), std::uintmax_t{0},
+                                       [](std::uintmax_t sum, const auto& tensor) { return sum + tensor.bytes(); }));
   auto json = detail::config_json(
       checkpoint, dtype,
       copy ? nlohmann::ordered_json(config.quantization)

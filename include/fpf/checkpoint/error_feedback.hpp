@@ -16,8 +16,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <fpf/core/error.hpp>
 #include <fpf/checkpoint/input_statistics.hpp>
+#include <fpf/core/error.hpp>
 #include <tuple>
 
 namespace fpf::checkpoint {
@@ -69,8 +69,7 @@ void feed_back_errors(const at::Tensor& w, const at::Tensor& factor, const Round
         float* const values = open.data_ptr<float>() + row * in + first;
         float* const error = errors.data_ptr<float>() + row * width;
         for (std::int64_t j = 0; j < count; ++j) {
-          const float* const coupling =
-              u + (first + j) * in + first;  // of this input with those of the block
+          const float* const coupling = u + (first + j) * in + first;  // of this input with those of the block
           error[j] = (values[j] - round(row, first + j, values[j])) / coupling[j];
           for (std::int64_t k = j + 1; k < count; ++k) values[k] -= error[j] * coupling[k];
         }
@@ -79,8 +78,7 @@ void feed_back_errors(const at::Tensor& w, const at::Tensor& factor, const Round
     const std::int64_t rest = in - first - count;
     if (rest > 0)
       open.narrow(1, in - rest, rest)
-          .sub_(at::matmul(errors.narrow(1, 0, count),
-                           factor.narrow(0, first, count).narrow(1, in - rest, rest)));
+          .sub_(at::matmul(errors.narrow(1, 0, count), factor.narrow(0, first, count).narrow(1, in - rest, rest)));
   }
 }
 

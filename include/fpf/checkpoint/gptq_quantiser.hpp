@@ -16,10 +16,9 @@ inline Int4Codes gptq_quantise(const at::Tensor& w, std::int64_t group, Zeros ze
   const at::Tensor order = by_activity(inputs.gram), back = at::argsort(order);
   const InputStatistics walked = reordered(inputs, order);
   const at::Tensor ordered = w.index_select(1, order);
-  Int4Codes result =
-      by_activation
-          ? round_to_groups(ordered, group, zeros, search_ranges(ordered, group, zeros, walked.gram))
-          : round_to_groups(w, group, zeros, search_ranges(w, group, zeros, inputs.gram));
+  Int4Codes result = by_activation
+                         ? round_to_groups(ordered, group, zeros, search_ranges(ordered, group, zeros, walked.gram))
+                         : round_to_groups(w, group, zeros, search_ranges(w, group, zeros, inputs.gram));
   if (by_activation) result.group_of = result.group_of.index_select(0, back);
 
   const std::int64_t in = w.size(1), groups = in / group;

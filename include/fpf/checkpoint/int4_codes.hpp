@@ -94,8 +94,7 @@ void for_each_grid(const at::Tensor& w, std::int64_t group, Zeros zeros, const G
   const auto *const source = values.const_data_ptr<float>(), *const lows = low.const_data_ptr<float>(),
                     *const highs = high.const_data_ptr<float>();
   at::parallel_for(0, w.numel() / group, 64, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i)
-      f(i, Int4Grid::over(lows[i], highs[i], zeros), source + i * group);
+    for (std::int64_t i = begin; i < end; ++i) f(i, Int4Grid::over(lows[i], highs[i], zeros), source + i * group);
   });
 }
 
@@ -103,21 +102,18 @@ void for_each_grid(const at::Tensor& w, std::int64_t group, Zeros zeros, const G
 
 /// Rounds w [out, in] float32 to nearest, in groups of `group` inputs (which divides `in`), each on the grid
 /// over its range.
-inline Int4Codes round_to_groups(const at::Tensor& w, std::int64_t group, Zeros zeros,
-                                 const GroupRanges& ranges) {
+inline Int4Codes round_to_groups(const at::Tensor& w, std::int64_t group, Zeros zeros, const GroupRanges& ranges) {
   const std::int64_t out = w.size(0), in = w.size(1), groups = in / group;
   Int4Codes result{at::empty({out, in}, at::kByte), at::empty({out, groups}, at::kFloat),
                    at::empty({out, groups}, at::kByte), at::arange(in, at::kInt).div(group, "floor")};
   auto* const codes = result.codes.data_ptr<std::uint8_t>();
   auto* const zero = result.zeros.data_ptr<std::uint8_t>();
   auto* const scale = result.scales.data_ptr<float>();
-  detail::for_each_grid(w, group, zeros, ranges,
-                        [=](std::int64_t i, const Int4Grid& grid, const float* values) {
-                          scale[i] = grid.scale;
-                          zero[i] = static_cast<std::uint8_t>(grid.zero);
-                          for (std::int64_t k = 0; k < group; ++k)
-                            codes[i * group + k] = static_cast<std::uint8_t>(grid.code(values[k]));
-                        });
+  detail::for_each_grid(w, group, zeros, ranges, [=](std::int64_t i, const Int4Grid& grid, const float* values) {
+    scale[i] = grid.scale;
+    zero[i] = static_cast<std::uint8_t>(grid.zero);
+    for (std::int64_t k = 0; k < group; ++k) codes[i * group + k] = static_cast<std::uint8_t>(grid.code(values[k]));
+  });
   return result;
 }
 
@@ -135,29 +131,25 @@ inline at::Tensor group_costs(const at::Tensor& errors, const at::Tensor& blocks
 }
 
 /// The cost of rounding w to those ranges, [out, groups].
-inline at::Tensor rounding_costs(const at::Tensor& w, std::int64_t group, Zeros zeros,
-                                 const GroupRanges& ranges, const at::Tensor& blocks) {
+inline at::Tensor rounding_costs(const at::Tensor& w, std::int64_t group, Zeros zeros, const GroupRanges& ranges,
+                                 const at::Tensor& blocks) {
   const std::int64_t out = w.size(0), groups = w.size(1) / group;
   at::Tensor errors = at::empty({groups, out, group}, at::kFloat);
   auto* const first = errors.data_ptr<float>();
-  detail::for_each_grid(w, group, zeros, ranges,
-                        [=](std::int64_t i, const Int4Grid& grid, const float* values) {
-                          float* const error = first + (i % groups * out + i / groups) * group;
-                          for (std::int64_t k = 0; k < group; ++k)
-                            error[k] = grid.value(grid.code(values[k])) - values[k];
-                        });
+  detail::for_each_grid(w, group, zeros, ranges, [=](std::int64_t i, const Int4Grid& grid, const float* values) {
+    float* const error = first + (i % groups * out + i / groups) * group;
+    for (std::int64_t k = 0; k < group; ++k) error[k] = grid.value(grid.code(values[k])) - values[k];
+  });
   return group_costs(errors, blocks);
 }
 
 /// Ranges that cost each group least (AWQ's search for clipping, Lin et al., arXiv:2306.00978): of all of w's
 /// times 1, 0.95, ... 0.55, and then, where grids have zeros of their own, each end moved by itself. `gram`
 /// [in, in] of the inputs may be undefined.
-inline GroupRanges search_ranges(const at::Tensor& w, std::int64_t group, Zeros zeros,
-                                 const at::Tensor& gram) {
+inline GroupRanges search_ranges(const at::Tensor& w, std::int64_t group, Zeros zeros, const at::Tensor& gram) {
   const GroupRanges whole = GroupRanges::of(w, group);
   const at::Tensor blocks = gram.defined() ? diagonal_blocks(gram, group) : gram;
-  at::Tensor low = at::ones_like(whole.low), high = low,
-             best = rounding_costs(w, group, zeros, whole, blocks);
+  at::Tensor low = at::ones_like(whole.low), high = low, best = rounding_costs(w, group, zeros, whole, blocks);
   const auto attempt = [&](const at::Tensor& candidate_low, const at::Tensor& candidate_high) {
     const at::Tensor cost =
         rounding_costs(w, group, zeros, {whole.low * candidate_low, whole.high * candidate_high}, blocks);

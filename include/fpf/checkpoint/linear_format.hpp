@@ -3,11 +3,11 @@
 
 #include <ATen/ops/from_blob.h>
 
+#include <fpf/checkpoint/gptq_quantiser.hpp>
+#include <fpf/checkpoint/nf4_quantiser.hpp>
 #include <fpf/quant/awq_format.hpp>
 #include <fpf/quant/dense.hpp>
 #include <fpf/quant/gptq_format.hpp>
-#include <fpf/checkpoint/gptq_quantiser.hpp>
-#include <fpf/checkpoint/nf4_quantiser.hpp>
 #include <fpf/weights/safetensors_writer.hpp>
 #include <memory>
 #include <string>
@@ -31,8 +31,7 @@ class LinearFormat {
   virtual std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
                                                    std::int64_t in) const = 0;
   /// w [out, in] float32. With statistics of the layer's inputs the rounding looks at its products.
-  virtual EncodedLinear encode(const std::string& name, const at::Tensor& w,
-                               const InputStatistics& inputs) const = 0;
+  virtual EncodedLinear encode(const std::string& name, const at::Tensor& w, const InputStatistics& inputs) const = 0;
   /// config.json's quantization_config for a model whose modules `kept` stay as they are; null if there is
   /// none.
   virtual nlohmann::ordered_json config(const std::vector<std::string>& kept) const = 0;
@@ -41,8 +40,7 @@ class LinearFormat {
 namespace detail {
 
 template <class T>
-at::Tensor tensor_of(const std::vector<T>& values, const std::vector<std::int64_t>& shape,
-                     at::ScalarType type) {
+at::Tensor tensor_of(const std::vector<T>& values, const std::vector<std::int64_t>& shape, at::ScalarType type) {
   return at::from_blob(const_cast<T*>(values.data()), shape, at::TensorOptions(type)).clone();
 }
 
@@ -52,8 +50,8 @@ inline std::span<const std::uint8_t> codes_of(const at::Tensor& tensor) {
 
 inline void require_groups(const std::string& name, std::int64_t out, std::int64_t in, std::int64_t group) {
   if (group < 1 || in % group != 0)
-    fail("--group-size {} does not divide the {} inputs of '{}': expected a divisor, or -1 for whole columns",
-         group, in, name);
+    fail("--group-size {} does not divide the {} inputs of '{}': expected a divisor, or -1 for whole columns", group,
+         in, name);
   if (out % 8 != 0 || in % 8 != 0)
     fail("'{}' has shape [{}, {}]: expected multiples of 8, which share a word", name, out, in);
 }
@@ -65,8 +63,7 @@ class DenseFormat : public LinearFormat {
  public:
   explicit DenseFormat(DType dtype) : dtype_(dtype) {}
 
-  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
-                                           std::int64_t in) const override {
+  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out, std::int64_t in) const override {
     return {{name + ".weight", dtype_, {out, in}}};
   }
   EncodedLinear encode(const std::string& name, const at::Tensor& w, const InputStatistics&) const override {
@@ -84,19 +81,16 @@ class AwqFormat : public LinearFormat {
  public:
   explicit AwqFormat(std::int64_t group_size) : group_size_(group_size) {}
 
-  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
-                                           std::int64_t in) const override {
+  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out, std::int64_t in) const override {
     const std::int64_t group = quant::group_length(group_size_, in);
     detail::require_groups(name, out, in, group);
     return quant::awq_tensors(name, out, in, group);
   }
 
-  EncodedLinear encode(const std::string& name, const at::Tensor& w,
-                       const InputStatistics& inputs) const override {
+  EncodedLinear encode(const std::string& name, const at::Tensor& w, const InputStatistics& inputs) const override {
     const std::int64_t out = w.size(0), in = w.size(1), group = quant::group_length(group_size_, in),
                        groups = in / group;
-    const Int4Codes rounded =
-        round_to_groups(w, group, Zeros::any, search_ranges(w, group, Zeros::any, inputs.gram));
+    const Int4Codes rounded = round_to_groups(w, group, Zeros::any, search_ranges(w, group, Zeros::any, inputs.gram));
     const auto pack = [&](const at::Tensor& codes) {
       return quant::awq_pack(detail::codes_of(codes.t().contiguous()), out);
     };
@@ -120,15 +114,13 @@ class GptqFormat : public LinearFormat {
   GptqFormat(std::int64_t group_size, bool symmetric, bool by_activation)
       : group_size_(group_size), symmetric_(symmetric), by_activation_(by_activation) {}
 
-  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
-                                           std::int64_t in) const override {
+  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out, std::int64_t in) const override {
     const std::int64_t group = quant::group_length(group_size_, in);
     detail::require_groups(name, out, in, group);
     return quant::gptq_tensors(name, out, in, group);
   }
 
-  EncodedLinear encode(const std::string& name, const at::Tensor& w,
-                       const InputStatistics& inputs) const override {
+  EncodedLinear encode(const std::string& name, const at::Tensor& w, const InputStatistics& inputs) const override {
     const std::int64_t out = w.size(0), in = w.size(1), group = quant::group_length(group_size_, in),
                        groups = in / group;
     const Int4Codes rounded =
@@ -156,27 +148,22 @@ class Nf4Format : public LinearFormat {
  public:
   explicit Nf4Format(DType compute) : compute_(compute) {}
 
-  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out,
-                                           std::int64_t in) const override {
+  std::vector<weights::TensorSpec> tensors(const std::string& name, std::int64_t out, std::int64_t in) const override {
     return quant::nf4_tensors(name, out, in, state_length(out, in));
   }
 
-  EncodedLinear encode(const std::string& name, const at::Tensor& w,
-                       const InputStatistics& inputs) const override {
+  EncodedLinear encode(const std::string& name, const at::Tensor& w, const InputStatistics& inputs) const override {
     const Nf4Codes quantised = nf4_quantise(w, inputs);
-    const auto length = [](const auto& values) {
-      return std::vector{static_cast<std::int64_t>(values.size())};
-    };
+    const auto length = [](const auto& values) { return std::vector{static_cast<std::int64_t>(values.size())}; };
     const std::string weight = name + ".weight";
-    const std::string state = fmt::format(
-        "{:<{}}", state_text(w.size(0), w.size(1), nlohmann::json(quantised.maxima.offset).dump()),
-        state_length(w.size(0), w.size(1)));
+    const std::string state =
+        fmt::format("{:<{}}", state_text(w.size(0), w.size(1), nlohmann::json(quantised.maxima.offset).dump()),
+                    state_length(w.size(0), w.size(1)));
     const std::vector<char> state_bytes(state.begin(), state.end());
     const std::vector<float> map(weights::nf4_code.begin(), weights::nf4_code.end());
     const std::vector<float> nested_map(weights::dynamic_code.begin(), weights::dynamic_code.end());
     return {{{weight, detail::tensor_of(quantised.codes, {length(quantised.codes)[0], 1}, at::kByte)},
-             {weight + ".absmax",
-              detail::tensor_of(quantised.maxima.codes, length(quantised.maxima.codes), at::kByte)},
+             {weight + ".absmax", detail::tensor_of(quantised.maxima.codes, length(quantised.maxima.codes), at::kByte)},
              {weight + ".quant_map", detail::tensor_of(map, length(map), at::kFloat)},
              {weight + ".nested_absmax",
               detail::tensor_of(quantised.maxima.absmax, length(quantised.maxima.absmax), at::kFloat)},

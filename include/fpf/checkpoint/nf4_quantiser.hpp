@@ -22,12 +22,10 @@ inline constexpr std::int64_t nf4_block = 64;
 
 /// Block maxima as the nested form gives them back.
 inline std::vector<float> unnested(const quant::Nf4Nested& nested) {
-  const quant::Nf4View view{.nested_codes = nested.codes.data(),
-                            .nested_absmax = nested.absmax.data(),
-                            .nested_offset = nested.offset};
+  const quant::Nf4View view{
+      .nested_codes = nested.codes.data(), .nested_absmax = nested.absmax.data(), .nested_offset = nested.offset};
   std::vector<float> out(nested.codes.size());
-  for (std::size_t block = 0; block < out.size(); ++block)
-    out[block] = view.scale(static_cast<std::int64_t>(block));
+  for (std::size_t block = 0; block < out.size(); ++block) out[block] = view.scale(static_cast<std::int64_t>(block));
   return out;
 }
 
@@ -93,8 +91,7 @@ inline std::vector<std::uint8_t> nf4_pack(std::span<const std::uint8_t> codes) {
 inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs) {
   const at::Tensor dense = w.contiguous();
   const std::int64_t in = w.size(1);
-  auto plain =
-      quant::nf4_quantise(std::span(dense.const_data_ptr<float>(), static_cast<std::size_t>(dense.numel())));
+  auto plain = quant::nf4_quantise(std::span(dense.const_data_ptr<float>(), static_cast<std::size_t>(dense.numel())));
   Nf4Codes result;
   if (!inputs.known()) {
     result.codes = std::move(plain.codes);
@@ -103,8 +100,7 @@ inline Nf4Codes nf4_quantise(const at::Tensor& w, const InputStatistics& inputs)
     std::vector<float> maxima = std::move(plain.absmax);
     if (in % detail::nf4_block == 0) {  // blocks are parts of rows, and their inputs the same for all rows
       const at::Tensor searched = detail::search_maxima(
-          dense, at::from_blob(maxima.data(), {w.size(0), in / detail::nf4_block}, at::kFloat).clone(),
-          inputs.gram);
+          dense, at::from_blob(maxima.data(), {w.size(0), in / detail::nf4_block}, at::kFloat).clone(), inputs.gram);
       maxima.assign(searched.const_data_ptr<float>(), searched.const_data_ptr<float>() + searched.numel());
     }
     result.maxima = quant::nf4_nest(maxima);

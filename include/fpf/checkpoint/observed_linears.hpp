@@ -22,8 +22,7 @@ class LinearObserver {
 class ObservedSource : public weights::TensorSource {
  public:
   /// `layers`: names without ".weight".
-  ObservedSource(const weights::TensorSource& base, const std::vector<std::string>& layers,
-                 LinearObserver& observer)
+  ObservedSource(const weights::TensorSource& base, const std::vector<std::string>& layers, LinearObserver& observer)
       : base_(base), observer_(observer) {
     std::vector<std::string> hidden;
     for (const auto& layer : layers) hidden.push_back(layer + ".weight");
@@ -33,8 +32,7 @@ class ObservedSource : public weights::TensorSource {
       if (!std::ranges::binary_search(hidden, name)) add(base.at(name));
   }
 
-  void read(const weights::StoredTensor& tensor, std::size_t first_byte,
-            std::span<std::byte> out) const override {
+  void read(const weights::StoredTensor& tensor, std::size_t first_byte, std::span<std::byte> out) const override {
     base_.read(base_.at(tensor.name), first_byte, out);
   }
   LinearObserver& observer() const { return observer_; }

@@ -36,8 +36,7 @@ inline po::options_description describe(Options& s) {
       ("calibration-pdf", po::value(&s.calibration_pdfs)->value_name("F")->composing(),
        "text (PDF or plain) whose activations the quantisation looks at; repeatable. Without it weights are "
        "rounded on their own")  //
-      ("calibration-tokens",
-       po::value(&s.calibration_tokens)->value_name("N")->default_value(s.calibration_tokens),
+      ("calibration-tokens", po::value(&s.calibration_tokens)->value_name("N")->default_value(s.calibration_tokens),
        "tokens of that text, in windows of 512")                                        //
       ("symmetric", po::bool_switch(&s.symmetric), "gptq: every zero is 8")             //
       ("desc-act", po::bool_switch(&s.desc_act), "gptq: the most active inputs first")  //
@@ -49,8 +48,7 @@ inline po::options_description describe(Options& s) {
       ("synthetic-seed", po::value(&s.seed)->value_name("S")->default_value(s.seed), "its seed")  //
       ("perplexity-pdf", text(s.perplexity_pdf, "F"),
        "held-out text on which to compare source and result")  //
-      ("perplexity-tokens",
-       po::value(&s.perplexity_tokens)->value_name("N")->default_value(s.perplexity_tokens),
+      ("perplexity-tokens", po::value(&s.perplexity_tokens)->value_name("N")->default_value(s.perplexity_tokens),
        "tokens of that text")                                                                  //
       ("threads", po::value(&s.threads)->value_name("N"), "CPU threads (default: all cores)")  //
       ("quiet", po::bool_switch(&s.quiet), "no progress");
@@ -64,12 +62,11 @@ inline void validate(Options& s, const po::variables_map& given) {
   if (s.quant.empty()) fail("--quant is missing: expected awq, gptq, nf4 or none");
   if (s.from.empty() == s.preset.empty())
     fail("expected exactly one of --from and --preset, found {}", s.from.empty() ? 0 : 2);
-  for (const auto& [name, tokens] : {std::pair("calibration-tokens", s.calibration_tokens),
-                                     std::pair("perplexity-tokens", s.perplexity_tokens)})
+  for (const auto& [name, tokens] :
+       {std::pair("calibration-tokens", s.calibration_tokens), std::pair("perplexity-tokens", s.perplexity_tokens)})
     if (tokens < static_cast<std::int64_t>(window_tokens))
       fail("--{} {}: expected at least {}", name, tokens, window_tokens);
-  if (given.count("threads") != 0 && s.threads < 1)
-    fail("--threads {}: expected a positive number", s.threads);
+  if (given.count("threads") != 0 && s.threads < 1) fail("--threads {}: expected a positive number", s.threads);
   if (s.preset.empty()) {
     if (!given["synthetic-seed"].defaulted()) fail("--synthetic-seed goes with --preset");
     return;

@@ -17,14 +17,12 @@ namespace fpf::checkpoint {
 
 /// exp of the mean negative log-likelihood of each token but the first of every window, given those before it
 /// in the window. Activations and dequantised weights in float32.
-inline double perplexity(const model::Checkpoint& checkpoint, const model::Windows& windows,
-                         Verbosity verbosity) {
+inline double perplexity(const model::Checkpoint& checkpoint, const model::Windows& windows, Verbosity verbosity) {
   const c10::InferenceMode guard;
   return quant::select(checkpoint.config().quantization, [&]<class Quant>() {
     const auto decoder = model::DecoderFactory<Quant, attention::Flash, parallel::Single, execution::Eager>::make(
         checkpoint, parallel::Single{}, at::kFloat, at::kCPU);
-    Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()),
-                      verbosity);
+    Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()), verbosity);
     double sum = 0;
     std::int64_t predicted = 0;
     for (const auto& window : windows) {
@@ -34,10 +32,7 @@ inline double perplexity(const model::Checkpoint& checkpoint, const model::Windo
       model::KvCache cache = decoder->make_cache(1, length);
       const at::Tensor logits = decoder->forward(tokens, cache, length, nullptr);
       const at::Tensor next = tokens.narrow(1, 1, length - 1).unsqueeze(-1);
-      sum -= at::log_softmax(logits.narrow(1, 0, length - 1), -1)
-                 .gather(-1, next)
-                 .sum(at::kDouble)
-                 .item<double>();
+      sum -= at::log_softmax(logits.narrow(1, 0, length - 1), -1).gather(-1, next).sum(at::kDouble).item<double>();
       predicted += length - 1;
       progress.advance();
     }

@@ -25,8 +25,8 @@ namespace fpf::checkpoint {
 
 /// What becomes of a model's weights.
 struct Requantisation {
-  const LinearFormat& format;         // of the linear layers
-  DType dtype = DType::float16;       // of everything else
+  const LinearFormat& format;    // of the linear layers
+  DType dtype = DType::float16;  // of everything else
   /// Texts as token ids, all of one length; without any, weights are rounded on their own.
   model::Windows calibration;
   Verbosity verbosity = Verbosity::normal;
@@ -43,8 +43,7 @@ inline std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
 /// make up for what earlier ones lost; layers that the pass does not reach are rounded on their own.
 class Requantiser : public LinearObserver {
  public:
-  Requantiser(const model::Checkpoint& checkpoint, const Requantisation& how,
-              weights::SafetensorsDirectoryWriter& out)
+  Requantiser(const model::Checkpoint& checkpoint, const Requantisation& how, weights::SafetensorsDirectoryWriter& out)
       : checkpoint_(checkpoint),
         how_(how),
         out_(out),
@@ -79,12 +78,12 @@ class Requantiser : public LinearObserver {
       if (parameter.kind == model::Parameter::Kind::linear) layers.push_back(parameter.spec.name);
     const model::Checkpoint observed =
         checkpoint_.with_source(std::make_unique<ObservedSource>(checkpoint_.source(), layers, *this));
-    model::Decoder<Observed, attention::Flash, parallel::Single, execution::Eager> decoder(
-        observed, parallel::Single{}, at::kFloat, at::kCPU);
+    model::Decoder<Observed, attention::Flash, parallel::Single, execution::Eager> decoder(observed, parallel::Single{},
+                                                                                           at::kFloat, at::kCPU);
     const at::Tensor tokens = model::batch_of(how_.calibration);
     const model::ModelConfig& config = checkpoint_.config();
-    model::KvCache cache = model::KvCache::for_one_pass(
-        config.num_layers, tokens.size(0), config.num_kv_heads, tokens.size(1), config.head_dim, at::kFloat);
+    model::KvCache cache = model::KvCache::for_one_pass(config.num_layers, tokens.size(0), config.num_kv_heads,
+                                                        tokens.size(1), config.head_dim, at::kFloat);
     decoder.forward(tokens, cache, 1, nullptr);
     input_.reset();
   }
@@ -93,9 +92,8 @@ class Requantiser : public LinearObserver {
   at::Tensor dense(const quant::LinearSpec& layer) const {
     const auto& quantisation = checkpoint_.config().quantization;
     const quant::Loader loader{checkpoint_.source(), quantisation, at::kFloat, at::kCPU};
-    at::Tensor matrix = quant::select(quantisation, [&]<class Quant>() {
-      return model::Linear<Quant>(loader, layer).dequantise(at::kFloat);
-    });
+    at::Tensor matrix = quant::select(
+        quantisation, [&]<class Quant>() { return model::Linear<Quant>(loader, layer).dequantise(at::kFloat); });
     if (!at::isfinite(matrix).all().item<bool>()) fail("the weights of '{}' are not all finite", layer.name);
     return matrix;
   }
@@ -110,8 +108,8 @@ class Requantiser : public LinearObserver {
   }
 
   void write_plain(const model::Parameter& parameter) {
-    const quant::Loader loader{checkpoint_.source(), checkpoint_.config().quantization,
-                               device::scalar_type(how_.dtype), at::kCPU};
+    const quant::Loader loader{checkpoint_.source(), checkpoint_.config().quantization, device::scalar_type(how_.dtype),
+                               at::kCPU};
     const std::string name = parameter.spec.name + ".weight";
     const at::Tensor tensor = parameter.kind == model::Parameter::Kind::vector
                                   ? quant::load_vector(loader, name, parameter.spec.out_features)
@@ -140,8 +138,7 @@ inline std::vector<weights::TensorSpec> requantised_tensors(const model::Checkpo
   std::vector<weights::TensorSpec> out;
   for (const auto& [kind, spec] : model::parameters_of(checkpoint.config())) {
     if (kind == model::Parameter::Kind::linear)
-      std::ranges::move(format.tensors(spec.name, spec.out_features, spec.in_features),
-                        std::back_inserter(out));
+      std::ranges::move(format.tensors(spec.name, spec.out_features, spec.in_features), std::back_inserter(out));
     else if (kind == model::Parameter::Kind::matrix)
       out.push_back({spec.name + ".weight", dtype, {spec.out_features, spec.in_features}});
     else

@@ -48,21 +48,18 @@ inline void require_sense(const CheckpointRequest& request, const model::Checkpo
   using enum CheckpointRequest::Quant;
   const auto name = CheckpointRequest::names[static_cast<std::size_t>(request.quant)];
   const bool grouped = request.quant == awq || request.quant == gptq;
-  if (request.group_size && !grouped)
-    fail("--group-size goes with --quant awq and gptq: found --quant {}", name);
+  if (request.group_size && !grouped) fail("--group-size goes with --quant awq and gptq: found --quant {}", name);
   if ((request.symmetric || request.by_activation) && request.quant != gptq)
     fail("--symmetric and --desc-act go with --quant gptq: found --quant {}", name);
   if (request.group_size && *request.group_size != -1 && *request.group_size < 1)
     fail("--group-size {}: expected a positive number, or -1 for whole columns", *request.group_size);
   if (request.dtype && *request.dtype != DType::float16 && *request.dtype != DType::bfloat16 &&
       !(*request.dtype == DType::float32 && request.quant == none))
-    fail("--dtype {}: expected float16 or bfloat16 (float32 too with --quant none)",
-         fpf::name_of(*request.dtype));
+    fail("--dtype {}: expected float16 or bfloat16 (float32 too with --quant none)", fpf::name_of(*request.dtype));
   if (!request.calibration.empty() && request.quant == none)
     fail("--calibration-pdf goes with a quantised format: found --quant none");
   if (!already_in(request, checkpoint.config())) return;
-  if (request.group_size || request.dtype || request.symmetric || request.by_activation ||
-      !request.calibration.empty())
+  if (request.group_size || request.dtype || request.symmetric || request.by_activation || !request.calibration.empty())
     fail(
         "{} is in {} already and would be copied as it is: expected no --group-size, --dtype, --symmetric, "
         "--desc-act or "

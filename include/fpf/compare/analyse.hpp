@@ -66,8 +66,8 @@ inline std::optional<int> first_divergent_step(const evidence::StoredRun& a, con
 inline int common_steps(const evidence::StoredRun& a, const evidence::StoredRun& b, int before) {
   std::set<int> steps;
   for (const auto& step : a.steps) steps.insert(step.step);
-  return static_cast<int>(std::ranges::count_if(
-      b.steps, [&](const auto& s) { return s.step < before && steps.contains(s.step); }));
+  return static_cast<int>(
+      std::ranges::count_if(b.steps, [&](const auto& s) { return s.step < before && steps.contains(s.step); }));
 }
 
 inline PairKind kind_of(const Member& a, const Member& b) {
@@ -139,8 +139,7 @@ inline std::vector<Tap> taps_of(const Experiment& experiment, const Options& opt
       }
       continue;
     }
-    const Signal name =
-        signal == evidence::StoredSignal::hidden_states ? Signal::hidden_states : Signal::key_vectors;
+    const Signal name = signal == evidence::StoredSignal::hidden_states ? Signal::hidden_states : Signal::key_vectors;
     const auto layers = experiment.layers(signal);
     if (options.layer && std::ranges::find(layers, *options.layer) == layers.end())
       fail("{} has no {} at layer {}: expected one of {}", experiment.files.front().name(), name_of(name),
@@ -158,8 +157,7 @@ inline std::vector<Tap> taps_of(const Experiment& experiment, const Options& opt
 
 inline evidence::StoredSignal stored_signal(Signal signal) {
   if (signal == Signal::hidden_states) return evidence::StoredSignal::hidden_states;
-  return signal == Signal::key_vectors ? evidence::StoredSignal::key_vectors
-                                       : evidence::StoredSignal::logprobs;
+  return signal == Signal::key_vectors ? evidence::StoredSignal::key_vectors : evidence::StoredSignal::logprobs;
 }
 
 /// The dtype that extraction_config.signal_dtypes names for a signal; float32 where it names none.
@@ -178,8 +176,8 @@ struct Schedule {
   std::vector<Pair> pairs;  // parallel to Analysis::comparisons
 };
 
-inline void add_pair(const Experiment& experiment, const Options& options, Schedule& schedule,
-                     Analysis& analysis, std::size_t a, std::size_t b) {
+inline void add_pair(const Experiment& experiment, const Options& options, Schedule& schedule, Analysis& analysis,
+                     std::size_t a, std::size_t b) {
   const Source &x = schedule.sources[a], &y = schedule.sources[b];
   const Member &left = experiment.members[x.member], &right = experiment.members[y.member];
   Comparison comparison;
@@ -219,13 +217,11 @@ inline Schedule schedule_of(const Experiment& experiment, const Options& options
   for (const auto& [i, j] : repetitions) add_pair(experiment, options, out, analysis, i, j);
   for (std::size_t a = 0; a < first.size(); ++a)
     for (std::size_t b = a + 1; b < first.size(); ++b)
-      if (first[a] != no_run && first[b] != no_run)
-        add_pair(experiment, options, out, analysis, first[a], first[b]);
+      if (first[a] != no_run && first[b] != no_run) add_pair(experiment, options, out, analysis, first[a], first[b]);
   return out;
 }
 
-inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap& tap, DType dtype,
-                     unsigned threads) {
+inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap& tap, DType dtype, unsigned threads) {
   const auto signal = stored_signal(tap.signal);
   for (Source& source : schedule.sources) source.rows = {};  // not two taps' at a time
   parallel_for(
@@ -239,8 +235,8 @@ inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap
       threads);
 }
 
-inline void compare_tap(const Experiment& experiment, const Schedule& schedule, Analysis& analysis,
-                        const Tap& tap, DType dtype, unsigned threads) {
+inline void compare_tap(const Experiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
+                        DType dtype, unsigned threads) {
   std::vector<TapDistance> found(schedule.pairs.size());
   parallel_for(
       schedule.pairs.size(),
@@ -250,8 +246,8 @@ inline void compare_tap(const Experiment& experiment, const Schedule& schedule, 
         const bool vectors = tap.layer >= 0 && a.rows.size() != 0 && b.rows.size() != 0;
         if (vectors && a.rows.row(0).size() != b.rows.row(0).size())
           fail("{} and {} cannot be compared: {} has {} numbers in the first and {} in the second",
-               experiment.members[a.member].id, experiment.members[b.member].id, label_of(tap),
-               a.rows.row(0).size(), b.rows.row(0).size());
+               experiment.members[a.member].id, experiment.members[b.member].id, label_of(tap), a.rows.row(0).size(),
+               b.rows.row(0).size());
         found[p] = tap_distance(tap, a, b, pair.before, dtype);
       },
       threads);
@@ -259,19 +255,19 @@ inline void compare_tap(const Experiment& experiment, const Schedule& schedule, 
     if (!found[p].rows.empty()) analysis.comparisons[p].taps.push_back(std::move(found[p]));
 }
 
-inline void note_rows(const Experiment& experiment, const Schedule& schedule, Analysis& analysis,
-                      const Tap& tap, DType dtype) {
+inline void note_rows(const Experiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
+                      DType dtype) {
   for (const Source& source : schedule.sources) {
     const std::string& id = experiment.members[source.member].id;
     if (source.rows.contradictions != 0)
       analysis.notes.push_back(fmt::format(
-          "{}, {}: {} rows repeat a position with other values than where it stands first; the first counts",
-          id, label_of(tap), source.rows.contradictions));
+          "{}, {}: {} rows repeat a position with other values than where it stands first; the first counts", id,
+          label_of(tap), source.rows.contradictions));
     if (source.rows.size() == 0) analysis.notes.push_back(fmt::format("{} has no {}", id, label_of(tap)));
     if (!source.representable)
       analysis.notes.push_back(
-          fmt::format("{}, {}: not all values are {} as the file says; ULPs are counted in float32", id,
-                      label_of(tap), name_of(dtype)));
+          fmt::format("{}, {}: not all values are {} as the file says; ULPs are counted in float32", id, label_of(tap),
+                      name_of(dtype)));
   }
 }
 

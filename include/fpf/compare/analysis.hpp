@@ -18,8 +18,7 @@ namespace fpf::compare {
 enum class Signal : std::uint8_t { hidden_states, key_vectors, logprobs_ranked, logprobs_aligned };
 
 constexpr std::string_view name_of(Signal signal) {
-  constexpr std::array<std::string_view, 4> names{"hidden_states", "key_vectors", "logprobs",
-                                                  "logprobs_aligned"};
+  constexpr std::array<std::string_view, 4> names{"hidden_states", "key_vectors", "logprobs", "logprobs_aligned"};
   return names[static_cast<std::size_t>(signal)];
 }
 
@@ -46,9 +45,9 @@ struct RowDistance {
   double l2 = 0;
   double relative_l2 = 0;  // l2 / ||a||
   double max_abs = 0;
-  double cosine = 1;     // of the angle between the rows, 1 for two zero rows
-  double bit_equal = 1;  // fraction of elements with equal bits in the signal's own dtype
-  double kl = 0;         // logprobs_aligned: Kullback-Leibler divergence a || b over the common ids, in nats
+  double cosine = 1;         // of the angle between the rows, 1 for two zero rows
+  double bit_equal = 1;      // fraction of elements with equal bits in the signal's own dtype
+  double kl = 0;             // logprobs_aligned: Kullback-Leibler divergence a || b over the common ids, in nats
   std::size_t elements = 0;  // compared; for logprobs_aligned the number of common ids
 };
 
@@ -103,7 +102,7 @@ struct Comparison {
   bool against_baseline = false;            // exactly one side is the baseline value
   std::optional<int> first_divergent_step;  // the runs' tokens differ from this decode step on
   int steps_compared = 0;                   // decode steps whose inputs are equal and that both runs have
-  std::vector<TapDistance> taps;  // in the order of Analysis::taps; a tap that one side lacks is absent
+  std::vector<TapDistance> taps;            // in the order of Analysis::taps; a tap that one side lacks is absent
 
   const TapDistance* find(const Tap& tap) const {
     for (const auto& entry : taps)
@@ -168,9 +167,9 @@ enum class Outcome : std::uint8_t {
 };
 
 constexpr std::string_view name_of(Outcome outcome) {
-  constexpr std::array<std::string_view, 7> names{
-      "not enough data",     "identical",          "noise floor is zero", "detectable",
-      "detectable by ratio", "detectable by rank", "not detectable"};
+  constexpr std::array<std::string_view, 7> names{"not enough data", "identical",           "noise floor is zero",
+                                                  "detectable",      "detectable by ratio", "detectable by rank",
+                                                  "not detectable"};
   return names[static_cast<std::size_t>(outcome)];
 }
 
@@ -197,17 +196,16 @@ struct Verdict {
   bool noise_bits_differ = false, signal_bits_differ = false;  // in any row, token ids included
 
   double threshold = 1.5;
-  double noise_floor = 0;       // mean over the noise comparisons of their largest L2: the plan's baseline
-  double signal_level = 0;      // mean over the signal comparisons of their largest L2
-  std::optional<double> ratio;  // signal_level / noise_floor; none when the floor is zero
+  double noise_floor = 0;                  // mean over the noise comparisons of their largest L2: the plan's baseline
+  double signal_level = 0;                 // mean over the signal comparisons of their largest L2
+  std::optional<double> ratio;             // signal_level / noise_floor; none when the floor is zero
   std::size_t detectable_comparisons = 0;  // with ratio of their own >= threshold
 
   std::optional<double> auc, auc_low, auc_high;  // P(signal > noise) + P(equal) / 2, and its 95 % interval
   std::optional<double> partial_auc;  // false-positive rate up to 1 %, standardised (0.5 is chance); none for
                                       // fewer than 100 rows of noise
   std::optional<double> hedges_g, cliffs_delta;  // effect size
-  std::optional<double>
-      tokens_needed;  // rows per side for 95 % power at 1 % false positives, if above chance
+  std::optional<double> tokens_needed;           // rows per side for 95 % power at 1 % false positives, if above chance
 };
 
 /// Whether run time alone tells two configurations of one hardware type apart.

@@ -29,8 +29,8 @@ struct Collection {
 namespace detail {
 
 /// Opens all files, on several threads; those that fail are left out and noted.
-inline std::vector<std::optional<evidence::ExperimentFile>> open_all(
-    const std::vector<std::filesystem::path>& paths, std::vector<Failure>& failures) {
+inline std::vector<std::optional<evidence::ExperimentFile>> open_all(const std::vector<std::filesystem::path>& paths,
+                                                                     std::vector<Failure>& failures) {
   std::vector<std::optional<evidence::ExperimentFile>> files(paths.size());
   std::vector<std::string> messages(paths.size());
   parallel_for(paths.size(), [&](std::size_t i) {
@@ -50,14 +50,12 @@ inline void refuse_duplicates(const std::vector<std::filesystem::path>& paths) {
     for (std::size_t j = i + 1; j < paths.size(); ++j) {
       std::error_code ignored;
       if (std::filesystem::equivalent(paths[i], paths[j], ignored))
-        fail("{} and {} are one file: it would be compared with itself", paths[i].string(),
-             paths[j].string());
+        fail("{} and {} are one file: it would be compared with itself", paths[i].string(), paths[j].string());
     }
 }
 
 /// Joins files with equal keys, in the order in which the keys appear.
-inline void join_groups(std::vector<std::pair<std::string, evidence::ExperimentFile>> files,
-                        Collection& out) {
+inline void join_groups(std::vector<std::pair<std::string, evidence::ExperimentFile>> files, Collection& out) {
   std::vector<std::string> keys;
   for (const auto& [key, file] : files)
     if (std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
@@ -107,12 +105,10 @@ inline Collection collect_folders(const std::vector<std::filesystem::path>& fold
   detail::refuse_duplicates(folders);
   std::vector<std::filesystem::path> paths;
   for (const auto& folder : folders)
-    if (!std::filesystem::is_directory(folder))
-      fail("--experiment-dir {}: expected a folder", folder.string());
+    if (!std::filesystem::is_directory(folder)) fail("--experiment-dir {}: expected a folder", folder.string());
   for (const std::string& name : experiment_names(plan_only))
     for (const auto& folder : folders)
-      if (std::error_code ignored;
-          std::filesystem::exists(std::filesystem::symlink_status(folder / name, ignored)))
+      if (std::error_code ignored; std::filesystem::exists(std::filesystem::symlink_status(folder / name, ignored)))
         paths.push_back(folder / name);  // links that lead nowhere too: opening them says so
   if (paths.empty()) {
     std::string names;

@@ -4,7 +4,6 @@
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/statistics.hpp>
-
 #include <string>
 #include <vector>
 
@@ -25,8 +24,7 @@ inline std::string place_text(const Json& place) {
   if (place.is_string()) return place.get<std::string>();
   std::string text;
   if (const auto* step = member_of(place, "step")) text = "step " + step->dump();
-  if (const auto* signal = member_of(place, "signal"))
-    text += (text.empty() ? "" : ", ") + value_text(*signal);
+  if (const auto* signal = member_of(place, "signal")) text += (text.empty() ? "" : ", ") + value_text(*signal);
   if (const auto* layer = member_of(place, "layer")) text += " layer " + layer->dump();
   return text;
 }
@@ -50,14 +48,11 @@ inline Timing timing_of(const Member& member) {
   if (seconds != nullptr && seconds->is_array()) {
     for (const Json& value : *seconds)
       if (value.is_number()) out.seconds.push_back(value.get<double>());
-    if (const Json* prefill = member_of(*runtime, "prefill_seconds"))
-      out.prefill_seconds = number_or_mean(*prefill);
-    if (const Json* decode = member_of(*runtime, "decode_seconds"))
-      out.decode_seconds = number_or_mean(*decode);
+    if (const Json* prefill = member_of(*runtime, "prefill_seconds")) out.prefill_seconds = number_or_mean(*prefill);
+    if (const Json* decode = member_of(*runtime, "decode_seconds")) out.decode_seconds = number_or_mean(*decode);
   } else {
     for (const auto* run : member.runs)
-      if (const Json* value = member_of(run->members, "runtime_seconds");
-          value != nullptr && value->is_number())
+      if (const Json* value = member_of(run->members, "runtime_seconds"); value != nullptr && value->is_number())
         out.seconds.push_back(value->get<double>());
   }
   if (!out.seconds.empty()) out.mean = mean_of(out.seconds);
@@ -69,8 +64,7 @@ inline Timing timing_of(const Member& member) {
 inline Reproducibility reproducibility_of(const Member& member, const std::string& file) {
   Reproducibility out;
   out.repetitions = static_cast<int>(member.runs.size());
-  const Json* found =
-      member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "reproducibility");
+  const Json* found = member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "reproducibility");
   const Json* digests = found == nullptr ? nullptr : member_of(*found, "digests");
   if (digests == nullptr || !digests->is_array() || digests->empty()) return out;
   out.repetitions = static_cast<int>(digests->size());
@@ -80,11 +74,11 @@ inline Reproducibility reproducibility_of(const Member& member, const std::strin
     if (digest.is_object()) digest.erase("rep_id");
     return digest;
   };
-  out.bit_exact = std::ranges::all_of(
-      *digests, [&](const Json& d) { return without_id(d) == without_id(digests->front()); });
+  out.bit_exact =
+      std::ranges::all_of(*digests, [&](const Json& d) { return without_id(d) == without_id(digests->front()); });
   if (const Json* stated = member_of(*found, "bit_exact"); stated != nullptr && *stated != out.bit_exact)
-    fail("{}: the reproducibility of {} says bit_exact {}, its digests say {}", file, member.id,
-         stated->dump(), out.bit_exact);
+    fail("{}: the reproducibility of {} says bit_exact {}, its digests say {}", file, member.id, stated->dump(),
+         out.bit_exact);
   if (const Json* place = member_of(*found, "first_difference")) out.first_difference = place_text(*place);
   return out;
 }
@@ -110,8 +104,7 @@ inline std::vector<Configuration> configurations_of(const Experiment& experiment
     if (const auto* provider = detail::member_of(*member.configuration, "provider"))
       entry.provider = value_text(*provider);
     for (const auto& [name, value] : member.configuration->items())
-      if (name.ends_with("_version") && !value.is_null())
-        entry.versions.emplace_back(name, value_text(value));
+      if (name.ends_with("_version") && !value.is_null()) entry.versions.emplace_back(name, value_text(value));
     for (const auto* run : member.runs) entry.stored_repetitions.push_back(run->rep_id);
     if (const auto* run = member.first_run()) {
       entry.decode_steps = static_cast<int>(run->steps.size());
@@ -134,8 +127,8 @@ inline std::optional<nlohmann::json> baseline_value(const Experiment& experiment
     if (!smallest || compare_values(member.value, *smallest) < 0) smallest = member.value;
     if (!member.baseline) continue;
     if (marked && !equal_values(*marked, member.value))
-      fail("expected one baseline value, found {} and {} ({} in {})", value_text(*marked),
-           value_text(member.value), member.id, experiment.file_of(member).name());
+      fail("expected one baseline value, found {} and {} ({} in {})", value_text(*marked), value_text(member.value),
+           member.id, experiment.file_of(member).name());
     marked = member.value;
   }
   if (!varies) return {};

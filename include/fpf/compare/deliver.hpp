@@ -31,8 +31,7 @@ inline std::string json_text(const nlohmann::ordered_json& json) {
 /// user_error where something could not be analysed. Throws Error when something cannot be written, and
 /// Interrupted.
 inline ExitCode deliver(const Settings& settings, const Result& result) {
-  for (const auto& failure : result.failures)
-    fmt::print(stderr, "compare: error: {}\n", one_line(failure.message));
+  for (const auto& failure : result.failures) fmt::print(stderr, "compare: error: {}\n", one_line(failure.message));
   if (result.json.is_null()) return ExitCode::user_error;
   check_interrupt();
   const std::string json = detail::json_text(result.json);
@@ -44,8 +43,7 @@ inline ExitCode deliver(const Settings& settings, const Result& result) {
   write_stdout(settings.json ? json : result.text);
   if (!settings.json) fmt::print(stderr, "compare: results in {}\n", settings.output_file());
   if (settings.report)
-    fmt::print(stderr, "compare: report in {}\n",
-               (std::filesystem::path(*settings.report) / "index.html").string());
+    fmt::print(stderr, "compare: report in {}\n", (std::filesystem::path(*settings.report) / "index.html").string());
   return result.failures.empty() ? ExitCode::ok : ExitCode::user_error;
 }
 

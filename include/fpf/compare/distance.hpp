@@ -1,17 +1,15 @@
 // Distances between two rows of a signal.
 #pragma once
 
-#include <fpf/compare/analysis.hpp>
-#include <fpf/core/dtype.hpp>
-#include <fpf/core/half.hpp>
-
 #include <Eigen/Core>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <fpf/compare/analysis.hpp>
+#include <fpf/core/dtype.hpp>
+#include <fpf/core/half.hpp>
 #include <span>
 #include <utility>
 #include <vector>
@@ -31,8 +29,7 @@ RowMap<T> map_of(std::span<const T> row) {
 template <class T>
 double l2_distance(std::span<const T> a, std::span<const T> b) {
   const std::size_t common = std::min(a.size(), b.size());
-  const auto x = map_of(a.first(common)).template cast<double>(),
-             y = map_of(b.first(common)).template cast<double>();
+  const auto x = map_of(a.first(common)).template cast<double>(), y = map_of(b.first(common)).template cast<double>();
   return std::sqrt((x - y).square().sum());
 }
 
@@ -41,8 +38,7 @@ inline bool representable(std::span<const float> row, DType dtype) {
   if (dtype == DType::bfloat16)
     return std::ranges::all_of(row, [](float v) { return (std::bit_cast<std::uint32_t>(v) & 0xffffu) == 0; });
   if (dtype == DType::float16)
-    return std::ranges::all_of(row,
-                               [](float v) { return float32_from_float16(float16_from_float32(v)) == v; });
+    return std::ranges::all_of(row, [](float v) { return float32_from_float16(float16_from_float32(v)) == v; });
   return dtype == DType::float32;
 }
 
@@ -65,13 +61,11 @@ inline std::uint64_t ulp_distance(float a, float b, DType dtype) {
 
 /// The histogram's bucket for a distance (see UlpHistogram).
 inline std::size_t ulp_bucket(std::uint64_t distance) {
-  return distance < 2 ? static_cast<std::size_t>(distance)
-                      : static_cast<std::size_t>(std::bit_width(distance - 1)) + 1;
+  return distance < 2 ? static_cast<std::size_t>(distance) : static_cast<std::size_t>(std::bit_width(distance - 1)) + 1;
 }
 
 /// Adds the distances of all elements of two rows, which must be representable in `dtype`.
-inline void add_ulps(UlpHistogram& histogram, std::span<const float> a, std::span<const float> b,
-                     DType dtype) {
+inline void add_ulps(UlpHistogram& histogram, std::span<const float> a, std::span<const float> b, DType dtype) {
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
     ++histogram.counts[ulp_bucket(ulp_distance(a[i], b[i], dtype))];
 }
@@ -139,9 +133,7 @@ inline AlignedRow align(std::span<const std::int32_t> ids_a, std::span<const flo
 inline double kl_divergence(std::span<const float> a, std::span<const float> b) {
   if (a.empty()) return 0;
   const Eigen::ArrayXd x = map_of(a).cast<double>(), y = map_of(b).cast<double>();
-  const auto log_sum = [](const Eigen::ArrayXd& v) {
-    return v.maxCoeff() + std::log((v - v.maxCoeff()).exp().sum());
-  };
+  const auto log_sum = [](const Eigen::ArrayXd& v) { return v.maxCoeff() + std::log((v - v.maxCoeff()).exp().sum()); };
   const Eigen::ArrayXd log_p = x - log_sum(x), log_q = y - log_sum(y);
   return std::max(0.0, (log_p.exp() * (log_p - log_q)).sum());
 }

@@ -75,9 +75,7 @@ inline int compare_values(const nlohmann::json& a, const nlohmann::json& b) {
   };
   return sign(number(a), number(b));
 }
-inline bool equal_values(const nlohmann::json& a, const nlohmann::json& b) {
-  return compare_values(a, b) == 0;
-}
+inline bool equal_values(const nlohmann::json& a, const nlohmann::json& b) { return compare_values(a, b) == 0; }
 
 namespace detail {
 
@@ -86,8 +84,7 @@ inline std::string metadata_text(const evidence::ExperimentFile& file, const cha
   if (!metadata.contains(name)) fail("{}: expected experiment_metadata.{}, found none", file.name(), name);
   if (metadata[name].is_null()) return "none";
   if (!metadata[name].is_string())
-    fail("{}: expected a string as experiment_metadata.{}, found {:.40}", file.name(), name,
-         metadata[name].dump());
+    fail("{}: expected a string as experiment_metadata.{}, found {:.40}", file.name(), name, metadata[name].dump());
   return metadata[name].get<std::string>();
 }
 
@@ -99,13 +96,13 @@ inline std::string shortened(const nlohmann::json& value) {
 
 [[noreturn]] inline void fail_join(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b,
                                    std::string_view field, const nlohmann::json& x, const nlohmann::json& y) {
-  fail("{} and {} are not of one experiment: {} is {} in the first and {} in the second", a.name(), b.name(),
-       field, shortened(x), shortened(y));
+  fail("{} and {} are not of one experiment: {} is {} in the first and {} in the second", a.name(), b.name(), field,
+       shortened(x), shortened(y));
 }
 
 /// Fails where two values differ, naming the deepest member that does.
-inline void agree(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b,
-                  const std::string& field, const nlohmann::json& x, const nlohmann::json& y) {
+inline void agree(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b, const std::string& field,
+                  const nlohmann::json& x, const nlohmann::json& y) {
   if (x == y) return;
   if (!x.is_object() || !y.is_object()) fail_join(a, b, field, x, y);
   nlohmann::json names = x;
@@ -116,8 +113,7 @@ inline void agree(const evidence::ExperimentFile& a, const evidence::ExperimentF
 
 inline void check_agreement(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b) {
   const bool models_vary = a.metadata.value("experiment_type", nlohmann::json()) == "quantization";
-  for (const char* name :
-       {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps"}) {
+  for (const char* name : {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps"}) {
     if (models_vary && std::string_view(name) == "model") continue;
     agree(a, b, name, a.metadata.value(name, nlohmann::json()), b.metadata.value(name, nlohmann::json()));
   }

@@ -105,10 +105,8 @@ inline Options options_of(const Settings& settings) {
 inline void validate(const Settings& settings) {
   if (!(settings.threshold > 0) || !std::isfinite(settings.threshold))
     fail("--threshold {}: expected a positive number", settings.threshold);
-  const int ways =
-      (settings.files.empty() ? 0 : 1) + (settings.all ? 1 : 0) + (settings.published.empty() ? 0 : 1);
-  if (ways != 1)
-    fail("expected files to compare, --all or --published, found {} of them (see compare --help)", ways);
+  const int ways = (settings.files.empty() ? 0 : 1) + (settings.all ? 1 : 0) + (settings.published.empty() ? 0 : 1);
+  if (ways != 1) fail("expected files to compare, --all or --published, found {} of them (see compare --help)", ways);
   if (!settings.folders.empty() && !settings.all) fail("--experiment-dir needs --all");
   if (settings.report) report::checked_report_folder(*settings.report);
   if (!settings.plan_compatible) return;
@@ -117,8 +115,7 @@ inline void validate(const Settings& settings) {
     fail("--plan-compatible looks at one signal: expected --signal hidden_states, key_vectors or logprobs");
   if (settings.layer) fail("--plan-compatible chooses the layer itself: expected no --layer");
   if (settings.report) fail("--report shows the default analysis: expected no --plan-compatible");
-  if (settings.after_divergence)
-    fail("--plan-compatible counts all steps anyway: expected no --after-divergence");
+  if (settings.after_divergence) fail("--plan-compatible counts all steps anyway: expected no --after-divergence");
 }
 
 }  // namespace fpf::compare

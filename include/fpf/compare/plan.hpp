@@ -37,10 +37,9 @@ struct Run {
   evidence::Rows<double> rows;
 };
 
-inline Run read(const evidence::ExperimentFile& file, const evidence::StoredRun& run,
-                evidence::StoredSignal signal, int layer) {
-  Run out{.index = {},
-          .rows = evidence::read_rows<double>(file, run, signal, layer, evidence::RowRule::every)};
+inline Run read(const evidence::ExperimentFile& file, const evidence::StoredRun& run, evidence::StoredSignal signal,
+                int layer) {
+  Run out{.index = {}, .rows = evidence::read_rows<double>(file, run, signal, layer, evidence::RowRule::every)};
   std::size_t next = 0;
   for (const auto& row : run.rows) {
     if (row.signal != signal || row.layer != layer) continue;
@@ -151,8 +150,7 @@ inline Json cross_hardware(const std::vector<Subject>& subjects, const std::vect
                            const Json& noise, double threshold) {
   if (hardware.size() < 2 || noise.empty() || noise["mean"] == 0.0) return Json::object();
   const double floor = noise["mean"].get<double>();
-  std::vector<Json>
-      comparisons;  // one per pair of values: a later pair of configurations replaces an earlier one
+  std::vector<Json> comparisons;  // one per pair of values: a later pair of configurations replaces an earlier one
   int detectable = 0, total = 0;
   const auto others = on(subjects, hardware[1]);
   for (const Subject* a : on(subjects, hardware[0])) {

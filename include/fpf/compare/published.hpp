@@ -51,8 +51,7 @@ inline double logprob_distance(const Position& a, const Position& b) {
   for (std::size_t i = 0; i < std::min<std::size_t>(5, a.token_ids.size()); ++i) {
     const auto other = std::ranges::find(b.token_ids, a.token_ids[i]);
     if (other == b.token_ids.end()) continue;
-    const double difference =
-        a.log_probs[i] - b.log_probs[static_cast<std::size_t>(other - b.token_ids.begin())];
+    const double difference = a.log_probs[i] - b.log_probs[static_cast<std::size_t>(other - b.token_ids.begin())];
     sum += difference * difference;
   }
   return std::sqrt(sum);
@@ -107,8 +106,7 @@ inline std::optional<double> deviation(const Matrix& found, const Matrix& stated
   if (found.size() != stated.size()) return {};
   for (std::size_t i = 0; i < found.size(); ++i) {
     if (found[i].size() != stated[i].size()) return {};
-    for (std::size_t j = 0; j < found[i].size(); ++j)
-      largest = std::max(largest, std::abs(found[i][j] - stated[i][j]));
+    for (std::size_t j = 0; j < found[i].size(); ++j) largest = std::max(largest, std::abs(found[i][j] - stated[i][j]));
   }
   return largest;
 }
@@ -127,8 +125,7 @@ inline SizeMatrix size_matrix(const File& file, const std::string& phase, bool k
     for (std::size_t i = 0; i < n; ++i)
       for (std::size_t j = 0; j < n; ++j) {
         const auto a = at.find({reference, out.labels[i]}), b = at.find({reference, out.labels[j]});
-        matrix[i][j] =
-            a == at.end() || b == at.end() ? std::nan("") : distance(*a->second, *b->second, phase, keys);
+        matrix[i][j] = a == at.end() || b == at.end() ? std::nan("") : distance(*a->second, *b->second, phase, keys);
         out.distances[i][j] += matrix[i][j] / static_cast<double>(references.size());
       }
     out.per_reference.push_back(std::move(matrix));
@@ -136,8 +133,8 @@ inline SizeMatrix size_matrix(const File& file, const std::string& phase, bool k
   out.mean = upper_mean(out.distances);
   out.classes = classes_of(out);
   const bool table = file.layout == Layout::measurement_table;
-  const std::string own = table ? "within_hardware_analysis.matrix"
-                                : phase + "_sanity_check." + (keys ? "key_matrix" : "logprob_matrix");
+  const std::string own =
+      table ? "within_hardware_analysis.matrix" : phase + "_sanity_check." + (keys ? "key_matrix" : "logprob_matrix");
   if (const auto stated = file.stated.find(own); stated != file.stated.end())
     out.deviation = deviation(out.distances, stated->second);
   return out;
@@ -177,13 +174,12 @@ inline SizeMatrix activation_matrix(const File& file) {
     const std::string& key = file.activations[i].first;
     out.labels.push_back(key.starts_with(prefix) ? key.substr(prefix.size()) : key);
     for (std::size_t j = 0; j < n; ++j)
-      out.distances[i][j] = l2_distance(std::span(file.activations[i].second.at(0)),
-                                        std::span(file.activations[j].second.at(0)));
+      out.distances[i][j] =
+          l2_distance(std::span(file.activations[i].second.at(0)), std::span(file.activations[j].second.at(0)));
   }
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = 0; j < n; ++j)
-      if (const auto stated =
-              file.stated_distances.find(fmt::format("bs{}_vs_bs{}", out.labels[i], out.labels[j]));
+      if (const auto stated = file.stated_distances.find(fmt::format("bs{}_vs_bs{}", out.labels[i], out.labels[j]));
           stated != file.stated_distances.end())
         largest = std::max(largest.value_or(0), std::abs(out.distances[i][j] - stated->second));
   out.mean = upper_mean(out.distances);
@@ -198,16 +194,15 @@ inline Series between(const File& a, const File& b) {
   Series out;
   const bool layers = by_layer(a);
   const auto name = [](const File& f) { return std::filesystem::path(f.name).filename().string(); };
-  out.title =
-      fmt::format("{} against {}, {}", name(a), name(b), layers ? "mean of the repetitions" : "repetition 0");
+  out.title = fmt::format("{} against {}, {}", name(a), name(b), layers ? "mean of the repetitions" : "repetition 0");
   for (const auto& [key, repetitions] : a.activations) {
     const auto other = std::ranges::find(b.activations, key, &std::pair<std::string, Matrix>::first);
     if (other == b.activations.end() || repetitions.empty() || other->second.empty()) continue;
     const Vector x = layers ? mean_row(repetitions) : repetitions[0];
     const Vector y = layers ? mean_row(other->second) : other->second[0];
     if (x.size() != y.size())
-      fail("{} and {} cannot be compared: {} has {} numbers in the first and {} in the second", a.name,
-           b.name, key, x.size(), y.size());
+      fail("{} and {} cannot be compared: {} has {} numbers in the first and {} in the second", a.name, b.name, key,
+           x.size(), y.size());
     out.labels.push_back(key);
     out.distances.push_back(l2_distance(std::span(x), std::span(y)));
   }
@@ -226,11 +221,9 @@ inline Findings analyse(const std::vector<File>& files) {
       const auto is_first = [&first = repetitions](const Vector& r) { return r == first.front(); };
       const bool equal = std::ranges::all_of(repetitions, is_first);
       out.repetitions_equal.emplace_back(name + " " + key, equal);
-      if (repetitions.empty())
-        fail("{}: expected repetitions under raw_activations.{}, found none", file.name, key);
+      if (repetitions.empty()) fail("{}: expected repetitions under raw_activations.{}, found none", file.name, key);
     }
-    if (!file.activations.empty() && !detail::by_layer(file))
-      out.matrices.push_back(detail::activation_matrix(file));
+    if (!file.activations.empty() && !detail::by_layer(file)) out.matrices.push_back(detail::activation_matrix(file));
     for (const char* phase : {"prefill", "decode"})
       for (const bool keys : {true, false})
         if (detail::holds(file, phase, keys)) out.matrices.push_back(detail::size_matrix(file, phase, keys));

@@ -3,13 +3,12 @@
 // matrices.
 #pragma once
 
-#include <fpf/core/mapped_file.hpp>
-#include <fpf/evidence/json_cursor.hpp>
-
 #include <simdjson.h>
 
 #include <array>
 #include <filesystem>
+#include <fpf/core/mapped_file.hpp>
+#include <fpf/evidence/json_cursor.hpp>
 #include <functional>
 #include <map>
 #include <string>
@@ -40,10 +39,9 @@ struct Position {
 };
 
 struct Measurement {
-  std::string size;       // batch size or tensor-parallel size
-  std::string reference;  // which prompt
-  std::map<std::string, std::map<std::string, Position>>
-      phases;  // "prefill", "decode" -> "pos_-1" -> signals
+  std::string size;                                               // batch size or tensor-parallel size
+  std::string reference;                                          // which prompt
+  std::map<std::string, std::map<std::string, Position>> phases;  // "prefill", "decode" -> "pos_-1" -> signals
 };
 
 struct File {
@@ -93,8 +91,7 @@ class Reader {
     }
     cursor_.finish();
     if (!recognised)
-      fail("{}: expected a published measurement with raw_activations or measurements, found neither",
-           out_.name);
+      fail("{}: expected a published measurement with raw_activations or measurements, found neither", out_.name);
     return std::move(out_);
   }
 
@@ -107,8 +104,7 @@ class Reader {
   Vector numbers() {
     if (cursor_.peek() != '[') cursor_.fail_here("expected an array of numbers");
     const std::string_view text = cursor_.take();
-    const simdjson::padded_string_view padded(text.data(), text.size(),
-                                              text.size() + simdjson::SIMDJSON_PADDING);
+    const simdjson::padded_string_view padded(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING);
     simdjson::ondemand::document document;
     simdjson::ondemand::array array;
     if (parser_.iterate(padded).get(document) || document.get_array().get(array))
@@ -129,8 +125,8 @@ class Reader {
     while (cursor_.next_element()) {
       out.push_back(numbers());
       if (out.back().size() != out.front().size())
-        cursor_.fail_here(fmt::format("expected {} numbers, as in the rows before, found {}",
-                                      out.front().size(), out.back().size()));
+        cursor_.fail_here(
+            fmt::format("expected {} numbers, as in the rows before, found {}", out.front().size(), out.back().size()));
     }
     return out;
   }

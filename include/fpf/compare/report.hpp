@@ -41,13 +41,11 @@ inline void take_in(const Drawing& drawing, const std::filesystem::path& plots, 
   const std::filesystem::path path = plots / (figure.name + ".svg");
   if (end.found && end.status == 0) {
     std::ifstream file(path, std::ios::binary);
-    figure.svg =
-        svg_for_page(std::string(std::istreambuf_iterator<char>(file), {}), figure.name, drawing.label);
+    figure.svg = svg_for_page(std::string(std::istreambuf_iterator<char>(file), {}), figure.name, drawing.label);
   }
   if (!figure.svg.empty()) return;
   const std::size_t begin = std::min(end.output.find_first_not_of(" \n"), end.output.size());
-  figure.problem =
-      "gnuplot says " + (begin == end.output.size() ? "nothing" : one_line(end.output.substr(begin), 300));
+  figure.problem = "gnuplot says " + (begin == end.output.size() ? "nothing" : one_line(end.output.substr(begin), 300));
   std::error_code ignored;
   std::filesystem::remove(path, ignored);
 }
@@ -68,8 +66,7 @@ inline void draw(std::span<const Drawing> drawings, const std::filesystem::path&
 }
 
 /// Writes the figures' scripts and data, and draws them where there is a gnuplot.
-inline void draw_all(std::vector<std::vector<Panel>>& sections, const std::filesystem::path& plots,
-                     bool gnuplot) {
+inline void draw_all(std::vector<std::vector<Panel>>& sections, const std::filesystem::path& plots, bool gnuplot) {
   std::vector<Drawing> drawings;
   for (auto& section : sections)
     for (Panel& panel : section)
@@ -132,10 +129,9 @@ inline void write_report(const std::filesystem::path& folder, const std::vector<
     }
     return out + report::terms_html(analyses.front().threshold);
   };
-  report::detail::write_folder(folder, "Comparison of floating-point results", analyses, failures, sections,
-                               body,
-                               {"configurations.csv", "run_times.csv", "verdicts.csv", "comparisons.csv",
-                                "rows.csv", "ulp.csv", "matrices.csv", "timing.csv"});
+  report::detail::write_folder(folder, "Comparison of floating-point results", analyses, failures, sections, body,
+                               {"configurations.csv", "run_times.csv", "verdicts.csv", "comparisons.csv", "rows.csv",
+                                "ulp.csv", "matrices.csv", "timing.csv"});
 }
 
 /// The same of published measurements.

@@ -75,9 +75,7 @@ class CsvFile {
 
 namespace detail {
 
-inline std::optional<int> layer_of(const Tap& tap) {
-  return tap.layer < 0 ? std::nullopt : std::optional(tap.layer);
-}
+inline std::optional<int> layer_of(const Tap& tap) { return tap.layer < 0 ? std::nullopt : std::optional(tap.layer); }
 
 struct Named {
   std::size_t index;  // of the analysis, as in the JSON's list
@@ -102,10 +100,10 @@ inline void write_configurations(const std::filesystem::path& folder, const std:
       const bool known = r.basis != Reproducibility::Basis::none;
       const std::string_view bit_exact = !known ? "" : r.bit_exact ? "true" : "false";
       out.row(e, analyses[e].experiment_type, c.id, c.hardware, c.provider, c.value, c.baseline, c.file,
-              fmt::format("{}", fmt::join(versions, "; ")), c.status.empty() ? "complete" : c.status,
-              c.decode_steps, fmt::format("{}", fmt::join(c.stored_repetitions, " ")),
-              bases[static_cast<std::size_t>(r.basis)], r.repetitions, bit_exact, r.first_difference,
-              c.timing.mean, c.timing.variance, c.timing.prefill_seconds, c.timing.decode_seconds);
+              fmt::format("{}", fmt::join(versions, "; ")), c.status.empty() ? "complete" : c.status, c.decode_steps,
+              fmt::format("{}", fmt::join(c.stored_repetitions, " ")), bases[static_cast<std::size_t>(r.basis)],
+              r.repetitions, bit_exact, r.first_difference, c.timing.mean, c.timing.variance, c.timing.prefill_seconds,
+              c.timing.decode_seconds);
       for (std::size_t i = 0; i < c.timing.seconds.size(); ++i) times.row(e, c.id, i, c.timing.seconds[i]);
     }
   out.commit();
@@ -113,19 +111,18 @@ inline void write_configurations(const std::filesystem::path& folder, const std:
 }
 
 inline void write_verdicts(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
-  CsvFile out(
-      folder / "verdicts.csv",
-      "experiment,experiment_type,signal,layer,scope,baseline_value,value,outcome,text,threshold,noise_floor,"
-      "signal_level,ratio,detectable_comparisons,signal_comparisons,noise_comparisons,noise_from_digests,"
-      "signal_rows,"
-      "noise_rows,auc,auc_low,auc_high,partial_auc_fpr_0.01,hedges_g,cliffs_delta,tokens_needed");
+  CsvFile out(folder / "verdicts.csv",
+              "experiment,experiment_type,signal,layer,scope,baseline_value,value,outcome,text,threshold,noise_floor,"
+              "signal_level,ratio,detectable_comparisons,signal_comparisons,noise_comparisons,noise_from_digests,"
+              "signal_rows,"
+              "noise_rows,auc,auc_low,auc_high,partial_auc_fpr_0.01,hedges_g,cliffs_delta,tokens_needed");
   for (std::size_t e = 0; e < analyses.size(); ++e)
     for (const Verdict& v : analyses[e].verdicts)
       out.row(e, analyses[e].experiment_type, name_of(v.tap.signal), layer_of(v.tap), name_of(v.scope),
-              v.baseline_value, v.value, name_of(v.outcome), v.text, v.threshold, v.noise_floor,
-              v.signal_level, v.ratio, v.detectable_comparisons, v.signal_comparisons, v.noise_comparisons,
-              v.noise_from_digests, v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high,
-              v.partial_auc, v.hedges_g, v.cliffs_delta, v.tokens_needed);
+              v.baseline_value, v.value, name_of(v.outcome), v.text, v.threshold, v.noise_floor, v.signal_level,
+              v.ratio, v.detectable_comparisons, v.signal_comparisons, v.noise_comparisons, v.noise_from_digests,
+              v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high, v.partial_auc, v.hedges_g, v.cliffs_delta,
+              v.tokens_needed);
   out.commit();
 }
 
@@ -139,8 +136,7 @@ inline void write_comparisons(const std::filesystem::path& folder, const std::ve
                   "relative_l2_max,relative_l2_mean,relative_l2_median,relative_l2_p95,max_abs,cosine_min,"
                   "cosine_mean,bit_equal,"
                   "first_differing_step,common_ids,kl_max,kl_mean,kl_median,kl_p95");
-  CsvFile rows(folder / "rows.csv",
-               key + "signal,layer,step,l2,relative_l2,max_abs,cosine,bit_equal,elements,kl");
+  CsvFile rows(folder / "rows.csv", key + "signal,layer,step,l2,relative_l2,max_abs,cosine,bit_equal,elements,kl");
   CsvFile ulps(folder / "ulp.csv", key + "signal,layer,dtype,from,to,count");
   for (std::size_t e = 0; e < analyses.size(); ++e) {
     const Named names{e, analyses[e]};
@@ -150,18 +146,17 @@ inline void write_comparisons(const std::filesystem::path& folder, const std::ve
         const auto signal = name_of(t.tap.signal);
         const auto layer = layer_of(t.tap);
         const auto only = [&](double value) { return aligned ? std::optional(value) : std::nullopt; };
-        out.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, name_of(c.kind),
-                c.against_baseline, c.first_divergent_step, c.steps_compared, signal, layer, t.rows.size(),
-                t.l2, t.relative_l2, t.max_abs, t.cosine_min, t.cosine_mean, t.bit_equal, t.first_difference,
-                only(t.common_ids), only(t.kl.max), only(t.kl.mean), only(t.kl.median), only(t.kl.p95));
+        out.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, name_of(c.kind), c.against_baseline,
+                c.first_divergent_step, c.steps_compared, signal, layer, t.rows.size(), t.l2, t.relative_l2, t.max_abs,
+                t.cosine_min, t.cosine_mean, t.bit_equal, t.first_difference, only(t.common_ids), only(t.kl.max),
+                only(t.kl.mean), only(t.kl.median), only(t.kl.p95));
         for (const RowDistance& row : t.rows)
-          rows.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, row.step,
-                   row.l2, row.relative_l2, row.max_abs, row.cosine, row.bit_equal, row.elements,
-                   only(row.kl));
+          rows.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, row.step, row.l2,
+                   row.relative_l2, row.max_abs, row.cosine, row.bit_equal, row.elements, only(row.kl));
         for (std::size_t k = 0; k < t.ulp.counts.size(); ++k)
           if (t.ulp.counts[k] != 0)
-            ulps.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer,
-                     t.ulp.dtype, UlpHistogram::lower(k), UlpHistogram::upper(k), t.ulp.counts[k]);
+            ulps.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, t.ulp.dtype,
+                     UlpHistogram::lower(k), UlpHistogram::upper(k), t.ulp.counts[k]);
       }
   }
   out.commit();
@@ -177,8 +172,8 @@ inline void write_matrices(const std::filesystem::path& folder, const std::vecto
     for (const DistanceMatrix& m : analyses[e].matrices)
       for (std::size_t i = 0; i < m.size; ++i)
         for (std::size_t j = 0; j < m.size; ++j)
-          out.row(e, name_of(m.tap.signal), layer_of(m.tap), names.id(i), names.id(j),
-                  m.max_l2[i * m.size + j], m.mean_l2[i * m.size + j]);
+          out.row(e, name_of(m.tap.signal), layer_of(m.tap), names.id(i), names.id(j), m.max_l2[i * m.size + j],
+                  m.mean_l2[i * m.size + j]);
     for (const TimingComparison& t : analyses[e].timing)
       timing.row(e, names.id(t.a), names.id(t.b), t.ratio, t.t, t.p_value, t.separated, t.text);
   }
@@ -210,8 +205,7 @@ inline void write_csv(const std::filesystem::path& folder, const published::Find
   matrices.commit();
   CsvFile series(folder / "between_files.csv", "comparison,label,distance");
   for (const auto& one : findings.series)
-    for (std::size_t i = 0; i < one.labels.size(); ++i)
-      series.row(one.title, one.labels[i], one.distances[i]);
+    for (std::size_t i = 0; i < one.labels.size(); ++i) series.row(one.title, one.labels[i], one.distances[i]);
   series.commit();
   CsvFile repetitions(folder / "repetitions.csv", "name,equal");
   for (const auto& [name, equal] : findings.repetitions_equal) repetitions.row(name, equal);

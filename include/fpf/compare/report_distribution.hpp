@@ -53,11 +53,9 @@ struct Sample {
 inline std::vector<double> largest_of(const Analysis& analysis, const Verdict& verdict, bool noise) {
   std::vector<double> out;
   for (const Comparison& comparison : analysis.comparisons) {
-    const bool belongs =
-        noise ? compare::detail::is_noise_of(comparison, verdict.scope)
-              : compare::detail::is_signal_of(analysis, comparison, verdict.scope, verdict.value);
-    if (const TapDistance* found = belongs ? comparison.find(verdict.tap) : nullptr)
-      out.push_back(found->l2.max);
+    const bool belongs = noise ? compare::detail::is_noise_of(comparison, verdict.scope)
+                               : compare::detail::is_signal_of(analysis, comparison, verdict.scope, verdict.value);
+    if (const TapDistance* found = belongs ? comparison.find(verdict.tap) : nullptr) out.push_back(found->l2.max);
   }
   return out;
 }
@@ -66,8 +64,8 @@ inline std::vector<Sample> samples_of(const Analysis& analysis, const std::vecto
   std::vector<Sample> out;
   const Verdict& first = *verdicts.front();
   if (!first.noise.empty())
-    out.push_back({fmt::format("noise, {}", count_text(first.noise.size(), "row")), noise_colour, 7,
-                   &first.noise, largest_of(analysis, first, true)});
+    out.push_back({fmt::format("noise, {}", count_text(first.noise.size(), "row")), noise_colour, 7, &first.noise,
+                   largest_of(analysis, first, true)});
   const auto values = compare::detail::tested_values(analysis);
   for (const Verdict* verdict : verdicts) {
     if (verdict->signal.empty()) continue;
@@ -75,8 +73,7 @@ inline std::vector<Sample> samples_of(const Analysis& analysis, const std::vecto
     series.style = static_cast<std::size_t>(std::ranges::find(values, verdict->value) - values.begin());
     out.push_back({fmt::format("{}, {}", change_text(verdict->baseline_value, verdict->value),
                                count_text(verdict->signal.size(), "row")),
-                   colour_of(series), point_of(series), &verdict->signal,
-                   largest_of(analysis, *verdict, false)});
+                   colour_of(series), point_of(series), &verdict->signal, largest_of(analysis, *verdict, false)});
   }
   if (out.size() > most_series) out.resize(most_series);
   return out;
@@ -105,9 +102,9 @@ inline Grid distribution_table(const std::vector<Sample>& samples) {
   for (const Sample& sample : samples) {
     auto values = *sample.values;
     std::ranges::sort(values);
-    out.rows.push_back({sample.label, std::to_string(std::ranges::count(values, 0.0)),
-                        number_text(values.front()), number_text(quantile_of_sorted(values, 0.5)),
-                        number_text(quantile_of_sorted(values, 0.95)), number_text(values.back())});
+    out.rows.push_back({sample.label, std::to_string(std::ranges::count(values, 0.0)), number_text(values.front()),
+                        number_text(quantile_of_sorted(values, 0.5)), number_text(quantile_of_sorted(values, 0.95)),
+                        number_text(values.back())});
   }
   return out;
 }
@@ -120,22 +117,20 @@ inline std::string distribution_commands(const std::vector<Sample>& samples, dou
                     "linecolor rgb '{}' fillstyle transparent solid 0.22 border title {}",
                     2 * i, samples[i].colour, script_text(one_line(samples[i].label, 56))));
   for (std::size_t i = 0; i < samples.size(); ++i)
-    commands.push_back(fmt::format(
-        "file index {} using (at($1)):({:.4g}) with points linecolor rgb '{}' pointtype {} "
-        "pointsize 0.7 notitle",
-        2 * i + 1, highest * (1.08 + 0.07 * static_cast<double>(i)), samples[i].colour, samples[i].point));
+    commands.push_back(
+        fmt::format("file index {} using (at($1)):({:.4g}) with points linecolor rgb '{}' pointtype {} "
+                    "pointsize 0.7 notitle",
+                    2 * i + 1, highest * (1.08 + 0.07 * static_cast<double>(i)), samples[i].colour, samples[i].point));
   commands.push_back(
       fmt::format("NaN with points linecolor rgb '{}' pointtype 7 pointsize 0.7 title 'points above: largest "
                   "distance of each comparison'",
                   ink));
-  commands.push_back(
-      fmt::format("NaN with lines linecolor rgb '{}' dashtype (6,3) linewidth 1.5 title rule", ink));
+  commands.push_back(fmt::format("NaN with lines linecolor rgb '{}' dashtype (6,3) linewidth 1.5 title rule", ink));
   return fmt::format("plot {}\n", fmt::join(commands, ", \\\n     "));
 }
 
 inline std::string verdict_clause(const Verdict& verdict) {
-  std::string out =
-      fmt::format("{}: {}", change_text(verdict.baseline_value, verdict.value), name_of(verdict.outcome));
+  std::string out = fmt::format("{}: {}", change_text(verdict.baseline_value, verdict.value), name_of(verdict.outcome));
   if (verdict.signal.empty()) return out + " (no row with equal inputs)";
   if (verdict.outcome == Outcome::zero_noise)
     out += ", signal rows reach " + number_text(*std::ranges::max_element(verdict.signal));
@@ -171,8 +166,8 @@ inline std::optional<std::string> why_no_distribution(const std::vector<const Ve
 inline std::string zero_bar_script(const Axis& axis) {
   const double width = (axis.high - axis.low) / static_cast<double>(bins);
   const auto in_band = [&](double part) { return axis.bottom() * std::pow(axis.low / axis.bottom(), part); };
-  std::string out = fmt::format("zero_left = {:.6g}; zero_right = {:.6g}\n",
-                                axis.log ? in_band(0.25) : -width / 2, axis.log ? in_band(0.75) : width / 2);
+  std::string out = fmt::format("zero_left = {:.6g}; zero_right = {:.6g}\n", axis.log ? in_band(0.25) : -width / 2,
+                                axis.log ? in_band(0.75) : width / 2);
   if (!axis.log) out += fmt::format("set xrange [{:.6g}:{:.6g}]\n", axis.zeros ? -width : 0, axis.high);
   return out + "left(from, to) = to > 0 ? from : zero_left\nright(to) = to > 0 ? to : zero_right\n";
 }
@@ -180,8 +175,7 @@ inline std::string zero_bar_script(const Axis& axis) {
 inline void draw_distribution(const Verdict& verdict, const std::vector<Sample>& samples, Figure& figure) {
   const double threshold = verdict.threshold * verdict.noise_floor;
   std::vector<double> values{threshold};
-  for (const Sample& sample : samples)
-    values.insert(values.end(), sample.values->begin(), sample.values->end());
+  for (const Sample& sample : samples) values.insert(values.end(), sample.values->begin(), sample.values->end());
   const Axis axis = axis_of(values);
   double highest = 0;
   figure.data = distribution_data(samples, axis, highest);

@@ -70,8 +70,7 @@ inline std::filesystem::path checked_report_folder(const std::filesystem::path& 
            foreign.string());
   }
   if (::access(folder.parent_path().c_str(), W_OK) != 0)
-    fail("--report {}: cannot write to {}: {}", given.string(), folder.parent_path().string(),
-         std::strerror(errno));
+    fail("--report {}: cannot write to {}: {}", given.string(), folder.parent_path().string(), std::strerror(errno));
   return folder;
 }
 

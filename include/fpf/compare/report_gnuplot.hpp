@@ -94,34 +94,31 @@ inline std::string marks_of(const Axis& axis) {
 /// Script lines that set up axis `name` ("x" or "y") and the function at(): where a value is drawn on it.
 inline std::string axis_script(char name, const Axis& axis) {
   if (!axis.log) return fmt::format("set {}range [{:.6g}:{:.6g}]\nat(v) = v\n", name, axis.low, axis.high);
-  std::string out =
-      fmt::format("set logscale {0}\nset {0}range [{1:.6g}:{2:.6g}]\n", name, axis.bottom(), axis.high);
+  std::string out = fmt::format("set logscale {0}\nset {0}range [{1:.6g}:{2:.6g}]\n", name, axis.bottom(), axis.high);
   out += fmt::format("zero = {:.6g}  # where zeros are drawn\n", axis.zeros ? axis.zero() : axis.low);
   out += fmt::format("at(v) = v > 0 ? v : (v == 0 ? zero : NaN)\nset {}tics {}\n", name, marks_of(axis));
   if (!axis.zeros) return out;
   const std::string from = name == 'y' ? "graph 0, first {0:.6g}" : "first {0:.6g}, graph 0",
                     to = name == 'y' ? "graph 1, first {1:.6g}" : "first {1:.6g}, graph 1";
-  return out + fmt::format(fmt::runtime("set object 1 rectangle from " + from + " to " + to +
-                                        " behind fillcolor rgb '" + std::string(grid_line) +
-                                        "' fillstyle transparent solid 0.18 noborder\n"),
-                           axis.bottom(), axis.low);
+  return out +
+         fmt::format(fmt::runtime("set object 1 rectangle from " + from + " to " + to + " behind fillcolor rgb '" +
+                                  std::string(grid_line) + "' fillstyle transparent solid 0.18 noborder\n"),
+                     axis.bottom(), axis.low);
 }
 
 /// A figure's whole script: what all have in common, then its own part.
 inline std::string script_of(const Figure& figure) {
   const Canvas& canvas = figure.canvas;
   const double height = canvas.height(), bottom = height - canvas.top - canvas.plot_height;
-  std::string out = fmt::format("# {}: {}\n# Edit and run in this folder: gnuplot {}.gp\n",
-                                one_line(figure.title), one_line(figure.about), figure.name);
+  std::string out = fmt::format("# {}: {}\n# Edit and run in this folder: gnuplot {}.gp\n", one_line(figure.title),
+                                one_line(figure.about), figure.name);
   out += "reset\nset encoding utf8\n";
-  out += fmt::format(
-      "set terminal svg size {:.0f},{:.0f} dynamic noenhanced font 'sans-serif,13' linewidth 1.4\n",
-      canvas.width, height);
+  out += fmt::format("set terminal svg size {:.0f},{:.0f} dynamic noenhanced font 'sans-serif,13' linewidth 1.4\n",
+                     canvas.width, height);
   out += fmt::format("set output '{0}.svg'\nfile = '{0}.dat'\n", figure.name);
-  out +=
-      fmt::format("set border 3 linecolor rgb '{0}'\nset tics nomirror scale 0.5 textcolor rgb '{0}'\n", ink);
-  out += fmt::format("set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\n",
-                     canvas.left / canvas.width, 1 - canvas.right / canvas.width);
+  out += fmt::format("set border 3 linecolor rgb '{0}'\nset tics nomirror scale 0.5 textcolor rgb '{0}'\n", ink);
+  out += fmt::format("set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\n", canvas.left / canvas.width,
+                     1 - canvas.right / canvas.width);
   out += fmt::format("set tmargin at screen {:.4f}\nset bmargin at screen {:.4f}\n", 1 - canvas.top / height,
                      bottom / height);
   // Labels stand above and below the axes, where no width of numbers pushes them out of the figure.

@@ -71,14 +71,12 @@ inline std::optional<std::string> why_no_lines(const LinePlot& plot) {
 
 inline std::string undrawn_text(const LinePlot& plot) {
   if (plot.lines.size() <= most_series) return "";
-  return fmt::format(" Drawn are the first {} of {} series; the table has all.", most_series,
-                     plot.lines.size());
+  return fmt::format(" Drawn are the first {} of {} series; the table has all.", most_series, plot.lines.size());
 }
 
 inline std::string by_step_sentence(const Analysis& analysis, const LinePlot& plot) {
   const Line& line = leading(plot, mean_of);
-  std::string out =
-      fmt::format("{}: {} over {} rows", line.series->label, range_text(line.curve), line.curve.size());
+  std::string out = fmt::format("{}: {} over {} rows", line.series->label, range_text(line.curve), line.curve.size());
   if (const Line* noise = noise_for(plot, *line.series)) {
     std::size_t overlap = 0, common = 0;
     for (const auto& [step, point] : line.curve)
@@ -97,12 +95,10 @@ inline std::string by_step_sentence(const Analysis& analysis, const LinePlot& pl
   for (const Line& one : plot.lines)
     for (const Comparison* comparison : one.series->comparisons)
       if (comparison->first_divergent_step)
-        diverged =
-            std::min(diverged.value_or(*comparison->first_divergent_step), *comparison->first_divergent_step);
+        diverged = std::min(diverged.value_or(*comparison->first_divergent_step), *comparison->first_divergent_step);
   if (diverged)
-    out += fmt::format(
-        " Tokens differ from step {} on in at least one pair; {}.", *diverged,
-        analysis.after_divergence ? "later rows are shown all the same" : "its later rows are left out");
+    out += fmt::format(" Tokens differ from step {} on in at least one pair; {}.", *diverged,
+                       analysis.after_divergence ? "later rows are shown all the same" : "its later rows are left out");
   return out + undrawn_text(plot);
 }
 
@@ -112,14 +108,12 @@ inline std::string growth_text(const Line& line) {
   const std::string from = fmt::format("{} at layer {}", number_text(start.mean), first),
                     to = fmt::format("{} at layer {}", number_text(end.mean), last);
   if (start.mean == 0) {
-    const auto enters =
-        std::ranges::find_if(line.curve, [](const auto& entry) { return entry.second.mean != 0; });
+    const auto enters = std::ranges::find_if(line.curve, [](const auto& entry) { return entry.second.mean != 0; });
     if (enters == line.curve.end()) return fmt::format("{}: 0 at every layer", line.series->label);
     return fmt::format("{}: {}, enters by layer {}, {}", line.series->label, from, enters->first, to);
   }
   const double times = end.mean / start.mean;
-  if (std::abs(times - 1) < 0.05)
-    return fmt::format("{}: about the same, {} and {}", line.series->label, from, to);
+  if (std::abs(times - 1) < 0.05) return fmt::format("{}: about the same, {} and {}", line.series->label, from, to);
   return fmt::format("{}: from {} to {}, {:.3g} times", line.series->label, from, to, times);
 }
 

@@ -29,9 +29,7 @@ struct NamedMatrix {
     const std::string label = shortened(labels[i], longest);
     return numbered() ? fmt::format("{} {}", label, i + 1) : label;
   }
-  std::string column_label(std::size_t i) const {
-    return numbered() ? std::to_string(i + 1) : one_line(labels[i]);
-  }
+  std::string column_label(std::size_t i) const { return numbered() ? std::to_string(i + 1) : one_line(labels[i]); }
 };
 
 namespace detail {
@@ -59,8 +57,7 @@ inline Extremes extremes_of(const NamedMatrix& matrix) {
       out.zeros += distance == 0;
       if (distance == 0) continue;
       if (!out.largest || distance > matrix.at(out.largest->first, out.largest->second)) out.largest = {i, j};
-      if (!out.smallest || distance < matrix.at(out.smallest->first, out.smallest->second))
-        out.smallest = {i, j};
+      if (!out.smallest || distance < matrix.at(out.smallest->first, out.smallest->second)) out.smallest = {i, j};
     }
   return out;
 }
@@ -73,22 +70,18 @@ inline std::string matrix_sentence(const NamedMatrix& matrix, const Extremes& fo
   std::string out = "Furthest apart are " + pair(*found.largest);
   const auto value = [&](const auto& at) { return number_text(matrix.at(at->first, at->second)); };
   if (value(found.smallest) != value(found.largest))
-    out +=
-        fmt::format(", closest {}{}", found.zeros == 0 ? "" : "of those that differ ", pair(*found.smallest));
+    out += fmt::format(", closest {}{}", found.zeros == 0 ? "" : "of those that differ ", pair(*found.smallest));
   if (found.pairs == 1) return out + ", the only pair.";
   if (found.zeros == 0) return out + fmt::format("; none of {} pairs is at 0.", found.pairs);
-  return out +
-         fmt::format("; {} of {} pairs {} at 0.", found.zeros, found.pairs, found.zeros == 1 ? "is" : "are");
+  return out + fmt::format("; {} of {} pairs {} at 0.", found.zeros, found.pairs, found.zeros == 1 ? "is" : "are");
 }
 
 inline std::string matrix_data(const NamedMatrix& matrix) {
   std::string out = "# columns: column, row, distance, its text\n";
-  for (std::size_t i = 0; i < matrix.size(); ++i)
-    out += fmt::format("# {}: {}\n", i + 1, one_line(matrix.labels[i]));
+  for (std::size_t i = 0; i < matrix.size(); ++i) out += fmt::format("# {}: {}\n", i + 1, one_line(matrix.labels[i]));
   for (std::size_t i = 0; i < matrix.size(); ++i)
     for (std::size_t j = 0; j < matrix.size(); ++j)
-      out +=
-          fmt::format("{} {} {} {}\n", j + 1, i + 1, data_text(matrix.at(i, j)), cell_text(matrix.at(i, j)));
+      out += fmt::format("{} {} {} {}\n", j + 1, i + 1, data_text(matrix.at(i, j)), cell_text(matrix.at(i, j)));
   return out;
 }
 
@@ -129,9 +122,8 @@ inline std::string cell_labels(const NamedMatrix& matrix, double cell) {
        {std::pair<std::string_view, std::string_view>{"$3 > 0 && shade($3) < 0.6", "#ffffff"},
         {"$3 > 0 && shade($3) >= 0.6", "#000000"},
         {"!($3 > 0)", ink}})
-    out += fmt::format(
-        ", \\\n     file using 1:2:({} ? strcol(4) : '') with labels font ',{:.0f}' textcolor rgb '{}'",
-        condition, size, colour);
+    out += fmt::format(", \\\n     file using 1:2:({} ? strcol(4) : '') with labels font ',{:.0f}' textcolor rgb '{}'",
+                       condition, size, colour);
   return out;
 }
 
@@ -143,8 +135,7 @@ inline void draw_heat_map(const NamedMatrix& matrix, Figure& figure) {
     const std::string label = matrix.row_label(i, 15);
     longest = std::max(longest, code_points(label));
     rows.push_back(fmt::format("{} {}", script_text(label), i + 1));
-    if (n <= 16 || i % 5 == 4)
-      columns.push_back(fmt::format("{} {}", script_text(matrix.column_label(i)), i + 1));
+    if (n <= 16 || i % 5 == 4) columns.push_back(fmt::format("{} {}", script_text(matrix.column_label(i)), i + 1));
   }
   Canvas& canvas = figure.canvas;
   canvas.left = 18 + 8 * static_cast<double>(longest);

@@ -17,12 +17,11 @@ namespace fpf::compare::report {
 
 /// A table that scrolls by itself where it is too wide, or (`cards`) turns into a list of cards on a phone.
 inline std::string table_html(const Grid& grid, std::string_view label, bool cards = false) {
-  std::string out = fmt::format(
-      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table{}>\n<thead><tr>",
-      html_escaped(label), cards ? " class=\"cards\"" : "");
+  std::string out =
+      fmt::format("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table{}>\n<thead><tr>",
+                  html_escaped(label), cards ? " class=\"cards\"" : "");
   for (std::size_t c = 0; c < grid.header.size(); ++c)
-    out += fmt::format("<th scope=\"col\"{}>{}</th>", grid.right(c) ? " class=\"r\"" : "",
-                       html_escaped(grid.name(c)));
+    out += fmt::format("<th scope=\"col\"{}>{}</th>", grid.right(c) ? " class=\"r\"" : "", html_escaped(grid.name(c)));
   out += "</tr></thead>\n<tbody>\n";
   for (const auto& row : grid.rows) {
     out += "<tr>";
@@ -30,9 +29,9 @@ inline std::string table_html(const Grid& grid, std::string_view label, bool car
       std::string classes = c == 0 ? "lead" : "";
       if (grid.right(c)) classes += classes.empty() ? "r" : " r";
       if (row[c].empty()) classes += classes.empty() ? "empty" : " empty";
-      out += fmt::format("<td{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
-                         cards ? fmt::format(" data-label=\"{}\"", html_escaped(grid.name(c))) : "",
-                         html_escaped(row[c]));
+      out +=
+          fmt::format("<td{}{}>{}</td>", classes.empty() ? "" : fmt::format(" class=\"{}\"", classes),
+                      cards ? fmt::format(" data-label=\"{}\"", html_escaped(grid.name(c))) : "", html_escaped(row[c]));
     }
     out += "</tr>\n";
   }
@@ -40,14 +39,14 @@ inline std::string table_html(const Grid& grid, std::string_view label, bool car
 }
 
 inline std::string details_html(std::string_view summary, const std::string& content, bool open) {
-  return fmt::format("<details{}><summary>{}</summary>\n{}</details>\n", open ? " open" : "",
-                     html_escaped(summary), content);
+  return fmt::format("<details{}><summary>{}</summary>\n{}</details>\n", open ? " open" : "", html_escaped(summary),
+                     content);
 }
 
 /// A drawing with its sentence and numbers; without a drawing the numbers are open.
 inline std::string figure_html(const Figure& figure) {
-  std::string out = fmt::format("<figure id=\"{}\">\n<figcaption><h5>{}</h5><p>{}</p></figcaption>\n",
-                                figure.name, html_escaped(figure.title), html_escaped(figure.sentence));
+  std::string out = fmt::format("<figure id=\"{}\">\n<figcaption><h5>{}</h5><p>{}</p></figcaption>\n", figure.name,
+                                html_escaped(figure.title), html_escaped(figure.sentence));
   out += figure.svg;
   if (!figure.problem.empty())
     out += fmt::format("<p class=\"problem\">Not drawn: {}.</p>\n", html_escaped(figure.problem));
@@ -62,18 +61,16 @@ inline std::string figure_html(const Figure& figure) {
 
 /// Why a figure is not there, with the numbers that are.
 inline std::string missing_html(const Figure& figure) {
-  std::string out = fmt::format("<li id=\"{}\"><strong>{}:</strong> {}", figure.name,
-                                html_escaped(figure.title), html_escaped(figure.sentence));
-  if (!figure.table.rows.empty())
-    out += details_html("Numbers", table_html(figure.table, figure.title), false);
+  std::string out = fmt::format("<li id=\"{}\"><strong>{}:</strong> {}", figure.name, html_escaped(figure.title),
+                                html_escaped(figure.sentence));
+  if (!figure.table.rows.empty()) out += details_html("Numbers", table_html(figure.table, figure.title), false);
   return out + "</li>\n";
 }
 
 inline std::string panel_html(const Panel& panel) {
   std::string drawn, missing;
   for (const Figure& figure : panel.figures)
-    (figure.script.empty() ? missing : drawn) +=
-        figure.script.empty() ? missing_html(figure) : figure_html(figure);
+    (figure.script.empty() ? missing : drawn) += figure.script.empty() ? missing_html(figure) : figure_html(figure);
   std::string out = fmt::format("<h4>{}</h4>\n", html_escaped(panel.heading));
   if (!drawn.empty()) out += "<div class=\"figures\">\n" + drawn + "</div>\n";
   if (!missing.empty()) out += "<ul class=\"missing\">\n" + missing + "</ul>\n";
@@ -82,8 +79,8 @@ inline std::string panel_html(const Panel& panel) {
 
 inline std::string failures_html(const std::vector<Failure>& failures) {
   if (failures.empty()) return "";
-  std::string out = fmt::format("<div class=\"box\"><strong>Left out: {}</strong><ul>\n",
-                                count_text(failures.size(), "input"));
+  std::string out =
+      fmt::format("<div class=\"box\"><strong>Left out: {}</strong><ul>\n", count_text(failures.size(), "input"));
   for (const Failure& failure : failures) out += fmt::format("<li>{}</li>\n", html_escaped(failure.message));
   return out + "</ul></div>\n";
 }
@@ -91,8 +88,7 @@ inline std::string failures_html(const std::vector<Failure>& failures) {
 /// Everything before the page's own content. The policy keeps the page from loading or running anything.
 inline std::string page_begin(std::string_view title) {
   std::string out = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
-  out += fmt::format("{}\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-                     generator_mark);
+  out += fmt::format("{}\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n", generator_mark);
   out +=
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
       "'unsafe-inline'\">\n";

@@ -36,8 +36,7 @@ inline std::vector<int> all_x(const LinePlot& plot) {
 }
 
 inline bool has_band(const Line& line) {
-  return std::ranges::any_of(line.curve,
-                             [](const auto& entry) { return entry.second.low < entry.second.high; });
+  return std::ranges::any_of(line.curve, [](const auto& entry) { return entry.second.low < entry.second.high; });
 }
 
 inline std::string x_text(const LinePlot& plot, int x) {
@@ -49,8 +48,8 @@ inline std::string value_text(const LinePlot& plot, double value) {
 }
 
 inline std::string lines_data(const LinePlot& plot, const std::vector<int>& xs, double scale) {
-  std::string out = fmt::format("# columns: {}; then of each line the mean, lowest and highest comparison\n",
-                                plot.x_column);
+  std::string out =
+      fmt::format("# columns: {}; then of each line the mean, lowest and highest comparison\n", plot.x_column);
   for (std::size_t i = 0; i < plot.lines.size(); ++i)
     out += fmt::format("# columns {}-{}: {}\n", 3 * i + 2, 3 * i + 4, one_line(plot.lines[i].series->label));
   for (const int x : xs) {
@@ -60,8 +59,8 @@ inline std::string lines_data(const LinePlot& plot, const std::vector<int>& xs, 
       if (found == line.curve.end())
         out += " NaN NaN NaN";
       else
-        out += fmt::format(" {} {} {}", data_text(scale * found->second.mean),
-                           data_text(scale * found->second.low), data_text(scale * found->second.high));
+        out += fmt::format(" {} {} {}", data_text(scale * found->second.mean), data_text(scale * found->second.low),
+                           data_text(scale * found->second.high));
     }
     out += '\n';
   }
@@ -78,8 +77,7 @@ inline Grid lines_table(const LinePlot& plot, const std::vector<int>& xs) {
       const auto found = line.curve.find(x);
       std::string text = found == line.curve.end() ? "" : value_text(plot, found->second.mean);
       if (!text.empty() && found->second.low < found->second.high)
-        text += fmt::format(" ({} – {})", value_text(plot, found->second.low),
-                            value_text(plot, found->second.high));
+        text += fmt::format(" ({} – {})", value_text(plot, found->second.low), value_text(plot, found->second.high));
       row.push_back(std::move(text));
     }
     out.rows.push_back(std::move(row));

@@ -15,16 +15,14 @@ namespace detail {
 
 inline Figure published_matrix(const published::SizeMatrix& matrix) {
   NamedMatrix named{matrix.title, "L2", matrix.labels, {}};
-  for (const auto& row : matrix.distances)
-    named.distances.insert(named.distances.end(), row.begin(), row.end());
+  for (const auto& row : matrix.distances) named.distances.insert(named.distances.end(), row.begin(), row.end());
   Figure out = heat_map(named);
   out.title = matrix.title;
   std::string classes;
   for (const auto& one : matrix.classes) classes += fmt::format("[{}]", fmt::join(one, ", "));
   out.sentence += fmt::format(" Mean {}; equal to each other: {}.", number_text(matrix.mean), classes);
   if (matrix.deviation)
-    out.sentence +=
-        fmt::format(" Largest difference from the file's own matrix: {}.", number_text(*matrix.deviation));
+    out.sentence += fmt::format(" Largest difference from the file's own matrix: {}.", number_text(*matrix.deviation));
   return out;
 }
 
@@ -33,11 +31,9 @@ inline Figure published_series(const published::Series& found) {
   out.name = "series";
   out.title = found.title;
   const auto [smallest, largest] = std::ranges::minmax_element(found.distances);
-  const auto label = [&](auto at) {
-    return found.labels[static_cast<std::size_t>(at - found.distances.begin())];
-  };
-  out.sentence = fmt::format("Smallest at {} ({}), largest at {} ({}).", label(smallest),
-                             number_text(*smallest), label(largest), number_text(*largest));
+  const auto label = [&](auto at) { return found.labels[static_cast<std::size_t>(at - found.distances.begin())]; };
+  out.sentence = fmt::format("Smallest at {} ({}), largest at {} ({}).", label(smallest), number_text(*smallest),
+                             label(largest), number_text(*largest));
   out.table.header = {"", ">L2"};
   for (std::size_t i = 0; i < found.labels.size(); ++i)
     out.table.rows.push_back({found.labels[i], fmt::format("{:.6g}", found.distances[i])});
@@ -71,12 +67,11 @@ inline std::vector<Panel> panels_of(const published::Findings& findings) {
 }
 
 inline std::string summary_html(const published::Findings& findings) {
-  const auto equal =
-      std::ranges::count(findings.repetitions_equal, true, &std::pair<std::string, bool>::second);
+  const auto equal = std::ranges::count(findings.repetitions_equal, true, &std::pair<std::string, bool>::second);
   std::string out = fmt::format("<p>{}.", count_text(findings.files.size(), "file"));
   if (!findings.repetitions_equal.empty())
-    out += fmt::format(" {} of {} sets of repetitions are equal bit for bit.", equal,
-                       findings.repetitions_equal.size());
+    out +=
+        fmt::format(" {} of {} sets of repetitions are equal bit for bit.", equal, findings.repetitions_equal.size());
   out += "</p>\n<ul>\n";
   for (const std::string& file : findings.files) out += fmt::format("<li>{}</li>\n", html_escaped(file));
   return out + "</ul>\n";

@@ -70,9 +70,8 @@ inline std::vector<Panel> panels_of(std::size_t experiment, const Analysis& anal
   for (std::size_t p = 0; p < out.size(); ++p)
     for (Figure& figure : out[p].figures) {
       const std::string from = figure.name;
-      figure.name = p + 1 == out.size()
-                        ? fmt::format("{}-{}", stem, from)
-                        : fmt::format("{}-{}-{}", stem, name_of(shown_taps(analysis)[p].signal), from);
+      figure.name = p + 1 == out.size() ? fmt::format("{}-{}", stem, from)
+                                        : fmt::format("{}-{}-{}", stem, name_of(shown_taps(analysis)[p].signal), from);
     }
   return out;
 }
@@ -99,8 +98,8 @@ inline std::string optional_number(const std::optional<double>& value) {
 inline std::string verdicts_html(const Analysis& analysis) {
   if (analysis.verdicts.empty()) return "";
   const auto taps = shown_taps(analysis);
-  Grid grid{{"change", "where", "signal", "verdict", ">ratio", ">AUC", ">95 % interval", ">pAUC 1 %",
-             ">Hedges' g", ">Cliff's delta", ">tokens needed"},
+  Grid grid{{"change", "where", "signal", "verdict", ">ratio", ">AUC", ">95 % interval", ">pAUC 1 %", ">Hedges' g",
+             ">Cliff's delta", ">tokens needed"},
             {}};
   std::string rests = "<ul class=\"rests\">\n";
   for (const Verdict& v : analysis.verdicts) {
@@ -110,11 +109,10 @@ inline std::string verdicts_html(const Analysis& analysis) {
                          fmt::format("{} {}", look_of(v.outcome).second, name_of(v.outcome)),
                          v.ratio ? number_text(*v.ratio) + "×" : "", optional_number(v.auc),
                          v.auc_low ? fmt::format("{:.3f} – {:.3f}", *v.auc_low, *v.auc_high) : "",
-                         optional_number(v.partial_auc), optional_number(v.hedges_g),
-                         optional_number(v.cliffs_delta),
+                         optional_number(v.partial_auc), optional_number(v.hedges_g), optional_number(v.cliffs_delta),
                          v.tokens_needed ? fmt::format("{:.0f}", *v.tokens_needed) : ""});
-    rests += fmt::format("<li>{}, {}, {}: {}.</li>\n", html_escaped(change), name_of(v.scope),
-                         words_for(v.tap), html_escaped(v.text));
+    rests += fmt::format("<li>{}, {}, {}: {}.</li>\n", html_escaped(change), name_of(v.scope), words_for(v.tap),
+                         html_escaped(v.text));
   }
   std::string out = "<h3>Verdicts</h3>\n" + table_html(grid, "Verdicts", true);
   if (grid.rows.size() < analysis.verdicts.size())
@@ -132,9 +130,8 @@ inline std::string bit_exact_text(const Reproducibility& found) {
 }
 
 inline std::string configurations_html(const Analysis& analysis) {
-  Grid grid{
-      {">#", "configuration", "hardware", "value", ">steps", "bit-exact", ">mean, s", "provider", "versions"},
-      {}};
+  Grid grid{{">#", "configuration", "hardware", "value", ">steps", "bit-exact", ">mean, s", "provider", "versions"},
+            {}};
   for (std::size_t i = 0; i < analysis.configurations.size(); ++i) {
     const Configuration& c = analysis.configurations[i];
     std::vector<std::string> versions;
@@ -150,8 +147,8 @@ inline std::string configurations_html(const Analysis& analysis) {
 
 inline std::string comparisons_html(const Analysis& analysis) {
   const auto taps = shown_taps(analysis);
-  Grid grid{{"compared", "kind", "signal", ">rows", ">L2 max", ">L2 mean", ">L2 median", ">L2 95 %",
-             ">relative L2", ">max abs", ">cosine min", ">bits equal", "differs from"},
+  Grid grid{{"compared", "kind", "signal", ">rows", ">L2 max", ">L2 mean", ">L2 median", ">L2 95 %", ">relative L2",
+             ">max abs", ">cosine min", ">bits equal", "differs from"},
             {}};
   for (const Comparison& c : analysis.comparisons)
     for (const TapDistance& t : c.taps) {
@@ -162,32 +159,28 @@ inline std::string comparisons_html(const Analysis& analysis) {
         pair = fmt::format("{}, repetitions {} – {}", c.a + 1, c.repetition_a, c.repetition_b);
       grid.rows.push_back({pair, kind, words_for(t.tap), std::to_string(t.rows.size()), number_text(t.l2.max),
                            number_text(t.l2.mean), number_text(t.l2.median), number_text(t.l2.p95),
-                           number_text(t.relative_l2.mean), number_text(t.max_abs),
-                           fmt::format("{:.8g}", t.cosine_min), percent_text(t.bit_equal),
+                           number_text(t.relative_l2.mean), number_text(t.max_abs), fmt::format("{:.8g}", t.cosine_min),
+                           percent_text(t.bit_equal),
                            t.first_difference ? fmt::format("step {}", *t.first_difference) : "equal"});
     }
   if (grid.rows.empty()) return "";
-  return details_html(
-      fmt::format("All {} by numbers of the configurations", count_text(grid.rows.size(), "distance")),
-      table_html(grid, "Distances"), false);
+  return details_html(fmt::format("All {} by numbers of the configurations", count_text(grid.rows.size(), "distance")),
+                      table_html(grid, "Distances"), false);
 }
 
 }  // namespace detail
 
-inline std::string section_html(std::size_t experiment, const Analysis& analysis,
-                                const std::vector<Panel>& panels) {
-  std::string out = fmt::format("<section id=\"{}\">\n<h2>{}</h2>\n", section_id(experiment),
-                                html_escaped(analysis.experiment_type));
-  out +=
-      detail::facts_html(analysis) + detail::verdicts_html(analysis) + detail::configurations_html(analysis);
+inline std::string section_html(std::size_t experiment, const Analysis& analysis, const std::vector<Panel>& panels) {
+  std::string out =
+      fmt::format("<section id=\"{}\">\n<h2>{}</h2>\n", section_id(experiment), html_escaped(analysis.experiment_type));
+  out += detail::facts_html(analysis) + detail::verdicts_html(analysis) + detail::configurations_html(analysis);
   out += "<h3>Figures</h3>\n";
   if (analysis.comparisons.empty())
     out += "<p>Nothing to compare: a second configuration or a second stored repetition is needed.</p>\n";
   for (const Panel& panel : panels) out += panel_html(panel);
   const std::string comparisons = detail::comparisons_html(analysis);
   if (!comparisons.empty())
-    out +=
-        "<div class=\"screen\"><h3>Distances</h3>\n" + comparisons + "</div>\n";  // comparisons.csv on paper
+    out += "<div class=\"screen\"><h3>Distances</h3>\n" + comparisons + "</div>\n";  // comparisons.csv on paper
   if (!analysis.notes.empty()) {
     out += "<h3>Notes</h3>\n<ul>\n";
     for (const std::string& note : analysis.notes) out += fmt::format("<li>{}.</li>\n", html_escaped(note));

@@ -89,8 +89,7 @@ inline std::vector<Series> series_of(const Analysis& analysis) {
       if (belongs(comparison)) series.comparisons.push_back(&comparison);
     if (!series.comparisons.empty()) out.push_back(std::move(series));
   };
-  const auto series_named = [](std::string label, bool noise, Scope scope, std::string value,
-                               std::size_t style) {
+  const auto series_named = [](std::string label, bool noise, Scope scope, std::string value, std::size_t style) {
     Series series;
     series.label = std::move(label);
     series.noise = noise;
@@ -150,8 +149,7 @@ inline Curve curve_by_layer(const Series& series, Signal signal, Summary TapDist
   Curve curve;
   for (const Comparison* comparison : series.comparisons)
     for (const TapDistance& found : comparison->taps)
-      if (found.tap.signal == signal && found.tap.layer >= 0)
-        add_point(curve, found.tap.layer, (found.*summary).mean);
+      if (found.tap.signal == signal && found.tap.layer >= 0) add_point(curve, found.tap.layer, (found.*summary).mean);
   return curve;
 }
 

@@ -48,22 +48,19 @@ inline std::vector<Signal> signals_of(const std::vector<Analysis>& analyses) {
   return {found.begin(), found.end()};
 }
 
-inline std::string summary_row(std::size_t experiment, const Analysis& analysis,
-                               const std::vector<Signal>& signals, std::string_view change,
-                               std::string_view where, const std::vector<std::string>& cells) {
-  std::string out =
-      fmt::format("<tr><td class=\"lead\" data-label=\"experiment\"><a href=\"#{}\">{}</a></td>",
-                  section_id(experiment), html_escaped(analysis.experiment_type));
-  out += fmt::format("<td data-label=\"change\">{}</td><td data-label=\"where\"{}>{}</td>",
-                     html_escaped(change), where.empty() ? " class=\"empty\"" : "", html_escaped(where));
+inline std::string summary_row(std::size_t experiment, const Analysis& analysis, const std::vector<Signal>& signals,
+                               std::string_view change, std::string_view where, const std::vector<std::string>& cells) {
+  std::string out = fmt::format("<tr><td class=\"lead\" data-label=\"experiment\"><a href=\"#{}\">{}</a></td>",
+                                section_id(experiment), html_escaped(analysis.experiment_type));
+  out += fmt::format("<td data-label=\"change\">{}</td><td data-label=\"where\"{}>{}</td>", html_escaped(change),
+                     where.empty() ? " class=\"empty\"" : "", html_escaped(where));
   for (std::size_t i = 0; i < cells.size(); ++i)
     out += fmt::format("<td data-label=\"{}\"{}><span>{}</span></td>", words_for(signals[i]),
                        cells[i].empty() ? " class=\"empty\"" : "", cells[i]);
   return out + "</tr>\n";
 }
 
-inline std::string summary_rows(std::size_t experiment, const Analysis& analysis,
-                                const std::vector<Signal>& signals) {
+inline std::string summary_rows(std::size_t experiment, const Analysis& analysis, const std::vector<Signal>& signals) {
   std::string out;
   const auto taps = shown_taps(analysis);
   for (const std::string& value :
@@ -75,8 +72,8 @@ inline std::string summary_rows(std::size_t experiment, const Analysis& analysis
           cells[static_cast<std::size_t>(std::ranges::find(signals, tap.signal) - signals.begin())] =
               chip_html(*verdict);
       if (std::ranges::all_of(cells, &std::string::empty)) continue;
-      out += summary_row(experiment, analysis, signals, change_text(*analysis.baseline_value, value),
-                         name_of(scope), cells);
+      out += summary_row(experiment, analysis, signals, change_text(*analysis.baseline_value, value), name_of(scope),
+                         cells);
     }
   if (!out.empty()) return out;
   std::vector<std::string> cells(signals.size());  // noise alone: how large it gets
@@ -114,9 +111,8 @@ inline std::string repeats_text(const std::vector<Analysis>& analyses) {
       const Reproducibility& found = configuration.reproducibility;
       ++(found.basis == Reproducibility::Basis::none ? unknown : found.bit_exact ? exact : differing);
     }
-  std::string out =
-      fmt::format("Of {}, {} repeat{} bit for bit", count_text(exact + differing + unknown, "configuration"),
-                  exact, exact == 1 ? "s" : "");
+  std::string out = fmt::format("Of {}, {} repeat{} bit for bit",
+                                count_text(exact + differing + unknown, "configuration"), exact, exact == 1 ? "s" : "");
   if (differing != 0) out += fmt::format(", {} {} not", differing, differing == 1 ? "does" : "do");
   if (unknown != 0) out += fmt::format(", {} ran once, or the files do not say", unknown);
   return out + ".";
@@ -139,8 +135,7 @@ inline std::string summary_html(const std::vector<Analysis>& analyses) {
   out +=
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Summary\"><table "
       "class=\"cards\">\n<thead><tr>";
-  for (const char* name : {"experiment", "change", "where"})
-    out += fmt::format("<th scope=\"col\">{}</th>", name);
+  for (const char* name : {"experiment", "change", "where"}) out += fmt::format("<th scope=\"col\">{}</th>", name);
   for (const Signal signal : signals) out += fmt::format("<th scope=\"col\">{}</th>", words_for(signal));
   out += "</tr></thead>\n<tbody>\n";
   for (std::size_t e = 0; e < analyses.size(); ++e) out += detail::summary_rows(e, analyses[e], signals);
@@ -169,8 +164,7 @@ inline std::string terms_html(double threshold) {
        "A row is one position's vector. Rows are compared while the inputs of both runs are equal: up to the "
        "first token "
        "that differs.");
-  term("By ratio",
-       fmt::format("Most comparisons' largest L2 is at least {:g} times the noise floor.", threshold));
+  term("By ratio", fmt::format("Most comparisons' largest L2 is at least {:g} times the noise floor.", threshold));
   term("By rank",
        "The 95 % interval of the AUC lies above 0.5. The AUC is the probability that a signal row is further "
        "than a "

@@ -15,8 +15,8 @@ inline std::string timing_sentence(const Analysis& analysis, const std::vector<c
   const auto [fastest, slowest] =
       std::ranges::minmax_element(timed, {}, [](const Configuration* c) { return c->timing.mean; });
   std::string out =
-      fmt::format("Fastest is {} ({} s), slowest {} ({} s)", (*fastest)->id,
-                  number_text((*fastest)->timing.mean), (*slowest)->id, number_text((*slowest)->timing.mean));
+      fmt::format("Fastest is {} ({} s), slowest {} ({} s)", (*fastest)->id, number_text((*fastest)->timing.mean),
+                  (*slowest)->id, number_text((*slowest)->timing.mean));
   if ((*fastest)->timing.mean == (*slowest)->timing.mean)
     out = fmt::format("All {} take {} s on average", timed.size(), number_text((*fastest)->timing.mean));
   std::size_t tested = 0, separated = 0;
@@ -25,19 +25,15 @@ inline std::string timing_sentence(const Analysis& analysis, const std::vector<c
     separated += found.separated;
   }
   if (tested == 0)
-    return out +
-           (analysis.timing.empty()
-                ? "."
-                : "; too few repetitions, or none that vary, to test whether run time tells values apart.");
-  return out +
-         fmt::format("; run time alone separates {} of {} tested pairs (Welch, 1 %).", separated, tested);
+    return out + (analysis.timing.empty()
+                      ? "."
+                      : "; too few repetitions, or none that vary, to test whether run time tells values apart.");
+  return out + fmt::format("; run time alone separates {} of {} tested pairs (Welch, 1 %).", separated, tested);
 }
 
 inline Grid timing_table(const Analysis& analysis) {
   Grid out{{"configuration", ">mean, s", ">variance, s²", ">prefill, s", ">decode, s", "repetitions, s"}, {}};
-  const auto text = [](const std::optional<double>& value) {
-    return value ? number_text(*value) : std::string();
-  };
+  const auto text = [](const std::optional<double>& value) { return value ? number_text(*value) : std::string(); };
   for (const Configuration& configuration : analysis.configurations) {
     const Timing& timing = configuration.timing;
     if (timing.seconds.empty()) continue;
@@ -98,9 +94,8 @@ inline Figure timing_figure(const Analysis& analysis) {
   canvas.x_label = "seconds" + note;
   canvas.top = 12;
   figure.about = "repetitions as circles, mean as a bar";
-  figure.script =
-      axis_script('x', axis) + grid_script("xtics") +
-      fmt::format("set yrange [{}.5:0.5]\nset ytics ({})\n", timed.size(), fmt::join(marks, ", "));
+  figure.script = axis_script('x', axis) + grid_script("xtics") +
+                  fmt::format("set yrange [{}.5:0.5]\nset ytics ({})\n", timed.size(), fmt::join(marks, ", "));
   figure.script += fmt::format(
       "plot file index 1 using (at($2)):($1 - 0.3):(0):(0.6) with vectors nohead linecolor rgb '{}' "
       "linewidth 2 notitle, \\\n"

@@ -51,9 +51,8 @@ inline OrderedJson rows_json(const TapDistance& tap) {
     kl.push_back(row.kl);
     elements.push_back(row.elements);
   }
-  OrderedJson out = {{"step", step},        {"l2", l2},         {"relative_l2", relative},
-                     {"max_abs", max_abs},  {"cosine", cosine}, {"bit_equal", equal},
-                     {"elements", elements}};
+  OrderedJson out = {{"step", step},     {"l2", l2},           {"relative_l2", relative}, {"max_abs", max_abs},
+                     {"cosine", cosine}, {"bit_equal", equal}, {"elements", elements}};
   if (tap.tap.signal == Signal::logprobs_aligned) out["kl"] = kl;
   return out;
 }
@@ -103,55 +102,55 @@ inline OrderedJson configuration_json(const Configuration& configuration) {
   OrderedJson versions = OrderedJson::object();
   for (const auto& [name, version] : configuration.versions) versions[name] = version;
   const bool known = reproducibility.basis != Reproducibility::Basis::none;
-  return {{"config_id", configuration.id},
-          {"hardware", configuration.hardware},
-          {"provider", configuration.provider},
-          {"value", configuration.value},
-          {"baseline", configuration.baseline},
-          {"file", configuration.file},
-          {"versions", versions},
-          {"stored_repetitions", configuration.stored_repetitions},
-          {"decode_steps", configuration.decode_steps},
-          {"status", configuration.status.empty() ? "complete" : configuration.status},
-          {"reproducibility",
-           {{"basis", bases[static_cast<std::size_t>(reproducibility.basis)]},
-            {"repetitions", reproducibility.repetitions},
-            {"bit_exact", known ? OrderedJson(reproducibility.bit_exact) : OrderedJson()},
-            {"first_difference", reproducibility.first_difference.empty()
-                                     ? OrderedJson()
-                                     : OrderedJson(reproducibility.first_difference)}}},
-          {"runtime",
-           {{"seconds", timing.seconds},
-            {"mean", timing.mean},
-            {"variance", timing.variance},
-            {"prefill_seconds", optional_json(timing.prefill_seconds)},
-            {"decode_seconds", optional_json(timing.decode_seconds)}}}};
+  return {
+      {"config_id", configuration.id},
+      {"hardware", configuration.hardware},
+      {"provider", configuration.provider},
+      {"value", configuration.value},
+      {"baseline", configuration.baseline},
+      {"file", configuration.file},
+      {"versions", versions},
+      {"stored_repetitions", configuration.stored_repetitions},
+      {"decode_steps", configuration.decode_steps},
+      {"status", configuration.status.empty() ? "complete" : configuration.status},
+      {"reproducibility",
+       {{"basis", bases[static_cast<std::size_t>(reproducibility.basis)]},
+        {"repetitions", reproducibility.repetitions},
+        {"bit_exact", known ? OrderedJson(reproducibility.bit_exact) : OrderedJson()},
+        {"first_difference",
+         reproducibility.first_difference.empty() ? OrderedJson() : OrderedJson(reproducibility.first_difference)}}},
+      {"runtime",
+       {{"seconds", timing.seconds},
+        {"mean", timing.mean},
+        {"variance", timing.variance},
+        {"prefill_seconds", optional_json(timing.prefill_seconds)},
+        {"decode_seconds", optional_json(timing.decode_seconds)}}}};
 }
 
 inline OrderedJson verdict_json(const Verdict& verdict) {
   OrderedJson out = tap_json(verdict.tap);
-  out.update(OrderedJson{
-      {"scope", name_of(verdict.scope)},
-      {"baseline_value", verdict.baseline_value},
-      {"value", verdict.value},
-      {"outcome", name_of(verdict.outcome)},
-      {"text", verdict.text},
-      {"threshold", verdict.threshold},
-      {"noise_floor", verdict.noise_floor},
-      {"signal_level", verdict.signal_level},
-      {"ratio", optional_json(verdict.ratio)},
-      {"detectable_comparisons", verdict.detectable_comparisons},
-      {"signal_comparisons", verdict.signal_comparisons},
-      {"noise_comparisons", verdict.noise_comparisons},
-      {"noise_from_digests", verdict.noise_from_digests},
-      {"signal_rows", verdict.signal.size()},
-      {"noise_rows", verdict.noise.size()},
-      {"auc", optional_json(verdict.auc)},
-      {"auc_interval", verdict.auc_low ? OrderedJson{*verdict.auc_low, *verdict.auc_high} : OrderedJson()},
-      {"partial_auc_fpr_0.01", optional_json(verdict.partial_auc)},
-      {"hedges_g", optional_json(verdict.hedges_g)},
-      {"cliffs_delta", optional_json(verdict.cliffs_delta)},
-      {"tokens_needed", optional_json(verdict.tokens_needed)}});
+  out.update(
+      OrderedJson{{"scope", name_of(verdict.scope)},
+                  {"baseline_value", verdict.baseline_value},
+                  {"value", verdict.value},
+                  {"outcome", name_of(verdict.outcome)},
+                  {"text", verdict.text},
+                  {"threshold", verdict.threshold},
+                  {"noise_floor", verdict.noise_floor},
+                  {"signal_level", verdict.signal_level},
+                  {"ratio", optional_json(verdict.ratio)},
+                  {"detectable_comparisons", verdict.detectable_comparisons},
+                  {"signal_comparisons", verdict.signal_comparisons},
+                  {"noise_comparisons", verdict.noise_comparisons},
+                  {"noise_from_digests", verdict.noise_from_digests},
+                  {"signal_rows", verdict.signal.size()},
+                  {"noise_rows", verdict.noise.size()},
+                  {"auc", optional_json(verdict.auc)},
+                  {"auc_interval", verdict.auc_low ? OrderedJson{*verdict.auc_low, *verdict.auc_high} : OrderedJson()},
+                  {"partial_auc_fpr_0.01", optional_json(verdict.partial_auc)},
+                  {"hedges_g", optional_json(verdict.hedges_g)},
+                  {"cliffs_delta", optional_json(verdict.cliffs_delta)},
+                  {"tokens_needed", optional_json(verdict.tokens_needed)}});
   return out;
 }
 
@@ -192,11 +191,9 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
                      {"after_divergence", analysis.after_divergence}};
   for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
     out[name] = OrderedJson::array();
-  for (const auto& entry : analysis.configurations)
-    out["configurations"].push_back(detail::configuration_json(entry));
+  for (const auto& entry : analysis.configurations) out["configurations"].push_back(detail::configuration_json(entry));
   for (const auto& entry : analysis.verdicts) out["verdicts"].push_back(detail::verdict_json(entry));
-  for (const auto& entry : analysis.comparisons)
-    out["comparisons"].push_back(detail::comparison_json(analysis, entry));
+  for (const auto& entry : analysis.comparisons) out["comparisons"].push_back(detail::comparison_json(analysis, entry));
   for (const auto& entry : analysis.matrices) out["matrices"].push_back(detail::matrix_json(analysis, entry));
   for (const auto& entry : analysis.timing)
     out["timing"].push_back({{"a", analysis.configurations[entry.a].id},

@@ -39,8 +39,7 @@ inline Collection collect(const Settings& settings) {
 
 /// Calls analyse(experiment) for each; what one throws is noted and the others go on.
 template <class Analyse>
-void for_each_experiment(std::vector<Experiment>& experiments, std::vector<Failure>& failures,
-                         Analyse analyse) {
+void for_each_experiment(std::vector<Experiment>& experiments, std::vector<Failure>& failures, Analyse analyse) {
   for (Experiment& experiment : experiments) {
     check_interrupt();
     try {
@@ -82,8 +81,7 @@ inline Result run_default(const Settings& settings, const Terminal& terminal) {
   });
   if (analyses.empty()) return out;
   if (analyses.size() > 1) out.text += summary_text(analyses, terminal);
-  out.json = {
-      {"fpf_version", version}, {"analyses", OrderedJson::array()}, {"failures", OrderedJson::array()}};
+  out.json = {{"fpf_version", version}, {"analyses", OrderedJson::array()}, {"failures", OrderedJson::array()}};
   for (const auto& analysis : analyses) out.json["analyses"].push_back(to_json(analysis));
   for (const auto& failure : out.failures)
     out.json["failures"].push_back({{"subject", failure.subject}, {"message", failure.message}});
@@ -115,8 +113,7 @@ inline Result run_published(const Settings& settings, const Terminal& terminal) 
 /// Interrupted.
 inline Result run(const Settings& settings, const Terminal& terminal) {
   if (!settings.published.empty()) return detail::run_published(settings, terminal);
-  return settings.plan_compatible ? detail::run_plan(settings, terminal)
-                                  : detail::run_default(settings, terminal);
+  return settings.plan_compatible ? detail::run_plan(settings, terminal) : detail::run_default(settings, terminal);
 }
 
 }  // namespace fpf::compare

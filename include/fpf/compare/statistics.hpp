@@ -99,8 +99,7 @@ class RocSample {
     for (const Point& point : points_) (point.signal ? signals : noises) += 1;
     if (noises == 0 || signals == 0) return {};
     double fpr = 0, tpr = 0, area = 0;
-    for (std::size_t i = points_.size();
-         i > 0 && fpr < limit;) {  // thresholds from the largest distance down
+    for (std::size_t i = points_.size(); i > 0 && fpr < limit;) {  // thresholds from the largest distance down
       double next_fpr = fpr, next_tpr = tpr;
       const double value = points_[i - 1].value;
       for (; i > 0 && points_[i - 1].value == value; --i)

@@ -27,8 +27,7 @@ struct Terminal {
     const char* no_colour = std::getenv("NO_COLOR");
     out.colour = terminal && (no_colour == nullptr || *no_colour == '\0');
     winsize size{};
-    if (terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-      out.width = size.ws_col;
+    if (terminal && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) out.width = size.ws_col;
     if (const char* columns = std::getenv("COLUMNS"); columns != nullptr && std::atoi(columns) > 0)
       out.width = static_cast<std::size_t>(std::atoi(columns));
     out.width = std::max<std::size_t>(out.width, 20);
@@ -154,8 +153,7 @@ class Table {
     for (const auto& row : rows_) {
       for (std::size_t c = 0; c < row.size(); ++c) {
         if (row[c].text.empty()) continue;
-        const std::string line =
-            columns_[c].name.empty() ? row[c].text : columns_[c].name + ": " + row[c].text;
+        const std::string line = columns_[c].name.empty() ? row[c].text : columns_[c].name + ": " + row[c].text;
         out += wrapped(line, terminal.width, c == 0 ? "" : "  ");
       }
     }

@@ -25,9 +25,7 @@ inline std::string title(std::string_view text, const Terminal& terminal) {
   return styled(lines, Style::strong, terminal) + "\n";
 }
 
-inline std::string heading(std::string_view text, const Terminal& terminal) {
-  return "\n" + title(text, terminal);
-}
+inline std::string heading(std::string_view text, const Terminal& terminal) { return "\n" + title(text, terminal); }
 
 inline Cell bit_exact_cell(const Reproducibility& found) {
   if (found.basis == Reproducibility::Basis::none) return {"unknown", Style::faint};
@@ -56,8 +54,7 @@ inline std::string configurations_text(const Analysis& analysis, const Terminal&
 /// "1 - 3", or "1, repetitions 0 - 2": the numbers of the configurations' table.
 inline std::string pair_text(const Comparison& comparison) {
   if (comparison.kind == PairKind::repetition)
-    return fmt::format("{}, repetitions {} - {}", comparison.a + 1, comparison.repetition_a,
-                       comparison.repetition_b);
+    return fmt::format("{}, repetitions {} - {}", comparison.a + 1, comparison.repetition_a, comparison.repetition_b);
   return fmt::format("{} - {}", comparison.a + 1, comparison.b + 1);
 }
 
@@ -69,8 +66,8 @@ inline std::string equal_text(double fraction) {
 }
 
 inline std::string comparisons_text(const Analysis& analysis, const Terminal& terminal) {
-  Table table({"compared", "kind", "signal", ">rows", ">max L2", "?>mean L2", "?>relative", "?>bits equal",
-               "?from step"});
+  Table table(
+      {"compared", "kind", "signal", ">rows", ">max L2", "?>mean L2", "?>relative", "?>bits equal", "?from step"});
   for (const Comparison& comparison : analysis.comparisons) {
     std::string kind(name_of(comparison.kind));
     std::ranges::replace(kind, '_', ' ');
@@ -90,8 +87,8 @@ inline std::string comparisons_text(const Analysis& analysis, const Terminal& te
   std::string out = heading("Distances", terminal) + table.render(terminal);
   for (const Comparison& comparison : analysis.comparisons)
     if (const TapDistance* tap = comparison.first_difference(); tap != nullptr && comparison.taps.size() > 1)
-      out += wrapped(fmt::format("{} differ first at step {}, {}.", pair_text(comparison),
-                                 *tap->first_difference, label_of(tap->tap)),
+      out += wrapped(fmt::format("{} differ first at step {}, {}.", pair_text(comparison), *tap->first_difference,
+                                 label_of(tap->tap)),
                      terminal.width, "  ");
   return out;
 }
@@ -129,15 +126,14 @@ inline std::vector<Cell> verdict_cells(const Verdict& verdict) {
 
 inline std::string verdicts_text(const Analysis& analysis, const Terminal& terminal) {
   if (analysis.verdicts.empty()) return "";
-  Table table(
-      {"change", "where", "signal", "verdict", ">ratio", "?>AUC", "?>pAUC 1%", "?>Hedges g", "?>tokens"});
+  Table table({"change", "where", "signal", "verdict", ">ratio", "?>AUC", "?>pAUC 1%", "?>Hedges g", "?>tokens"});
   for (const Verdict& verdict : analysis.verdicts) table.add(verdict_cells(verdict));
   std::string out = heading("Verdicts", terminal) + table.render(terminal);
   constexpr std::size_t few = 8;
   if (analysis.verdicts.size() > few) return out;
   for (const Verdict& verdict : analysis.verdicts)
-    out += wrapped(fmt::format("{} -> {}, {}, {}: {}.", verdict.baseline_value, verdict.value,
-                               name_of(verdict.scope), label_of(verdict.tap), verdict.text),
+    out += wrapped(fmt::format("{} -> {}, {}, {}: {}.", verdict.baseline_value, verdict.value, name_of(verdict.scope),
+                               label_of(verdict.tap), verdict.text),
                    terminal.width, "  ");
   return out;
 }
@@ -146,8 +142,8 @@ inline std::string timing_lines(const Analysis& analysis, const Terminal& termin
   if (analysis.timing.empty()) return "";
   std::string out = heading("Run time", terminal);
   for (const TimingComparison& found : analysis.timing)
-    out += wrapped(fmt::format("{} - {}: {}.", analysis.configurations[found.a].id,
-                               analysis.configurations[found.b].id, found.text),
+    out += wrapped(fmt::format("{} - {}: {}.", analysis.configurations[found.a].id, analysis.configurations[found.b].id,
+                               found.text),
                    terminal.width, "  ");
   return out;
 }
@@ -156,11 +152,10 @@ inline std::string timing_lines(const Analysis& analysis, const Terminal& termin
 
 /// One experiment: configurations, distances, verdicts, run times, notes.
 inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
-  std::string out =
-      detail::title(fmt::format("{}: {}", analysis.experiment_type, analysis.variable), terminal);
-  out += wrapped(fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "),
-                             fmt::join(analysis.files, ", ")),
-                 terminal.width);
+  std::string out = detail::title(fmt::format("{}: {}", analysis.experiment_type, analysis.variable), terminal);
+  out += wrapped(
+      fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "), fmt::join(analysis.files, ", ")),
+      terminal.width);
   out += detail::configurations_text(analysis, terminal);
   out += detail::comparisons_text(analysis, terminal);
   out += detail::verdicts_text(analysis, terminal);
@@ -176,8 +171,7 @@ inline std::string summary_text(const std::vector<Analysis>& analyses, const Ter
   Table table({"experiment", "change", "where", "?signal", "verdict", ">ratio", "?>AUC", "?>noise floor"});
   for (const Analysis& analysis : analyses) {
     if (analysis.verdicts.empty())
-      table.add(
-          {{analysis.experiment_type}, {"none"}, {""}, {""}, {"noise only", Style::faint}, {""}, {""}, {""}});
+      table.add({{analysis.experiment_type}, {"none"}, {""}, {""}, {"noise only", Style::faint}, {""}, {""}, {""}});
     Tap last = analysis.taps.front();
     for (const Tap& tap : analysis.taps)
       if (tap.signal == last.signal) last = tap;
@@ -225,12 +219,11 @@ inline std::string to_text(const published::Findings& findings, const Terminal& 
     std::string classes;
     for (const auto& one : matrix.classes) classes += fmt::format("[{}]", fmt::join(one, ","));
     out += detail::heading(matrix.title, terminal) + table.render(terminal);
-    out += wrapped(
-        fmt::format("mean {:.6g}; equal to each other: {}{}", matrix.mean, classes,
-                    matrix.deviation ? fmt::format("; largest difference from the file's own matrix {:.1e}",
-                                                   *matrix.deviation)
-                                     : ""),
-        terminal.width);
+    out += wrapped(fmt::format("mean {:.6g}; equal to each other: {}{}", matrix.mean, classes,
+                               matrix.deviation ? fmt::format("; largest difference from the file's own matrix {:.1e}",
+                                                              *matrix.deviation)
+                                                : ""),
+                   terminal.width);
   }
   for (const auto& series : findings.series) {
     Table table({"", ">L2"});
@@ -242,8 +235,7 @@ inline std::string to_text(const published::Findings& findings, const Terminal& 
   for (const auto& [name, equal] : findings.repetitions_equal) unequal += !equal;
   if (!findings.repetitions_equal.empty())
     out += "\n" + wrapped(fmt::format("Repetitions: {} of {} sets are equal bit for bit",
-                                      findings.repetitions_equal.size() - unequal,
-                                      findings.repetitions_equal.size()),
+                                      findings.repetitions_equal.size() - unequal, findings.repetitions_equal.size()),
                           terminal.width);
   return out;
 }

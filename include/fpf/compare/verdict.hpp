@@ -35,11 +35,9 @@ inline bool is_noise_of(const Comparison& comparison, Scope scope) {
 
 inline bool is_signal_of(const Analysis& analysis, const Comparison& comparison, Scope scope,
                          const std::string& value) {
-  const PairKind kind =
-      scope == Scope::across_hardware ? PairKind::cross_hardware_signal : PairKind::within_hardware;
+  const PairKind kind = scope == Scope::across_hardware ? PairKind::cross_hardware_signal : PairKind::within_hardware;
   if (comparison.kind != kind || !comparison.against_baseline) return false;
-  return analysis.configurations[comparison.a].value == value ||
-         analysis.configurations[comparison.b].value == value;
+  return analysis.configurations[comparison.a].value == value || analysis.configurations[comparison.b].value == value;
 }
 
 inline void add_rows(const TapDistance& tap, std::vector<double>& values, std::vector<int>& steps) {
@@ -57,9 +55,7 @@ inline bool repeats_exactly(const Analysis& analysis) {
   });
 }
 
-inline std::size_t distinct(const std::vector<int>& steps) {
-  return std::set(steps.begin(), steps.end()).size();
-}
+inline std::size_t distinct(const std::vector<int>& steps) { return std::set(steps.begin(), steps.end()).size(); }
 
 inline bool enough_steps(const Verdict& verdict) {
   return distinct(verdict.noise_steps) >= fewest_steps && distinct(verdict.signal_steps) >= fewest_steps;
@@ -80,12 +76,10 @@ inline Outcome outcome_of(const Verdict& verdict) {
 }
 
 inline std::string noise_text(const Verdict& verdict) {
-  const char* where =
-      verdict.scope == Scope::across_hardware ? "between hardware types" : "within one hardware type";
-  if (verdict.noise_from_digests)
-    return fmt::format("noise {} (zero: all repetitions have equal digests)", where);
-  return fmt::format("{} rows of noise {} in {} comparison{}", verdict.noise.size(), where,
-                     verdict.noise_comparisons, verdict.noise_comparisons == 1 ? "" : "s");
+  const char* where = verdict.scope == Scope::across_hardware ? "between hardware types" : "within one hardware type";
+  if (verdict.noise_from_digests) return fmt::format("noise {} (zero: all repetitions have equal digests)", where);
+  return fmt::format("{} rows of noise {} in {} comparison{}", verdict.noise.size(), where, verdict.noise_comparisons,
+                     verdict.noise_comparisons == 1 ? "" : "s");
 }
 
 inline std::string missing_text(const Verdict& verdict) {
@@ -100,11 +94,9 @@ inline std::string missing_text(const Verdict& verdict) {
 }
 
 inline std::string partial_auc_text(const Verdict& verdict) {
-  if (verdict.partial_auc)
-    return fmt::format("partial AUC below 1 % false positives {:.3f}", *verdict.partial_auc);
-  return fmt::format(
-      "partial AUC below 1 % false positives: not enough data ({} rows of noise, {} are needed)",
-      verdict.noise.size(), fewest_noise_rows);
+  if (verdict.partial_auc) return fmt::format("partial AUC below 1 % false positives {:.3f}", *verdict.partial_auc);
+  return fmt::format("partial AUC below 1 % false positives: not enough data ({} rows of noise, {} are needed)",
+                     verdict.noise.size(), fewest_noise_rows);
 }
 
 inline std::string text_of(const Verdict& verdict) {
@@ -120,13 +112,12 @@ inline std::string text_of(const Verdict& verdict) {
              basis;
     case Outcome::zero_noise:
       return fmt::format("noise floor is zero: any difference is detectable{}; {}",
-                         verdict.signal_level == 0 ? ", here in bits of equal values or in token ids" : "",
-                         basis);
+                         verdict.signal_level == 0 ? ", here in bits of equal values or in token ids" : "", basis);
     default:
       break;
   }
-  const std::string area = verdict.auc_low ? fmt::format("AUC {:.3f}, 95 % interval {:.3f} to {:.3f}",
-                                                         *verdict.auc, *verdict.auc_low, *verdict.auc_high)
+  const std::string area = verdict.auc_low ? fmt::format("AUC {:.3f}, 95 % interval {:.3f} to {:.3f}", *verdict.auc,
+                                                         *verdict.auc_low, *verdict.auc_high)
                                            : "AUC without an interval";
   return fmt::format("{}: {:.3g} times the noise floor, {} of {} comparisons reach {:g}; {}; {}; {}",
                      name_of(verdict.outcome), *verdict.ratio, verdict.detectable_comparisons,
@@ -177,8 +168,8 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   out.noise_from_digests = scope == Scope::within_hardware && floors.empty() && repeats_exactly(analysis);
   if (out.noise_floor > 0 && !levels.empty()) {
     out.ratio = out.signal_level / out.noise_floor;
-    out.detectable_comparisons = static_cast<std::size_t>(std::ranges::count_if(
-        levels, [&](double level) { return level / out.noise_floor >= out.threshold; }));
+    out.detectable_comparisons = static_cast<std::size_t>(
+        std::ranges::count_if(levels, [&](double level) { return level / out.noise_floor >= out.threshold; }));
   }
   add_statistics(out);
   out.outcome = outcome_of(out);
@@ -200,18 +191,16 @@ inline void note_chance(Analysis& analysis) {
   const auto intervals =
       std::ranges::count_if(analysis.verdicts, [](const Verdict& v) { return v.auc_low.has_value(); });
   if (const double by_chance = 0.025 * static_cast<double>(intervals); by_chance >= 0.5)
-    analysis.notes.push_back(fmt::format(
-        "{} verdicts by rank: if no change had an effect, about {:.1g} of them would still find one",
-        intervals, by_chance));
+    analysis.notes.push_back(
+        fmt::format("{} verdicts by rank: if no change had an effect, about {:.1g} of them would still find one",
+                    intervals, by_chance));
 }
 
 inline std::string timing_text(const TimingComparison& found) {
   if (!found.p_value)
-    return fmt::format("{:.3f} times the run time; too few repetitions, or none that vary, for a test",
-                       found.ratio);
-  return fmt::format(
-      "{:.3f} times the run time, p = {:.2g} (Welch): {}", found.ratio, *found.p_value,
-      found.separated ? "run time alone separates them" : "run time alone does not separate them");
+    return fmt::format("{:.3f} times the run time; too few repetitions, or none that vary, for a test", found.ratio);
+  return fmt::format("{:.3f} times the run time, p = {:.2g} (Welch): {}", found.ratio, *found.p_value,
+                     found.separated ? "run time alone separates them" : "run time alone does not separate them");
 }
 
 }  // namespace detail
@@ -226,8 +215,7 @@ inline void add_verdicts(Analysis& analysis) {
         return detail::is_signal_of(analysis, comparison, scope, value);
       });
       if (!measured) continue;
-      for (const Tap& tap : analysis.taps)
-        analysis.verdicts.push_back(detail::verdict_of(analysis, tap, scope, value));
+      for (const Tap& tap : analysis.taps) analysis.verdicts.push_back(detail::verdict_of(analysis, tap, scope, value));
     }
   }
   detail::note_chance(analysis);

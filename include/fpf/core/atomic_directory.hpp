@@ -38,14 +38,12 @@ class AtomicDirectory {
     const auto status = std::filesystem::symlink_status(path_, error);
     if (std::filesystem::exists(status) && !std::filesystem::is_directory(status))
       fail("{} exists and is no folder: expected a new or empty one", path.string());
-    if (existing == Existing::refused && std::filesystem::is_directory(status) &&
-        !std::filesystem::is_empty(path_))
+    if (existing == Existing::refused && std::filesystem::is_directory(status) && !std::filesystem::is_empty(path_))
       fail("the folder {} is not empty: expected a new or empty one", path.string());
     temporary_ = path_.parent_path() / fmt::format(".{}.tmp{}", path_.filename().string(), ::getpid());
     remove_tree(temporary_);  // a killed process of the same id left it
     if (!std::filesystem::create_directory(temporary_, error) || error)
-      fail("cannot make the folder {}: {}", path.string(),
-           error ? error.message() : "its temporary name is taken");
+      fail("cannot make the folder {}: {}", path.string(), error ? error.message() : "its temporary name is taken");
   }
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
@@ -60,8 +58,8 @@ class AtomicDirectory {
   void require_space(std::uintmax_t bytes) const {
     const auto free = std::filesystem::space(temporary_).available;
     if (free < bytes)
-      fail("{} needs {:.1f} GB: its disk has {:.1f} GB free", path_.string(),
-           static_cast<double>(bytes) / 1e9, static_cast<double>(free) / 1e9);
+      fail("{} needs {:.1f} GB: its disk has {:.1f} GB free", path_.string(), static_cast<double>(bytes) / 1e9,
+           static_cast<double>(free) / 1e9);
   }
 
   /// Throws Error when the folder cannot be put in its place.
@@ -80,8 +78,7 @@ class AtomicDirectory {
   void replace() {
     if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) == 0) return;
     const std::filesystem::path old = path_.string() + fmt::format(".old{}", ::getpid());
-    if (::rename(path_.c_str(), old.c_str()) != 0)
-      fail("cannot replace {}: {}", path_.string(), std::strerror(errno));
+    if (::rename(path_.c_str(), old.c_str()) != 0) fail("cannot replace {}: {}", path_.string(), std::strerror(errno));
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
       const int error = errno;
       ::rename(old.c_str(), path_.c_str());

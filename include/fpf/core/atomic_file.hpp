@@ -4,12 +4,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <fpf/core/error.hpp>
-
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <fpf/core/error.hpp>
 #include <span>
 #include <string>
 #include <string_view>

@@ -1,11 +1,10 @@
 // Element types of tensors and signals, independent of any tensor library.
 #pragma once
 
-#include <fpf/core/error.hpp>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <fpf/core/error.hpp>
 #include <string_view>
 
 namespace fpf {
@@ -38,7 +37,8 @@ constexpr std::string_view name_of(DType dtype) { return info(dtype).name; }
 inline DType parse_dtype(std::string_view name) {
   for (const auto& entry : dtype_table)
     if (entry.name == name) return entry.dtype;
-  fail("unknown dtype '{}'; known are float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool", name);
+  fail("unknown dtype '{}'; known are float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool",
+       name);
 }
 
 }  // namespace fpf

@@ -3,10 +3,9 @@
 
 #include <openssl/evp.h>
 
-#include <fpf/core/error.hpp>
-
 #include <array>
 #include <cstddef>
+#include <fpf/core/error.hpp>
 #include <memory>
 #include <span>
 #include <string>

@@ -1,9 +1,8 @@
 // SIGINT and SIGTERM as a question that long work asks between its steps.
 #pragma once
 
-#include <fpf/core/error.hpp>
-
 #include <csignal>
+#include <fpf/core/error.hpp>
 
 namespace fpf {
 

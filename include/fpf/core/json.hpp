@@ -52,8 +52,7 @@ nlohmann::json parse_json(std::string_view text, const JsonRules& rules, const O
 }
 
 /// Parses the text of the file `name`. Throws Error naming it.
-inline nlohmann::json parse_json(std::string_view text, const std::string& name,
-                                 const JsonRules& rules = {}) {
+inline nlohmann::json parse_json(std::string_view text, const std::string& name, const JsonRules& rules = {}) {
   return parse_json(text, rules, [&](JsonFault fault, const std::string& what) {
     if (fault == JsonFault::depth) fail("{} nests deeper than {} levels", name, rules.levels);
     if (fault == JsonFault::repeated_key) fail("{} names '{}' twice", name, what);

@@ -6,12 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fpf/core/error.hpp>
-
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <fpf/core/error.hpp>
 #include <span>
 #include <string_view>
 #include <utility>

@@ -35,8 +35,8 @@ inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& 
   all.add(options).add(hidden);
   po::options_description general("General");
   general.add_options()("config", po::value<std::string>()->value_name("FILE"),
-                        "read options from FILE (name = value lines)")("help,h", "show this text")(
-      "version", "show the version");
+                        "read options from FILE (name = value lines)")("help,h", "show this text")("version",
+                                                                                                   "show the version");
   po::options_description visible("");
   visible.add(options).add(general);
   all.add(general);
@@ -44,8 +44,7 @@ inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& 
     po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), values);
     if (values.count("help") != 0) {
       std::cout << program.name << ": " << program.summary << "\n\nUsage: " << program.name << " [options]"
-                << (program.operands.empty() ? "" : " ") << program.operands
-                << "\nExample: " << program.example << "\n"
+                << (program.operands.empty() ? "" : " ") << program.operands << "\nExample: " << program.example << "\n"
                 << visible << std::flush;
       return false;
     }

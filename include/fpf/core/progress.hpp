@@ -1,10 +1,9 @@
 // Progress on stderr: a bar on a terminal, a line a minute elsewhere, nothing when asked for quiet.
 #pragma once
 
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -20,8 +19,12 @@ enum class Verbosity { normal, quiet };
 class Progress {
  public:
   Progress(std::string title, std::int64_t total, Verbosity verbosity)
-      : title_(std::move(title)), total_(total), quiet_(verbosity == Verbosity::quiet),
-        terminal_(::isatty(STDERR_FILENO) == 1), start_(Clock::now()), drawn_(start_) {
+      : title_(std::move(title)),
+        total_(total),
+        quiet_(verbosity == Verbosity::quiet),
+        terminal_(::isatty(STDERR_FILENO) == 1),
+        start_(Clock::now()),
+        drawn_(start_) {
     if (!quiet_ && terminal_) draw();
   }
   Progress(const Progress&) = delete;

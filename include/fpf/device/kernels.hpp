@@ -7,7 +7,6 @@
 #endif
 
 #include <fpf/kernel/library.hpp>
-
 #include <map>
 #include <mutex>
 

@@ -6,18 +6,16 @@
 #include <c10/cuda/CUDACachingAllocator.h>
 #endif
 
+#include <cstdlib>
 #include <fpf/core/error.hpp>
 #include <fpf/device/kernels.hpp>
-
-#include <cstdlib>
 
 namespace fpf::device {
 
 /// Tells libtorch's allocator to grow its segments instead of adding ones of fixed size, unless the user has
 /// set it up otherwise: a 30B model's prefill takes 4 GB less for itself. To be called before a GPU is used.
 inline void use_expandable_segments() {
-  if (std::getenv("PYTORCH_ALLOC_CONF") == nullptr)
-    ::setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", 0);
+  if (std::getenv("PYTORCH_ALLOC_CONF") == nullptr) ::setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True", 0);
 }
 
 /// Gives back what the allocator keeps for later, and begins a new peak. Does nothing for a CPU.
@@ -33,8 +31,7 @@ inline void release_cached_memory([[maybe_unused]] at::Device device) {
 inline std::int64_t peak_device_memory([[maybe_unused]] at::Device device) {
 #ifdef FPF_WITH_CUDA
   if (device.is_cuda())
-    return c10::cuda::CUDACachingAllocator::getDeviceStats(device.has_index() ? device.index()
-                                                                              : c10::DeviceIndex{0})
+    return c10::cuda::CUDACachingAllocator::getDeviceStats(device.has_index() ? device.index() : c10::DeviceIndex{0})
         .allocated_bytes[0]
         .peak;
 #endif

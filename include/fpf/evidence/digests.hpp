@@ -1,12 +1,11 @@
 // Digests of signals, the first difference between repetitions, and the search for values that are no numbers.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <fpf/core/half.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/evidence/signals.hpp>
-
-#include <algorithm>
-#include <cmath>
 #include <optional>
 #include <string>
 
@@ -31,7 +30,8 @@ struct Digests {
 namespace detail {
 template <class T>
 std::span<const std::byte> row_of(const std::vector<T>& values, std::int64_t width, std::int64_t row) {
-  return std::as_bytes(std::span(values).subspan(static_cast<std::size_t>(row * width), static_cast<std::size_t>(width)));
+  return std::as_bytes(
+      std::span(values).subspan(static_cast<std::size_t>(row * width), static_cast<std::size_t>(width)));
 }
 }  // namespace detail
 
@@ -97,7 +97,8 @@ bool equal_bytes(std::span<const A> a, std::span<const A> b) {
 inline bool router_rows_equal(const LayerSignals& a, const LayerSignals& b, std::int64_t row) {
   if (!a.router || !b.router || row < look_back - 1) return a.router.has_value() == b.router.has_value();
   const std::int64_t index = row - (look_back - 1);
-  return equal_bytes(row_of(a.router->expert_ids, a.router->k, index), row_of(b.router->expert_ids, b.router->k, index)) &&
+  return equal_bytes(row_of(a.router->expert_ids, a.router->k, index),
+                     row_of(b.router->expert_ids, b.router->k, index)) &&
          equal_bytes(row_of(a.router->weights, a.router->k, index), row_of(b.router->weights, b.router->k, index)) &&
          equal_bytes(row_of(a.router->margin, 1, index), row_of(b.router->margin, 1, index));
 }

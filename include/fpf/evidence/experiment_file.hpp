@@ -2,14 +2,12 @@
 // file.
 #pragma once
 
-#include <fpf/core/mapped_file.hpp>
-
-#include <nlohmann/json.hpp>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fpf/core/mapped_file.hpp>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <span>
@@ -49,7 +47,7 @@ struct StoredStep {
 struct StoredRun {
   std::string config_id;
   int rep_id = 0;
-  nlohmann::json members;  // all that is small: everything but decode_steps, prompt_text and prompt_token_ids
+  nlohmann::json members;    // all that is small: everything but decode_steps, prompt_text and prompt_token_ids
   std::uint64_t offset = 0;  // of the run's object in the file
   std::uint64_t length = 0;
   std::vector<StoredStep> steps;              // in the file's order

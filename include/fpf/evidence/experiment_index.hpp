@@ -19,8 +19,7 @@ namespace detail {
 /// Gives pages of a map that were read back to the system, so that a pass over a large file stays small.
 class PageReleaser {
  public:
-  explicit PageReleaser(const MappedFile& file, std::uint64_t from = 0)
-      : base_(file.bytes().data()), from_(from) {}
+  explicit PageReleaser(const MappedFile& file, std::uint64_t from = 0) : base_(file.bytes().data()), from_(from) {}
 
   /// Everything before `offset` has been read. Releases a window at a time.
   void passed(std::uint64_t offset) {
@@ -180,8 +179,7 @@ class Indexer {
 
   std::int64_t take_index() {
     const auto index = cursor_.take_as<std::int64_t>();
-    if (index < 0 || index > 1'000'000'000)
-      cursor_.fail_here(fmt::format("expected 0 to 10^9, found {}", index));
+    if (index < 0 || index > 1'000'000'000) cursor_.fail_here(fmt::format("expected 0 to 10^9, found {}", index));
     return index;
   }
 
@@ -245,11 +243,10 @@ class Indexer {
     for (std::size_t i = 0; i < out_.runs.size(); ++i) {
       const StoredRun& run = out_.runs[i];
       if (!known.contains(run.config_id))
-        fail("{}: runs[{}]: expected a config_id that stands in configurations, found \"{:.80}\"",
-             out_.name(), i, run.config_id);
-      if (!repetitions.insert(fmt::format("{} {}", run.rep_id, run.config_id)).second)
-        fail("{}: runs[{}]: repetition {} of \"{:.80}\" stands twice", out_.name(), i, run.rep_id,
+        fail("{}: runs[{}]: expected a config_id that stands in configurations, found \"{:.80}\"", out_.name(), i,
              run.config_id);
+      if (!repetitions.insert(fmt::format("{} {}", run.rep_id, run.config_id)).second)
+        fail("{}: runs[{}]: repetition {} of \"{:.80}\" stands twice", out_.name(), i, run.rep_id, run.config_id);
     }
   }
 

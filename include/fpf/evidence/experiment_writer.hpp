@@ -38,9 +38,7 @@ class ExperimentWriter {
   }
 
   /// Whether a configuration is already recorded (after resuming).
-  bool has(std::string_view config_id) const {
-    return std::ranges::find(finished_, config_id) != finished_.end();
-  }
+  bool has(std::string_view config_id) const { return std::ranges::find(finished_, config_id) != finished_.end(); }
 
   /// Whether a resumed configuration has repetitions that differ, or a value that is no number.
   bool has_finding(std::string_view config_id) const {
@@ -67,8 +65,7 @@ class ExperimentWriter {
   void finish() {
     AtomicFile file(path_);
     const Json head = Json::parse(lines_.front());
-    file.append("{\"experiment_metadata\":" + head.at("experiment_metadata").dump() +
-                ",\n\"configurations\":[");
+    file.append("{\"experiment_metadata\":" + head.at("experiment_metadata").dump() + ",\n\"configurations\":[");
     for (std::size_t i = 1; i < lines_.size(); ++i) {
       const std::string_view line = lines_[i];
       file.append(i == 1 ? "\n" : ",\n")
@@ -87,8 +84,7 @@ class ExperimentWriter {
 
  private:
   inline static const std::string configuration_key = "{\"configuration\":";
-  inline static const std::string runs_key =
-      ",\"runs\":[";  // inside JSON strings the quotes would be escaped
+  inline static const std::string runs_key = ",\"runs\":[";  // inside JSON strings the quotes would be escaped
 
   static std::size_t split(std::string_view line) { return line.find(runs_key); }
 
@@ -116,8 +112,8 @@ class ExperimentWriter {
       try {
         lines_.empty() ? check_head(record, fingerprint) : take_up(record);
       } catch (const Json::exception&) {
-        fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it",
-             partial_.string(), whole);
+        fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it", partial_.string(),
+             whole);
       }
       whole += line.size() + 1;
       lines_.push_back(std::move(line));
@@ -126,8 +122,7 @@ class ExperimentWriter {
   }
 
   void check_head(const Json& head, const std::string& fingerprint) const {
-    if (!head.at("experiment_metadata").is_object() ||
-        head.at("fingerprint").get<std::string>() != fingerprint)
+    if (!head.at("experiment_metadata").is_object() || head.at("fingerprint").get<std::string>() != fingerprint)
       fail(
           "{} was made from another model, prompt or options than this run's: remove it, or run without "
           "--resume",
@@ -138,8 +133,7 @@ class ExperimentWriter {
     using Pointer = Json::json_pointer;
     finished_.push_back(record.at("configuration").at("config_id").get<std::string>());
     for (const Json& run : record.at("runs"))
-      if (run.value("status", "complete") != "complete" ||
-          !run.value(Pointer("/reproducibility/bit_exact"), true))
+      if (run.value("status", "complete") != "complete" || !run.value(Pointer("/reproducibility/bit_exact"), true))
         findings_.push_back(finished_.back());
   }
 

@@ -102,10 +102,9 @@ class JsonCursor {
   template <class T>
   T parse(std::string_view text) const {
     auto value = parse_json(text, {.unique_keys = true}, [&](JsonFault fault, const std::string& what) {
-      fail_at(text.data(),
-              fault == JsonFault::repeated_key
-                  ? fmt::format("the key {:.80} stands twice in one object", nlohmann::json(what).dump())
-                  : fmt::format("expected JSON, found {:.40}", text));
+      fail_at(text.data(), fault == JsonFault::repeated_key
+                               ? fmt::format("the key {:.80} stands twice in one object", nlohmann::json(what).dump())
+                               : fmt::format("expected JSON, found {:.40}", text));
     });
     if constexpr (std::is_same_v<T, nlohmann::json>)
       return value;

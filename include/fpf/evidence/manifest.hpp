@@ -58,12 +58,10 @@ inline std::string hash_of_content(const std::filesystem::path& path) {
 inline std::string file_sha256(const std::filesystem::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) fail("cannot read {}", path.string());
-  const std::string stamp =
-      fmt::format("{} {}.{:09} ", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  const std::string stamp = fmt::format("{} {}.{:09} ", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   const std::filesystem::path cache = path.string() + ".sha256";
   std::string line;
-  if (std::ifstream in(cache);
-      std::getline(in, line) && line.starts_with(stamp) && line.size() == stamp.size() + 64)
+  if (std::ifstream in(cache); std::getline(in, line) && line.starts_with(stamp) && line.size() == stamp.size() + 64)
     return line.substr(stamp.size());
   const std::string digest = detail::hash_of_content(path);
   try {

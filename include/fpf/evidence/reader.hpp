@@ -28,14 +28,11 @@ class RowParser {
   /// Appends the row's numbers to `values` (and the tokens of log-probabilities to `ids`).
   void parse(const StoredRow& row, std::vector<T>& values, std::vector<std::int32_t>& ids) {
     const std::string_view text = file_.text(row);
-    const simdjson::padded_string_view padded(text.data(), text.size(),
-                                              text.size() + simdjson::SIMDJSON_PADDING);
+    const simdjson::padded_string_view padded(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING);
     simdjson::ondemand::document document;
-    if (const auto error = parser_.iterate(padded).get(document))
-      fail_at(row, simdjson::error_message(error));
+    if (const auto error = parser_.iterate(padded).get(document)) fail_at(row, simdjson::error_message(error));
     if (row.signal != StoredSignal::logprobs) {
-      if (append_numbers(row, "", document.get_array(), values) == 0)
-        fail_at(row, "expected numbers, found none");
+      if (append_numbers(row, "", document.get_array(), values) == 0) fail_at(row, "expected numbers, found none");
       return;
     }
     simdjson::ondemand::object object;
@@ -60,15 +57,14 @@ class RowParser {
   [[noreturn]] void fail_at(const StoredRow& row, std::string_view what, std::string_view inside = "") const {
     const auto run = &run_ - file_.runs.data();
     const std::string layer = row.layer < 0 ? "" : fmt::format("layer_{}.", row.layer);
-    fail("{}: runs[{}].decode_steps[{}].{}.{}pos_{}{}, byte {}: {}", file_.name(), run, row.step,
-         name_of(row.signal), layer, row.back, inside, row.offset, what);
+    fail("{}: runs[{}].decode_steps[{}].{}.{}pos_{}{}, byte {}: {}", file_.name(), run, row.step, name_of(row.signal),
+         layer, row.back, inside, row.offset, what);
   }
 
  private:
   using Array = simdjson::simdjson_result<simdjson::ondemand::array>;
 
-  std::size_t append_numbers(const StoredRow& row, std::string_view inside, Array result,
-                             std::vector<T>& values) {
+  std::size_t append_numbers(const StoredRow& row, std::string_view inside, Array result, std::vector<T>& values) {
     simdjson::ondemand::array array;
     if (const auto error = std::move(result).get(array)) fail_at(row, simdjson::error_message(error), inside);
     std::size_t count = 0;
@@ -89,8 +85,7 @@ class RowParser {
 
   std::size_t append_ids(const StoredRow& row, Array result, std::vector<std::int32_t>& ids) {
     simdjson::ondemand::array array;
-    if (const auto error = std::move(result).get(array))
-      fail_at(row, simdjson::error_message(error), ".token_ids");
+    if (const auto error = std::move(result).get(array)) fail_at(row, simdjson::error_message(error), ".token_ids");
     std::size_t count = 0;
     for (auto element : array) {
       std::int64_t id = 0;
@@ -130,8 +125,7 @@ Rows<T> sorted(Rows<T> rows) {
   if (std::is_sorted(rows.positions.begin(), rows.positions.end())) return rows;
   std::vector<std::size_t> order(rows.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(),
-            [&](auto a, auto b) { return rows.positions[a] < rows.positions[b]; });
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return rows.positions[a] < rows.positions[b]; });
   Rows<T> out;
   out.contradictions = rows.contradictions;
   for (const std::size_t i : order) {
@@ -180,8 +174,7 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
     out.starts.push_back(out.values.size());
     out.positions.push_back(position);
     if (signal != StoredSignal::logprobs && width != out.starts[1])
-      parser.fail_at(
-          row, fmt::format("expected {} numbers, as in the rows before, found {}", out.starts[1], width));
+      parser.fail_at(row, fmt::format("expected {} numbers, as in the rows before, found {}", out.starts[1], width));
   }
   return rule == RowRule::unique ? detail::sorted(std::move(out)) : out;
 }

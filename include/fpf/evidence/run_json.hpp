@@ -52,8 +52,8 @@ inline void append_float(std::string& out, float value) {
   std::array<char, 32> buffer;
   char* const end = buffer.data() + buffer.size();
   const bool halfway = (std::bit_cast<std::uint32_t>(value) & 0x7fffffffu) == 0x15ae43fdu;
-  const auto last = halfway ? std::to_chars(buffer.data(), end, double{value}).ptr
-                            : std::to_chars(buffer.data(), end, value).ptr;
+  const auto last =
+      halfway ? std::to_chars(buffer.data(), end, double{value}).ptr : std::to_chars(buffer.data(), end, value).ptr;
   out.append(buffer.data(), last);
 }
 
@@ -61,9 +61,7 @@ inline std::string json_string(std::string_view text) {
   return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-inline std::string ids_json(std::span<const std::int32_t> ids) {
-  return fmt::format("[{}]", fmt::join(ids, ","));
-}
+inline std::string ids_json(std::span<const std::int32_t> ids) { return fmt::format("[{}]", fmt::join(ids, ",")); }
 
 inline std::string floats_json(std::span<const float> values) {
   std::string out = "[";
@@ -83,9 +81,7 @@ class HalfTexts {
     return dtype == DType::bfloat16 ? brain : half;
   }
 
-  std::string_view operator[](std::uint16_t bits) const {
-    return {texts_[bits].characters.data(), texts_[bits].size};
-  }
+  std::string_view operator[](std::uint16_t bits) const { return {texts_[bits].characters.data(), texts_[bits].size}; }
 
  private:
   struct Text {
@@ -138,8 +134,8 @@ inline std::vector<std::string> rows_json(const LogProbRows& rows, std::int64_t 
   std::vector<std::string> out;
   const auto k = static_cast<std::size_t>(rows.k);
   for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row)
-    out.push_back(R"({"token_ids":)" + ids_json(std::span(rows.ids).subspan(row * k, k)) +
-                  R"(,"log_probs":)" + floats_json(std::span(rows.values).subspan(row * k, k)) + "}");
+    out.push_back(R"({"token_ids":)" + ids_json(std::span(rows.ids).subspan(row * k, k)) + R"(,"log_probs":)" +
+                  floats_json(std::span(rows.values).subspan(row * k, k)) + "}");
   return out;
 }
 
@@ -155,8 +151,7 @@ inline void append_positions(std::string& out, const std::vector<std::string>& r
 inline std::string router_json(const RouterRows& router, std::int64_t step) {
   const auto k = static_cast<std::size_t>(router.k), at = static_cast<std::size_t>(step) * k;
   std::string out = R"({"pos_-1":{"expert_ids":)" + ids_json(std::span(router.expert_ids).subspan(at, k)) +
-                    R"(,"weights":)" + floats_json(std::span(router.weights).subspan(at, k)) +
-                    R"(,"margin":)";
+                    R"(,"weights":)" + floats_json(std::span(router.weights).subspan(at, k)) + R"(,"margin":)";
   append_float(out, router.margin[static_cast<std::size_t>(step)]);
   return out += "}}";
 }
@@ -205,17 +200,13 @@ inline void append_step(std::string& out, const RunRecord& run, const SignalText
   const Signals& signals = run.signals;
   const auto index = static_cast<std::size_t>(step);
   out += fmt::format(R"({{"step":{},"token_id":{},"token_text":{},"absolute_position":{})", step,
-                     signals.token_ids[index], json_string(run.token_texts[index]),
-                     signals.prompt_tokens + step);
-  append_layers(out, "hidden_states", signals,
-                [&](std::size_t i) { append_positions(out, texts.hidden[i], step); });
-  append_layers(out, "key_vectors", signals,
-                [&](std::size_t i) { append_positions(out, texts.keys[i], step); });
+                     signals.token_ids[index], json_string(run.token_texts[index]), signals.prompt_tokens + step);
+  append_layers(out, "hidden_states", signals, [&](std::size_t i) { append_positions(out, texts.hidden[i], step); });
+  append_layers(out, "key_vectors", signals, [&](std::size_t i) { append_positions(out, texts.keys[i], step); });
   out += R"(,"logprobs":)";
   append_positions(out, texts.logprobs, step);
   if (!signals.layers.empty() && signals.layers.front().router)
-    append_layers(out, "router", signals,
-                  [&](std::size_t i) { out += router_json(*signals.layers[i].router, step); });
+    append_layers(out, "router", signals, [&](std::size_t i) { out += router_json(*signals.layers[i].router, step); });
   out += "}\n";
 }
 

@@ -1,11 +1,10 @@
 // The signals of one repetition, each position once: what a run leaves behind as evidence.
 #pragma once
 
-#include <fpf/core/dtype.hpp>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <fpf/core/dtype.hpp>
 #include <optional>
 #include <span>
 #include <vector>

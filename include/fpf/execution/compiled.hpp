@@ -27,17 +27,13 @@ struct Compiled {
   static at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
     return fused_norm(x, weight, eps);
   }
-  static at::Tensor add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight,
-                             double eps) {
+  static at::Tensor add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double eps) {
     return fused_add_norm(residual, delta, weight, eps);
   }
-  static at::Tensor head_norm_rope(const at::Tensor& x, const at::Tensor& weight, double eps,
-                                   const RopeTable& rope) {
+  static at::Tensor head_norm_rope(const at::Tensor& x, const at::Tensor& weight, double eps, const RopeTable& rope) {
     return fused_head_norm_rope(x, weight, eps, rope);
   }
-  static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
-    return fused_silu_mul(gate, up);
-  }
+  static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) { return fused_silu_mul(gate, up); }
   static Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise) {
     return fused_route(logits, k, renormalise);
   }

@@ -40,9 +40,7 @@ struct Eager {
     return heads * rope.cos + rotated * rope.sin;
   }
 
-  static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
-    return at::silu(gate) * up;
-  }
+  static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) { return at::silu(gate) * up; }
 
   static Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise) {
     const TopK chosen = top_k(at::softmax(logits, -1, at::kFloat), k);

@@ -44,8 +44,7 @@ void narrow(const float* from, T* to, std::int64_t count) {
 template <class Body>
 void for_rows(std::int64_t rows, std::int64_t width, Body body) {
   constexpr std::int64_t elements_a_task = 16384;
-  at::parallel_for(0, rows, std::max<std::int64_t>(1, elements_a_task / std::max<std::int64_t>(width, 1)),
-                   body);
+  at::parallel_for(0, rows, std::max<std::int64_t>(1, elements_a_task / std::max<std::int64_t>(width, 1)), body);
 }
 
 /// Sum of squares in float32 with a fixed order: 16 running sums, element i in sum i mod 16, added pairwise

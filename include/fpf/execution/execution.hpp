@@ -76,7 +76,8 @@ concept Execution = HasName<X> && HasNorm<X> && HasRope<X> && HasSiluMul<X> && H
 template <class X>
 struct Require {
   static_assert(HasName<X>, "fpf: an execution policy needs `static constexpr std::string_view name`");
-  static_assert(HasNorm<X>, "fpf: an execution policy needs `norm(x, weight, eps)` and `add_norm(residual, delta, weight, eps)`");
+  static_assert(HasNorm<X>,
+                "fpf: an execution policy needs `norm(x, weight, eps)` and `add_norm(residual, delta, weight, eps)`");
   static_assert(HasRope<X>, "fpf: an execution policy needs `head_norm_rope(x, weight, eps, rope)`");
   static_assert(HasSiluMul<X>, "fpf: an execution policy needs `silu_mul(gate, up)`");
   static_assert(HasRoute<X>, "fpf: an execution policy needs `Routing route(logits, k, renormalise)`");

@@ -41,8 +41,7 @@ inline at::Tensor fused_norm(const at::Tensor& x, const at::Tensor& weight, doub
 
 /// residual [..., n] += delta, in place, and the RMSNorm of the sum as it stood before it was rounded into
 /// residual.
-inline at::Tensor fused_add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight,
-                                 double eps) {
+inline at::Tensor fused_add_norm(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double eps) {
   if (!residual.is_contiguous()) throw std::logic_error("the residual stream must be contiguous");
   const at::Tensor added = delta.contiguous();
   const std::int64_t n = residual.size(-1), rows = residual.numel() / n;
@@ -57,8 +56,7 @@ inline at::Tensor fused_add_norm(at::Tensor& residual, const at::Tensor& delta, 
       std::vector<float> row(static_cast<std::size_t>(n));
       for (std::int64_t at = begin * n; at < end * n; at += n) {
         for (std::int64_t i = 0; i < n; ++i)
-          row[static_cast<std::size_t>(i)] =
-              static_cast<float>(stream[at + i]) + static_cast<float>(from[at + i]);
+          row[static_cast<std::size_t>(i)] = static_cast<float>(stream[at + i]) + static_cast<float>(from[at + i]);
         narrow(row.data(), stream + at, n);
         detail::normalise(row, wide_weight.data(), static_cast<float>(eps));
         narrow(row.data(), to + at, n);

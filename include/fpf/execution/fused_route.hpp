@@ -15,8 +15,7 @@ inline Routing fused_route(const at::Tensor& logits, std::int64_t k, bool renorm
   const at::Tensor wide = logits.to(at::kFloat).contiguous();
   const std::int64_t rows = wide.size(0), experts = wide.size(1), kept = std::min(k + 1, experts);
   const TopK top = top_k(wide, kept);
-  Routing out{top.indices.narrow(1, 0, k), at::empty({rows, k}, wide.options()),
-              at::empty({rows}, wide.options())};
+  Routing out{top.indices.narrow(1, 0, k), at::empty({rows, k}, wide.options()), at::empty({rows}, wide.options())};
   for_rows(rows, experts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       const float* const chosen = top.values.const_data_ptr<float>() + r * kept;

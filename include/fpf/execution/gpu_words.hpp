@@ -5,10 +5,10 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
-#include <fpf/execution/execution.hpp>
-#include <fpf/kernel/plan_decode.hpp>
 #include <fpf/device/dtype.hpp>
 #include <fpf/device/kernels.hpp>
+#include <fpf/execution/execution.hpp>
+#include <fpf/kernel/plan_decode.hpp>
 
 namespace fpf::execution::gpu {
 
@@ -23,13 +23,13 @@ void launch(const at::Tensor& like, kernel::Plan plan, const Params& params, std
 }  // namespace detail
 
 /// RMSNorm over the last dimension of x (+ delta, with the sum written to `sum`), times weight.
-inline at::Tensor norm_of_sum(const at::Tensor& x, const at::Tensor* delta, at::Tensor* sum, const at::Tensor& weight, double eps) {
+inline at::Tensor norm_of_sum(const at::Tensor& x, const at::Tensor* delta, at::Tensor* sum, const at::Tensor& weight,
+                              double eps) {
   const at::Tensor rows = x.contiguous();
   const at::Tensor added = delta != nullptr ? delta->contiguous() : at::Tensor();
   at::Tensor out = at::empty_like(rows);
   const std::int64_t k = rows.size(-1);
-  detail::launch(rows,
-                 kernel::plan_rms_norm(device::dtype_of(rows.scalar_type()), static_cast<int>(k), true),
+  detail::launch(rows, kernel::plan_rms_norm(device::dtype_of(rows.scalar_type()), static_cast<int>(k), true),
                  kernel::NormParams{rows.const_data_ptr(), delta != nullptr ? added.const_data_ptr() : nullptr,
                                     sum != nullptr ? sum->data_ptr() : nullptr, weight.const_data_ptr(), out.data_ptr(),
                                     static_cast<float>(eps)},

@@ -28,7 +28,8 @@ inline TopK top_k(const at::Tensor& values, std::int64_t k) {
     for (std::int64_t r = begin; r < end; ++r) {
       const float* row = input.const_data_ptr<float>() + r * n;
       const auto before = [row](std::int64_t a, std::int64_t b) {
-        if (row[a] != row[a] || row[b] != row[b]) return (row[a] != row[a]) != (row[b] != row[b]) ? row[a] != row[a] : a < b;
+        if (row[a] != row[a] || row[b] != row[b])
+          return (row[a] != row[a]) != (row[b] != row[b]) ? row[a] != row[a] : a < b;
         return row[a] != row[b] ? row[a] > row[b] : a < b;
       };
       std::iota(order.begin(), order.end(), 0);

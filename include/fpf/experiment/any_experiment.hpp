@@ -1,9 +1,9 @@
 // An inference set-up, whatever its policies: running it and saying what it is.
 #pragma once
 
+#include <fpf/device/memory.hpp>
 #include <fpf/experiment/gpu_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
-#include <fpf/device/memory.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <memory>
 
@@ -41,7 +41,7 @@ class AnyExperiment {
       model::AnyDecoder& decoder = *decoders_[rank];
       Repetition own = device::naming_memory(decoder.device(), [&] {
         return decoder.on_gpu() ? gpu_.run(decoder, settings_, prompts, forced, done)
-                                   : run_on_host(decoder, settings_, prompts, forced, done);
+                                : run_on_host(decoder, settings_, prompts, forced, done);
       });
       if (rank == 0) out = std::move(own);  // all ranks have the same
     };
@@ -80,8 +80,7 @@ class AnyExperiment {
     evidence::Json ranks = evidence::Json::array();
     for (const auto& decoder : decoders_) ranks.push_back(describe_rank(*decoder));
     evidence::Json out = {{"policies", policies}, {"ranks", ranks}, {"operations", describe_operations()}};
-    if (const auto* communicator = decoders_.front()->communicator())
-      out["communicator"] = communicator->describe();
+    if (const auto* communicator = decoders_.front()->communicator()) out["communicator"] = communicator->describe();
     return out;
   }
 
@@ -106,21 +105,19 @@ class AnyExperiment {
     };
     const model::AnyDecoder& decoder = *decoders_.front();
     const model::OperationTable forward = decoder.operations();
-    return {{"prefill", table(forward)},
-            {"decode", table(decoder.on_gpu() ? gpu_.operations() : forward)}};
+    return {{"prefill", table(forward)}, {"decode", table(decoder.on_gpu() ? gpu_.operations() : forward)}};
   }
 
   evidence::Json describe_rank(const model::AnyDecoder& decoder) const {
     const parallel::Shard& shard = decoder.shard();
     const auto range = [](const Range& r) { return evidence::Json{r.begin, r.end}; };
-    evidence::Json out = {
-        {"rank", decoder.rank()},
-        {"device", parallel::rank_device(settings_.device, settings_.ranks, decoder.rank())},
-        {"threads", parallel::threads_per_rank(decoders_.size())},
-        {"weight_bytes", decoder.weight_bytes()},
-        {"heads", range(shard.heads)},
-        {"kv_heads", range(shard.kv_heads)},
-        {"vocabulary", range(shard.vocabulary)}};
+    evidence::Json out = {{"rank", decoder.rank()},
+                          {"device", parallel::rank_device(settings_.device, settings_.ranks, decoder.rank())},
+                          {"threads", parallel::threads_per_rank(decoders_.size())},
+                          {"weight_bytes", decoder.weight_bytes()},
+                          {"heads", range(shard.heads)},
+                          {"kv_heads", range(shard.kv_heads)},
+                          {"vocabulary", range(shard.vocabulary)}};
     if (decoder.config().is_moe()) {
       out["expert_columns"] = range(shard.expert_mlp);
       out["experts"] = shard.experts;

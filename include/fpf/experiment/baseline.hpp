@@ -23,8 +23,7 @@ class Baseline {
           path.string());
     Baseline out;
     out.file_ = evidence::open_experiment(path);
-    if (out.file_.metadata.value("experiment_type", "") != "reference" ||
-        out.file_.configurations.size() != 1)
+    if (out.file_.metadata.value("experiment_type", "") != "reference" || out.file_.configurations.size() != 1)
       fail("{} holds the experiment '{}': expected experiment 0's file with one configuration", path.string(),
            out.file_.metadata.value("experiment_type", ""));
     return out;
@@ -33,12 +32,10 @@ class Baseline {
   /// Throws Error naming the field in which this baseline and an experiment with that metadata and prompt
   /// differ. With `any_checkpoint` the model's architecture must agree, not its name. `params` are
   /// fixed_params that it must have because they are not what the experiment varies.
-  void require_match(const std::string& path, const evidence::Json& metadata,
-                     const std::string& prompt_sha256, bool any_checkpoint,
-                     const evidence::Json& params = evidence::Json::object()) const {
+  void require_match(const std::string& path, const evidence::Json& metadata, const std::string& prompt_sha256,
+                     bool any_checkpoint, const evidence::Json& params = evidence::Json::object()) const {
     const nlohmann::json wanted = metadata;
-    for (const char* field :
-         {"model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"}) {
+    for (const char* field : {"model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"}) {
       if (any_checkpoint && std::string_view(field) == "model") continue;
       const auto& found = file_.metadata.contains(field) ? file_.metadata.at(field) : nlohmann::json();
       if (found != wanted.at(field))
@@ -47,8 +44,8 @@ class Baseline {
     }
     for (const auto& run : file_.runs)
       if (const auto found = run.members.value("prompt_sha256", ""); found != prompt_sha256)
-        fail("the baseline {} was made from another prompt: its prompt_sha256 is {}, this run's is {}", path,
-             found, prompt_sha256);
+        fail("the baseline {} was made from another prompt: its prompt_sha256 is {}, this run's is {}", path, found,
+             prompt_sha256);
     const auto& fixed = configuration().value("fixed_params", nlohmann::json::object());
     for (const auto& [name, value] : params.items())
       if (fixed.contains(name) && fixed.at(name) != nlohmann::json(value))
@@ -60,8 +57,7 @@ class Baseline {
   const std::vector<evidence::StoredRun>& runs() const { return file_.runs; }
 
   /// The configuration under another config_id, with the value that it has of the variable.
-  evidence::Json relabelled(const std::string& config_id, const evidence::Json& value,
-                            bool baseline = true) const {
+  evidence::Json relabelled(const std::string& config_id, const evidence::Json& value, bool baseline = true) const {
     evidence::Json out = file_.configurations.front();
     out["config_id"] = config_id;
     out["variable_value"] = value;
@@ -76,8 +72,7 @@ class Baseline {
       const std::string head = R"({"config_id":)" + nlohmann::json(run.config_id).dump();
       const std::string_view text = file_.text(run);
       if (!text.starts_with(head)) fail("{}: expected a run that begins with its config_id", file_.name());
-      out.push_back(R"({"config_id":)" + nlohmann::json(config_id).dump() +
-                    std::string(text.substr(head.size())));
+      out.push_back(R"({"config_id":)" + nlohmann::json(config_id).dump() + std::string(text.substr(head.size())));
     }
     return out;
   }

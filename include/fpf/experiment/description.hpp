@@ -26,12 +26,10 @@ inline std::string config_id(std::string hardware, const std::string& tag) {
 
 /// "135M", "30B": parameters of the shape, as model names round them.
 inline std::string model_size(const model::ModelConfig& c) {
-  const std::int64_t mlp = c.is_moe()
-                               ? c.num_experts * (3 * c.moe_intermediate_size * c.hidden_size + c.hidden_size)
-                               : 3 * c.intermediate_size * c.hidden_size;
+  const std::int64_t mlp = c.is_moe() ? c.num_experts * (3 * c.moe_intermediate_size * c.hidden_size + c.hidden_size)
+                                      : 3 * c.intermediate_size * c.hidden_size;
   const std::int64_t layer = 2 * (c.q_size() + c.kv_size()) * c.hidden_size + mlp;
-  const auto total =
-      static_cast<double>(c.num_layers * layer + (c.tied_head ? 1 : 2) * c.vocab_size * c.hidden_size);
+  const auto total = static_cast<double>(c.num_layers * layer + (c.tied_head ? 1 : 2) * c.vocab_size * c.hidden_size);
   return total >= 1e9 ? fmt::format("{:.0f}B", std::floor(total / 1e9))
                       : fmt::format("{:.0f}M", std::ceil(total / 1e6));
 }
@@ -80,16 +78,15 @@ inline std::string describe_rank(const Json& rank) {
   const auto range = [](const Json& r) {
     return fmt::format("{}-{}", r[0].get<std::int64_t>(), r[1].get<std::int64_t>() - 1);
   };
-  std::string out =
-      fmt::format("rank {} on {}: {:.1f} MB of weights, heads {}, kv heads {}", rank["rank"].get<int>(),
-                  rank["device"].get<std::string>(), rank["weight_bytes"].get<double>() / 1e6,
-                  range(rank["heads"]), range(rank["kv_heads"]));
+  std::string out = fmt::format("rank {} on {}: {:.1f} MB of weights, heads {}, kv heads {}", rank["rank"].get<int>(),
+                                rank["device"].get<std::string>(), rank["weight_bytes"].get<double>() / 1e6,
+                                range(rank["heads"]), range(rank["kv_heads"]));
   if (rank.contains("experts")) {
     const auto experts = rank["experts"].get<std::vector<std::int64_t>>();
     const bool together = experts.back() - experts.front() + 1 == static_cast<std::int64_t>(experts.size());
-    out += fmt::format(", columns {} of experts {}", range(rank["expert_columns"]),
-                       together ? fmt::format("{}-{}", experts.front(), experts.back())
-                                : fmt::format("{}", fmt::join(experts, " ")));
+    out += fmt::format(
+        ", columns {} of experts {}", range(rank["expert_columns"]),
+        together ? fmt::format("{}-{}", experts.front(), experts.back()) : fmt::format("{}", fmt::join(experts, " ")));
   } else {
     out += fmt::format(", columns {} of the MLP", range(rank["mlp_columns"]));
   }

@@ -35,10 +35,9 @@ inline std::string cuda_version() { return libtorch_setting("CUDA_VERSION"); }
 /// Throws Error for a device that is not cpu, cuda or cuda:N, or that this machine lacks.
 inline void require_device(const std::string& name) {
   if (name == "cpu") return;
-  const auto number = name == "cuda" ? std::optional<std::size_t>(0)
-                      : name.starts_with("cuda:")
-                          ? parse_number<std::size_t>(std::string_view(name).substr(5))
-                          : std::nullopt;
+  const auto number = name == "cuda"              ? std::optional<std::size_t>(0)
+                      : name.starts_with("cuda:") ? parse_number<std::size_t>(std::string_view(name).substr(5))
+                                                  : std::nullopt;
   if (!number) fail("--device {}: expected cpu, cuda or cuda:N", name);
   if (*number >= at::getNumGPUs())
     fail("--device {}: libtorch finds {} CUDA devices on this machine", name, at::getNumGPUs());
@@ -63,8 +62,7 @@ inline nlohmann::ordered_json describe_device(const std::string& device) {
   const auto info = kernel::cuda::device_info(parsed.has_index() ? parsed.index() : 0);
   out["host"] = evidence::cpu_name();
   out["multiprocessors"] = info.multiprocessors;
-  out["compute_capability"] =
-      fmt::format("{}.{}", info.compute_capability / 10, info.compute_capability % 10);
+  out["compute_capability"] = fmt::format("{}.{}", info.compute_capability / 10, info.compute_capability % 10);
   out["driver"] = fmt::format("CUDA {}.{}", info.driver_version / 1000, info.driver_version % 1000 / 10);
   out["clock_mhz"] = info.clock_khz / 1000;
   out["memory_clock_mhz"] = info.memory_khz / 1000;

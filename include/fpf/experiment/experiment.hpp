@@ -3,10 +3,10 @@
 
 #include <fpf/attention/eager.hpp>
 #include <fpf/attention/flash.hpp>
+#include <fpf/device/memory.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/experiment/any_experiment.hpp>
 #include <fpf/model/decoder.hpp>
-#include <fpf/device/memory.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/none.hpp>
 #include <fpf/stream/exclusive.hpp>
@@ -31,8 +31,7 @@ class Experiment final : public AnyExperiment {
       : AnyExperiment(settings, policies_of()), stream_(std::move(stream)) {
     for (Parallel& rank : Parallel::local_ranks(settings.ranks)) {
       const at::Device device(parallel::rank_device(settings.device, settings.ranks, rank.rank()));
-      device::require_device_memory(device,
-                                   checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
+      device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
       add_rank(device::naming_memory(device, [&] {
         return model::DecoderFactory<Quant, Attention, Parallel, Execution>::make(
             checkpoint, std::move(rank), device::scalar_type(settings.dtype), device);

@@ -19,15 +19,12 @@ struct ExperimentInfo : ProgramInfo {
   std::string variable;  // variable_tested: "batch_size"
   Json baseline_value = nullptr;
   std::string baseline_tag = "reference";
-  bool any_checkpoint = false;  // the baseline may be of another checkpoint of the same architecture (exp3)
-  Json baseline_params =
-      Json::object();           // fixed_params that the baseline must have, beside those of this run
-  std::string default_model{};  // for experiments that the usual model cannot do
+  bool any_checkpoint = false;            // the baseline may be of another checkpoint of the same architecture (exp3)
+  Json baseline_params = Json::object();  // fixed_params that the baseline must have, beside those of this run
+  std::string default_model{};            // for experiments that the usual model cannot do
   std::function<void(po::options_description&, Options&)> options{};  // its own, beside the shared ones
 
-  std::string file() const {
-    return type == "reference" ? "reference_baseline.json" : type + "_experiment.json";
-  }
+  std::string file() const { return type == "reference" ? "reference_baseline.json" : type + "_experiment.json"; }
 };
 
 /// One configuration of an experiment.

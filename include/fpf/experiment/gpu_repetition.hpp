@@ -13,16 +13,15 @@ namespace fpf {
 class GpuRepetitions {
  public:
   Repetition run(model::AnyDecoder& decoder, const RunSettings& settings,
-                 const std::vector<std::vector<std::int32_t>>& prompts,
-                 const std::vector<std::int32_t>& forced, const std::function<void()>& step_done) {
+                 const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced,
+                 const std::function<void()>& step_done) {
     const c10::InferenceMode guard;
     const at::Tensor prompt = model::batch_of(prompts).to(decoder.device());
     const std::int64_t batch = prompt.size(0), length = prompt.size(1), steps = settings.decode_steps;
     if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != length + steps) {
       kept_.reset();
       kept_ = std::make_unique<Kept>(Kept{batch, decoder.make_cache(batch, length + steps), nullptr});
-      kept_->decode = std::make_unique<model::GpuDecode>(decoder, kept_->cache, batch, settings.layers,
-                                                            settings.top_k);
+      kept_->decode = std::make_unique<model::GpuDecode>(decoder, kept_->cache, batch, settings.layers, settings.top_k);
     }
     model::KvCache& cache = kept_->cache;
     model::GpuDecode& decode = *kept_->decode;
@@ -50,8 +49,8 @@ class GpuRepetitions {
     std::int64_t token = tokens[0];
     for (std::int64_t step = 0; step < steps; ++step) {
       recorder.token(forced.empty() ? token : forced[static_cast<std::size_t>(step)]);
-      token = recorder.gpu_step(decode.step().taps(),
-                                   static_cast<const std::byte*>(rows.select(0, step).const_data_ptr()));
+      token =
+          recorder.gpu_step(decode.step().taps(), static_cast<const std::byte*>(rows.select(0, step).const_data_ptr()));
     }
     recorder.gpu_keys(cache, length, steps);
     out.signals = recorder.take();

@@ -24,8 +24,7 @@ inline double seconds_since(Clock::time_point start) {
 /// One rank's repetition; see AnyExperiment::run.
 inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& settings,
                               const std::vector<std::vector<std::int32_t>>& prompts,
-                              const std::vector<std::int32_t>& forced,
-                              const std::function<void()>& step_done) {
+                              const std::vector<std::int32_t>& forced, const std::function<void()>& step_done) {
   const c10::InferenceMode guard;
   const at::Tensor prompt = model::batch_of(prompts);
   const std::int64_t batch = prompt.size(0), length = prompt.size(1);

@@ -17,9 +17,7 @@ struct Inputs {
   prompt::Prompt prompt;
   std::optional<prompt::Tokenizer> tokenizer;
 
-  std::string token_text(std::int32_t id) const {
-    return tokenizer ? tokenizer->token_text(id) : std::string();
-  }
+  std::string token_text(std::int32_t id) const { return tokenizer ? tokenizer->token_text(id) : std::string(); }
 };
 
 /// What --dtype names, or the checkpoint's. Throws Error when a model does not run in that.
@@ -32,8 +30,7 @@ inline DType activation_dtype(const Options& options, const model::ModelConfig& 
 
 /// The tokeniser that --tokenizer names, or the model's own, or none. Throws Error when its ids do not fit
 /// the model.
-inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options,
-                                                       const model::Checkpoint& checkpoint) {
+inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, const model::Checkpoint& checkpoint) {
   std::optional<prompt::Tokenizer> out;
   if (!options.tokenizer.empty())
     out = prompt::open_tokenizer(options.tokenizer);
@@ -43,17 +40,14 @@ inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options,
     out = prompt::Tokenizer::from_directory(checkpoint.folder());
   const auto vocabulary = static_cast<std::size_t>(checkpoint.config().vocab_size);
   if (out && out->vocab_size() > vocabulary)
-    fail("the tokeniser has ids up to {}: the model's vocabulary ends at {}", out->vocab_size() - 1,
-         vocabulary - 1);
+    fail("the tokeniser has ids up to {}: the model's vocabulary ends at {}", out->vocab_size() - 1, vocabulary - 1);
   return out;
 }
 
 /// A prompt from a document; what it is damaged in is noted unless --quiet.
-inline prompt::Prompt prompt_from_document(const Options& options,
-                                           const std::optional<prompt::Tokenizer>& tokenizer,
+inline prompt::Prompt prompt_from_document(const Options& options, const std::optional<prompt::Tokenizer>& tokenizer,
                                            const prompt::PromptSource& source) {
-  if (!tokenizer)
-    fail("the model {} has no tokeniser: name one with --tokenizer, or give --prompt-ids", options.model);
+  if (!tokenizer) fail("the model {} has no tokeniser: name one with --tokenizer, or give --prompt-ids", options.model);
   return prompt::prompt_from_document(*tokenizer, source, [&](const std::string& damage) {
     if (options.verbosity == Verbosity::normal) fmt::print(stderr, "{}\n", damage);
   });
@@ -61,14 +55,13 @@ inline prompt::Prompt prompt_from_document(const Options& options,
 
 /// Throws Error when a prompt has ids the model does not know, is too short to look back over, or leaves no
 /// room to decode.
-inline void require_fit(const prompt::Prompt& prompt, const model::ModelConfig& config,
-                        std::int64_t decode_steps) {
+inline void require_fit(const prompt::Prompt& prompt, const model::ModelConfig& config, std::int64_t decode_steps) {
   const auto length = static_cast<std::int64_t>(prompt.token_ids.size());
   if (length < evidence::look_back - 1)
     fail("the prompt has {} tokens: expected at least {}", length, evidence::look_back - 1);
   if (decode_steps > config.max_positions - length)
-    fail("a prompt of {} tokens and {} decode steps do not fit into the model's {} positions", length,
-         decode_steps, config.max_positions);
+    fail("a prompt of {} tokens and {} decode steps do not fit into the model's {} positions", length, decode_steps,
+         config.max_positions);
   for (const std::int32_t id : prompt.token_ids)
     if (id < 0 || id >= config.vocab_size)
       fail("the prompt has token id {}: the model's vocabulary ends at {}", id, config.vocab_size - 1);
@@ -80,8 +73,7 @@ inline Inputs load_inputs(const Options& options, const model::Checkpoint& check
   out.tokenizer = load_tokenizer(options, checkpoint);
   if (!options.prompt_ids.empty()) {
     out.prompt = prompt::read_prompt_ids(options.prompt_ids);
-    if (out.prompt.text.empty() && out.tokenizer)
-      out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
+    if (out.prompt.text.empty() && out.tokenizer) out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
   } else {
     out.prompt = prompt_from_document(options, out.tokenizer, options.prompt);
   }

@@ -17,8 +17,8 @@ inline std::vector<prompt::Prompt> load_neighbours(const Options& options, const
   prompt::PromptOptions as_long = options.prompt.options;
   as_long.tokens = static_cast<std::int64_t>(inputs.prompt.token_ids.size());
   for (const auto& file : options.neighbour_pdfs)
-    found.emplace_back(
-        file, prompt_from_document(options, inputs.tokenizer, {.pdf = file, .text = "", .options = as_long}));
+    found.emplace_back(file,
+                       prompt_from_document(options, inputs.tokenizer, {.pdf = file, .text = "", .options = as_long}));
   for (const auto& file : options.neighbour_ids) {
     found.emplace_back(file, prompt::read_prompt_ids(file));
     prompt::Prompt& added = found.back().second;
@@ -39,8 +39,7 @@ inline std::vector<prompt::Prompt> load_neighbours(const Options& options, const
           file, added.token_ids.size(), inputs.prompt.token_ids.size());
     for (std::size_t j = 0; j < i; ++j)
       if (found[j].second.token_ids == added.token_ids)
-        fail("the neighbour {} gives the same tokens as {}: expected different documents", file,
-             found[j].first);
+        fail("the neighbour {} gives the same tokens as {}: expected different documents", file, found[j].first);
   }
   std::vector<prompt::Prompt> out;
   for (std::size_t i = 1; i <= count; ++i) out.push_back(std::move(found[i].second));

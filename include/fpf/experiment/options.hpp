@@ -54,15 +54,13 @@ inline std::string_view unpadded(std::string_view item) {
 
 /// "2,4" and repeated options alike -> {2, 4}. Throws Error naming the option for anything but positive
 /// numbers.
-inline std::vector<std::int64_t> positive_list(const std::string& option,
-                                               const std::vector<std::string>& values) {
+inline std::vector<std::int64_t> positive_list(const std::string& option, const std::vector<std::string>& values) {
   std::vector<std::int64_t> out;
   for (const std::string& value : values) {
     std::istringstream items(value);
     for (std::string item; std::getline(items, item, ',');) {
       const auto number = parse_number<std::int64_t>(unpadded(item));
-      if (!number || *number <= 0)
-        fail("--{} {}: expected positive numbers, found '{}'", option, value, item);
+      if (!number || *number <= 0) fail("--{} {}: expected positive numbers, found '{}'", option, value, item);
       out.push_back(*number);
     }
   }
@@ -79,36 +77,33 @@ inline void require_positive(const char* option, std::int64_t value) {
 inline po::options_description shared_options(Options& out) {
   const auto text = [](std::string& to, const char* name) { return po::value(&to)->value_name(name); };
   po::options_description model("Model and prompt");
-  model.add_options()("model", text(out.model, "M"), "Hugging Face directory, GGUF file or synthetic:...")(
-      "tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")(
-      "prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are");
+  model.add_options()                                                                           //
+      ("model", text(out.model, "M"), "Hugging Face directory, GGUF file or synthetic:...")     //
+      ("tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")  //
+      ("prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are");
   prompt::prompt_options(model, out.prompt);
   po::options_description run("Run");
-  run.add_options()(
-      "decode-steps", po::value(&out.decode_steps)->value_name("N")->default_value(out.decode_steps),
-      "tokens to decode")("reps", po::value(&out.reps)->value_name("N")->default_value(out.reps),
-                          "repetitions of each configuration")(
-      "layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers),
-      "zero-based decoder layers to record")("top-k",
-                                             po::value(&out.top_k)->value_name("K")->default_value(out.top_k),
-                                             "log-probabilities a position")(
-      "execution", po::value(&out.execution)->value_name("E")->default_value(out.execution),
-      "eager or compiled")("device", text(out.device, "D"),
-                           "cpu, cuda or cuda:N (default: cuda if there is one)")(
-      "dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")(
-      "threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: all cores)");
+  run.add_options()  //
+      ("decode-steps", po::value(&out.decode_steps)->value_name("N")->default_value(out.decode_steps),
+       "tokens to decode")                                                                                           //
+      ("reps", po::value(&out.reps)->value_name("N")->default_value(out.reps), "repetitions of each configuration")  //
+      ("layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers),
+       "zero-based decoder layers to record")                                                                       //
+      ("top-k", po::value(&out.top_k)->value_name("K")->default_value(out.top_k), "log-probabilities a position")   //
+      ("execution", po::value(&out.execution)->value_name("E")->default_value(out.execution), "eager or compiled")  //
+      ("device", text(out.device, "D"), "cpu, cuda or cuda:N (default: cuda if there is one)")                      //
+      ("dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")                   //
+      ("threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: all cores)");
   po::options_description files("Files and names");
-  files.add_options()("out", po::value(&out.out)->value_name("DIR")->default_value(out.out),
-                      "where the experiment file goes")(
-      "baseline", text(out.baseline, "F"), "experiment 0's file (default: OUT/reference_baseline.json)")(
-      "hardware", text(out.hardware, "NAME"), "the device's name in the file, e.g. A100-80GB")(
-      "provider", po::value(&out.provider)->value_name("NAME")->default_value(out.provider),
-      "who rents it out")("resume", po::bool_switch(&out.resume),
-                          "go on from an interrupted run's .partial file")(
-      "quiet", po::bool_switch()->notifier([&out](bool on) {
-        out.verbosity = on ? Verbosity::quiet : Verbosity::normal;
-      }),
-      "no progress");
+  files.add_options()                                                                                              //
+      ("out", po::value(&out.out)->value_name("DIR")->default_value(out.out), "where the experiment file goes")    //
+      ("baseline", text(out.baseline, "F"), "experiment 0's file (default: OUT/reference_baseline.json)")          //
+      ("hardware", text(out.hardware, "NAME"), "the device's name in the file, e.g. A100-80GB")                    //
+      ("provider", po::value(&out.provider)->value_name("NAME")->default_value(out.provider), "who rents it out")  //
+      ("resume", po::bool_switch(&out.resume), "go on from an interrupted run's .partial file")                    //
+      ("quiet",
+       po::bool_switch()->notifier([&out](bool on) { out.verbosity = on ? Verbosity::quiet : Verbosity::normal; }),
+       "no progress");
   po::options_description all("");
   all.add(model).add(run).add(files);
   return all;
@@ -118,18 +113,15 @@ inline po::options_description shared_options(Options& out) {
 inline void validate(Options& options, const po::variables_map& values) {
   if (options.model.empty())
     fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
-  const int prompts =
-      !options.prompt.pdf.empty() + !options.prompt.text.empty() + !options.prompt_ids.empty();
-  if (prompts != 1)
-    fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
+  const int prompts = !options.prompt.pdf.empty() + !options.prompt.text.empty() + !options.prompt_ids.empty();
+  if (prompts != 1) fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
   detail::require_positive("prompt-tokens", options.prompt.options.tokens);
   detail::require_positive("decode-steps", options.decode_steps);
   detail::require_positive("reps", options.reps);
   detail::require_positive("top-k", options.top_k);
   if (values.count("threads") != 0) detail::require_positive("threads", options.threads);
   options.default_layers = values["layers"].defaulted();
-  if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" &&
-      options.dtype != "bfloat16")
+  if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")
     fail("--dtype {}: expected float32, float16 or bfloat16", options.dtype);
   if (options.execution != "eager" && options.execution != "compiled")
     fail("--execution {}: expected eager or compiled", options.execution);
@@ -163,8 +155,7 @@ inline std::vector<std::string> given_options(const po::options_description& des
 
 /// "1,2,4,12,last" -> ascending zero-based layers. Of the default list, layers that the model lacks are
 /// dropped and `notice` says so; explicit ones are errors.
-inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64_t num_layers,
-                                              std::string& notice) {
+inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64_t num_layers, std::string& notice) {
   std::vector<std::int64_t> out;
   std::istringstream items(options.layers);
   for (std::string item; std::getline(items, item, ',');) {
@@ -176,8 +167,7 @@ inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64
     } else if (options.default_layers) {
       notice += fmt::format("{}{}", notice.empty() ? "" : ", ", layer);
     } else {
-      fail("--layers {}: layer {} does not exist, the model has layers 0 to {}", options.layers, layer,
-           num_layers - 1);
+      fail("--layers {}: layer {} does not exist, the model has layers 0 to {}", options.layers, layer, num_layers - 1);
     }
   }
   std::ranges::sort(out);

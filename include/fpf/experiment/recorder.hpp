@@ -20,8 +20,8 @@ namespace fpf {
 /// logits.
 class Recorder : public model::Taps {
  public:
-  Recorder(const model::ModelConfig& config, DType dtype, const std::vector<std::int64_t>& layers,
-           std::int64_t top_k, std::int64_t prompt_tokens) {
+  Recorder(const model::ModelConfig& config, DType dtype, const std::vector<std::int64_t>& layers, std::int64_t top_k,
+           std::int64_t prompt_tokens) {
     signals_.prompt_tokens = prompt_tokens;
     signals_.logprobs.k = std::min(top_k, config.vocab_size);
     for (const std::int64_t layer : layers) {
@@ -91,8 +91,7 @@ class Recorder : public model::Taps {
   /// The keys that sequence 0's cache holds at positions from `begin` on: where decoding on a GPU left them.
   void gpu_keys(const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
     for (evidence::LayerSignals& layer : signals_.layers)
-      append(layer.keys,
-             cache.keys(layer.layer, begin + count).select(0, 0).narrow(1, begin, count).transpose(0, 1));
+      append(layer.keys, cache.keys(layer.layer, begin + count).select(0, 0).narrow(1, begin, count).transpose(0, 1));
   }
 
   void token(std::int64_t id) { signals_.token_ids.push_back(static_cast<std::int32_t>(id)); }

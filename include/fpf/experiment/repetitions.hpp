@@ -84,12 +84,11 @@ inline std::int64_t peak_memory() {
 }
 
 /// --inject-fault REP,STEP,LAYER: the lowest bit of the first element of pos_-1's hidden state flips.
-inline void inject_fault(evidence::Signals& signals, std::int64_t rep,
-                         const std::vector<std::int64_t>& place) {
+inline void inject_fault(evidence::Signals& signals, std::int64_t rep, const std::vector<std::int64_t>& place) {
   for (auto& layer : signals.layers)
     if (rep == place[0] && layer.layer == place[2])
-      layer.hidden.bytes.at(static_cast<std::size_t>(place[1] + evidence::look_back - 1) *
-                            layer.hidden.row_bytes()) ^= std::byte{1};
+      layer.hidden.bytes.at(static_cast<std::size_t>(place[1] + evidence::look_back - 1) * layer.hidden.row_bytes()) ^=
+          std::byte{1};
 }
 
 }  // namespace fpf

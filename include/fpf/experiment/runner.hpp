@@ -79,8 +79,7 @@ Json BasicRunner<T>::metadata() const {
 template <class T>
 model::Checkpoint BasicRunner<T>::open(const std::string& option, const std::string& model,
                                        quant::Method method) const {
-  if (model.empty())
-    fail("--{} is missing: expected a {} checkpoint of the same model", option, name_of(method));
+  if (model.empty()) fail("--{} is missing: expected a {} checkpoint of the same model", option, name_of(method));
   model::Checkpoint out = model::Checkpoint::open(model);
   const auto& found = out.config().quantization;
   if (found.is_null() || quant::method_of(found) != method)
@@ -92,15 +91,14 @@ model::Checkpoint BasicRunner<T>::open(const std::string& option, const std::str
     return model::config_to_json(config);
   };
   if (shape(out.config()) != shape(checkpoint_.config()))
-    fail("--{} {} is another model than --model {}: its shape is {}, expected {}", option, model,
-         options_.model, shape(out.config()).dump(), shape(checkpoint_.config()).dump());
+    fail("--{} {} is another model than --model {}: its shape is {}, expected {}", option, model, options_.model,
+         shape(out.config()).dump(), shape(checkpoint_.config()).dump());
   return out;
 }
 
 template <class T>
 void BasicRunner<T>::add(const Baseline& other, const std::string& tag, const Json& value) {
-  other.require_match(other.name(), metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint,
-                      required_params());
+  other.require_match(other.name(), metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint, required_params());
   const std::string id = config_id(other.hardware(), tag);
   if (state_->writer->has(id)) return;
   if (!other.is_sound()) report(fmt::format("{}: repetitions differ or hold no numbers", id));
@@ -136,8 +134,7 @@ void BasicRunner<T>::run_setup(const Variant& variant, const model::Checkpoint& 
     for (std::int64_t rep = 0; rep < options_.reps; ++rep) {
       check_interrupt();
       repetitions.push_back(setup.run(prompts, {}, [&] { progress.advance(); }));
-      if (!options_.inject_fault.empty())
-        inject_fault(repetitions.back().signals, rep, options_.inject_fault);
+      if (!options_.inject_fault.empty()) inject_fault(repetitions.back().signals, rep, options_.inject_fault);
     }
   }
   const auto runs = runs_of(variant, id, setup, repetitions);
@@ -147,8 +144,7 @@ void BasicRunner<T>::run_setup(const Variant& variant, const model::Checkpoint& 
 
 template <class T>
 std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const std::string& id,
-                                                 const AnyExperiment& setup,
-                                                 std::vector<Repetition>& repetitions) {
+                                                 const AnyExperiment& setup, std::vector<Repetition>& repetitions) {
   const auto difference = first_difference(repetitions);
   const Json reproducibility = reproducibility_of(repetitions, difference), runtime = runtime_of(repetitions);
   if (difference)
@@ -170,8 +166,7 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                             .token_texts = {},
                             .signals = std::move(repetitions[rep].signals)};
     run.extra["peak_memory_bytes"] = peak_memory();
-    if (const std::int64_t peak = setup.peak_device_memory(); peak > 0)
-      run.extra["peak_device_memory_bytes"] = peak;
+    if (const std::int64_t peak = setup.peak_device_memory(); peak > 0) run.extra["peak_device_memory_bytes"] = peak;
     for (const auto& neighbour : state_->neighbours_of(variant))
       run.extra["neighbours"].push_back({{"prompt_sha256", neighbour.sha256},
                                          {"prompt_text", neighbour.text},
@@ -179,11 +174,9 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
     if (const Json& contention = repetitions[rep].contention; !contention.is_null()) {
       run.extra["contention"] = contention;
       if (state_->baseline)
-        run.extra["quiet_runtime"] =
-            state_->baseline->runs().back().members.value("runtime", nlohmann::json());
+        run.extra["quiet_runtime"] = state_->baseline->runs().back().members.value("runtime", nlohmann::json());
     }
-    for (const auto token : run.signals.token_ids)
-      run.token_texts.push_back(state_->inputs.token_text(token));
+    for (const auto token : run.signals.token_ids) run.token_texts.push_back(state_->inputs.token_text(token));
     if (const auto place = evidence::first_non_finite(run.signals))
       report(fmt::format("{}: a value that is no finite number at {}", id, to_string(*place)));
     runs.push_back(evidence::to_json(run));
@@ -192,8 +185,8 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
 }
 
 template <class T>
-Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id,
-                                   const model::Checkpoint& model, const AnyExperiment& setup) const {
+Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id, const model::Checkpoint& model,
+                                   const AnyExperiment& setup) const {
   Json fixed = setup.fixed_params();
   fixed["batch_size"] = 1 + variant.neighbours;
   fixed["quantization"] = quantisation_name(model);
@@ -206,9 +199,8 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
           {"cuda_version", cuda_version()},
           {"torch_version", torch_version()},
           {"transformers_version", "none"},
-          {"flash_attn_version", setup.policies().attention == attention::Flash::name
-                                     ? "libtorch " + torch_version()
-                                     : std::string("none")},
+          {"flash_attn_version",
+           setup.policies().attention == attention::Flash::name ? "libtorch " + torch_version() : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
           {"manifest", manifest(model, setup)}};
@@ -259,15 +251,12 @@ std::string BasicRunner<T>::fingerprint() const {
 template <class T>
 void BasicRunner<T>::load_baseline() {
   state_->baseline = Baseline::read(options_.baseline);
-  state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt.sha256,
-                                  info_.any_checkpoint, required_params());
-  const auto threads =
-      state_->baseline->configuration().value(nlohmann::json::json_pointer("/manifest/threads"), 0);
-  if (options_.device == "cpu" && state_->baseline->hardware() == state_->hardware &&
-      threads != at::get_num_threads())
-    notice(fmt::format(
-        "the baseline {} was made with {} threads, this run uses {}: on a CPU that changes results too",
-        options_.baseline, threads, at::get_num_threads()));
+  state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint,
+                                  required_params());
+  const auto threads = state_->baseline->configuration().value(nlohmann::json::json_pointer("/manifest/threads"), 0);
+  if (options_.device == "cpu" && state_->baseline->hardware() == state_->hardware && threads != at::get_num_threads())
+    notice(fmt::format("the baseline {} was made with {} threads, this run uses {}: on a CPU that changes results too",
+                       options_.baseline, threads, at::get_num_threads()));
 }
 
 /// Not before something of this experiment's own is finished: until then a failure leaves no file.
@@ -276,8 +265,7 @@ void BasicRunner<T>::add_baseline() {
   if (!state_->baseline) return;
   const std::string id = config_id(state_->baseline->hardware(), info_.baseline_tag);
   if (!state_->writer->has(id))
-    state_->writer->add(state_->baseline->relabelled(id, info_.baseline_value),
-                        state_->baseline->runs_as(id));
+    state_->writer->add(state_->baseline->relabelled(id, info_.baseline_value), state_->baseline->runs_as(id));
 }
 
 template <class T>

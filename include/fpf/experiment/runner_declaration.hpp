@@ -36,8 +36,7 @@ class BasicRunner {
   template <class F>
   void with_policies(F f) const {
     with_quantisation([&]<class Quant>() {
-      execution::select(options_.execution,
-                        [&]<class Execution>() { f.template operator()<Quant, Execution>(); });
+      execution::select(options_.execution, [&]<class Execution>() { f.template operator()<Quant, Execution>(); });
     });
   }
 
@@ -53,8 +52,7 @@ class BasicRunner {
   template <class Parallel>
   void require_divisible(const std::vector<std::int64_t>& sizes) const {
     for (const std::int64_t size : sizes)
-      for (const Parallel& rank : Parallel::local_ranks(settings_for(size).ranks))
-        rank.shard(checkpoint_.config());
+      for (const Parallel& rank : Parallel::local_ranks(settings_for(size).ranks)) rank.shard(checkpoint_.config());
   }
 
   /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already.
@@ -68,8 +66,7 @@ class BasicRunner {
   ExitCode finish();
 
   /// The main of an experiment: its options, then `body` on a runner. Returns the exit code.
-  static int main(int argc, char** argv, const ExperimentInfo& info,
-                  const std::function<void(BasicRunner&)>& body);
+  static int main(int argc, char** argv, const ExperimentInfo& info, const std::function<void(BasicRunner&)>& body);
 
  private:
   RunSettings settings_for(std::int64_t ranks) const {

@@ -80,9 +80,7 @@ inline std::string cuda_tag(std::string cuda) {
 /// what run_stack() throws.
 inline void add_stacks(Runner& runner, const std::string& cuda) {
   const Options& options = runner.options();
-  const auto cuda_of = [](const Baseline& reference) {
-    return reference.configuration().value("cuda_version", "");
-  };
+  const auto cuda_of = [](const Baseline& reference) { return reference.configuration().value("cuda_version", ""); };
   if (options.stacks.empty()) fail("--stack is missing: expected the build folder of another software stack");
   if (const auto found = cuda_of(runner.baseline()); found != cuda)
     fail("the baseline {} was made with CUDA {}, this build has {}", options.baseline, found, cuda);

@@ -16,18 +16,19 @@ inline auto* file_list(std::vector<std::string>& to) { return po::value(&to)->co
 
 inline void batch_options(po::options_description& described, Options& out) {
   po::options_description group("Batch");
-  group.add_options()("batch-sizes", detail::number_list("batch-sizes", out.batch_sizes),
-                      "sizes to run (default: 2,4)")("neighbour-pdf", detail::file_list(out.neighbour_pdfs),
-                                                     "a document for a further sequence; repeatable")(
-      "neighbour-ids", detail::file_list(out.neighbour_ids),
-      "token ids of a further sequence, a JSON array as long as the prompt; repeatable");
+  group.add_options()                                                                                            //
+      ("batch-sizes", detail::number_list("batch-sizes", out.batch_sizes), "sizes to run (default: 2,4)")        //
+      ("neighbour-pdf", detail::file_list(out.neighbour_pdfs), "a document for a further sequence; repeatable")  //
+      ("neighbour-ids", detail::file_list(out.neighbour_ids),
+       "token ids of a further sequence, a JSON array as long as the prompt; repeatable");
   described.add(group);
 }
 
 inline void quantisation_options(po::options_description& described, Options& out) {
   po::options_description group("Quantisation (--model is the AWQ checkpoint)");
-  group.add_options()("model-gptq", po::value(&out.model_gptq)->value_name("M"), "the same model in GPTQ")(
-      "model-bnb", po::value(&out.model_bnb)->value_name("M"), "the same model in bitsandbytes' NF4");
+  group.add_options()                                                                        //
+      ("model-gptq", po::value(&out.model_gptq)->value_name("M"), "the same model in GPTQ")  //
+      ("model-bnb", po::value(&out.model_bnb)->value_name("M"), "the same model in bitsandbytes' NF4");
   described.add(group);
 }
 
@@ -48,19 +49,19 @@ inline void stack_options(po::options_description& described, Options& out) {
 
 inline void tensor_options(po::options_description& described, Options& out) {
   po::options_description group("Ranks");
-  group.add_options()("tp", detail::number_list("tp", out.tp),
-                      "ranks to divide the model over (default: 2,4)")(
-      "emulate", po::bool_switch(&out.emulate), "all ranks on one GPU (on the CPU they always share it)");
+  group.add_options()                                                                             //
+      ("tp", detail::number_list("tp", out.tp), "ranks to divide the model over (default: 2,4)")  //
+      ("emulate", po::bool_switch(&out.emulate), "all ranks on one GPU (on the CPU they always share it)");
   described.add(group);
 }
 
 inline void expert_options(po::options_description& described, Options& out) {
   po::options_description group("Ranks");
-  group.add_options()("ep", detail::number_list("ep", out.ep),
-                      "ranks to divide the experts over (default: 2,4)")(
-      "placement", po::value(&out.placement)->value_name("P")->default_value(out.placement),
-      "of the experts: contiguous or round_robin")("emulate", po::bool_switch(&out.emulate),
-                                                   "all ranks on one GPU (on the CPU they always share it)");
+  group.add_options()                                                                               //
+      ("ep", detail::number_list("ep", out.ep), "ranks to divide the experts over (default: 2,4)")  //
+      ("placement", po::value(&out.placement)->value_name("P")->default_value(out.placement),
+       "of the experts: contiguous or round_robin")  //
+      ("emulate", po::bool_switch(&out.emulate), "all ranks on one GPU (on the CPU they always share it)");
   described.add(group);
 }
 

@@ -47,14 +47,12 @@ __device__ __forceinline__ u32 transpose8x8(u32 pairs) {
 /// from 8 g on of each 64. The strides keep those apart in the banks.
 template <class T, int HeadDim>
 struct KvTile {
-  static constexpr int row_bytes = HeadDim * 2, key_stride = tile_stride(row_bytes),
-                       value_stride = row_bytes + 16;
+  static constexpr int row_bytes = HeadDim * 2, key_stride = tile_stride(row_bytes), value_stride = row_bytes + 16;
   static constexpr int bytes = 16 * (key_stride + value_stride);
   u8* shared;
 
   /// Positions past `position` become zero.
-  __device__ __forceinline__ void request(const T* keys, const T* values, i64 stride, int tile,
-                                          int position) const {
+  __device__ __forceinline__ void request(const T* keys, const T* values, i64 stride, int tile, int position) const {
     constexpr int per_row = row_bytes / 16, rows = 32 / per_row;  // copied at once
     const int lane = int(threadIdx.x % 32), column = lane % per_row, first = tile * 16 + lane / per_row;
     const i64 from = i64(min(first, position)) * stride + column * 8;
@@ -78,8 +76,8 @@ struct KvTile {
   }
   __device__ __forceinline__ uint4 value(int h, int c) const {
     const u32 g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    return *reinterpret_cast<const uint4*>(shared + 16 * key_stride +
-                                           (2 * t + h % 2 + h / 2 * 8) * value_stride + c * 128 + g * 16);
+    return *reinterpret_cast<const uint4*>(shared + 16 * key_stride + (2 * t + h % 2 + h / 2 * 8) * value_stride +
+                                           c * 128 + g * 16);
   }
 };
 
@@ -101,8 +99,8 @@ struct HeadSums {
 
   /// query: this lane's vectors of head g (zero past the group), as keys are laid out. scale includes
   /// log2(e).
-  __device__ __forceinline__ void add(const KvTile<T, HeadDim>& kv, const uint4 (&query)[HeadDim / 32],
-                                      float scale, int tile, int position) {
+  __device__ __forceinline__ void add(const KvTile<T, HeadDim>& kv, const uint4 (&query)[HeadDim / 32], float scale,
+                                      int tile, int position) {
     const int g = int(threadIdx.x % 32 / 4);
     float score[4] = {};  // key g heads 2t, 2t+1; key g+8 heads 2t, 2t+1
 #pragma unroll
@@ -154,8 +152,8 @@ struct HeadSums {
         o[3] *= rescale[1];
         const u32 v0 = word_of(values[0], i), v1 = word_of(values[1], i), v2 = word_of(values[2], i),
                   v3 = word_of(values[3], i);
-        const u32 a0 = __byte_perm(v0, v1, 0x5410), a1 = __byte_perm(v0, v1, 0x7632),
-                  a2 = __byte_perm(v2, v3, 0x5410), a3 = __byte_perm(v2, v3, 0x7632);
+        const u32 a0 = __byte_perm(v0, v1, 0x5410), a1 = __byte_perm(v0, v1, 0x7632), a2 = __byte_perm(v2, v3, 0x5410),
+                  a3 = __byte_perm(v2, v3, 0x7632);
         mma<T>(o, a0, a1, a2, a3, first0, first1);
         if constexpr (two_terms) mma<T>(o, a0, a1, a2, a3, rest0, rest1);
       }
@@ -170,8 +168,7 @@ inline constexpr int sums_stride = HeadDim + 4;
 /// Dynamic shared memory of a block: the warps' tiles, and in their place at the end the warps' sums.
 template <class T, int HeadDim>
 inline constexpr int attend_bytes_per_warp =
-    KvTile<T, HeadDim>::bytes > 8 * sums_stride<HeadDim> * 4 ? KvTile<T, HeadDim>::bytes
-                                                             : 8 * sums_stride<HeadDim> * 4;
+    KvTile<T, HeadDim>::bytes > 8 * sums_stride<HeadDim> * 4 ? KvTile<T, HeadDim>::bytes : 8 * sums_stride<HeadDim> * 4;
 
 /// Attention of each part. Fused: q and k come raw from the projection; each block norms and turns its query
 /// heads, the last part also the new key, which it appends with the new value. Else rope_append has done all
@@ -202,8 +199,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
   const bool appends = Fused && split == Splits - 1 && warp == Warps - 1;
   TurnTables<T, HeadDim> tables;
   if constexpr (Fused)
-    tables.load(HeadNorm ? static_cast<const T*>(appends ? p.k_norm : p.q_norm) : nullptr, p.cos, p.sin,
-                position);
+    tables.load(HeadNorm ? static_cast<const T*>(appends ? p.k_norm : p.q_norm) : nullptr, p.cos, p.sin, position);
   allow_next();
   wait_for_previous();
 
@@ -214,11 +210,10 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
       if (h >= group) {
         for (int d = lane; d < HeadDim; d += 32) query[h][d] = from_float<T>(0.0f);
       } else if constexpr (Fused) {
-        turn_head<T, HeadDim, HeadNorm, false>(query[h], qkv + (kv_head * group + h) * HeadDim, tables,
-                                               p.eps);
+        turn_head<T, HeadDim, HeadNorm, false>(query[h], qkv + (kv_head * group + h) * HeadDim, tables, p.eps);
       } else {
-        copy_head<T, HeadDim>(
-            query[h], static_cast<const T*>(p.q) + (i64(row) * Heads + kv_head * group + h) * HeadDim);
+        copy_head<T, HeadDim>(query[h],
+                              static_cast<const T*>(p.q) + (i64(row) * Heads + kv_head * group + h) * HeadDim);
       }
     }
   } else if (appends) {
@@ -300,8 +295,7 @@ template <class T, int Heads, int HeadDim, int Splits>
 __global__ void __launch_bounds__(128, blocks_for(64, 128)) combine(const AttentionParams p) {
   constexpr int quarter = (Splits + 3) / 4;
   __shared__ float factor[Splits], partial_sum[4], partial_out[4][32];
-  const int head = int(blockIdx.x) / (HeadDim / 32),
-            d = int(blockIdx.x) % (HeadDim / 32) * 32 + int(threadIdx.x % 32);
+  const int head = int(blockIdx.x) / (HeadDim / 32), d = int(blockIdx.x) % (HeadDim / 32) * 32 + int(threadIdx.x % 32);
   const int row = int(blockIdx.y), q = int(threadIdx.x / 32);
   allow_next();
   wait_for_previous();
@@ -332,11 +326,9 @@ __global__ void __launch_bounds__(128, blocks_for(64, 128)) combine(const Attent
   partial_out[q][lane] = total;
   __syncthreads();
   if (q == 0) {
-    const float out =
-        (partial_out[0][lane] + partial_out[1][lane]) + (partial_out[2][lane] + partial_out[3][lane]);
+    const float out = (partial_out[0][lane] + partial_out[1][lane]) + (partial_out[2][lane] + partial_out[3][lane]);
     const float weight = (partial_sum[0] + partial_sum[1]) + (partial_sum[2] + partial_sum[3]);
-    static_cast<T*>(p.out)[i64(row) * Heads * HeadDim + head * HeadDim + d] =
-        from_float<T>(__fdividef(out, weight));
+    static_cast<T*>(p.out)[i64(row) * Heads * HeadDim + head * HeadDim + d] = from_float<T>(__fdividef(out, weight));
   }
 }
 

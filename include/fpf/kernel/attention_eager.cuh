@@ -17,8 +17,7 @@ __global__ void __launch_bounds__(256) eager_scores(const AttentionParams p) {
   allow_next();
   wait_for_previous();
   const int position = p.position[row];
-  const T* keys =
-      static_cast<const T*>(p.cache.keys) + row * p.cache.batch_stride + kv_head * p.cache.head_stride;
+  const T* keys = static_cast<const T*>(p.cache.keys) + row * p.cache.batch_stride + kv_head * p.cache.head_stride;
   const T* q = static_cast<const T*>(p.q) + (i64(row) * Heads + kv_head * group) * HeadDim;
   T* scores = static_cast<T*>(p.scores) + (i64(row) * Heads + kv_head * group) * p.capacity;
   float query[group][each];
@@ -57,8 +56,7 @@ __global__ void __launch_bounds__(256) eager_softmax(const AttentionParams p) {
   for (int warp = 0; warp < 8; ++warp) maximum = fmaxf(maximum, maxima[warp]);
   for (int i = thread; i < count; i += 256) sum += expf(to_float(scores[i]) - maximum);
   sum = block_sum<256>(sum, sums);
-  for (int i = thread; i < count; i += 256)
-    scores[i] = from_float<T>(expf(to_float(scores[i]) - maximum) / sum);
+  for (int i = thread; i < count; i += 256) scores[i] = from_float<T>(expf(to_float(scores[i]) - maximum) / sum);
 }
 
 /// The values, weighted: warp w takes the positions w + Warps j, and the warps' sums are added in their
@@ -67,8 +65,7 @@ template <class T, int Heads, int KvHeads, int HeadDim, int Warps>
 __global__ void __launch_bounds__(32 * Warps) eager_product(const AttentionParams p) {
   constexpr int each = HeadDim / 32;
   __shared__ float part[Warps][HeadDim];
-  const int head = int(blockIdx.x), row = int(blockIdx.y), warp = int(threadIdx.x / 32),
-            lane = int(threadIdx.x % 32);
+  const int head = int(blockIdx.x), row = int(blockIdx.y), warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32);
   allow_next();
   wait_for_previous();
   const int count = p.position[row] + 1;

@@ -63,16 +63,14 @@ class Builder {
     for (const auto& text : needed) source_hash.update(text.name).update("\n").update(text.text).update("\n");
 
     Binary binary;
-    binary.record = {
-        expression, std::string(file), source_hash.hex(), {}, compiler_->version_name(), architecture_, {},
-        {}};
+    binary.record = {expression, std::string(file), source_hash.hex(), {}, compiler_->version_name(), architecture_, {},
+                     {}};
     // Functions that host and device share (weights/synthetic_values.hpp) say nothing of either.
     std::vector<std::string> options{fmt::format("--gpu-architecture=sm_{}", architecture_), "--std=c++17",
                                      "--fmad=true", "--device-as-default-execution-space"};
     binary.record.options = fmt::format("{}", fmt::join(options, " "));
-    const std::string key =
-        sha256_hex(fmt::format("{}\n{}\n{}\n{}", binary.record.source_sha256, binary.record.options,
-                               binary.record.nvrtc_version, expression));
+    const std::string key = sha256_hex(fmt::format("{}\n{}\n{}\n{}", binary.record.source_sha256, binary.record.options,
+                                                   binary.record.nvrtc_version, expression));
 
     auto compiled = cache_.load(key);
     binary.from_cache = compiled.has_value();

@@ -92,9 +92,7 @@ template <class T>
 __device__ __forceinline__ u32 multiply_pair(u32 a, u32 b) {
   u32 result;
   if constexpr (same<T, Bf16>)
-    asm("fma.rn.bf16x2 %0, %1, %2, %3;"
-        : "=r"(result)
-        : "r"(a), "r"(b), "r"(0x80008000u));  // + -0: a product
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(0x80008000u));  // + -0: a product
   else
     asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
   return result;
@@ -185,25 +183,23 @@ __device__ __forceinline__ uint4 narrow(const float (&values)[per_vector<T>]) {
     return make_uint4(__float_as_uint(values[0]), __float_as_uint(values[1]), __float_as_uint(values[2]),
                       __float_as_uint(values[3]));
   else
-    return make_uint4(pack<T>(values[0], values[1]), pack<T>(values[2], values[3]),
-                      pack<T>(values[4], values[5]), pack<T>(values[6], values[7]));
+    return make_uint4(pack<T>(values[0], values[1]), pack<T>(values[2], values[3]), pack<T>(values[4], values[5]),
+                      pack<T>(values[6], values[7]));
 }
 
 // ---- copies to shared memory that occupy no registers while they are under way
 
 // What is copied is used whole, so the second-level cache may fetch 256 bytes at the first touch of them.
 __device__ __forceinline__ void copy_async(void* shared, const void* global) {
-  asm volatile(
-      "cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(shared))),
-      "l"(global)
-      : "memory");
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(u32(__cvta_generic_to_shared(shared))),
+               "l"(global)
+               : "memory");
 }
 /// Copies, or fills with zeros where `copy` is false (the address must be valid all the same).
 __device__ __forceinline__ void copy_async_or_zero(void* shared, const void* global, bool copy) {
-  asm volatile(
-      "cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(shared))),
-      "l"(global), "r"(copy ? 16 : 0)
-      : "memory");
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(u32(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(copy ? 16 : 0)
+               : "memory");
 }
 /// Waits for this thread's copies; those of others are there after the next barrier.
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
@@ -265,8 +261,7 @@ __device__ __forceinline__ float warp_sum(float value) {
 
 __device__ __forceinline__ float warp_max(float value) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2)
-    value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
+  for (int offset = 16; offset > 0; offset /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
   return value;
 }
 

@@ -20,9 +20,8 @@ namespace fpf::kernel {
 /// One kernel's needs and code.
 struct KernelResources {
   std::string symbol;
-  std::uint32_t registers = 0;  // per thread
-  std::uint32_t stack_bytes =
-      0;  // per thread: spilled registers and arrays with run-time indices; 0 in a hot kernel
+  std::uint32_t registers = 0;     // per thread
+  std::uint32_t stack_bytes = 0;   // per thread: spilled registers and arrays with run-time indices; 0 in a hot kernel
   std::uint64_t shared_bytes = 0;  // static, per block
   std::uint32_t max_threads = 0;   // of a block, from __launch_bounds__; 0 without
   std::uint64_t code_bytes = 0;
@@ -50,8 +49,8 @@ class ElfView {
   std::span<const std::byte> data(const Elf64_Shdr& section) const {
     if (section.sh_type == SHT_NOBITS) return {};
     if (section.sh_offset > image_.size() || section.sh_size > image_.size() - section.sh_offset)
-      fail("not a cubin: a section of {} bytes at {} lies outside its {} bytes", section.sh_size,
-           section.sh_offset, image_.size());
+      fail("not a cubin: a section of {} bytes at {} lies outside its {} bytes", section.sh_size, section.sh_offset,
+           image_.size());
     return image_.subspan(section.sh_offset, section.sh_size);
   }
   std::string_view text(const Elf64_Shdr& strings, std::size_t offset) const {
@@ -124,28 +123,24 @@ inline std::vector<KernelResources> kernel_resources(std::span<const std::byte> 
     for (auto& kernel : kernels) {
       if (elf.name(section) == ".nv.shared." + kernel.symbol) kernel.shared_bytes = section.sh_size;
       if (elf.name(section) != ".nv.info." + kernel.symbol) continue;
-      detail::for_attributes(elf.data(section),
-                             [&](std::uint8_t attribute, std::span<const std::byte> value) {
-                               if (attribute != detail::info_max_threads || value.size() < 12) return;
-                               kernel.max_threads = 1;
-                               for (std::uint64_t axis = 0; axis < 3; ++axis)
-                                 kernel.max_threads *= detail::ElfView::read<std::uint32_t>(value, 4 * axis);
-                             });
+      detail::for_attributes(elf.data(section), [&](std::uint8_t attribute, std::span<const std::byte> value) {
+        if (attribute != detail::info_max_threads || value.size() < 12) return;
+        kernel.max_threads = 1;
+        for (std::uint64_t axis = 0; axis < 3; ++axis)
+          kernel.max_threads *= detail::ElfView::read<std::uint32_t>(value, 4 * axis);
+      });
     }
   }
 
   const auto& strings = elf.sections()[symbols->sh_link];
   const auto kernel_of = [&](std::uint32_t index) -> KernelResources* {
-    const auto symbol =
-        detail::ElfView::read<Elf64_Sym>(elf.data(*symbols), std::uint64_t{index} * sizeof(Elf64_Sym));
+    const auto symbol = detail::ElfView::read<Elf64_Sym>(elf.data(*symbols), std::uint64_t{index} * sizeof(Elf64_Sym));
     for (auto& kernel : kernels)
       if (kernel.symbol == elf.text(strings, symbol.st_name)) return &kernel;
     return nullptr;
   };
   detail::for_attributes(elf.data(*info), [&](std::uint8_t attribute, std::span<const std::byte> value) {
-    if (value.size() < 8 ||
-        (attribute != detail::info_frame_size && attribute != detail::info_register_count))
-      return;
+    if (value.size() < 8 || (attribute != detail::info_frame_size && attribute != detail::info_register_count)) return;
     auto* kernel = kernel_of(detail::ElfView::read<std::uint32_t>(value, 0));
     if (kernel != nullptr)
       (attribute == detail::info_frame_size ? kernel->stack_bytes : kernel->registers) =

@@ -1,14 +1,13 @@
 // Compiled kernels on disk, shared by every process of a user and safe under concurrent starts.
 #pragma once
 
+#include <cstdlib>
+#include <filesystem>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/error.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/kernel/nvrtc.hpp>
-
-#include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>

@@ -76,9 +76,7 @@ class DecodeStep {
   const std::byte* tap_buffer() const { return tap_buffer_; }
   int* tokens() const { return tokens_; }      // [rows]: fed next; receives the chosen ones
   int* position() const { return position_; }  // [rows]: where the fed tokens stand; incremented by a step
-  float* expert_weights() const {
-    return expert_weights_;
-  }  // [rows, top_k]: ones for a dense MLP, set by the caller
+  float* expert_weights() const { return expert_weights_; }  // [rows, top_k]: ones for a dense MLP, set by the caller
 
   /// Which launches enqueue() makes; empty: all. For measuring them one by one.
   using Select = std::function<bool(const Stage&)>;
@@ -108,8 +106,7 @@ class DecodeStep {
       add_norm(pass, x_, delta_, hidden_after(layers_.size()), weights_.final_norm);
       run(pass, "head", head_, product(weights_.head, normed_, logits_));
     }
-    LogProbParams top{logits_, candidates_, log_partial_, nullptr,
-                      nullptr, tokens_,     position_,    config_.vocabulary};
+    LogProbParams top{logits_, candidates_, log_partial_, nullptr, nullptr, tokens_, position_, config_.vocabulary};
     top.ids = tap<int>(taps_.ids);
     top.log_probs = tap<float>(taps_.log_probs);
     run(pass, "log_probs_of_slices", slices_, top);
@@ -130,16 +127,13 @@ class DecodeStep {
   bool writes_out() const { return config_.attention.form == AttentionForm::written_out; }
   bool float32() const { return config_.dtype == DType::float32; }
   /// One row's router choice is made inside the experts' kernels.
-  bool routes_inside() const {
-    return config_.fused && config_.has_experts() && config_.rows == 1 && !float32();
-  }
+  bool routes_inside() const { return config_.fused && config_.has_experts() && config_.rows == 1 && !float32(); }
 
   void build(Library& library) {
     const auto operation = [&](Plan plan) { return Operation(library, std::move(plan)); };
     const Arithmetic arithmetic = product_arithmetic(config_);
     const auto product_plan = [&](const Matrix& m, bool norm, bool add) {
-      return operation(plan_gemv(m.format, config_.dtype, m.n, m.k,
-                                 {config_.fused && norm, config_.fused && add},
+      return operation(plan_gemv(m.format, config_.dtype, m.n, m.k, {config_.fused && norm, config_.fused && add},
                                  m.n < 16 ? Arithmetic::lanes : arithmetic));  // a router of few experts
     };
     MoeOptions experts{routes_inside(), !config_.fused, float32() ? Arithmetic::lanes : Arithmetic::tiles};
@@ -150,8 +144,7 @@ class DecodeStep {
     for (const LayerWeights& w : weights_.layers) {
       LayerOperations& layer = layers_.emplace_back();
       layer.qkv = product_plan(w.qkv, true, false);
-      if (!fused_attention)
-        layer.rope = operation(plan_rope_append(config_.dtype, config_.attention, !config_.fused));
+      if (!fused_attention) layer.rope = operation(plan_rope_append(config_.dtype, config_.attention, !config_.fused));
       if (writes_out()) {
         layer.attend = operation(plan_eager_scores(config_.dtype, config_.attention));
         layer.softmax = operation(plan_eager_softmax(config_.dtype, config_.attention));
@@ -171,8 +164,8 @@ class DecodeStep {
       layer.down = operation(plan_down(w.down, config_.dtype, config_.mlp, experts));
     }
     const Matrix& head = weights_.head;
-    head_ = operation(plan_head(head.format, config_.dtype, head.n, head.k, config_.fused,
-                                2 * library.device().multiprocessors));
+    head_ = operation(
+        plan_head(head.format, config_.dtype, head.n, head.k, config_.fused, 2 * library.device().multiprocessors));
     slices_ = operation(plan_log_prob_slices(config_.dtype, config_.vocabulary, config_.top_k));
     log_probs_ = operation(plan_log_probs(config_.top_k));
   }
@@ -196,14 +189,10 @@ class DecodeStep {
   void attention(std::size_t i, const Pass& pass) const {
     const LayerWeights& w = weights_.layers[i];
     const AttentionParams params{
-        qkv_,         w.q_norm,
-        w.k_norm,     weights_.cos,
-        weights_.sin, position_,
-        w.cache,      q_,
-        partial_,     partial_stats_,
-        attended_,    1.0f / std::sqrt(static_cast<float>(config_.attention.head_dim)),
-        config_.eps,  config_.rows,
-        scores_,      config_.capacity};
+        qkv_,         w.q_norm,       w.k_norm,  weights_.cos,
+        weights_.sin, position_,      w.cache,   q_,
+        partial_,     partial_stats_, attended_, 1.0f / std::sqrt(static_cast<float>(config_.attention.head_dim)),
+        config_.eps,  config_.rows,   scores_,   config_.capacity};
     const LayerOperations& op = layers_[i];
     if (!op.rope.plan().expression.empty()) run(pass, "head_norm_rope", op.rope, params);
     if (writes_out()) {
@@ -253,8 +242,7 @@ class DecodeStep {
     attention(i, pass);
     run(pass, "attention_output", op.o, product(w.o, attended_, x_, nullptr, x));
     if (config_.has_experts())
-      run(pass, "router_logits", op.router,
-          product(w.router, x_, router_logits_, w.post_norm, nullptr, normed_));
+      run(pass, "router_logits", op.router, product(w.router, x_, router_logits_, w.post_norm, nullptr, normed_));
     else
       add_norm(pass, x_, nullptr, nullptr, w.post_norm);
     feed_forward(i, pass, x_, hidden_after(i + 1));
@@ -269,8 +257,7 @@ class DecodeStep {
     attention(i, pass);
     run(pass, "attention_output", op.o, product(w.o, attended_, delta_));
     add_norm(pass, x, delta_, x_, w.post_norm);
-    if (config_.has_experts())
-      run(pass, "router_logits", op.router, product(w.router, normed_, router_logits_));
+    if (config_.has_experts()) run(pass, "router_logits", op.router, product(w.router, normed_, router_logits_));
     feed_forward(i, pass, nullptr, delta_);
   }
 
@@ -294,15 +281,15 @@ class DecodeStep {
     return taps_router(i) ? tap<float>(taps_.weights + tap_choice(i)) : expert_weights_;
   }
   float* margin_at(std::size_t i) const {
-    return taps_router(i) ? tap<float>(taps_.margin + static_cast<std::size_t>(tapped(i) * config_.rows) * 4)
-                          : margin_;
+    return taps_router(i) ? tap<float>(taps_.margin + static_cast<std::size_t>(tapped(i) * config_.rows) * 4) : margin_;
   }
 
   /// The residual stream [rows, hidden] after so many layers: where its signal is kept, or in x_. The kernels write it
   /// there, so that taking it costs nothing.
   void* hidden_after(std::size_t layers) const {
     const int place = layers == 0 ? -1 : tapped(layers - 1);
-    return place < 0 ? x_ : tap_buffer_ + taps_.hidden + static_cast<std::size_t>(place * config_.rows) * taps_.hidden_bytes;
+    return place < 0 ? x_
+                     : tap_buffer_ + taps_.hidden + static_cast<std::size_t>(place * config_.rows) * taps_.hidden_bytes;
   }
 
   StepConfig config_;

@@ -85,8 +85,8 @@ struct Driver {
   Result (*module_get_function)(Function*, Module, const char*);
   Result (*func_get_attribute)(int*, int, Function);
   Result (*func_set_attribute)(Function, int, int);
-  Result (*launch_kernel)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                          Stream, void**, void**);
+  Result (*launch_kernel)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream,
+                          void**, void**);
   Result (*launch_kernel_ex)(const LaunchConfig*, Function, void**, void**);  // null before CUDA 11.8
   Result (*mem_get_info)(std::size_t*, std::size_t*);
   Result (*mem_alloc)(DevicePointer*, std::size_t);
@@ -156,8 +156,7 @@ inline Driver load_driver(const SharedObject& library) {
   library.resolve(driver.func_get_attribute, "cuFuncGetAttribute");
   library.resolve(driver.func_set_attribute, "cuFuncSetAttribute");
   library.resolve(driver.launch_kernel, "cuLaunchKernel");
-  driver.launch_kernel_ex =
-      library.find<Result(const LaunchConfig*, Function, void**, void**)>("cuLaunchKernelEx");
+  driver.launch_kernel_ex = library.find<Result(const LaunchConfig*, Function, void**, void**)>("cuLaunchKernelEx");
   library.resolve(driver.mem_get_info, "cuMemGetInfo_v2");
   library.resolve(driver.mem_alloc, "cuMemAlloc_v2");
   library.resolve(driver.mem_free, "cuMemFree_v2");
@@ -252,8 +251,7 @@ inline DeviceInfo device_info(int ordinal) {
   info.clock_khz = attribute(clock_khz);
   info.memory_khz = attribute(memory_clock_khz);
   if (info.compute_capability < 80)
-    fail("GPU {} ({}) is sm_{}: fpf's kernels need sm_80 or newer", ordinal, info.name,
-         info.compute_capability);
+    fail("GPU {} ({}) is sm_{}: fpf's kernels need sm_80 or newer", ordinal, info.name, info.compute_capability);
   return info;
 }
 

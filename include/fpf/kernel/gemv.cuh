@@ -21,8 +21,7 @@ __device__ __forceinline__ u32 staged_at(u32 column) {
 }
 
 template <class Weight, class T>
-inline constexpr int staged_size =
-    Weight::chunk == 32 ? Weight::K + Weight::K / 32 * per_vector<T> : Weight::K;
+inline constexpr int staged_size = Weight::chunk == 32 ? Weight::K + Weight::K / 32 * per_vector<T> : Weight::K;
 
 /// Vectors of x that one of Threads threads stages.
 template <class Weight, class T, int Threads>
@@ -30,8 +29,7 @@ inline constexpr int staged_vectors = (Weight::K / per_vector<T> + Threads - 1) 
 
 /// Puts one vector of x where the stored columns' order has it.
 template <class Weight, class T>
-__device__ __forceinline__ void stage_vector(T* staged, const u8* matrix, i64 n, int vector,
-                                             const uint4& values) {
+__device__ __forceinline__ void stage_vector(T* staged, const u8* matrix, i64 n, int vector, const uint4& values) {
   constexpr int width = per_vector<T>;
   if constexpr (Weight::permuted) {
     const i32* columns = reinterpret_cast<const i32*>(matrix + Weight::columns_at(n));
@@ -50,8 +48,7 @@ __device__ __forceinline__ void stage(T* staged, const T* x, const u8* matrix, i
 #pragma unroll
   for (int v = 0; v < staged_vectors<Weight, T, Threads>; ++v) {
     const int vector = v * Threads + thread;
-    if (vector < vectors)
-      stage_vector<Weight>(staged, matrix, n, vector, reinterpret_cast<const uint4*>(x)[vector]);
+    if (vector < vectors) stage_vector<Weight>(staged, matrix, n, vector, reinterpret_cast<const uint4*>(x)[vector]);
   }
 }
 
@@ -64,8 +61,7 @@ struct NormWeights {
 #pragma unroll
     for (int v = 0; v < staged_vectors<Weight, T, Threads>; ++v) {
       const int vector = v * Threads + int(threadIdx.x);
-      if (vector < Weight::K / per_vector<T>)
-        vectors[v] = load_stream(reinterpret_cast<const uint4*>(weight) + vector);
+      if (vector < Weight::K / per_vector<T>) vectors[v] = load_stream(reinterpret_cast<const uint4*>(weight) + vector);
     }
   }
 };
@@ -73,11 +69,9 @@ struct NormWeights {
 /// RMSNorm(x) * weight in float32, rounded once -> shared memory, and to `normed` unless it is null.
 /// `scratch`: Threads/32.
 template <class Weight, class T, int Threads>
-__device__ __forceinline__ void stage_normed(T* staged, const T* x,
-                                             const NormWeights<Weight, T, Threads>& weights, float eps,
-                                             T* normed, float* scratch, const u8* matrix, i64 n) {
-  constexpr int width = per_vector<T>, count = staged_vectors<Weight, T, Threads>,
-                vectors = Weight::K / width;
+__device__ __forceinline__ void stage_normed(T* staged, const T* x, const NormWeights<Weight, T, Threads>& weights,
+                                             float eps, T* normed, float* scratch, const u8* matrix, i64 n) {
+  constexpr int width = per_vector<T>, count = staged_vectors<Weight, T, Threads>, vectors = Weight::K / width;
   float values[count][width], squares = 0;
 #pragma unroll
   for (int v = 0; v < count; ++v) {
@@ -172,10 +166,8 @@ template <int Lanes, int PerThread>
 __device__ __forceinline__ void reduce_rows(float (&sums)[PerThread], float* partial) {
   constexpr int warps = Lanes / 32;
   warp_sums(sums);
-  const int lane = int(threadIdx.x % 32), warp = int(threadIdx.x % Lanes / 32),
-            group = int(threadIdx.x / Lanes);
-  if (lane % (32 / PerThread) == 0)
-    partial[(group * PerThread + lane / (32 / PerThread)) * warps + warp] = sums[0];
+  const int lane = int(threadIdx.x % 32), warp = int(threadIdx.x % Lanes / 32), group = int(threadIdx.x / Lanes);
+  if (lane % (32 / PerThread) == 0) partial[(group * PerThread + lane / (32 / PerThread)) * warps + warp] = sums[0];
 }
 
 template <int Lanes>
@@ -190,8 +182,7 @@ __device__ __forceinline__ float row_total(const float* partial, int row) {
 template <class Weight>
 __device__ __forceinline__ void load_map(float* map, const u8* matrix, i64 n) {
   if constexpr (has_map<Weight>)
-    if (threadIdx.x < 16)
-      map[threadIdx.x] = reinterpret_cast<const float*>(matrix + Weight::map_at(n))[threadIdx.x];
+    if (threadIdx.x < 16) map[threadIdx.x] = reinterpret_cast<const float*>(matrix + Weight::map_at(n))[threadIdx.x];
 }
 
 /// Grid: ceil(n / (Groups * PerThread)) blocks of Lanes * Groups threads. K is Weight::K; n >= PerThread.

@@ -56,8 +56,7 @@ template <class T, int K, int Blocks, int Each>
 __global__ void __launch_bounds__(256) log_prob_slices(const LogProbParams p) {
   __shared__ u64 scratch[8];
   __shared__ float sums[8];
-  const int row = int(blockIdx.y), slice = (p.vocabulary + Blocks - 1) / Blocks,
-            first = int(blockIdx.x) * slice;
+  const int row = int(blockIdx.y), slice = (p.vocabulary + Blocks - 1) / Blocks, first = int(blockIdx.x) * slice;
   const int end = min(first + slice, p.vocabulary);
   allow_next();
   wait_for_previous();

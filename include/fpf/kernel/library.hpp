@@ -52,8 +52,8 @@ class Kernel {
                                       how.block.z, how.shared_bytes, how.stream, &attribute,  1};
       result = api.launch_kernel_ex(&config, function_, arguments, nullptr);
     } else {
-      result = api.launch_kernel(function_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y,
-                                 how.block.z, how.shared_bytes, how.stream, arguments, nullptr);
+      result = api.launch_kernel(function_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y, how.block.z,
+                                 how.shared_bytes, how.stream, arguments, nullptr);
     }
     if (result != cuda::success) api.check(result, describe(how));
   }
@@ -71,9 +71,9 @@ class Kernel {
     return fmt::format(
         "the launch of {} on a grid of {} x {} x {} blocks of {} x {} x {} threads (at most {}, with {} "
         "registers each), {} bytes of dynamic shared memory (at most {}, beside {} static ones)",
-        *name_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y, how.block.z,
-        attribute(cuda::max_threads), attribute(cuda::registers), how.shared_bytes,
-        attribute(cuda::max_dynamic_shared), attribute(cuda::static_shared));
+        *name_, how.grid.x, how.grid.y, how.grid.z, how.block.x, how.block.y, how.block.z, attribute(cuda::max_threads),
+        attribute(cuda::registers), how.shared_bytes, attribute(cuda::max_dynamic_shared),
+        attribute(cuda::static_shared));
   }
 
   cuda::Function function_ = nullptr;
@@ -157,13 +157,13 @@ class Library {
     if (shared_bytes <= entry.shared_bytes) return;
     const std::uint64_t needed = entry.record.resources.shared_bytes + shared_bytes;
     if (needed > static_cast<std::uint64_t>(device_.max_shared_bytes))
-      fail("{} needs {} bytes of shared memory a block: {} (sm_{}) has {}", entry.record.name, needed,
-           device_.name, device_.compute_capability, device_.max_shared_bytes);
+      fail("{} needs {} bytes of shared memory a block: {} (sm_{}) has {}", entry.record.name, needed, device_.name,
+           device_.compute_capability, device_.max_shared_bytes);
     const cuda::Driver& api = cuda::driver();
     if (needed > 48 * 1024)
-      api.check(api.func_set_attribute(entry.kernel.function(), cuda::max_dynamic_shared,
-                                       static_cast<int>(shared_bytes)),
-                entry.record.name);
+      api.check(
+          api.func_set_attribute(entry.kernel.function(), cuda::max_dynamic_shared, static_cast<int>(shared_bytes)),
+          entry.record.name);
     entry.shared_bytes = shared_bytes;
   }
 

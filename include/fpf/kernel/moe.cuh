@@ -44,8 +44,8 @@ __global__ void __launch_bounds__(Lanes* Groups) moe_gate_up(const MoeParams p) 
   const int row = int(threadIdx.x), wanted = block_first + row / PerThread * PerThread;
   const int column = gate_rows.begin(wanted, n) + row % PerThread;
   if (column >= wanted)
-    static_cast<T*>(p.activated)[i64(pair) * n + column] = from_float<T>(
-        silu_mul<T, Round>(row_total<Lanes>(partial[0], row), row_total<Lanes>(partial[1], row)));
+    static_cast<T*>(p.activated)[i64(pair) * n + column] =
+        from_float<T>(silu_mul<T, Round>(row_total<Lanes>(partial[0], row), row_total<Lanes>(partial[1], row)));
 }
 
 /// out[r, :] = residual[r, :] + sum over r's experts, by ascending id, of weight * (down activated).
@@ -65,8 +65,8 @@ __global__ void __launch_bounds__(TopK* Lanes) moe_down(const MoeParams p) {
   rows.load(down, n, wanted, lane);
   if constexpr (has_map<Weight>)
     if (lane < 16) map[team][lane] = reinterpret_cast<const float*>(down + Weight::map_at(n))[lane];
-  stage<Weight, T, Lanes>(
-      staged[team], static_cast<const T*>(p.activated) + (i64(r) * TopK + team) * Weight::K, down, n, lane);
+  stage<Weight, T, Lanes>(staged[team], static_cast<const T*>(p.activated) + (i64(r) * TopK + team) * Weight::K, down,
+                          n, lane);
   __syncthreads();
   float sums[PerThread];
   rows.multiply(staged[team], lane, map[team], sums);
@@ -84,8 +84,7 @@ __global__ void __launch_bounds__(TopK* Lanes) moe_down(const MoeParams p) {
       if (smaller == before) slot = s;
     }
     const float y = row_total<Lanes>(partial[slot], int(threadIdx.x));
-    total =
-        after_op<T, Round>(total + after_op<T, Round>(after_op<T, Round>(y) * p.weights[r * TopK + slot]));
+    total = after_op<T, Round>(total + after_op<T, Round>(after_op<T, Round>(y) * p.weights[r * TopK + slot]));
   }
   const i64 at = i64(r) * n + column;
   if (p.residual != nullptr) total += to_float(static_cast<const T*>(p.residual)[at]);

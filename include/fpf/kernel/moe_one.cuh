@@ -13,8 +13,8 @@ namespace fpf::kernel {
 template <int Experts, int Threads>
 __device__ __forceinline__ void bring_table(const u8** pointers, const Expert* experts) {
   if constexpr (Experts % 2 == 0) {
-    copy_rows_async<Experts* int(sizeof(Expert)), 1, Threads>(
-        reinterpret_cast<u8*>(pointers), 0, reinterpret_cast<const u8*>(experts), int(threadIdx.x));
+    copy_rows_async<Experts* int(sizeof(Expert)), 1, Threads>(reinterpret_cast<u8*>(pointers), 0,
+                                                              reinterpret_cast<const u8*>(experts), int(threadIdx.x));
   } else {
     for (int i = int(threadIdx.x); i < 3 * Experts; i += Threads)
       pointers[i] = reinterpret_cast<const u8* const*>(experts)[i];
@@ -39,8 +39,7 @@ __device__ __forceinline__ void report(const MoeParams& p, const Choice<Experts>
 /// Warps warps each: few blocks, because all must choose before the memory is asked for anything else. Grid:
 /// (Intermediate / 8 / Tiles, TopK) blocks of 32 * Tiles * Warps; the first one reports the choice. Dynamic
 /// shared memory: the tiles, row_stride * 2.
-template <class Weight, class T, int Intermediate, int Experts, int TopK, int Tiles, int Warps,
-          bool Renormalise>
+template <class Weight, class T, int Intermediate, int Experts, int TopK, int Tiles, int Warps, bool Renormalise>
 __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles * Warps))
     moe_gate_up_one(const MoeParams p) {
   constexpr int threads = 32 * Tiles * Warps, n = Intermediate;
@@ -53,8 +52,7 @@ __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles 
   __shared__ float partial[Tiles][Warps][16], map[16];
   __shared__ __align__(16) const u8* pointers[3 * Experts];
   __shared__ i32 expert;
-  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), team = warp / Warps,
-            part = warp % Warps;
+  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), team = warp / Warps, part = warp % Warps;
   const int first = (int(blockIdx.x) * Tiles + team) * 8;
   u8* tile = dynamic + team * tile_bytes<Weight, T>;
   T* staged = reinterpret_cast<T*>(dynamic + Tiles * tile_bytes<Weight, T>);
@@ -106,8 +104,7 @@ __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles 
 /// have different orders: sixteen rows of each. Grid: (Intermediate / 16, TopK). Dynamic shared memory: two
 /// tiles, row_stride * 2.
 template <class Weight, class T, int Intermediate, int Experts, int TopK, int Warps, bool Renormalise>
-__global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
-    moe_gate_up_one_ordered(const MoeParams p) {
+__global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_gate_up_one_ordered(const MoeParams p) {
   constexpr int threads = 32 * Warps, n = Intermediate;
   static_assert(n % 16 == 0, "the experts' intermediate size must be a multiple of 16");
   using S = Share<Weight, Warps, 1>;
@@ -202,10 +199,9 @@ __global__ void __launch_bounds__(32 * TopK * WarpsEach, blocks_for(96, 32 * Top
 
   const int column = first + int(threadIdx.x);
   float residual = 0;
-  if (threadIdx.x < 16 && p.residual != nullptr)
-    residual = to_float(static_cast<const T*>(p.residual)[column]);
-  stage<Weight, T, 32 * WarpsEach>(staged, static_cast<const T*>(p.activated) + slot[team] * Weight::K, down,
-                                   n, member);
+  if (threadIdx.x < 16 && p.residual != nullptr) residual = to_float(static_cast<const T*>(p.residual)[column]);
+  stage<Weight, T, 32 * WarpsEach>(staged, static_cast<const T*>(p.activated) + slot[team] * Weight::K, down, n,
+                                   member);
   wait_side<S>();
   team_sync<WarpsEach>();
   float sums[4] = {};

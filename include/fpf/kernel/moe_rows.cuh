@@ -50,8 +50,7 @@ __device__ __forceinline__ void gather_rows(ExpertRows& work, const i32* ids, in
 /// Grid: (Intermediate / 16, rows * TopK) blocks of 32 * Warps. Dynamic shared memory: two tiles, rows *
 /// row_stride * 2.
 template <class Weight, class T, int Intermediate, int TopK, int Warps, bool Round>
-__global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
-    moe_gate_up_rows(const MoeParams p) {
+__global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_gate_up_rows(const MoeParams p) {
   constexpr int threads = 32 * Warps, n = Intermediate;
   static_assert(n % 16 == 0, "the experts' intermediate size must be a multiple of 16");
   using S = Share<Weight, Warps, 2>;
@@ -77,8 +76,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
   const auto stage_for = [&](const u8* matrix) {
     for (int j = 0; j < work.count; ++j)
       stage<Weight, T, threads>(staged + j * row_stride<Weight, T>,
-                                static_cast<const T*>(p.x) + i64(work.row[j]) * Weight::K, matrix, n,
-                                int(threadIdx.x));
+                                static_cast<const T*>(p.x) + i64(work.row[j]) * Weight::K, matrix, n, int(threadIdx.x));
   };
   stage_for(gate);
   wait_side<S>();
@@ -88,8 +86,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps))
   for (int i = 0; i < S::each; ++i) {
     wait_block<S>(i);
     multiply_rows<Weight, T, S>(gate_tile, staged, work.count, warp, i, map[0], sums);
-    if constexpr (!Weight::permuted)
-      multiply_rows<Weight, T, S>(up_tile, staged, work.count, warp, i, map[1], up_sums);
+    if constexpr (!Weight::permuted) multiply_rows<Weight, T, S>(up_tile, staged, work.count, warp, i, map[1], up_sums);
   }
   if constexpr (Weight::permuted) {  // up may have another order of columns
     __syncthreads();
@@ -142,8 +139,8 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
   const int team = warp / WarpsEach, part = warp % WarpsEach,
             member = part * 32 + lane;  // a team of warps takes an expert
   u8* tile = dynamic + team * tile_bytes<Weight, T>;
-  T* staged = reinterpret_cast<T*>(dynamic + Teams * tile_bytes<Weight, T>) +
-              i64(team) * p.rows * row_stride<Weight, T>;
+  T* staged =
+      reinterpret_cast<T*>(dynamic + Teams * tile_bytes<Weight, T>) + i64(team) * p.rows * row_stride<Weight, T>;
   allow_next();
   wait_for_previous();
   for (int i = int(threadIdx.x); i < p.rows * TopK; i += threads) {
@@ -171,16 +168,14 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
       for (int j = 0; j < work.count; ++j)
         stage<Weight, T, 32 * WarpsEach>(
             staged + j * row_stride<Weight, T>,
-            static_cast<const T*>(p.activated) + (i64(work.row[j]) * TopK + work.slot[j]) * Weight::K, down,
-            n, member);
+            static_cast<const T*>(p.activated) + (i64(work.row[j]) * TopK + work.slot[j]) * Weight::K, down, n, member);
       wait_side<S>();
     }
     team_sync<WarpsEach>();
     if (work.count != 0) {
       float sums[4] = {};
 #pragma unroll 1
-      for (int i = 0; i < S::each; ++i)
-        multiply_rows<Weight, T, S>(tile, staged, work.count, part, i, map[team], sums);
+      for (int i = 0; i < S::each; ++i) multiply_rows<Weight, T, S>(tile, staged, work.count, part, i, map[team], sums);
       const int g = lane / 4, t = lane % 4;
 #pragma unroll
       for (int c = 0; c < 2; ++c) {

@@ -4,13 +4,12 @@
 
 #include <link.h>
 
-#include <fpf/core/error.hpp>
-#include <fpf/kernel/shared_object.hpp>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
+#include <fpf/core/error.hpp>
+#include <fpf/kernel/shared_object.hpp>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -49,8 +48,7 @@ inline bool toolkit_in(const std::filesystem::path& root, Toolkit& toolkit) {
     const auto library = newest(root / folder, "libnvrtc.so");
     if (library.empty()) continue;
     toolkit = {library, newest(root / folder, "libnvrtc-builtins.so"), {}};
-    for (const char* include :
-         {"include", "cuda_runtime/include", "targets/x86_64-linux/include", "../include"})
+    for (const char* include : {"include", "cuda_runtime/include", "targets/x86_64-linux/include", "../include"})
       if (std::filesystem::exists(root / include / "cuda_fp16.h")) {
         toolkit.include = root / include;
         break;
@@ -92,8 +90,7 @@ inline Toolkit find_toolkit(const std::filesystem::path& folder = {}) {
       candidates.push_back(torch);  // a LibTorch archive keeps NVRTC beside libtorch.so
     }
     for (const char* variable : {"CUDA_HOME", "CUDA_PATH"})
-      if (const char* value = std::getenv(variable); value != nullptr && *value != '\0')
-        candidates.emplace_back(value);
+      if (const char* value = std::getenv(variable); value != nullptr && *value != '\0') candidates.emplace_back(value);
     candidates.emplace_back("/usr/local/cuda");
   }
   Toolkit toolkit;
@@ -109,8 +106,7 @@ inline Toolkit find_toolkit(const std::filesystem::path& folder = {}) {
     }
     looked += " and the system's libraries";
   }
-  fail("no NVRTC found: looked for libnvrtc.so.* in {}; name a CUDA toolkit's folder or set CUDA_HOME",
-       looked);
+  fail("no NVRTC found: looked for libnvrtc.so.* in {}; name a CUDA toolkit's folder or set CUDA_HOME", looked);
 }
 
 /// One source text under the name that compile errors and #include use.
@@ -164,18 +160,17 @@ class Compiler {
     std::vector<int> supported(static_cast<std::size_t>(known));
     list(supported.data());
     if (std::find(supported.begin(), supported.end(), arch) == supported.end())
-      fail("NVRTC {} ({}) makes no code for sm_{}; it knows sm_{}", version_name(), toolkit_.nvrtc.string(),
-           arch, fmt::join(supported, ", sm_"));
+      fail("NVRTC {} ({}) makes no code for sm_{}; it knows sm_{}", version_name(), toolkit_.nvrtc.string(), arch,
+           fmt::join(supported, ", sm_"));
   }
 
   /// Compiles `source` to machine code with the given options; `headers` are what it may include by name,
   /// `names` the kernels wanted, as C++ expressions ("fpf::kernel::rms_norm<...>"). Throws Error with the
   /// first message, its file and line, and that line's text.
-  Compiled compile(SourceText source, const std::vector<SourceText>& headers,
-                   const std::vector<std::string>& names, const std::vector<std::string>& options) const {
+  Compiled compile(SourceText source, const std::vector<SourceText>& headers, const std::vector<std::string>& names,
+                   const std::vector<std::string>& options) const {
     std::vector<std::string> texts, header_names;  // NVRTC wants terminated strings
-    for (const auto& header : headers)
-      texts.emplace_back(header.text), header_names.emplace_back(header.name);
+    for (const auto& header : headers) texts.emplace_back(header.text), header_names.emplace_back(header.name);
     std::vector<const char*> text_pointers, name_pointers, option_pointers;
     for (const auto& text : texts) text_pointers.push_back(text.c_str());
     for (const auto& name : header_names) name_pointers.push_back(name.c_str());
@@ -187,15 +182,13 @@ class Compiler {
                       text_pointers.data(), name_pointers.data()),
           "nvrtcCreateProgram");
     for (const auto& name : names) check(api_.add_name(program.handle, name.c_str()), name.c_str());
-    const int result =
-        api_.compile(program.handle, static_cast<int>(option_pointers.size()), option_pointers.data());
+    const int result = api_.compile(program.handle, static_cast<int>(option_pointers.size()), option_pointers.data());
     Compiled out;
     out.log = log_of(program.handle);
     if (result != 0) report(result, out.log, source, headers, names);
     std::size_t size = 0;
     check(api_.cubin_size(program.handle, &size), "nvrtcGetCUBINSize");
-    if (size == 0)
-      fail("NVRTC {} made no machine code: its options name no real architecture", version_name());
+    if (size == 0) fail("NVRTC {} made no machine code: its options name no real architecture", version_name());
     out.cubin.resize(size);
     check(api_.cubin(program.handle, reinterpret_cast<char*>(out.cubin.data())), "nvrtcGetCUBIN");
     for (const auto& name : names) {
@@ -244,8 +237,7 @@ class Compiler {
   }
 
   [[noreturn]] void report(int result, const std::string& log, SourceText source,
-                           const std::vector<SourceText>& headers,
-                           const std::vector<std::string>& names) const;
+                           const std::vector<SourceText>& headers, const std::vector<std::string>& names) const;
 
   Toolkit toolkit_;
   SharedObject library_;
@@ -269,8 +261,7 @@ inline std::string line_of(std::string_view text, std::size_t number) {
 }  // namespace detail
 
 inline void Compiler::report(int result, const std::string& log, SourceText source,
-                             const std::vector<SourceText>& headers,
-                             const std::vector<std::string>& names) const {
+                             const std::vector<SourceText>& headers, const std::vector<std::string>& names) const {
   const std::string kernel = names.empty() ? std::string(source.name) : names.front();
   // The first message reads `name(line): error: text`.
   const std::size_t error = log.find("): error");

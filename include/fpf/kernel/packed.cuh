@@ -41,9 +41,7 @@ struct Int4 {
     return scales_at(n) + padded16(n * groups * i64(sizeof(Scale)));
   }
   static constexpr int zero_words = (groups + 7) / 8;
-  __host__ __device__ static constexpr i64 columns_at(i64 n) {
-    return zeros_at(n) + padded16(n * zero_words * 4);
-  }
+  __host__ __device__ static constexpr i64 columns_at(i64 n) { return zeros_at(n) + padded16(n * zero_words * 4); }
   __host__ __device__ static constexpr i64 bytes(i64 n) { return columns_at(n) + (permuted ? K * 4 : 0); }
 
   __device__ static __forceinline__ u32 group_of(u32 index) { return index * u32(chunk) / u32(group); }
@@ -60,10 +58,9 @@ struct Int4 {
     const u32 g = group_of(index);
     Piece piece;
     piece.codes = load_stream(matrix + i64(row) * (K / 2) + index * 16 + i * (K / 2));
-    piece.scale =
-        load_global(reinterpret_cast<const Scale*>(matrix + scales_at(n)) + (row * groups + g) + i * groups);
-    piece.zeros = load_global(reinterpret_cast<const u32*>(matrix + zeros_at(n)) +
-                              (row * zero_words + g / 8) + i * zero_words);
+    piece.scale = load_global(reinterpret_cast<const Scale*>(matrix + scales_at(n)) + (row * groups + g) + i * groups);
+    piece.zeros =
+        load_global(reinterpret_cast<const u32*>(matrix + zeros_at(n)) + (row * zero_words + g / 8) + i * zero_words);
     return piece;
   }
 
@@ -88,8 +85,7 @@ struct Int4 {
     float low_sum = 0, high_sum = 0;
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
-      constexpr int low[4] = {6, 3, 7, 2},
-                    high[4] = {1, 5, 0, 4};  // columns at bits 15..18 and 19..22 after each turn
+      constexpr int low[4] = {6, 3, 7, 2}, high[4] = {1, 5, 0, 4};  // columns at bits 15..18 and 19..22 after each turn
 #pragma unroll
       for (int turn = 0; turn < 4; ++turn) {
         const float a = x_of_column(8 * w + low[turn]), b = x_of_column(8 * w + high[turn]);
@@ -113,8 +109,7 @@ struct Int4 {
       for (int turn = 0; turn < 4; ++turn) {
         const u32 word = turn == 0 ? words[w] : __funnelshift_r(words[w], words[w], 8 * turn);
         sum = fmaf(in.x[8 * w + 2 * turn], __uint_as_float(masked_or(word, 0x00078000u, 0x3f800000u)), sum);
-        sum =
-            fmaf(in.x[8 * w + 2 * turn + 1], __uint_as_float(masked_or(word, 0x00780000u, 0x3f800000u)), sum);
+        sum = fmaf(in.x[8 * w + 2 * turn + 1], __uint_as_float(masked_or(word, 0x00780000u, 0x3f800000u)), sum);
       }
     }
     const float codes = 16.0f * (sum - in.offset);  // sum of x q
@@ -133,9 +128,7 @@ struct Nf4 {
   static_assert(K % block == 0, "NF4 blocks of 64 weights must not straddle rows");
 
   __host__ __device__ static constexpr i64 absmax_at(i64 n) { return n * K / 2; }
-  __host__ __device__ static constexpr i64 map_at(i64 n) {
-    return absmax_at(n) + padded16(n * (K / block) * 4);
-  }
+  __host__ __device__ static constexpr i64 map_at(i64 n) { return absmax_at(n) + padded16(n * (K / block) * 4); }
   __host__ __device__ static constexpr i64 bytes(i64 n) { return map_at(n) + 64; }
 
   struct Piece {
@@ -149,8 +142,7 @@ struct Nf4 {
   __device__ static __forceinline__ Piece load(const u8* matrix, i64 n, int row, int i, u32 index) {
     const float* absmax = reinterpret_cast<const float*>(matrix + absmax_at(n)) +
                           (i64(row) * (K / block) + index * u32(chunk) / u32(block));
-    return {load_stream(matrix + i64(row) * (K / 2) + index * 16 + i * (K / 2)),
-            load_global(absmax + i * (K / block))};
+    return {load_stream(matrix + i64(row) * (K / 2) + index * 16 + i * (K / 2)), load_global(absmax + i * (K / block))};
   }
 
   template <class Load>

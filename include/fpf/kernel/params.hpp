@@ -39,8 +39,8 @@ struct MoeParams {
   void* activated;        // [rows, top_k, intermediate] T: silu(gate x) * up x
   const void* residual;   // [rows, hidden] T, may be `out`; null: none
   void* out;              // [rows, hidden] T
-  int* chosen_ids;  // [rows, top_k], where the choice is to be reported; null: nowhere (only kernels with
-                    // Route)
+  int* chosen_ids;        // [rows, top_k], where the choice is to be reported; null: nowhere (only kernels with
+                          // Route)
   float* chosen_weights;  // [rows, top_k]
   float* margin;          // [rows]
   int rows;               // 1..8
@@ -90,9 +90,9 @@ struct AttentionParams {
   const float* sin;     // [positions, head_dim / 2]
   const int* position;  // [rows]: where each row's new token stands; it sees positions 0..position
   CacheView cache;
-  void* q;  // [rows, heads * head_dim] T: q after norm and RoPE (rope.cuh writes it, unfused attention reads
-            // it)
-  float* partial;        // [rows, heads, splits, head_dim]: each split's sum of p v
+  void* q;         // [rows, heads * head_dim] T: q after norm and RoPE (rope.cuh writes it, unfused attention reads
+                   // it)
+  float* partial;  // [rows, heads, splits, head_dim]: each split's sum of p v
   float* partial_stats;  // [rows, heads, splits, 2]: its maximum (in powers of 2) and its sum of p
   void* out;             // [rows, heads * head_dim] T
   float scale;           // 1 / sqrt(head_dim)
@@ -128,12 +128,11 @@ struct LogProbParams {
 
 /// repack.cuh: from a checkpoint's layout to the packed one (packed.cuh)
 struct RepackParams {
-  const void* codes;   // AWQ qweight [K, n/8]; GPTQ qweight [K/8, n]; NF4 bytes [n * K / 2]
-  const void* zeros;   // AWQ qzeros [groups, n/8]; GPTQ qzeros [groups, ceil(n/8)]; null: all 8
-  const void* scales;  // [groups, n]; NF4 absmax float [n * K / 64]
-  const void* map;     // NF4 quant_map float [16]
-  const int*
-      order;  // GPTQ with a g_idx that is not monotone: [K], the column that stands k-th by group; else null
+  const void* codes;     // AWQ qweight [K, n/8]; GPTQ qweight [K/8, n]; NF4 bytes [n * K / 2]
+  const void* zeros;     // AWQ qzeros [groups, n/8]; GPTQ qzeros [groups, ceil(n/8)]; null: all 8
+  const void* scales;    // [groups, n]; NF4 absmax float [n * K / 64]
+  const void* map;       // NF4 quant_map float [16]
+  const int* order;      // GPTQ with a g_idx that is not monotone: [K], the column that stands k-th by group; else null
   void* matrix;          // packed [n_total, K]
   int n;                 // rows of this matrix
   int n_total;           // rows of the packed matrix, which may hold several (q, k and v)

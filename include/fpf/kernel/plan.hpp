@@ -37,8 +37,7 @@ class Operation {
  public:
   Operation() = default;
   Operation(Library& library, Plan plan)
-      : plan_(std::move(plan)),
-        kernel_(library.get(plan_.file, plan_.expression, plan_.shared(plan_.max_rows))) {}
+      : plan_(std::move(plan)), kernel_(library.get(plan_.file, plan_.expression, plan_.shared(plan_.max_rows))) {}
 
   const Plan& plan() const { return plan_; }
 

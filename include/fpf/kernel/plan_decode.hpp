@@ -12,8 +12,7 @@ inline Plan plan_rms_norm(DType dtype, int k, bool round) {
   const int threads = std::clamp((k / vector + 31) / 32 * 32, 32, 256);
   Plan plan;
   plan.file = "norm.cuh";
-  plan.expression =
-      fmt::format("fpf::kernel::rms_norm<{}, {}, {}, {}>", device_type(dtype), k, threads, round);
+  plan.expression = fmt::format("fpf::kernel::rms_norm<{}, {}, {}, {}>", device_type(dtype), k, threads, round);
   plan.rows_axis = 1;
   plan.block.x = static_cast<unsigned>(threads);
   plan.max_rows = 0;
@@ -25,12 +24,11 @@ inline Plan plan_rms_norm(DType dtype, int k, bool round) {
 /// a + b, or silu(a) * b, over `count` elements. ElementwiseParams.
 inline Plan plan_elementwise(bool silu_mul, DType dtype, long long count) {
   const int vector = 16 / static_cast<int>(size_of(dtype));
-  if (count % vector != 0)
-    fail("an element-wise operation over {} values: expected a multiple of {}", count, vector);
+  if (count % vector != 0) fail("an element-wise operation over {} values: expected a multiple of {}", count, vector);
   Plan plan;
   plan.file = "elementwise.cuh";
-  plan.expression = fmt::format("fpf::kernel::elementwise<fpf::kernel::{}, {}>", silu_mul ? "SiluMul" : "Add",
-                                device_type(dtype));
+  plan.expression =
+      fmt::format("fpf::kernel::elementwise<fpf::kernel::{}, {}>", silu_mul ? "SiluMul" : "Add", device_type(dtype));
   plan.grid.x = static_cast<unsigned>((count + 256 * vector - 1) / (256 * vector));
   plan.block.x = 256;
   plan.max_rows = 0;
@@ -44,8 +42,7 @@ inline void check_heads(const AttentionShape& shape) {
   if (shape.head_dim % 64 != 0)
     fail("heads of {} dimensions: the attention kernels take multiples of 64", shape.head_dim);
   if (shape.heads % shape.kv_heads != 0 || shape.heads / shape.kv_heads > 8)
-    fail("{} query heads on {} kv heads: the attention kernels take 1 to 8 for each", shape.heads,
-         shape.kv_heads);
+    fail("{} query heads on {} kv heads: the attention kernels take 1 to 8 for each", shape.heads, shape.kv_heads);
 }
 
 }  // namespace detail
@@ -55,14 +52,13 @@ inline Plan plan_rope_append(DType dtype, const AttentionShape& shape, bool roun
   detail::check_heads(shape);
   Plan plan;
   plan.file = "rope.cuh";
-  plan.expression = fmt::format("fpf::kernel::rope_append<{}, {}, {}, {}, {}, {}>", device_type(dtype),
-                                shape.heads, shape.kv_heads, shape.head_dim, shape.head_norm, round);
+  plan.expression = fmt::format("fpf::kernel::rope_append<{}, {}, {}, {}, {}, {}>", device_type(dtype), shape.heads,
+                                shape.kv_heads, shape.head_dim, shape.head_norm, round);
   plan.grid.x = static_cast<unsigned>(shape.heads + 2 * shape.kv_heads);
   plan.rows_axis = 2;
   plan.max_rows = 0;
   plan.block.x = 32;
-  plan.bytes_per_row =
-      2.0 * (shape.heads + 2 * shape.kv_heads) * shape.head_dim * detail::element_bytes(dtype);
+  plan.bytes_per_row = 2.0 * (shape.heads + 2 * shape.kv_heads) * shape.head_dim * detail::element_bytes(dtype);
   plan.hot = true;
   return plan;
 }
@@ -77,16 +73,15 @@ inline Plan plan_attend(DType dtype, const AttentionShape& shape, bool fused) {
     if (fused) fail("float32 attention is not fused with the rotary embedding");
     warps = std::min(warps, 8);
     plan.file = "attention_float.cuh";
-    plan.expression = fmt::format("fpf::kernel::attend_float<{}, {}, {}, {}, {}>", shape.heads,
-                                  shape.kv_heads, shape.head_dim, shape.splits, warps);
+    plan.expression = fmt::format("fpf::kernel::attend_float<{}, {}, {}, {}, {}>", shape.heads, shape.kv_heads,
+                                  shape.head_dim, shape.splits, warps);
   } else {
     plan.file = "attention.cuh";
     plan.expression =
         fmt::format("fpf::kernel::attend<{}, {}, {}, {}, {}, {}, {}, {}>", device_type(dtype), shape.heads,
                     shape.kv_heads, shape.head_dim, shape.splits, shape.warps, fused, shape.head_norm);
     const int row_bytes = shape.head_dim * 2;  // attend_bytes_per_warp
-    const int tile = 16 * ((row_bytes + 127) / 128 * 128 + 64 + row_bytes + 16),
-              sums = 8 * (shape.head_dim + 4) * 4;
+    const int tile = 16 * ((row_bytes + 127) / 128 * 128 + 64 + row_bytes + 16), sums = 8 * (shape.head_dim + 4) * 4;
     plan.shared_fixed = static_cast<unsigned>(shape.warps * std::max(tile, sums));
   }
   plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
@@ -103,8 +98,8 @@ inline Plan plan_combine(DType dtype, const AttentionShape& shape) {
   detail::check_heads(shape);
   Plan plan;
   plan.file = "attention.cuh";
-  plan.expression = fmt::format("fpf::kernel::combine<{}, {}, {}, {}>", device_type(dtype), shape.heads,
-                                shape.head_dim, shape.splits);
+  plan.expression = fmt::format("fpf::kernel::combine<{}, {}, {}, {}>", device_type(dtype), shape.heads, shape.head_dim,
+                                shape.splits);
   plan.grid.x = static_cast<unsigned>(shape.heads * shape.head_dim / 32);
   plan.rows_axis = 2;
   plan.block.x = 128;
@@ -123,8 +118,7 @@ inline Plan plan_eager_scores(DType dtype, const AttentionShape& shape) {
   plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
   plan.rows_axis = 3;
   plan.block.x = 256;
-  plan.bytes_per_position =
-      (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
+  plan.bytes_per_position = (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
   plan.hot = true;
   return plan;
 }
@@ -144,13 +138,12 @@ inline Plan plan_eager_product(DType dtype, const AttentionShape& shape) {
   constexpr int warps = 16;
   Plan plan;
   plan.file = "attention_eager.cuh";
-  plan.expression = fmt::format("fpf::kernel::eager_product<{}, {}, {}, {}, {}>", device_type(dtype),
-                                shape.heads, shape.kv_heads, shape.head_dim, warps);
+  plan.expression = fmt::format("fpf::kernel::eager_product<{}, {}, {}, {}, {}>", device_type(dtype), shape.heads,
+                                shape.kv_heads, shape.head_dim, warps);
   plan.grid.x = static_cast<unsigned>(shape.heads);
   plan.rows_axis = 2;
   plan.block.x = 32 * warps;
-  plan.bytes_per_position =
-      (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
+  plan.bytes_per_position = (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
   plan.hot = true;
   return plan;
 }
@@ -169,8 +162,8 @@ inline Plan plan_route(DType dtype, int experts, int top_k, bool renormalise, bo
     fail("{} of {} experts: the router kernel takes 1 to 32", top_k, experts);
   Plan plan;
   plan.file = "router.cuh";
-  plan.expression = fmt::format("fpf::kernel::route<{}, {}, {}, {}, {}>", device_type(dtype), experts, top_k,
-                                renormalise, round);
+  plan.expression =
+      fmt::format("fpf::kernel::route<{}, {}, {}, {}, {}>", device_type(dtype), experts, top_k, renormalise, round);
   plan.rows_axis = 1;
   plan.max_rows = 0;
   plan.block.x = 32;
@@ -198,13 +191,12 @@ inline Plan plan_embed(DType dtype, int hidden) {
 /// buffers.
 inline constexpr int log_prob_blocks = 132;
 inline Plan plan_log_prob_slices(DType dtype, int vocabulary, int k) {
-  if (k < 1 || k > 15 || k > vocabulary)
-    fail("the {} best of {} tokens: the kernel takes 1 to 15", k, vocabulary);
+  if (k < 1 || k > 15 || k > vocabulary) fail("the {} best of {} tokens: the kernel takes 1 to 15", k, vocabulary);
   const int slice = (vocabulary + log_prob_blocks - 1) / log_prob_blocks, each = (slice + 255) / 256;
   Plan plan;
   plan.file = "head.cuh";
-  plan.expression = fmt::format("fpf::kernel::log_prob_slices<{}, {}, {}, {}>", device_type(dtype), k,
-                                log_prob_blocks, each);
+  plan.expression =
+      fmt::format("fpf::kernel::log_prob_slices<{}, {}, {}, {}>", device_type(dtype), k, log_prob_blocks, each);
   plan.grid.x = log_prob_blocks;
   plan.rows_axis = 2;
   plan.max_rows = 0;

@@ -13,25 +13,23 @@ struct Fusion {
 };
 
 /// out [rows, n] = x [rows, k] * matrix. GemvParams. Throws Error for shapes the kernels do not take.
-inline Plan plan_gemv(const WeightFormat& format, DType dtype, int n, int k, Fusion fusion,
-                      Arithmetic arithmetic, int warps = 0) {
+inline Plan plan_gemv(const WeightFormat& format, DType dtype, int n, int k, Fusion fusion, Arithmetic arithmetic,
+                      int warps = 0) {
   Plan plan;
   const std::string weight = format.type(k, dtype), type = device_type(dtype);
-  plan.fixed_bytes =
-      static_cast<double>(format.bytes(static_cast<std::size_t>(n), static_cast<std::size_t>(k), dtype));
+  plan.fixed_bytes = static_cast<double>(format.bytes(static_cast<std::size_t>(n), static_cast<std::size_t>(k), dtype));
   plan.bytes_per_row = (k + n * (fusion.add ? 2 : 1)) * detail::element_bytes(dtype);
   plan.hot = true;
   if (arithmetic == Arithmetic::tiles) {
-    if (dtype == DType::float32)
-      fail("the matrix units' products take bfloat16 or float16 activations, not float32");
+    if (dtype == DType::float32) fail("the matrix units' products take bfloat16 or float16 activations, not float32");
     if (n < 16) fail("a product with {} output features: the matrix units' kernels take 16 or more", n);
     if (n % 8 != 0 && format.kind != WeightFormat::Kind::dense)
       fail("a {} product with {} output features: expected a multiple of 8", format.name(), n);
     const int parts = (k + 127) / 128;
     if (warps == 0) warps = parts >= 32 ? 16 : parts >= 8 ? 8 : 4;
     plan.file = "rows.cuh";
-    plan.expression = fmt::format("fpf::kernel::gemv_rows<{}, {}, {}, {}, {}>", weight, type, warps,
-                                  fusion.norm, fusion.add);
+    plan.expression =
+        fmt::format("fpf::kernel::gemv_rows<{}, {}, {}, {}, {}>", weight, type, warps, fusion.norm, fusion.add);
     plan.grid.x = detail::blocks(n, 16);
     plan.block.x = 32 * static_cast<unsigned>(warps);
     plan.shared_fixed = format.tile_bytes(k, dtype);
@@ -44,8 +42,8 @@ inline Plan plan_gemv(const WeightFormat& format, DType dtype, int n, int k, Fus
   if (k * static_cast<int>(size_of(dtype)) > 36 * 1024)
     fail("a product over {} {} columns: x must fit into 36 KB", k, name_of(dtype));
   plan.file = "gemv.cuh";
-  plan.expression = fmt::format("fpf::kernel::gemv<{}, {}, {}, 1, {}, {}, {}>", weight, type, lanes,
-                                per_thread, fusion.norm, fusion.add);
+  plan.expression = fmt::format("fpf::kernel::gemv<{}, {}, {}, 1, {}, {}, {}>", weight, type, lanes, per_thread,
+                                fusion.norm, fusion.add);
   plan.grid.x = detail::blocks(n, per_thread);
   plan.block.x = static_cast<unsigned>(lanes);
   return plan;
@@ -62,11 +60,9 @@ inline Plan plan_head(const WeightFormat& format, DType dtype, int n, int k, boo
   plan.grid.x = std::min(static_cast<unsigned>(blocks), detail::blocks(n, warps * per_warp));
   plan.block.x = 32 * warps;
   const int vector = 16 / static_cast<int>(size_of(dtype));
-  plan.shared_per_row =
-      static_cast<unsigned>((format.kind == WeightFormat::Kind::dense ? k : k + k / 32 * vector) *
-                            static_cast<int>(size_of(dtype)));
-  plan.fixed_bytes =
-      static_cast<double>(format.bytes(static_cast<std::size_t>(n), static_cast<std::size_t>(k), dtype));
+  plan.shared_per_row = static_cast<unsigned>((format.kind == WeightFormat::Kind::dense ? k : k + k / 32 * vector) *
+                                              static_cast<int>(size_of(dtype)));
+  plan.fixed_bytes = static_cast<double>(format.bytes(static_cast<std::size_t>(n), static_cast<std::size_t>(k), dtype));
   plan.bytes_per_row = (k + n) * detail::element_bytes(dtype);
   plan.hot = true;
   return plan;
@@ -93,8 +89,7 @@ inline double expert_bytes(const WeightFormat& format, DType dtype, int n, int k
 }  // namespace detail
 
 /// gate, up and SiLU of the chosen experts. MoeParams.
-inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape& shape,
-                         const MoeOptions& options) {
+inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape& shape, const MoeOptions& options) {
   Plan plan;
   plan.rows_axis = 2;
   plan.hot = true;
@@ -102,8 +97,7 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
   plan.bytes_per_row = (shape.hidden + shape.top_k * shape.intermediate) * detail::element_bytes(dtype);
   const std::string weight = format.type(shape.hidden, dtype), type = device_type(dtype);
   if (options.arithmetic == Arithmetic::tiles) {
-    if (options.route && options.round)
-      fail("experts that choose for themselves do not round after each operation");
+    if (options.route && options.round) fail("experts that choose for themselves do not round after each operation");
     const int warps = options.gate_up_warps;
     if (shape.intermediate % 16 != 0)
       fail("experts of {} intermediate features: expected a multiple of 16", shape.intermediate);
@@ -113,14 +107,14 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
     const std::string types = fmt::format("{}, {}, {}", weight, type, shape.intermediate);
     plan.file = options.route ? "moe_one.cuh" : "moe_rows.cuh";
     if (joint)
-      plan.expression = fmt::format("fpf::kernel::moe_gate_up_one<{}, {}, {}, {}, {}, {}>", types,
-                                    shape.experts, shape.top_k, tiles, warps, shape.renormalise);
+      plan.expression = fmt::format("fpf::kernel::moe_gate_up_one<{}, {}, {}, {}, {}, {}>", types, shape.experts,
+                                    shape.top_k, tiles, warps, shape.renormalise);
     else if (options.route)
-      plan.expression = fmt::format("fpf::kernel::moe_gate_up_one_ordered<{}, {}, {}, {}, {}>", types,
-                                    shape.experts, shape.top_k, warps, shape.renormalise);
+      plan.expression = fmt::format("fpf::kernel::moe_gate_up_one_ordered<{}, {}, {}, {}, {}>", types, shape.experts,
+                                    shape.top_k, warps, shape.renormalise);
     else
-      plan.expression = fmt::format("fpf::kernel::moe_gate_up_rows<{}, {}, {}, {}>", types, shape.top_k,
-                                    warps, options.round);
+      plan.expression =
+          fmt::format("fpf::kernel::moe_gate_up_rows<{}, {}, {}, {}>", types, shape.top_k, warps, options.round);
     plan.grid = {static_cast<unsigned>(shape.intermediate / (joint ? 8 * tiles : 16)),
                  static_cast<unsigned>(shape.top_k), 1};
     plan.block.x = 32 * static_cast<unsigned>(tiles * warps);
@@ -130,20 +124,17 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
     return plan;
   }
   const int lanes = std::min(256, (shape.hidden / format.chunk(dtype) + 31) / 32 * 32);
-  const int groups = lanes >= 128 ? 1 : 128 / lanes,
-            per_thread = format.kind == WeightFormat::Kind::dense ? 2 : 4;
+  const int groups = lanes >= 128 ? 1 : 128 / lanes, per_thread = format.kind == WeightFormat::Kind::dense ? 2 : 4;
   plan.file = "moe.cuh";
   plan.expression = fmt::format("fpf::kernel::moe_gate_up<{}, {}, {}, {}, {}, {}, {}, {}>", weight, type,
                                 shape.intermediate, shape.top_k, lanes, groups, per_thread, options.round);
-  plan.grid = {detail::blocks(shape.intermediate, groups * per_thread), static_cast<unsigned>(shape.top_k),
-               1};
+  plan.grid = {detail::blocks(shape.intermediate, groups * per_thread), static_cast<unsigned>(shape.top_k), 1};
   plan.block.x = static_cast<unsigned>(lanes * groups);
   return plan;
 }
 
 /// down of the chosen experts, their weighted sum and the residual. MoeParams.
-inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& shape,
-                      const MoeOptions& options) {
+inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& shape, const MoeOptions& options) {
   Plan plan;
   plan.hot = true;
   plan.bytes_per_expert = detail::expert_bytes(format, dtype, shape.hidden, shape.intermediate);
@@ -160,11 +151,10 @@ inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& s
     while (shape.top_k % teams != 0 || (!options.route && teams > 1 && teams * each > 152 * 1024)) --teams;
     const int warps = std::clamp(options.down_warps * ((shape.intermediate + 1023) / 1024), 1, 32 / teams);
     plan.file = options.route ? "moe_one.cuh" : "moe_rows.cuh";
-    plan.expression = options.route
-                          ? fmt::format("fpf::kernel::moe_down_one<{}, {}, {}, {}, {}, {}, {}>", weight, type,
-                                        shape.hidden, shape.experts, shape.top_k, warps, shape.renormalise)
-                          : fmt::format("fpf::kernel::moe_down_rows<{}, {}, {}, {}, {}, {}, {}>", weight,
-                                        type, shape.hidden, shape.top_k, teams, warps, options.round);
+    plan.expression = options.route ? fmt::format("fpf::kernel::moe_down_one<{}, {}, {}, {}, {}, {}, {}>", weight, type,
+                                                  shape.hidden, shape.experts, shape.top_k, warps, shape.renormalise)
+                                    : fmt::format("fpf::kernel::moe_down_rows<{}, {}, {}, {}, {}, {}, {}>", weight,
+                                                  type, shape.hidden, shape.top_k, teams, warps, options.round);
     plan.grid.x = static_cast<unsigned>(shape.hidden / 16);
     plan.block.x = 32 * static_cast<unsigned>(teams * warps);
     plan.shared_fixed = static_cast<unsigned>(teams) * format.tile_bytes(shape.intermediate, dtype);
@@ -175,9 +165,8 @@ inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& s
   const int lanes = (shape.intermediate / format.chunk(dtype) + 31) / 32 * 32;
   const int each = std::min(lanes, 1024 / shape.top_k / 32 * 32);
   plan.file = "moe.cuh";
-  plan.expression =
-      fmt::format("fpf::kernel::moe_down<{}, {}, {}, {}, {}, {}, {}>", weight, type, shape.hidden,
-                  shape.top_k, each, format.kind == WeightFormat::Kind::dense ? 2 : 8, options.round);
+  plan.expression = fmt::format("fpf::kernel::moe_down<{}, {}, {}, {}, {}, {}, {}>", weight, type, shape.hidden,
+                                shape.top_k, each, format.kind == WeightFormat::Kind::dense ? 2 : 8, options.round);
   plan.grid = {detail::blocks(shape.hidden, format.kind == WeightFormat::Kind::dense ? 2 : 8), 1, 1};
   plan.rows_axis = 2;
   plan.block.x = static_cast<unsigned>(shape.top_k * each);
@@ -189,13 +178,11 @@ enum class Layout { awq, gptq, bitsandbytes };
 
 /// Codes of an [n, k] matrix into packed form. RepackParams.
 inline Plan plan_repack_codes(Layout layout, const WeightFormat& format, DType dtype, int n, int k) {
-  if (layout == Layout::awq && n % 8 != 0)
-    fail("an AWQ matrix with {} output features: expected a multiple of 8", n);
+  if (layout == Layout::awq && n % 8 != 0) fail("an AWQ matrix with {} output features: expected a multiple of 8", n);
   const char* name = layout == Layout::awq ? "Awq" : layout == Layout::gptq ? "Gptq" : "BitsAndBytes";
   Plan plan;
   plan.file = "repack.cuh";
-  plan.expression =
-      fmt::format("fpf::kernel::repack_codes<fpf::kernel::{}, {}>", name, format.type(k, dtype));
+  plan.expression = fmt::format("fpf::kernel::repack_codes<fpf::kernel::{}, {}>", name, format.type(k, dtype));
   plan.grid = {detail::blocks(n, 64), static_cast<unsigned>(k / 32), 1};
   plan.block = {64, 4, 1};
   plan.fixed_bytes = static_cast<double>(n) * k;
@@ -232,8 +219,7 @@ inline Plan plan_dequantise(const WeightFormat& format, DType dtype, int n, int 
 /// One projection of all experts to a dense [experts, n, k]. StackParams.
 inline Plan plan_dequantise_stack(const WeightFormat& format, DType dtype, int n, int k, int experts) {
   Plan plan = plan_dequantise(format, dtype, n, k);
-  plan.expression =
-      fmt::format("fpf::kernel::dequantise_stack<{}, {}>", format.type(k, dtype), device_type(dtype));
+  plan.expression = fmt::format("fpf::kernel::dequantise_stack<{}, {}>", format.type(k, dtype), device_type(dtype));
   plan.grid.z = static_cast<unsigned>(experts);
   plan.fixed_bytes *= experts;
   return plan;

@@ -37,10 +37,9 @@ inline void make_synthetic(Library& library, cuda::Stream stream, const weights:
               "cuMemcpyHtoD");
     return;
   }
-  const SyntheticParams params{out,           static_cast<long long>(bytes),
-                               recipe.key,    recipe.mask,
-                               recipe.addend, recipe.mean,
-                               recipe.step,   recipe.divisor};
+  const SyntheticParams params{
+      out,           static_cast<long long>(bytes), recipe.key, recipe.mask, recipe.addend, recipe.mean, recipe.step,
+      recipe.divisor};
   Operation(library, plan_synthetic(recipe.kind, format, bytes))(stream, params);
 }
 

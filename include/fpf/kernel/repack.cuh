@@ -24,12 +24,8 @@ struct Awq {
     const u32 place = u32(column % 8), i = place % 2 == 0 ? place / 2 : 4 + place / 2;
     return (static_cast<const u32*>(words)[row * (n / 8) + column / 8] >> (4 * i)) & 15u;
   }
-  __device__ static u32 code(const void* words, i64 k, i64 column, i64 n, i64) {
-    return nibble(words, k, column, n);
-  }
-  __device__ static u32 zero(const void* words, i64 g, i64 column, i64 n, u32) {
-    return nibble(words, g, column, n);
-  }
+  __device__ static u32 code(const void* words, i64 k, i64 column, i64 n, i64) { return nibble(words, k, column, n); }
+  __device__ static u32 zero(const void* words, i64 g, i64 column, i64 n, u32) { return nibble(words, g, column, n); }
 };
 
 struct Gptq {
@@ -37,8 +33,7 @@ struct Gptq {
     return (static_cast<const u32*>(words)[k / 8 * n + column] >> (4 * (k % 8))) & 15u;
   }
   __device__ static u32 zero(const void* words, i64 g, i64 column, i64 n, u32 offset) {
-    const u32 word =
-        static_cast<const u32*>(words)[g * ((n + 7) / 8) + column / 8] + offset;  // with its carries
+    const u32 word = static_cast<const u32*>(words)[g * ((n + 7) / 8) + column / 8] + offset;  // with its carries
     return (word >> (4 * (column % 8))) & 15u;
   }
 };
@@ -80,8 +75,7 @@ __global__ void __launch_bounds__(256) repack_scales(const RepackParams p) {
   u8* matrix = static_cast<u8*>(p.matrix);
   Scale* scales = reinterpret_cast<Scale*>(matrix + Weight::scales_at(p.n_total)) + row * Weight::groups;
   u32* zeros = reinterpret_cast<u32*>(matrix + Weight::zeros_at(p.n_total)) + row * Weight::zero_words;
-  for (int g = 0; g < Weight::groups; ++g)
-    scales[g] = static_cast<const Scale*>(p.scales)[i64(g) * p.n + column];
+  for (int g = 0; g < Weight::groups; ++g) scales[g] = static_cast<const Scale*>(p.scales)[i64(g) * p.n + column];
   for (int w = 0; w < Weight::zero_words; ++w) {
     u32 word = 0;
     for (int g = 8 * w; g < min(8 * w + 8, Weight::groups); ++g) {
@@ -100,8 +94,7 @@ __global__ void __launch_bounds__(256) repack_absmax(const RepackParams p) {
   if (i < p.n * each)
     reinterpret_cast<float*>(matrix + Weight::absmax_at(p.n_total))[p.first_row * each + i] =
         static_cast<const float*>(p.scales)[i];
-  if (i < 16)
-    reinterpret_cast<float*>(matrix + Weight::map_at(p.n_total))[i] = static_cast<const float*>(p.map)[i];
+  if (i < 16) reinterpret_cast<float*>(matrix + Weight::map_at(p.n_total))[i] = static_cast<const float*>(p.map)[i];
 }
 
 /// The weight at a stored column of a packed row, in float32.
@@ -116,10 +109,9 @@ __device__ __forceinline__ float weight_at(const u8* matrix, i64 n, i64 row, u32
     return reinterpret_cast<const float*>(matrix + Weight::map_at(n))[code] * absmax;
   } else {
     const u32 g = stored / u32(Weight::group);
-    const auto scale = reinterpret_cast<const typename Weight::Scale*>(
-        matrix + Weight::scales_at(n))[row * Weight::groups + g];
-    const u32 zeros =
-        reinterpret_cast<const u32*>(matrix + Weight::zeros_at(n))[row * Weight::zero_words + g / 8];
+    const auto scale =
+        reinterpret_cast<const typename Weight::Scale*>(matrix + Weight::scales_at(n))[row * Weight::groups + g];
+    const u32 zeros = reinterpret_cast<const u32*>(matrix + Weight::zeros_at(n))[row * Weight::zero_words + g / 8];
     return float(i32(code) - i32(zeros >> (g % 8 * 4) & 15u)) * to_float(scale);
   }
 }
@@ -134,8 +126,7 @@ template <class Weight, class T>
 __device__ __forceinline__ void dequantise_word(const u8* matrix, i64 n, i64 row, u32 w, T* out) {
   uint4* words = reinterpret_cast<uint4*>(out);
   if constexpr (is_dense<Weight>) {  // already in T: copied
-    const uint4* in =
-        reinterpret_cast<const uint4*>(reinterpret_cast<const T*>(matrix) + row * Weight::K + w * 8);
+    const uint4* in = reinterpret_cast<const uint4*>(reinterpret_cast<const T*>(matrix) + row * Weight::K + w * 8);
     for (u32 i = 0; i < 8 * sizeof(T) / 16; ++i) words[i] = in[i];
     return;
   } else {
@@ -148,10 +139,10 @@ __device__ __forceinline__ void dequantise_word(const u8* matrix, i64 n, i64 row
       values[c] = weight_at<Weight>(matrix, n, row, stored);
     }
     if constexpr (sizeof(T) == 4) {
-      words[0] = make_uint4(__float_as_uint(values[0]), __float_as_uint(values[1]),
-                            __float_as_uint(values[2]), __float_as_uint(values[3]));
-      words[1] = make_uint4(__float_as_uint(values[4]), __float_as_uint(values[5]),
-                            __float_as_uint(values[6]), __float_as_uint(values[7]));
+      words[0] = make_uint4(__float_as_uint(values[0]), __float_as_uint(values[1]), __float_as_uint(values[2]),
+                            __float_as_uint(values[3]));
+      words[1] = make_uint4(__float_as_uint(values[4]), __float_as_uint(values[5]), __float_as_uint(values[6]),
+                            __float_as_uint(values[7]));
     } else {
       *words = narrow<T>(values);
     }

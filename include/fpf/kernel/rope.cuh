@@ -17,8 +17,7 @@ struct TurnTables {
   float low[each], high[each], cos[each], sin[each];
 
   /// norm: null where heads are not normalised.
-  __device__ __forceinline__ void load(const T* norm, const float* all_cos, const float* all_sin,
-                                       int position) {
+  __device__ __forceinline__ void load(const T* norm, const float* all_cos, const float* all_sin, int position) {
     const int lane = int(threadIdx.x % 32);
 #pragma unroll
     for (int i = 0; i < each; ++i) {
@@ -33,8 +32,7 @@ struct TurnTables {
 /// One warp turns one head: in[0..HeadDim) -> out, which may be shared or global memory. Round: every
 /// operation's result is rounded to T, as separate operations are.
 template <class T, int HeadDim, bool HeadNorm, bool Round>
-__device__ __forceinline__ void turn_head(T* out, const T* in, const TurnTables<T, HeadDim>& tables,
-                                          float eps) {
+__device__ __forceinline__ void turn_head(T* out, const T* in, const TurnTables<T, HeadDim>& tables, float eps) {
   constexpr int half = HeadDim / 2, each = half / 32;
   const int lane = int(threadIdx.x % 32);
   const auto op = [](float value) { return Round ? rounded<T>(value) : value; };
@@ -74,8 +72,7 @@ template <class T, int Heads, int KvHeads, int HeadDim, bool HeadNorm, bool Roun
 __global__ void __launch_bounds__(32) rope_append(const AttentionParams p) {
   const int head = int(blockIdx.x), row = int(blockIdx.y), position = p.position[row];
   TurnTables<T, HeadDim> tables;
-  tables.load(HeadNorm ? static_cast<const T*>(head < Heads ? p.q_norm : p.k_norm) : nullptr, p.cos, p.sin,
-              position);
+  tables.load(HeadNorm ? static_cast<const T*>(head < Heads ? p.q_norm : p.k_norm) : nullptr, p.cos, p.sin, position);
   allow_next();
   wait_for_previous();
   const T* in = static_cast<const T*>(p.qkv) + (i64(row) * (Heads + 2 * KvHeads) + head) * HeadDim;
@@ -85,8 +82,7 @@ __global__ void __launch_bounds__(32) rope_append(const AttentionParams p) {
                           : static_cast<T*>(p.cache.keys) + slot + (head - Heads) * p.cache.head_stride;
     turn_head<T, HeadDim, HeadNorm, Round>(out, in, tables, p.eps);
   } else {
-    copy_head<T, HeadDim>(
-        static_cast<T*>(p.cache.values) + slot + (head - Heads - KvHeads) * p.cache.head_stride, in);
+    copy_head<T, HeadDim>(static_cast<T*>(p.cache.values) + slot + (head - Heads - KvHeads) * p.cache.head_stride, in);
   }
 }
 

@@ -103,8 +103,7 @@ __device__ __forceinline__ float weight_of(const Choice<Experts>& choice) {
   const int lane = int(threadIdx.x % 32);
   const float largest = __shfl_sync(0xffffffffu, choice.logit, 0);
   float weight = lane < TopK ? expf(choice.logit - largest) : 0.0f;
-  if constexpr (Renormalise && !Round)
-    return __fdividef(weight, warp_sum(weight));  // the sum over all experts cancels
+  if constexpr (Renormalise && !Round) return __fdividef(weight, warp_sum(weight));  // the sum over all experts cancels
   float sum = 0;
 #pragma unroll
   for (int i = 0; i < Choice<Experts>::each; ++i) sum += expf(choice.all_logits[i] - largest);

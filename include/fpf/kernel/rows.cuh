@@ -23,8 +23,8 @@ template <class Weight, class T, class S>
 __device__ __forceinline__ void multiply_rows(const u8* tile, const T* staged, int rows, int share, int i,
                                               const float* map, float (&sums)[4]) {
   multiply_block<Weight, T, S>(
-      tile, staged, row_stride<Weight, T>, rows, share, i, map,
-      [](u32 column) { return staged_at<Weight, T>(column); }, sums);
+      tile, staged, row_stride<Weight, T>, rows, share, i, map, [](u32 column) { return staged_at<Weight, T>(column); },
+      sums);
 }
 
 /// Leaves a warp's sums at partial[x row][output row], for the rows there are.
@@ -43,8 +43,8 @@ __device__ __forceinline__ void put_tile(const float (&sums)[4], float (*partial
 /// x [rows, K] -> shared memory at row_stride, normalised when Norm. When it returns, requested copies are
 /// there, too.
 template <class Weight, class T, int Threads, bool Norm>
-__device__ __forceinline__ void stage_rows(T* staged, const GemvParams& p,
-                                           const NormWeights<Weight, T, Threads>& norm, float* scratch) {
+__device__ __forceinline__ void stage_rows(T* staged, const GemvParams& p, const NormWeights<Weight, T, Threads>& norm,
+                                           float* scratch) {
   for (int r = 0; r < p.rows; ++r) {
     stage_row<Weight, T, Threads, Norm>(staged + r * row_stride<Weight, T>, p, r, norm, scratch);
     if (Norm && r + 1 < p.rows) __syncthreads();  // before scratch is used again

@@ -1,10 +1,9 @@
 // What kernels are specialised on: types, packed formats, shapes. Plain data, without a GPU or a compiler.
 #pragma once
 
+#include <cstddef>
 #include <fpf/core/dtype.hpp>
 #include <fpf/core/error.hpp>
-
-#include <cstddef>
 #include <string>
 #include <string_view>
 

@@ -3,9 +3,8 @@
 
 #include <dlfcn.h>
 
-#include <fpf/core/error.hpp>
-
 #include <filesystem>
+#include <fpf/core/error.hpp>
 #include <memory>
 #include <string>
 

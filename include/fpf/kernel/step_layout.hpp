@@ -4,7 +4,6 @@
 
 #include <fpf/kernel/params.hpp>
 #include <fpf/kernel/shapes.hpp>
-
 #include <optional>
 #include <utility>
 #include <vector>
@@ -35,10 +34,10 @@ struct StepConfig {
   int hidden = 0, vocabulary = 0, top_k = 10;
   float eps = 0;
   AttentionShape attention{};
-  MoeShape mlp{};                // a dense MLP: experts 1, top_k 1
-  int rows = 1;                  // sequences in the batch, 1..8
-  bool fused = false;            // chains with float32 intermediates; else every operation rounds its result
-  bool batch_invariant = false;  // a row's bits do not depend on how many there are
+  MoeShape mlp{};                        // a dense MLP: experts 1, top_k 1
+  int rows = 1;                          // sequences in the batch, 1..8
+  bool fused = false;                    // chains with float32 intermediates; else every operation rounds its result
+  bool batch_invariant = false;          // a row's bits do not depend on how many there are
   std::optional<Arithmetic> products{};  // of the linear layers; empty: product_arithmetic() chooses
   std::vector<int> tapped{};             // layers whose signals are kept, ascending
   int capacity = 0;                      // positions that the caches hold; needed by written-out attention

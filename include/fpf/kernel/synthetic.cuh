@@ -33,9 +33,7 @@ struct SyntheticFloats {
 
 struct SyntheticRamp {
   using Unit = i32;
-  __device__ static __forceinline__ Unit make(const SyntheticParams& p, u64 i) {
-    return i32(i64(i) / p.divisor);
-  }
+  __device__ static __forceinline__ Unit make(const SyntheticParams& p, u64 i) { return i32(i64(i) / p.divisor); }
 };
 
 /// out [bytes], aligned to a unit; the last one may be cut. Grid: any number of blocks of 256.

@@ -73,8 +73,7 @@ struct TileRow<Int4<Scale, Group, Columns, Permuted>, T> {
   static constexpr int factors = whole ? 1 : 4;
   static constexpr bool columns_by_thread = whole;
   static constexpr int stride = tile_stride(Columns / 2);
-  static constexpr int scales_at = 16 * stride,
-                       zeros_at = scales_at + 16 * Weight::groups * int(sizeof(Scale));
+  static constexpr int scales_at = 16 * stride, zeros_at = scales_at + 16 * Weight::groups * int(sizeof(Scale));
   static constexpr int bytes = zeros_at + 16 * Weight::zero_words * 4;
 
   static constexpr int row_bytes = Columns / 2;
@@ -83,10 +82,10 @@ struct TileRow<Int4<Scale, Group, Columns, Permuted>, T> {
   __device__ static __forceinline__ void request_side(u8* tile, int to, const u8* matrix, i64 n, int first,
                                                       int thread) {
     constexpr int scale_row = Weight::groups * int(sizeof(Scale)), zero_row = Weight::zero_words * 4;
-    copy_rows_async<Rows * scale_row, 1, Threads>(
-        tile + scales_at + to * scale_row, 0, matrix + Weight::scales_at(n) + i64(first) * scale_row, thread);
-    copy_rows_async<Rows * zero_row, 1, Threads>(
-        tile + zeros_at + to * zero_row, 0, matrix + Weight::zeros_at(n) + i64(first) * zero_row, thread);
+    copy_rows_async<Rows * scale_row, 1, Threads>(tile + scales_at + to * scale_row, 0,
+                                                  matrix + Weight::scales_at(n) + i64(first) * scale_row, thread);
+    copy_rows_async<Rows * zero_row, 1, Threads>(tile + zeros_at + to * zero_row, 0,
+                                                 matrix + Weight::zeros_at(n) + i64(first) * zero_row, thread);
   }
 
   u32 codes[4];
@@ -132,8 +131,8 @@ struct TileRow<Nf4<T, Columns>, T> {
   template <int Rows, int Threads>
   __device__ static __forceinline__ void request_side(u8* tile, int to, const u8* matrix, i64 n, int first,
                                                       int thread) {
-    copy_rows_async<Rows * each * 4, 1, Threads>(
-        tile + absmax_at + to * each * 4, 0, matrix + Weight::absmax_at(n) + i64(first) * each * 4, thread);
+    copy_rows_async<Rows * each * 4, 1, Threads>(tile + absmax_at + to * each * 4, 0,
+                                                 matrix + Weight::absmax_at(n) + i64(first) * each * 4, thread);
   }
 
   uint4 codes;
@@ -203,11 +202,9 @@ struct Share {
 /// warp: rows one after the other, so that a request covers as many successive bytes as the batch has of a
 /// row.
 template <class Weight, class T, class S, int Rows>
-__device__ __forceinline__ void request_batch(u8* tile, int to, const u8* matrix, int first, int share,
-                                              int batch) {
+__device__ __forceinline__ void request_batch(u8* tile, int to, const u8* matrix, int first, int share, int batch) {
   using Row = TileRow<Weight, T>;
-  constexpr int block_bytes = Row::row_bytes / (Weight::K / 32) * 4,
-                per_row = S::per_batch * block_bytes / 16;
+  constexpr int block_bytes = Row::row_bytes / (Weight::K / 32) * 4, per_row = S::per_batch * block_bytes / 16;
   const u32 begin = u32(share * S::each + batch * S::per_batch) * block_bytes, lane = threadIdx.x % 32;
   const u8* from = matrix + i64(first) * Row::row_bytes + begin;
   u8* target = tile + to * Row::stride + begin;
@@ -215,9 +212,9 @@ __device__ __forceinline__ void request_batch(u8* tile, int to, const u8* matrix
 #pragma unroll(unrolled)
   for (int i = 0; i < count; ++i) {
     const u32 v = u32(i) * 32 + lane, row = v / per_row, at = v % per_row * 16;
-    const bool inside = (Rows * per_row % 32 == 0 || v < Rows * per_row) &&
-                        (S::full || (begin + at < u32(Row::row_bytes) &&
-                                     at < (S::each - batch * S::per_batch) * block_bytes));
+    const bool inside =
+        (Rows * per_row % 32 == 0 || v < Rows * per_row) &&
+        (S::full || (begin + at < u32(Row::row_bytes) && at < (S::each - batch * S::per_batch) * block_bytes));
     if (inside) copy_async(target + row * Row::stride + at, from + row * Row::row_bytes + at);
   }
 }
@@ -235,8 +232,7 @@ __device__ __forceinline__ void request_share(u8* tile, const u8* matrix, int fi
 
 /// The same with two matrices: into one tile, eight rows of each, or into two, sixteen of each.
 template <class Weight, class T, class S>
-__device__ __forceinline__ void request_halves(u8* tile, const u8* upper, const u8* lower, int first,
-                                               int share) {
+__device__ __forceinline__ void request_halves(u8* tile, const u8* upper, const u8* lower, int first, int share) {
   if constexpr (S::batches > 1) commit_copies();
 #pragma unroll
   for (int batch = 0; batch < S::batches; ++batch) {
@@ -246,8 +242,8 @@ __device__ __forceinline__ void request_halves(u8* tile, const u8* upper, const 
   }
 }
 template <class Weight, class T, class S>
-__device__ __forceinline__ void request_two(u8* tile, const u8* matrix, u8* tile2, const u8* matrix2,
-                                            int first, int share) {
+__device__ __forceinline__ void request_two(u8* tile, const u8* matrix, u8* tile2, const u8* matrix2, int first,
+                                            int share) {
   if constexpr (S::batches > 1) commit_copies();
 #pragma unroll
   for (int batch = 0; batch < S::batches; ++batch) {
@@ -276,20 +272,18 @@ __device__ __forceinline__ void wait_block(int i) {
 /// output row g with rows 2t, 2t+1 of x, sums[2], [3] output row g + 8, in lane 4 g + t. staged: rows
 /// x_stride elements apart.
 template <class Weight, class T, class S, class StagedAt>
-__device__ __forceinline__ void multiply_block(const u8* tile, const T* staged, int x_stride, int rows,
-                                               int share, int i, const float* map, StagedAt staged_at,
-                                               float (&sums)[4]) {
+__device__ __forceinline__ void multiply_block(const u8* tile, const T* staged, int x_stride, int rows, int share,
+                                               int i, const float* map, StagedAt staged_at, float (&sums)[4]) {
   using Row = TileRow<Weight, T>;
   constexpr int K = Weight::K;
   const u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, b = u32(share * S::each + i);
   if (!S::full && b >= S::blocks) return;
-  const T* mine = staged + min(int(g), rows - 1) *
-                               x_stride;  // past the last row the last one again: nobody takes the sums
+  const T* mine =
+      staged + min(int(g), rows - 1) * x_stride;  // past the last row the last one again: nobody takes the sums
   Row low, high;
   low.block(tile, g, b, t);
   high.block(tile, g + 8, b, t);
-  float part[2][4] = {},
-        x_part[2][4] = {};  // two chains each, so that the units need not wait for themselves
+  float part[2][4] = {}, x_part[2][4] = {};  // two chains each, so that the units need not wait for themselves
   constexpr u32 one = CodePairs<T>::one;
 #pragma unroll
   for (int w = 0; w < 4; ++w) {

@@ -30,8 +30,7 @@ class AnyDecoder {
   /// tokens [batch, count] int64, at the positions after the cache's -> logits [batch, logits_for, vocab] of
   /// the last `logits_for` of them, in the activations' dtype. Signals of the layers that `taps` wants go
   /// there on the way.
-  virtual at::Tensor forward(const at::Tensor& tokens, KvCache& cache, std::int64_t logits_for,
-                             Taps* taps) = 0;
+  virtual at::Tensor forward(const at::Tensor& tokens, KvCache& cache, std::int64_t logits_for, Taps* taps) = 0;
 
   /// Which kernels forward() uses.
   virtual OperationTable operations() const = 0;

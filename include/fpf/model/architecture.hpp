@@ -1,9 +1,8 @@
 // The architectures that fpf runs, and what sets them apart: the one place where they are listed.
 #pragma once
 
-#include <fpf/core/error.hpp>
-
 #include <array>
+#include <fpf/core/error.hpp>
 #include <string>
 #include <string_view>
 

@@ -4,8 +4,8 @@
 #include <fpf/core/json.hpp>
 #include <fpf/model/config.hpp>
 #include <fpf/model/gguf_names.hpp>
-#include <fpf/weights/safetensors.hpp>
 #include <fpf/model/synthetic_model.hpp>
+#include <fpf/weights/safetensors.hpp>
 #include <memory>
 
 namespace fpf::model {

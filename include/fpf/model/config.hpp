@@ -3,9 +3,9 @@
 
 #include <array>
 #include <cstdint>
-#include <fpf/model/architecture.hpp>
 #include <fpf/core/dtype.hpp>
 #include <fpf/core/json.hpp>
+#include <fpf/model/architecture.hpp>
 #include <fpf/weights/gguf.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,7 +14,7 @@ namespace fpf::model {
 
 /// Dimensions of a decoder-only transformer. Every size that fpf uses comes from here.
 struct ModelConfig {
-  std::string architecture;            // one of architectures' names
+  std::string architecture;  // one of architectures' names
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;  // of the dense MLP; unused in MoE layers
@@ -26,13 +26,13 @@ struct ModelConfig {
   double rms_norm_eps = 0;
   double rope_theta = 0;
   bool tied_head = false;
-  bool qk_norm = false;                // RMSNorm per head on q and k, before RoPE
-  std::int64_t num_experts = 0;        // 0: dense
+  bool qk_norm = false;          // RMSNorm per head on q and k, before RoPE
+  std::int64_t num_experts = 0;  // 0: dense
   std::int64_t experts_per_token = 0;
   std::int64_t moe_intermediate_size = 0;
-  bool norm_topk_prob = false;         // the chosen experts' weights are divided by their sum
-  DType dtype = DType::float32;        // of activations, unless the user asks for another
-  nlohmann::json quantization;         // config.json's quantization_config, or null
+  bool norm_topk_prob = false;   // the chosen experts' weights are divided by their sum
+  DType dtype = DType::float32;  // of activations, unless the user asks for another
+  nlohmann::json quantization;   // config.json's quantization_config, or null
 
   bool is_moe() const { return num_experts > 0; }
   std::int64_t q_size() const { return num_heads * head_dim; }
@@ -44,8 +44,7 @@ namespace detail {
 /// The floating-point type under a key. Throws Error for names of no such type.
 inline DType dtype_in(const JsonObject& config, const char* key) {
   const auto name = config.get<std::string>(key);
-  for (const auto type :
-       {DType::float32, DType::float16, DType::bfloat16, DType::float64})  // the last: with --dtype
+  for (const auto type : {DType::float32, DType::float16, DType::bfloat16, DType::float64})  // the last: with --dtype
     if (name_of(type) == name) return type;
   fail("'{}' in {} is '{}': expected float32, float16 or bfloat16", key, config.name(), name);
 }
@@ -56,12 +55,10 @@ inline void refuse_unsupported(const JsonObject& config) {
     if (config.get_or(bias, false)) fail("{} sets {}: fpf's layers have no bias", config.name(), bias);
   const auto activation = config.get_or<std::string>("hidden_act", "silu");
   if (activation != "silu") fail("{} sets hidden_act {}: fpf computes silu", config.name(), activation);
-  if (config.get_or("use_sliding_window", false))
-    fail("{} uses a sliding window: not supported", config.name());
+  if (config.get_or("use_sliding_window", false)) fail("{} uses a sliding window: not supported", config.name());
   if (config.get_or<std::int64_t>("decoder_sparse_step", 1) != 1 ||
       (config.has("mlp_only_layers") && !config.at("mlp_only_layers").empty()))
-    fail("{} mixes dense and sparse layers (decoder_sparse_step, mlp_only_layers): not supported",
-         config.name());
+    fail("{} mixes dense and sparse layers (decoder_sparse_step, mlp_only_layers): not supported", config.name());
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!config.has(key)) continue;
     const auto& rope = config.at(key);
@@ -127,7 +124,8 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
   return out;
 }
 
-/// Reads the metadata of a GGUF file. Throws Error for other architectures. Activations default to float32, in which every block format's values are exact products of their parts.
+/// Reads the metadata of a GGUF file. Throws Error for other architectures. Activations default to float32, in which
+/// every block format's values are exact products of their parts.
 inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
   const auto& meta = gguf.metadata();
   const std::string file = gguf.files().front().string();
@@ -144,8 +142,8 @@ inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
   out.num_layers = size("block_count");
   out.num_heads = size("attention.head_count");
   out.num_kv_heads = meta.contains(kind + ".attention.head_count_kv") ? size("attention.head_count_kv") : out.num_heads;
-  out.head_dim = meta.contains(kind + ".attention.key_length") ? size("attention.key_length")
-                                                               : out.hidden_size / out.num_heads;
+  out.head_dim =
+      meta.contains(kind + ".attention.key_length") ? size("attention.key_length") : out.hidden_size / out.num_heads;
   out.max_positions = size("context_length");
   out.rms_norm_eps = static_cast<float>(meta.get<double>(kind + ".attention.layer_norm_rms_epsilon"));
   out.rope_theta = meta.get_or<double>(kind + ".rope.freq_base", 10000.0);
@@ -169,22 +167,21 @@ inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
 /// The same as a Hugging Face config.json (without quantization_config), for sources that have none of their own.
 inline nlohmann::ordered_json config_to_json(const ModelConfig& config) {
   const bool moe = config.is_moe();
-  nlohmann::ordered_json out = {
-      {"architectures", {config.architecture}},
-      {"model_type", architecture_of(config.architecture, "the model").model_type},
-      {"vocab_size", config.vocab_size},
-      {"hidden_size", config.hidden_size},
-      {"num_hidden_layers", config.num_layers},
-      {"num_attention_heads", config.num_heads},
-      {"num_key_value_heads", config.num_kv_heads},
-      {"head_dim", config.head_dim},
-      {"max_position_embeddings", config.max_positions},
-      {"rms_norm_eps", config.rms_norm_eps},
-      {"rope_theta", config.rope_theta},
-      {"tie_word_embeddings", config.tied_head},
-      {"attention_bias", false},
-      {"hidden_act", "silu"},
-      {"torch_dtype", name_of(config.dtype)}};
+  nlohmann::ordered_json out = {{"architectures", {config.architecture}},
+                                {"model_type", architecture_of(config.architecture, "the model").model_type},
+                                {"vocab_size", config.vocab_size},
+                                {"hidden_size", config.hidden_size},
+                                {"num_hidden_layers", config.num_layers},
+                                {"num_attention_heads", config.num_heads},
+                                {"num_key_value_heads", config.num_kv_heads},
+                                {"head_dim", config.head_dim},
+                                {"max_position_embeddings", config.max_positions},
+                                {"rms_norm_eps", config.rms_norm_eps},
+                                {"rope_theta", config.rope_theta},
+                                {"tie_word_embeddings", config.tied_head},
+                                {"attention_bias", false},
+                                {"hidden_act", "silu"},
+                                {"torch_dtype", name_of(config.dtype)}};
   if (moe) {
     out["num_experts"] = config.num_experts;
     out["num_experts_per_tok"] = config.experts_per_token;

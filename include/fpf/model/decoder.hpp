@@ -44,12 +44,12 @@ class Decoder final : public AnyDecoder {
     if (device.is_cuda()) prepare_gpu();
     final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
     const Range vocabulary = shard_.vocabulary;
-    head_ = config_.tied_head ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
-                              : Linear<Quant>(loader, quant::LinearSpec{"lm_head",
-                                                                        config_.vocab_size,
-                                                                        config_.hidden_size,
-                                                                        vocabulary,
-                                                                        {0, config_.hidden_size}});
+    head_ = config_.tied_head
+                ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
+                : Linear<Quant>(
+                      loader,
+                      quant::LinearSpec{
+                          "lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -67,8 +67,7 @@ class Decoder final : public AnyDecoder {
     if constexpr (requires { Attention::decode_form; })
       return Attention::decode_form;
     else
-      fail("attention '{}' has no decode kernels on a GPU: run it on the CPU (--device cpu)",
-           Attention::name);
+      fail("attention '{}' has no decode kernels on a GPU: run it on the CPU (--device cpu)", Attention::name);
   }
   bool is_fused() const override { return execution::is_fused<Execution>(); }
 
@@ -106,11 +105,9 @@ class Decoder final : public AnyDecoder {
       Taps* const tap = taps != nullptr && taps->wants(index) ? taps : nullptr;
       const at::Tensor attended = attention(layer, index, normed, rope, cache, tap);
       normed = Words::add_norm(x, attended, layer.post_norm, config_.rms_norm_eps);
-      const at::Tensor fed =
-          config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
+      const at::Tensor fed = config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
       const bool last = index + 1 == config_.num_layers;
-      const at::Tensor& next_norm =
-          last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
+      const at::Tensor& next_norm = last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
       normed = Words::add_norm(x, parallel_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
       if (tap != nullptr) tap->hidden(index, x);
     }
@@ -125,8 +122,7 @@ class Decoder final : public AnyDecoder {
   /// default RoPE).
   execution::RopeTable rope_table(std::int64_t begin, std::int64_t count) const {
     const auto wide = options_.dtype(at::kFloat);
-    const at::Tensor exponents =
-        at::arange(0, config_.head_dim, 2, wide) / static_cast<double>(config_.head_dim);
+    const at::Tensor exponents = at::arange(0, config_.head_dim, 2, wide) / static_cast<double>(config_.head_dim);
     const at::Tensor inverse = at::pow(at::Scalar(config_.rope_theta), exponents).reciprocal();
     const at::Tensor angles = at::outer(at::arange(begin, begin + count, wide), inverse);
     const at::Tensor both = at::cat({angles, angles}, -1);
@@ -149,8 +145,7 @@ class Decoder final : public AnyDecoder {
       cache.append(index, k, qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
     }
     if (tap != nullptr)
-      tap->key(index,
-               parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count), config_));
+      tap->key(index, parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count), config_));
     const at::Tensor attended = Attention::attend(q, cache.keys(index, length), cache.values(index, length),
                                                   1.0 / std::sqrt(static_cast<double>(d)));
     return parallel_.sum_attention(layer.o(attended.reshape({batch, count, -1})));

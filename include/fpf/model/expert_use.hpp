@@ -12,8 +12,7 @@ namespace fpf::model {
 class ExpertUse : public Taps {
  public:
   ExpertUse(std::int64_t layers, std::int64_t experts)
-      : counts_(static_cast<std::size_t>(layers),
-                std::vector<std::int64_t>(static_cast<std::size_t>(experts))) {}
+      : counts_(static_cast<std::size_t>(layers), std::vector<std::int64_t>(static_cast<std::size_t>(experts))) {}
 
   /// Of one layer, by expert.
   const std::vector<std::int64_t>& counts(std::size_t layer) const { return counts_[layer]; }
@@ -25,8 +24,7 @@ class ExpertUse : public Taps {
     for (const std::int64_t count : counts_[layer]) total += static_cast<double>(count);
     std::vector<double> out;
     for (const std::int64_t count : counts_[layer])
-      out.push_back(static_cast<double>(count) * static_cast<double>(counts_[layer].size()) /
-                    std::max(total, 1.0));
+      out.push_back(static_cast<double>(count) * static_cast<double>(counts_[layer].size()) / std::max(total, 1.0));
     return out;
   }
 
@@ -36,8 +34,7 @@ class ExpertUse : public Taps {
   void router(std::int64_t layer, const execution::Routing& routing) override {
     const at::Tensor ids = routing.expert_ids.to(at::kCPU, at::kLong).contiguous();
     for (std::int64_t i = 0; i < ids.numel(); ++i)
-      ++counts_[static_cast<std::size_t>(layer)]
-               [static_cast<std::size_t>(ids.const_data_ptr<std::int64_t>()[i])];
+      ++counts_[static_cast<std::size_t>(layer)][static_cast<std::size_t>(ids.const_data_ptr<std::int64_t>()[i])];
   }
 
  private:

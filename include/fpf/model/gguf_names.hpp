@@ -1,9 +1,8 @@
 // A GGUF file seen under Hugging Face's tensor names, stacked experts taken apart.
 #pragma once
 
-#include <fpf/weights/gguf.hpp>
-
 #include <array>
+#include <fpf/weights/gguf.hpp>
 #include <utility>
 
 namespace fpf::model {

@@ -29,7 +29,8 @@ inline at::Tensor rope_append(const at::Tensor& qkv, std::int64_t heads, const H
   const at::Tensor in = qkv.contiguous();
   at::Tensor q = at::empty({batch, tokens, heads, d}, in.options());
   const at::Tensor position = at::arange(cache.length(), cache.length() + tokens, in.options().dtype(at::kInt));
-  const kernel::AttentionShape shape{static_cast<int>(heads), static_cast<int>(kv_heads), static_cast<int>(d), norms.q.defined()};
+  const kernel::AttentionShape shape{static_cast<int>(heads), static_cast<int>(kv_heads), static_cast<int>(d),
+                                     norms.q.defined()};
   const kernel::Operation operation(device::kernels(in.device()),
                                     kernel::plan_rope_append(device::dtype_of(in.scalar_type()), shape, true));
   for (std::int64_t b = 0; b < batch; ++b) {

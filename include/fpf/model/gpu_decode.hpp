@@ -19,21 +19,19 @@ class GpuDecode {
  public:
   /// Against a cache that was prefilled: signals of the layers in `tapped`, `top_k` log-probabilities.
   GpuDecode(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
-               const std::vector<std::int64_t>& tapped, std::int64_t top_k)
+            const std::vector<std::int64_t>& tapped, std::int64_t top_k)
       : device_(decoder.device()), captured_(decoder.is_fused()) {
     const auto keep = [&](std::size_t bytes) -> void* {
       memory_.push_back(at::zeros({static_cast<std::int64_t>(std::max<std::size_t>(bytes, 16))},
                                   at::TensorOptions(at::kByte).device(device_)));
       return memory_.back().data_ptr();
     };
-    step_ = std::make_unique<kernel::DecodeStep>(device::kernels(device_),
-                                                 step_config(decoder, cache, batch, tapped, top_k),
-                                                 decoder.gpu_weights(cache), keep);
+    step_ = std::make_unique<kernel::DecodeStep>(
+        device::kernels(device_), step_config(decoder, cache, batch, tapped, top_k), decoder.gpu_weights(cache), keep);
     if (!decoder.config().is_moe())
       upload(step_->expert_weights(), std::vector<float>(static_cast<std::size_t>(rows()), 1.0f));
     api().check(api().ctx_synchronize(), "cuCtxSynchronize");
-    api().check(api().stream_create(&stream_, 1 /* does not wait for the default stream */),
-                "cuStreamCreate");
+    api().check(api().stream_create(&stream_, 1 /* does not wait for the default stream */), "cuStreamCreate");
   }
   GpuDecode(const GpuDecode&) = delete;
   GpuDecode& operator=(const GpuDecode&) = delete;
@@ -67,9 +65,8 @@ class GpuDecode {
     else
       step_->enqueue(stream_);
     const auto row = static_cast<std::byte*>(ring_.select(0, done_++).data_ptr());
-    api().check(
-        api().memcpy_device_to_host_async(row, address(step_->tap_buffer()), step_->taps().bytes, stream_),
-        "cuMemcpyDtoHAsync");
+    api().check(api().memcpy_device_to_host_async(row, address(step_->tap_buffer()), step_->taps().bytes, stream_),
+                "cuMemcpyDtoHAsync");
   }
 
   /// Waits for all steps so far; their tap buffers, [steps, taps().bytes], laid out as TapLayout says.
@@ -86,8 +83,7 @@ class GpuDecode {
   }
   template <class T>
   static void upload(T* to, const std::vector<T>& values) {
-    api().check(api().memcpy_host_to_device(address(to), values.data(), values.size() * sizeof(T)),
-                "cuMemcpyHtoD");
+    api().check(api().memcpy_host_to_device(address(to), values.data(), values.size() * sizeof(T)), "cuMemcpyHtoD");
   }
 
   static kernel::StepConfig step_config(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
@@ -100,14 +96,13 @@ class GpuDecode {
     step.vocabulary = as_int(config.vocab_size);
     step.top_k = as_int(top_k);
     step.eps = static_cast<float>(config.rms_norm_eps);
-    step.attention = {as_int(config.num_heads), as_int(config.num_kv_heads), as_int(config.head_dim),
-                      config.qk_norm};
+    step.attention = {as_int(config.num_heads), as_int(config.num_kv_heads), as_int(config.head_dim), config.qk_norm};
     step.attention.form = decoder.decode_attention();
     step.capacity = as_int(cache.capacity());
-    step.mlp = config.is_moe() ? kernel::MoeShape{step.hidden, as_int(config.moe_intermediate_size),
-                                                  as_int(config.num_experts),
-                                                  as_int(config.experts_per_token), config.norm_topk_prob}
-                               : kernel::MoeShape{step.hidden, as_int(config.intermediate_size), 1, 1, false};
+    step.mlp = config.is_moe()
+                   ? kernel::MoeShape{step.hidden, as_int(config.moe_intermediate_size), as_int(config.num_experts),
+                                      as_int(config.experts_per_token), config.norm_topk_prob}
+                   : kernel::MoeShape{step.hidden, as_int(config.intermediate_size), 1, 1, false};
     step.rows = as_int(batch);
     step.fused = decoder.is_fused();
     step.tapped.assign(tapped.begin(), tapped.end());

@@ -40,13 +40,13 @@ inline at::Tensor stacked(const at::Tensor& expert_table, const quant::PackedMat
                           const at::TensorOptions& options) {
   const std::int64_t experts = expert_table.size(0);
   at::Tensor out = at::empty({experts, first.n, first.k}, options);
-  const auto plan = kernel::plan_dequantise_stack(first.format, device::dtype_of(out.scalar_type()),
-                                                  static_cast<int>(first.n), static_cast<int>(first.k),
-                                                  static_cast<int>(experts));
+  const auto plan =
+      kernel::plan_dequantise_stack(first.format, device::dtype_of(out.scalar_type()), static_cast<int>(first.n),
+                                    static_cast<int>(first.k), static_cast<int>(experts));
   const kernel::Operation operation(device::kernels(out.device()), plan);
   operation(device::current_stream(out.device()),
-            kernel::StackParams{static_cast<const kernel::Expert*>(expert_table.const_data_ptr()),
-                                out.data_ptr(), static_cast<int>(first.n), projection});
+            kernel::StackParams{static_cast<const kernel::Expert*>(expert_table.const_data_ptr()), out.data_ptr(),
+                                static_cast<int>(first.n), projection});
   return out;
 }
 
@@ -85,26 +85,24 @@ inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matr
 /// rows [tokens, hidden] through their chosen experts, weighted and summed per token in the order of the
 /// experts, as the CPU does and without atomics: each token gathers its k results.
 template <class Quant>
-at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows,
-                           const execution::Routing& routing, bool hopper) {
+at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows, const execution::Routing& routing,
+                           bool hopper) {
   const std::int64_t tokens = rows.size(0), k = routing.expert_ids.size(1);
   const at::Tensor ids = routing.expert_ids.reshape({-1});
-  const at::Tensor order =
-      std::get<1>(at::sort(ids, /*stable=*/std::optional<bool>(true), 0, false));  // [tokens * k]
+  const at::Tensor order = std::get<1>(at::sort(ids, /*stable=*/std::optional<bool>(true), 0, false));  // [tokens * k]
   const at::Tensor counts = at::bincount(ids, {}, static_cast<std::int64_t>(layer.experts.size()));
   const detail::Groups groups(at::cumsum(counts, 0).to(at::kInt), rows.scalar_type(), hopper);
   const at::Tensor sorted = rows.index_select(0, order.div(k, "floor"));
   const Mlp<Quant>& first = layer.experts.front();
   const auto product = [&](const at::Tensor& x, const Linear<Quant>& like, int projection) {
-    return detail::grouped_product(
-        x, detail::stacked(layer.expert_table, like.packed(), projection, rows.options()), groups);
+    return detail::grouped_product(x, detail::stacked(layer.expert_table, like.packed(), projection, rows.options()),
+                                   groups);
   };
   const at::Tensor gate = product(sorted, first.gate, 0), up = product(sorted, first.up, 1);
   const at::Tensor down = product(execution::gpu::silu_mul(gate, up), first.down, 2);
   at::Tensor place = at::empty_like(order);
-  place.index_copy_(
-      0, order,
-      at::arange(tokens * k, order.options()));  // where each (token, choice) stands among the sorted
+  place.index_copy_(0, order,
+                    at::arange(tokens * k, order.options()));  // where each (token, choice) stands among the sorted
   const at::Tensor by_id = at::argsort(routing.expert_ids, std::int64_t{1});
   const at::Tensor chosen =
       down.index_select(0, place.view({tokens, k}).gather(1, by_id).view({-1})).view({tokens, k, -1});

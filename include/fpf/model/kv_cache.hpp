@@ -4,9 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 
-#include <fpf/kernel/params.hpp>
-
 #include <cstdint>
+#include <fpf/kernel/params.hpp>
 #include <stdexcept>
 #include <vector>
 

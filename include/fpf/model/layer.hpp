@@ -4,7 +4,6 @@
 #include <fpf/model/checkpoint.hpp>
 #include <fpf/model/linear.hpp>
 #include <fpf/parallel/parallelism.hpp>
-
 #include <span>
 
 namespace fpf::model {
@@ -17,7 +16,8 @@ struct Mlp {
   Linear<Quant> down;  // [hidden, intermediate]
 
   Mlp() = default;
-  Mlp(const quant::Loader& loader, const std::string& prefix, std::int64_t hidden, std::int64_t intermediate, Range columns)
+  Mlp(const quant::Loader& loader, const std::string& prefix, std::int64_t hidden, std::int64_t intermediate,
+      Range columns)
       : gate(loader, quant::LinearSpec{prefix + "gate_proj", intermediate, hidden, columns, {0, hidden}}),
         up(loader, quant::LinearSpec{prefix + "up_proj", intermediate, hidden, columns, {0, hidden}}),
         down(loader, quant::LinearSpec{prefix + "down_proj", hidden, intermediate, {0, hidden}, columns}) {}
@@ -27,12 +27,12 @@ struct Mlp {
 
 template <quant::QuantScheme Quant>
 struct Layer {
-  at::Tensor input_norm;  // [hidden]
-  at::Tensor post_norm;   // [hidden]
-  at::Tensor q_norm;      // [head_dim], undefined without qk_norm
-  at::Tensor k_norm;      // [head_dim]
-  Linear<Quant> qkv;      // [(own heads + 2 own kv_heads) * head_dim, hidden]: q heads, k heads, v heads
-  Linear<Quant> o;        // [hidden, own heads * head_dim]
+  at::Tensor input_norm;            // [hidden]
+  at::Tensor post_norm;             // [hidden]
+  at::Tensor q_norm;                // [head_dim], undefined without qk_norm
+  at::Tensor k_norm;                // [head_dim]
+  Linear<Quant> qkv;                // [(own heads + 2 own kv_heads) * head_dim, hidden]: q heads, k heads, v heads
+  Linear<Quant> o;                  // [hidden, own heads * head_dim]
   Mlp<Quant> mlp;                   // dense models
   Linear<quant::None> router;       // [experts, hidden], MoE models
   std::vector<Mlp<Quant>> experts;  // of the shard, in its order

@@ -4,9 +4,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
-#include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/none.hpp>
-
+#include <fpf/quant/packed_matrix.hpp>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -82,7 +81,8 @@ class Linear {
   /// A plain floating-point `.weight`; bitsandbytes keeps its packed codes under the same name, as uint8.
   static bool is_dense(const quant::Loader& loader, const std::string& name) {
     const auto* stored = loader.source.find(name + ".weight");
-    return stored != nullptr && (!weights::is_plain(stored->format) || at::isFloatingType(device::scalar_type(stored->dtype())));
+    return stored != nullptr &&
+           (!weights::is_plain(stored->format) || at::isFloatingType(device::scalar_type(stored->dtype())));
   }
 
   /// The parts' tensors, on a GPU, as one packed matrix.
@@ -92,10 +92,9 @@ class Linear {
       if (const auto* matrix = std::get_if<Dense>(&part)) dense.push_back(matrix->matrix);
     if (dense.size() == parts_.size()) {
       packed_ = quant::pack(dense);
-    } else if constexpr (requires(const std::vector<const typename Quant::Weight*>& w) {
-                           Quant::pack(w, dtype);
-                         }) {
-      if (!dense.empty()) fail("layer '{}' and those that share its input are partly quantised: a GPU needs all or none", name);
+    } else if constexpr (requires(const std::vector<const typename Quant::Weight*>& w) { Quant::pack(w, dtype); }) {
+      if (!dense.empty())
+        fail("layer '{}' and those that share its input are partly quantised: a GPU needs all or none", name);
       std::vector<const typename Quant::Weight*> weights;
       for (const Part& part : parts_) weights.push_back(&std::get<1>(part));
       packed_ = Quant::pack(weights, dtype);

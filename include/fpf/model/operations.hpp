@@ -22,8 +22,7 @@ using OperationTable = std::vector<std::pair<std::string, std::string>>;
 /// What the decoder's forward pass uses with those policies: on a CPU in prefill and decode, on a GPU in
 /// prefill. `grouped`: the experts' products are one launch.
 template <class Quant, class Attention, class Execution>
-OperationTable forward_operations(const ModelConfig& config, at::Device device, at::ScalarType dtype,
-                                  bool grouped) {
+OperationTable forward_operations(const ModelConfig& config, at::Device device, at::ScalarType dtype, bool grouped) {
   const bool gpu = device.is_cuda();
   const auto word = [&](std::string_view execution::Kernels::*policys, std::string_view kernel) {
     if (gpu) return std::string(kernel);
@@ -49,9 +48,8 @@ OperationTable forward_operations(const ModelConfig& config, at::Device device, 
   if (config.is_moe()) {
     out.emplace_back("router_logits", library);
     out.emplace_back("route", word(&Words::route, "route"));
-    const std::string experts =
-        gpu ? fmt::format("libtorch {}", grouped ? "_grouped_mm" : "mm, expert by expert")
-            : library + ", expert by expert";
+    const std::string experts = gpu ? fmt::format("libtorch {}", grouped ? "_grouped_mm" : "mm, expert by expert")
+                                    : library + ", expert by expert";
     out.emplace_back("experts", product(experts));
     out.emplace_back("silu_mul", silu);
     out.emplace_back("experts_sum", gpu ? "libtorch mul, add in the order of the experts"

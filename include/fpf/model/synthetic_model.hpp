@@ -60,12 +60,10 @@ struct SyntheticRequest {
     };
     if (key == "seed") return number(seed);
     if (key == "group_size") return number(group_size);
-    if (key != "quant")
-      fail("unknown option '{}' in {}: expected seed, quant or group_size", key, description);
+    if (key != "quant") fail("unknown option '{}' in {}: expected seed, quant or group_size", key, description);
     constexpr std::array<std::string_view, 4> names{"none", "awq", "gptq", "nf4"};
     const auto found = std::ranges::find(names, value);
-    if (found == names.end())
-      fail("unknown quant '{}' in {}: expected none, awq, gptq or nf4", value, description);
+    if (found == names.end()) fail("unknown quant '{}' in {}: expected none, awq, gptq or nf4", value, description);
     quant = static_cast<Quant>(found - names.begin());
   }
 };
@@ -97,8 +95,7 @@ class SyntheticModel : public weights::TensorSource {
     return &recipes_.at(&at(tensor.name));
   }
 
-  void read(const weights::StoredTensor& tensor, std::size_t first_byte,
-            std::span<std::byte> out) const override {
+  void read(const weights::StoredTensor& tensor, std::size_t first_byte, std::span<std::byte> out) const override {
     require_range(tensor, first_byte, out.size());
     weights::synthetic::generate(*recipe(tensor), tensor.format, first_byte, out);
   }
@@ -109,8 +106,7 @@ class SyntheticModel : public weights::TensorSource {
 
   void load_config() {
     std::string text(presets::named(request_.model));
-    if (text.empty() && std::filesystem::is_regular_file(request_.model))
-      text = MappedFile(request_.model).text();
+    if (text.empty() && std::filesystem::is_regular_file(request_.model)) text = MappedFile(request_.model).text();
     if (text.empty())
       fail("{} names no model: expected qwen3-30b-a3b, qwen3-moe-tiny or the path of a config.json", name_);
     config_ = parse_json(text, request_.model);
@@ -152,11 +148,8 @@ class SyntheticModel : public weights::TensorSource {
 
   void add_made(const weights::TensorSpec& spec, Recipe recipe) {
     recipe.key = weights::synthetic::key_of(request_.seed, spec.name);
-    weights::StoredTensor tensor{.name = spec.name,
-                                 .format = weights::format_of(spec.dtype),
-                                 .shape = spec.shape,
-                                 .data = {},
-                                 .file = name_};
+    weights::StoredTensor tensor{
+        .name = spec.name, .format = weights::format_of(spec.dtype), .shape = spec.shape, .data = {}, .file = name_};
     if (recipe.kind == weights::synthetic::Kind::fixed) tensor.data = *recipe.bytes;
     add(std::move(tensor));
     recipes_.emplace(find(spec.name), std::move(recipe));
@@ -176,8 +169,7 @@ class SyntheticModel : public weights::TensorSource {
       case Parameter::Kind::vector: {
         const bool of_heads = spec.name.ends_with("q_norm") || spec.name.ends_with("k_norm");
         const double mean = of_heads ? 1.5 : 1.0;
-        return add_made({spec.name + ".weight", activations_, {spec.out_features}},
-                        Recipe::normal(mean, 0.05 * mean));
+        return add_made({spec.name + ".weight", activations_, {spec.out_features}}, Recipe::normal(mean, 0.05 * mean));
       }
     }
   }
@@ -215,8 +207,7 @@ class SyntheticModel : public weights::TensorSource {
   // Codes are uniform over 0 to 15 and zeros over 6 to 9: code - zero has mean 0 and variance 255/12 + 15/12
   // = 22.5. Scales spread by 12 % around their mean and stay positive.
   static constexpr double code_variance = 22.5;
-  static constexpr weights::synthetic::Hash zero_mask = 0x3333333333333333ull,
-                                            lowest_zero = 0x6666666666666666ull;
+  static constexpr weights::synthetic::Hash zero_mask = 0x3333333333333333ull, lowest_zero = 0x6666666666666666ull;
   static Recipe scales(double deviation) {
     const double mean = deviation / std::sqrt(code_variance);
     return Recipe::normal(mean, 0.12 * mean);
@@ -224,8 +215,8 @@ class SyntheticModel : public weights::TensorSource {
 
   void require_groups(const quant::LinearSpec& layer) const {
     if (request_.group_size < 1 || layer.in_features % request_.group_size != 0)
-      fail("group_size {} does not divide the {} inputs of '{}' in {}", request_.group_size,
-           layer.in_features, layer.name, name_);
+      fail("group_size {} does not divide the {} inputs of '{}' in {}", request_.group_size, layer.in_features,
+           layer.name, name_);
     if (layer.out_features % 8 != 0 || layer.in_features % 8 != 0)
       fail("'{}' in {} has shape [{}, {}]: expected multiples of 8", layer.name, name_, layer.out_features,
            layer.in_features);
@@ -239,11 +230,10 @@ class SyntheticModel : public weights::TensorSource {
 
   void add_gptq(const quant::LinearSpec& layer, double deviation) {
     require_groups(layer);
-    constexpr auto one_less =
-        lowest_zero - 0x1111111111111111ull;  // checkpoint_format "gptq" stores zero - 1
-    add_made(quant::gptq_tensors(layer.name, layer.out_features, layer.in_features, request_.group_size),
-             {Recipe::codes(), Recipe::codes(zero_mask, one_less), scales(deviation),
-              Recipe::ramp(request_.group_size)});
+    constexpr auto one_less = lowest_zero - 0x1111111111111111ull;  // checkpoint_format "gptq" stores zero - 1
+    add_made(
+        quant::gptq_tensors(layer.name, layer.out_features, layer.in_features, request_.group_size),
+        {Recipe::codes(), Recipe::codes(zero_mask, one_less), scales(deviation), Recipe::ramp(request_.group_size)});
   }
 
   /// Nested NF4: block maxima are nested_offset + nested_absmax * dynamic_code[a], within about 25 % of the
@@ -259,11 +249,11 @@ class SyntheticModel : public weights::TensorSource {
                                   {"nested_dtype", "float32"},
                                   {"nested_offset", static_cast<double>(offset)}};
     const auto text = state.dump();
-    add_made(quant::nf4_tensors(layer.name, layer.out_features, layer.in_features, std::ssize(text)),
-             {Recipe::codes(), Recipe::codes(), Recipe::fixed(std::as_bytes(std::span(weights::nf4_code))),
-              Recipe::normal(0.25 * offset, 0.02 * offset),
-              Recipe::fixed(std::as_bytes(std::span(weights::dynamic_code))),
-              Recipe::fixed(std::as_bytes(std::span(text)))});
+    add_made(
+        quant::nf4_tensors(layer.name, layer.out_features, layer.in_features, std::ssize(text)),
+        {Recipe::codes(), Recipe::codes(), Recipe::fixed(std::as_bytes(std::span(weights::nf4_code))),
+         Recipe::normal(0.25 * offset, 0.02 * offset), Recipe::fixed(std::as_bytes(std::span(weights::dynamic_code))),
+         Recipe::fixed(std::as_bytes(std::span(text)))});
   }
 
   void describe_quantisation(const ModelConfig& config) {
@@ -278,8 +268,7 @@ class SyntheticModel : public weights::TensorSource {
         return;
       case Quant::gptq:
         described = quant::gptq_config(request_.group_size, /*symmetric=*/false, /*desc_act=*/false, kept);
-        for (const char* key : {"pack_dtype", "lm_head"})
-          described.erase(key);  // younger than these models' digests
+        for (const char* key : {"pack_dtype", "lm_head"}) described.erase(key);  // younger than these models' digests
         return;
       case Quant::nf4:
         described = quant::nf4_config(DType::bfloat16, kept);

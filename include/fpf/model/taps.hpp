@@ -3,9 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <fpf/execution/execution.hpp>
-
 #include <cstdint>
+#include <fpf/execution/execution.hpp>
 
 namespace fpf::model {
 

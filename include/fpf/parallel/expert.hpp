@@ -32,14 +32,12 @@ class Expert {
     if (!config.is_moe())
       fail("expert parallelism: {} is a dense model, it has no experts to divide", config.architecture);
     if (config.num_experts % size() != 0)
-      fail("expert parallelism over {} ranks: the model's {} experts do not divide", size(),
-           config.num_experts);
+      fail("expert parallelism over {} ranks: the model's {} experts do not divide", size(), config.num_experts);
     Shard out = Shard::whole(config);
     const std::int64_t own = config.num_experts / size();
     out.experts.resize(static_cast<std::size_t>(own));
     for (std::int64_t i = 0; i < own; ++i)
-      out.experts[static_cast<std::size_t>(i)] =
-          placement_ == "round_robin" ? i * size() + rank() : rank() * own + i;
+      out.experts[static_cast<std::size_t>(i)] = placement_ == "round_robin" ? i * size() + rank() : rank() * own + i;
     return out;
   }
 

@@ -20,8 +20,7 @@ class InProcess : public Communicator {
   static std::vector<std::shared_ptr<Communicator>> make(int size) {
     auto group = std::make_shared<Group>(size);
     std::vector<std::shared_ptr<Communicator>> out;
-    for (int rank = 0; rank < size; ++rank)
-      out.push_back(std::shared_ptr<InProcess>(new InProcess(group, rank)));
+    for (int rank = 0; rank < size; ++rank) out.push_back(std::shared_ptr<InProcess>(new InProcess(group, rank)));
     return out;
   }
 
@@ -39,15 +38,13 @@ class InProcess : public Communicator {
     return exchange(t, [&](const std::vector<at::Tensor>& all) { return at::cat(all, dim); });
   }
   at::Tensor broadcast(const at::Tensor& t, int root) override {
-    return exchange(
-        t, [&](const std::vector<at::Tensor>& all) { return all[static_cast<std::size_t>(root)].clone(); });
+    return exchange(t, [&](const std::vector<at::Tensor>& all) { return all[static_cast<std::size_t>(root)].clone(); });
   }
   void barrier() override { group_->meet(); }
   void abort() noexcept override { group_->abort(); }
 
   nlohmann::ordered_json describe() const override {
-    return {
-        {"kind", "threads"}, {"emulated", size() > 1}, {"sum", "in rank order, in the activations' dtype"}};
+    return {{"kind", "threads"}, {"emulated", size() > 1}, {"sum", "in rank order, in the activations' dtype"}};
   }
 
  private:

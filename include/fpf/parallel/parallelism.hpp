@@ -97,8 +97,7 @@ struct Require {
   static_assert(HasName<P>, "fpf: a parallelism policy needs `static constexpr std::string_view name`");
   static_assert(HasRanks<P>,
                 "fpf: a parallelism policy needs `local_ranks(const RankOptions&)`, `rank()` and `size()`");
-  static_assert(HasShard<P>,
-                "fpf: a parallelism policy needs `Shard shard(const model::ModelConfig&) const`");
+  static_assert(HasShard<P>, "fpf: a parallelism policy needs `Shard shard(const model::ModelConfig&) const`");
   static_assert(HasCollectives<P>,
                 "fpf: a parallelism policy needs `sum_attention`, `sum_mlp`, `gather_keys`, `gather_logits` "
                 "and `communicator`");

@@ -12,9 +12,7 @@
 namespace fpf::parallel {
 
 /// What each of `ranks` threads may use of the calling thread's.
-inline int threads_per_rank(std::size_t ranks) {
-  return std::max(1, at::get_num_threads() / static_cast<int>(ranks));
-}
+inline int threads_per_rank(std::size_t ranks) { return std::max(1, at::get_num_threads() / static_cast<int>(ranks)); }
 
 /// Runs work(r) for r in [0, ranks), each on a thread of its own with its share of the intra-op threads, and
 /// waits for all of them; one rank runs here. When a rank throws, give_up(r) must release the others; the

@@ -62,8 +62,8 @@ class Tensor {
     const std::int64_t heads = config.num_kv_heads;
     if (size() <= heads) return part("key-value heads", heads);
     if (size() % heads != 0)
-      fail("tensor parallelism over {} ranks: the model's {} key-value heads cannot be replicated evenly",
-           size(), heads);
+      fail("tensor parallelism over {} ranks: the model's {} key-value heads cannot be replicated evenly", size(),
+           heads);
     const std::int64_t own = rank() / (size() / heads);
     return {own, own + 1};
   }

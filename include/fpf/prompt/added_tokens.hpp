@@ -2,12 +2,11 @@
 // (added_vocabulary.rs): leftmost first, longest at one place.
 #pragma once
 
-#include <fpf/core/utf8.hpp>
-#include <fpf/prompt/vocabulary.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <fpf/core/utf8.hpp>
+#include <fpf/prompt/vocabulary.hpp>
 #include <string_view>
 #include <utility>
 #include <vector>

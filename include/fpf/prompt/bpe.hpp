@@ -97,9 +97,7 @@ class Merger {
   struct Candidate {
     std::int32_t rank;
     std::size_t left;
-    bool operator>(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : left > other.left;
-    }
+    bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
   };
 
   void propose(const std::vector<std::int32_t>& tokens, std::size_t left) {

@@ -3,9 +3,8 @@
 // GGUF files.
 #pragma once
 
-#include <fpf/core/utf8.hpp>
-
 #include <array>
+#include <fpf/core/utf8.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

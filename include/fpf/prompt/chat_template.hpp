@@ -1,9 +1,8 @@
 // Chat templates: ChatML around one user message.
 #pragma once
 
-#include <fpf/core/error.hpp>
-
 #include <cstddef>
+#include <fpf/core/error.hpp>
 #include <string>
 #include <string_view>
 
@@ -40,8 +39,7 @@ inline std::string default_system_message(std::string_view jinja) {
   constexpr std::string_view start = "<|im_start|>system\n", end = "<|im_end|>";
   for (std::size_t at = jinja.find(start); at != std::string_view::npos; at = jinja.find(start, at + 1)) {
     const char before = at == 0 ? '}' : jinja[at - 1];
-    const char quote =
-        before == '\'' || before == '"' ? before : '{';  // outside a string the next tag ends it
+    const char quote = before == '\'' || before == '"' ? before : '{';  // outside a string the next tag ends it
     const std::string_view rest = jinja.substr(at + start.size());
     std::size_t stop = 0;
     while (stop < rest.size() && rest[stop] != quote && !rest.substr(stop).starts_with(end))
@@ -83,8 +81,7 @@ inline ChatTemplate read_chat_template(std::string jinja) {
 /// The text around one user message. Throws Error when the template has no such choice of thinking.
 inline RenderedTurn render(const ChatTemplate& chat, bool thinking) {
   using Thinking = ChatTemplate::Thinking;
-  if (thinking && chat.thinking == Thinking::none)
-    fail("--thinking on: the model's chat template has no such switch");
+  if (thinking && chat.thinking == Thinking::none) fail("--thinking on: the model's chat template has no such switch");
   if (!thinking && chat.thinking == Thinking::always)
     fail("--thinking off: the model's chat template always thinks; use --thinking on");
   RenderedTurn out;

@@ -5,14 +5,13 @@
 #include <poppler-page.h>
 #include <zlib.h>
 
-#include <fpf/core/error.hpp>
-#include <fpf/core/interrupt.hpp>
-#include <fpf/core/mapped_file.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <filesystem>
+#include <fpf/core/error.hpp>
+#include <fpf/core/interrupt.hpp>
+#include <fpf/core/mapped_file.hpp>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -87,11 +86,9 @@ class PopplerMessages {
   std::vector<std::string> messages_;
 };
 
-inline std::string pdf_text(std::string_view content, const std::string& name,
-                            std::vector<std::string>* problems) {
+inline std::string pdf_text(std::string_view content, const std::string& name, std::vector<std::string>* problems) {
   // Poppler makes what it can of a file that breaks off; a prompt of half a document should not pass unseen.
-  if (content.substr(content.size() - std::min<std::size_t>(content.size(), 1024)).find("%%EOF") ==
-      std::string::npos)
+  if (content.substr(content.size() - std::min<std::size_t>(content.size(), 1024)).find("%%EOF") == std::string::npos)
     fail("{} is a damaged PDF: expected %%EOF within its last 1024 bytes", name);
   if (content.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     fail("{} has {} bytes: expected a PDF below 2 GiB", name, content.size());
@@ -106,8 +103,7 @@ inline std::string pdf_text(std::string_view content, const std::string& name,
   for (int i = 0; i < pages; ++i) {
     check_interrupt();
     const std::unique_ptr<poppler::page> page(document->create_page(i));
-    if (!page)
-      fail("{} is a damaged PDF: page {} of {} cannot be read: {}", name, i + 1, pages, messages.first());
+    if (!page) fail("{} is a damaged PDF: page {} of {} cannot be read: {}", name, i + 1, pages, messages.first());
     // The order of the content stream: columns stay apart, and no layout heuristic of a poppler version
     // decides.
     const auto text = page->text(poppler::rectf(), poppler::page::raw_order_layout).to_utf8();
@@ -132,8 +128,7 @@ inline std::string document_text(const std::filesystem::path& path, DocumentKind
   const std::string name = path.string(), content = detail::file_content(path);
   if (content.empty()) fail("{} is empty: expected a document", name);
   const bool pdf = detail::is_pdf(content);
-  if (kind == DocumentKind::pdf && !pdf)
-    fail("{} is no PDF: expected %PDF- within its first 1024 bytes", name);
+  if (kind == DocumentKind::pdf && !pdf) fail("{} is no PDF: expected %PDF- within its first 1024 bytes", name);
   if (kind == DocumentKind::text && pdf) fail("{} is a PDF: expected plain text", name);
   if (pdf) return detail::pdf_text(content, name, problems);
   if (const auto zero = content.find('\0'); zero != std::string::npos)
@@ -143,10 +138,9 @@ inline std::string document_text(const std::filesystem::path& path, DocumentKind
 }
 
 /// One sentence for people on the problems that document_text() went on from.
-inline std::string describe_damage(const std::filesystem::path& path,
-                                   const std::vector<std::string>& problems) {
-  return fmt::format("{} is damaged in {} places ({}); what could be read is used", path.string(),
-                     problems.size(), problems.front());
+inline std::string describe_damage(const std::filesystem::path& path, const std::vector<std::string>& problems) {
+  return fmt::format("{} is damaged in {} places ({}); what could be read is used", path.string(), problems.size(),
+                     problems.front());
 }
 
 }  // namespace fpf::prompt

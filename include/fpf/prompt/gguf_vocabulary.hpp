@@ -37,10 +37,8 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
   if (const auto model = metadata.get<std::string>("tokenizer.ggml.model"); model != "gpt2")
     fail("unsupported tokeniser \"{}\" in tokenizer.ggml.model: expected gpt2 (byte-level BPE)", model);
   Vocabulary out;
-  for (const std::string_view token : metadata.strings("tokenizer.ggml.tokens"))
-    out.tokens.emplace_back(token);
-  for (const std::string_view merge : metadata.strings("tokenizer.ggml.merges"))
-    out.merges.emplace_back(merge);
+  for (const std::string_view token : metadata.strings("tokenizer.ggml.tokens")) out.tokens.emplace_back(token);
+  for (const std::string_view merge : metadata.strings("tokenizer.ggml.merges")) out.merges.emplace_back(merge);
 
   const auto& types = metadata.integers("tokenizer.ggml.token_type");
   if (types.size() != out.tokens.size())
@@ -72,8 +70,7 @@ inline Tokenizer open_tokenizer(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) return Tokenizer::from_directory(path);
   if (path.extension() == ".json") return Tokenizer::from_json_file(path);
   if (!weights::GgufFile::is_gguf(path))
-    fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file",
-         path.string());
+    fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file", path.string());
   const weights::GgufFile file(path);
   return detail::reading(path, [&] { return Tokenizer::from_vocabulary(vocabulary_of(file.metadata())); });
 }

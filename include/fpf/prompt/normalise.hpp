@@ -3,12 +3,11 @@
 
 #include <utf8proc.h>
 
-#include <fpf/core/error.hpp>
-#include <fpf/core/utf8.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <fpf/core/error.hpp>
+#include <fpf/core/utf8.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,9 +40,9 @@ inline CodePoints decompose(CodePoints::const_iterator first, CodePoints::const_
   for (; first != last; ++first) {
     std::array<utf8proc_int32_t, 8> parts{};  // the longest canonical decomposition has four
     int boundary = 0;
-    const auto count = utf8proc_decompose_char(
-        *first, parts.data(), parts.size(),
-        static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE), &boundary);
+    const auto count =
+        utf8proc_decompose_char(*first, parts.data(), parts.size(),
+                                static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE), &boundary);
     if (count < 0) fail("utf8proc cannot decompose U+{:04X}: {}", *first, utf8proc_errmsg(count));
     out.insert(out.end(), parts.begin(), parts.begin() + count);
   }
@@ -66,9 +65,8 @@ inline void order_marks(CodePoints& text) {
 inline void append_nfc(std::string& out, CodePoints::const_iterator first, CodePoints::const_iterator last) {
   CodePoints text = decompose(first, last);
   order_marks(text);
-  const auto length =
-      utf8proc_normalize_utf32(text.data(), static_cast<utf8proc_ssize_t>(text.size()),
-                               static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  const auto length = utf8proc_normalize_utf32(text.data(), static_cast<utf8proc_ssize_t>(text.size()),
+                                               static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
   if (length < 0) fail("utf8proc cannot compose {} code points: {}", text.size(), utf8proc_errmsg(length));
   text.resize(static_cast<std::size_t>(length));
   for (const utf8proc_int32_t c : text) append_utf8(out, static_cast<char32_t>(c));

@@ -1,10 +1,9 @@
 // Pre-tokenisers: how a text is cut into the pieces that BPE merges within.
 #pragma once
 
+#include <cstddef>
 #include <fpf/core/error.hpp>
 #include <fpf/prompt/regex.hpp>
-
-#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +21,7 @@ struct SplitStep {
 /// Splits in order; the byte-level step that ends every supported pre-tokeniser is BPE's own.
 struct PreTokeniser {
   std::vector<SplitStep> splits;
-  bool prefix_space = false;  // ByteLevel's add_prefix_space: each piece that lacks a leading space gets one
+  bool prefix_space = false;            // ByteLevel's add_prefix_space: each piece that lacks a leading space gets one
   std::size_t prefix_space_before = 0;  // ... before this step
 
   /// Calls visit(piece) for every piece of well-formed UTF-8, in order. The views live until visit returns.

@@ -1,15 +1,14 @@
 // Prompts of exact length: a document, a request about it, a chat template around both.
 #pragma once
 
+#include <bit>
+#include <cstddef>
+#include <cstdint>
 #include <fpf/core/error.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/prompt/chat_template.hpp>
 #include <fpf/prompt/prompt_options.hpp>
 #include <fpf/prompt/tokenizer.hpp>
-
-#include <bit>
-#include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,8 +43,7 @@ inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document,
                           std::string_view document_name = "the document") {
   std::vector<std::int32_t> before, after;
   if (options.chat_template) {
-    const RenderedTurn turn =
-        render(read_chat_template(tokenizer.vocabulary().chat_template), options.thinking);
+    const RenderedTurn turn = render(read_chat_template(tokenizer.vocabulary().chat_template), options.thinking);
     for (const char* token : {"<|im_start|>", "<|im_end|>"})
       if (tokenizer.encode(token, true).size() != 1)
         fail("the tokeniser has no special token {}, which ChatML needs; use --no-chat-template", token);
@@ -54,8 +52,8 @@ inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document,
   } else if (options.thinking) {
     fail("--thinking on needs the chat template: found --no-chat-template");
   }
-  const auto request = options.request.empty() ? std::vector<std::int32_t>{}
-                                               : tokenizer.encode("\n\n" + options.request, false);
+  const auto request =
+      options.request.empty() ? std::vector<std::int32_t>{} : tokenizer.encode("\n\n" + options.request, false);
   const auto around = static_cast<std::int64_t>(before.size() + request.size() + after.size());
   if (options.tokens <= around)
     fail(

@@ -43,8 +43,7 @@ inline std::string prompt_json(const Prompt& prompt, const PromptOrigin& origin)
 }
 
 /// Writes the file, whole or not at all.
-inline void write_prompt_file(const std::filesystem::path& path, const Prompt& prompt,
-                              const PromptOrigin& origin) {
+inline void write_prompt_file(const std::filesystem::path& path, const Prompt& prompt, const PromptOrigin& origin) {
   AtomicFile file(path);
   file.append(prompt_json(prompt, origin));
   file.commit();
@@ -60,15 +59,14 @@ inline Prompt read_prompt_ids(const std::filesystem::path& path) {
     fail("{} is not JSON: expected an array of token ids, or a file of make_prompt", name);
   });
   const bool bare = json.is_array();
-  if (!bare &&
-      !(json.is_object() && json.contains("prompt_token_ids") && json["prompt_token_ids"].is_array()))
+  if (!bare && !(json.is_object() && json.contains("prompt_token_ids") && json["prompt_token_ids"].is_array()))
     fail("{} has no token ids: expected a JSON array, or an object with prompt_token_ids", name);
   Prompt out;
   for (const auto& id : bare ? json : json["prompt_token_ids"]) {
     constexpr auto largest = std::numeric_limits<std::int32_t>::max();
     if (!id.is_number_unsigned() || id.get<std::uint64_t>() > static_cast<std::uint64_t>(largest))
-      fail("{}: token id number {} is {}, expected an integer from 0 to {}", name, out.token_ids.size(),
-           id.dump(), largest);
+      fail("{}: token id number {} is {}, expected an integer from 0 to {}", name, out.token_ids.size(), id.dump(),
+           largest);
     out.token_ids.push_back(id.get<std::int32_t>());
   }
   if (out.token_ids.empty()) fail("{} has no token ids: the array is empty", name);

@@ -6,11 +6,10 @@
 #endif
 #include <pcre2.h>
 
-#include <fpf/core/error.hpp>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <fpf/core/error.hpp>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,12 +45,11 @@ inline constexpr std::string_view numbers =
 // The class that an escape at the start of `rest` names, and the escape's length; nothing if it is another
 // escape.
 inline std::pair<std::string_view, std::size_t> named_class(std::string_view rest) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> classes = {
-      {{R"(\s)", white_space},
-       {R"(\S)", white_space},
-       {R"(\p{L})", letters},
-       {R"(\p{M})", marks},
-       {R"(\p{N})", numbers}}};
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 5> classes = {{{R"(\s)", white_space},
+                                                                                            {R"(\S)", white_space},
+                                                                                            {R"(\p{L})", letters},
+                                                                                            {R"(\p{M})", marks},
+                                                                                            {R"(\p{N})", numbers}}};
   for (const auto& [escape, members] : classes)
     if (rest.starts_with(escape)) return {members, escape.size()};
   return {};
@@ -71,8 +69,7 @@ inline std::string pcre2_pattern(std::string_view pattern) {
     const std::string_view rest = pattern.substr(i);
     if (rest[0] != '\\') {
       if (in_class && (rest.starts_with("&&") || rest[0] == '[')) refuse("a class inside a class");
-      if (!in_class && (rest.starts_with("[]") || rest.starts_with("[^]")))
-        refuse("a class that starts with ]");
+      if (!in_class && (rest.starts_with("[]") || rest.starts_with("[^]"))) refuse("a class that starts with ]");
       if (rest[0] == '[') in_class = true;
       if (rest[0] == ']') in_class = false;
       out += rest[0];
@@ -87,8 +84,7 @@ inline std::string pcre2_pattern(std::string_view pattern) {
       i += length;
       continue;
     }
-    if (std::string_view("wWdDbBhHRXGKZzAyYkgPQEvN").find(rest[1]) != std::string_view::npos)
-      refuse(rest.substr(0, 2));
+    if (std::string_view("wWdDbBhHRXGKZzAyYkgPQEvN").find(rest[1]) != std::string_view::npos) refuse(rest.substr(0, 2));
     out += rest.substr(0, 2);
     i += 2;
   }
@@ -157,8 +153,8 @@ class Regex {
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = run(PCRE2_NO_JIT);
     if (result == PCRE2_ERROR_NOMATCH) return false;
     if (result < 0)
-      fail("the pre-tokeniser's regular expression {} failed at byte {} of {}: {}", source_, from,
-           text.size(), message(result));
+      fail("the pre-tokeniser's regular expression {} failed at byte {} of {}: {}", source_, from, text.size(),
+           message(result));
     return true;
   }
 

@@ -1,6 +1,9 @@
 // The tokeniser: text -> token ids -> text, as the `tokenizers` package does it, id for id.
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fpf/core/utf8.hpp>
 #include <fpf/prompt/added_tokens.hpp>
@@ -9,10 +12,6 @@
 #include <fpf/prompt/normalise.hpp>
 #include <fpf/prompt/tokenizer_json.hpp>
 #include <fpf/prompt/vocabulary.hpp>
-
-#include <array>
-#include <cstdint>
-#include <filesystem>
 #include <limits>
 #include <optional>
 #include <span>
@@ -31,9 +30,7 @@ class Tokenizer {
   static Tokenizer from_vocabulary(Vocabulary vocabulary) { return Tokenizer(std::move(vocabulary)); }
 
   /// A tokenizer.json file. Throws Error on what it cannot read, or would read differently, by name.
-  static Tokenizer from_json_file(const std::filesystem::path& path) {
-    return Tokenizer(read_tokenizer_json(path));
-  }
+  static Tokenizer from_json_file(const std::filesystem::path& path) { return Tokenizer(read_tokenizer_json(path)); }
 
   /// A Hugging Face directory: tokenizer.json, and tokenizer_config.json and chat_template.jinja where they
   /// exist.
@@ -53,12 +50,10 @@ class Tokenizer {
     added_.for_each_piece(clean, special, [&](std::string_view piece, const AddedToken* token) {
       if (token != nullptr) return ids.push_back(token->id);
       const std::string normalised = vocabulary_.nfc ? nfc(piece) : std::string(piece);
-      added_normalised_.for_each_piece(
-          normalised, special, [&](std::string_view part, const AddedToken* inner) {
-            if (inner != nullptr) return ids.push_back(inner->id);
-            vocabulary_.pre_tokeniser.for_each_piece(
-                part, [&](std::string_view word) { encode_word(word, merger, ids); });
-          });
+      added_normalised_.for_each_piece(normalised, special, [&](std::string_view part, const AddedToken* inner) {
+        if (inner != nullptr) return ids.push_back(inner->id);
+        vocabulary_.pre_tokeniser.for_each_piece(part, [&](std::string_view word) { encode_word(word, merger, ids); });
+      });
     });
     return ids;
   }
@@ -97,8 +92,7 @@ class Tokenizer {
     if (vocabulary_.tokens.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
       fail("the vocabulary has {} tokens: more than a 32-bit id can tell apart", vocabulary_.tokens.size());
     for (std::size_t id = 0; id < vocabulary_.tokens.size(); ++id)
-      if (!vocabulary_.tokens[id].empty())
-        ids_.emplace(vocabulary_.tokens[id], static_cast<std::int32_t>(id));
+      if (!vocabulary_.tokens[id].empty()) ids_.emplace(vocabulary_.tokens[id], static_cast<std::int32_t>(id));
     for (std::size_t byte = 0; byte < 256; ++byte)
       byte_ids_[byte] = token_id(byte_level_encode(static_cast<unsigned char>(byte))).value_or(absent);
     if (vocabulary_.unknown_token) unknown_ = required_id(*vocabulary_.unknown_token, "the unknown token");
@@ -107,8 +101,7 @@ class Tokenizer {
   }
 
   void build_merges() {
-    if (vocabulary_.merges.empty())
-      fail("the vocabulary has no merges: expected a BPE vocabulary with its merges");
+    if (vocabulary_.merges.empty()) fail("the vocabulary has no merges: expected a BPE vocabulary with its merges");
     merges_ = MergeTable(vocabulary_.merges.size());
     std::int32_t rank = 0;
     for (const std::string& merge : vocabulary_.merges) {

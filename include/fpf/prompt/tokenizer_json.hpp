@@ -88,8 +88,7 @@ inline void check_decoder(const Json& component) {
 
 // A token at its id, which must be free or hold the same token.
 inline void put_token(Vocabulary& vocabulary, const std::string& token, std::int64_t id) {
-  constexpr std::int64_t limit =
-      1 << 24;  // far above any vocabulary; keeps a lying id from taking the memory
+  constexpr std::int64_t limit = 1 << 24;  // far above any vocabulary; keeps a lying id from taking the memory
   if (id < 0 || id >= limit) fail("token \"{}\" has id {}: expected 0 to {}", token, id, limit - 1);
   const auto place = static_cast<std::size_t>(id);
   if (place >= vocabulary.tokens.size()) vocabulary.tokens.resize(place + 1);
@@ -111,8 +110,7 @@ inline void read_model(const Json& model, Vocabulary& vocabulary) {
     vocabulary.merges.push_back(merge.is_string()
                                     ? merge.get<std::string>()
                                     : merge.at(0).get<std::string>() + " " + merge.at(1).get<std::string>());
-  if (model.contains("unk_token") && !model["unk_token"].is_null())
-    vocabulary.unknown_token = model["unk_token"];
+  if (model.contains("unk_token") && !model["unk_token"].is_null()) vocabulary.unknown_token = model["unk_token"];
   vocabulary.fuse_unknown = model.value("fuse_unk", false);
   vocabulary.ignore_merges = model.value("ignore_merges", false);
 }
@@ -125,15 +123,13 @@ inline void read_added_token(const Json& token, Vocabulary& vocabulary) {
   added.normalised = token.value("normalized", true);
   added.strip_left = token.value("lstrip", false);
   added.strip_right = token.value("rstrip", false);
-  if (token.value("single_word", false))
-    fail("unsupported flag single_word of added token \"{}\"", added.content);
+  if (token.value("single_word", false)) fail("unsupported flag single_word of added token \"{}\"", added.content);
   put_token(vocabulary, added.content, added.id);
   vocabulary.added.push_back(std::move(added));
 }
 
 // A token of tokenizer_config.json is a string or {"content": string}.
-inline std::optional<std::int32_t> configured_id(const Json& config, const char* name,
-                                                 const Vocabulary& vocabulary) {
+inline std::optional<std::int32_t> configured_id(const Json& config, const char* name, const Vocabulary& vocabulary) {
   if (!config.contains(name) || config[name].is_null()) return std::nullopt;
   const Json& value = config[name];
   const std::string content = value.is_object() ? value.at("content") : value;

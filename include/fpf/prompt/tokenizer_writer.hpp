@@ -15,15 +15,13 @@ namespace detail {
 /// The pre_tokenizer of tokenizer.json for one that GGUF knows by name. Throws Error for others.
 inline Json pre_tokenizer_json(std::string_view name) {
   const auto byte_level = [](bool use_regex) {
-    return Json{
-        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+    return Json{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
   };
   const auto sequence = [](Json first, Json second) {
     return Json{{"type", "Sequence"}, {"pretokenizers", Json::array({std::move(first), std::move(second)})}};
   };
   const auto split = [](std::string_view pattern) {
-    return Json{
-        {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+    return Json{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   };
   if (name == "gpt2" || name == "gpt-2") return byte_level(true);
   if (name == "smollm") return sequence({{"type", "Digits"}, {"individual_digits", true}}, byte_level(true));
@@ -81,8 +79,7 @@ inline nlohmann::json tokenizer_json(const weights::GgufMetadata& metadata) {
           {"pre_tokenizer", detail::pre_tokenizer_json(pre)},
           {"post_processor",
            detail::post_processor_json(vocabulary, metadata.get_or("tokenizer.ggml.add_bos_token", llama3))},
-          {"decoder",
-           {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+          {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
           {"model",
            {{"type", "BPE"},
             {"dropout", nullptr},
@@ -99,8 +96,7 @@ inline nlohmann::json tokenizer_json(const weights::GgufMetadata& metadata) {
 /// tokenizer_config.json beside it: begin, end and padding tokens, and the chat template.
 inline nlohmann::json tokenizer_config_json(const weights::GgufMetadata& metadata) {
   const Vocabulary vocabulary = vocabulary_of(metadata);
-  nlohmann::json out = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                        {"clean_up_tokenization_spaces", false}};
+  nlohmann::json out = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
   for (const SpecialToken& token : special_tokens)
     if (metadata.contains(token.gguf)) {
       const auto id = metadata.get<std::uint32_t>(token.gguf);

@@ -1,9 +1,8 @@
 // A byte-level BPE vocabulary, as tokenizer.json and GGUF files give it.
 #pragma once
 
-#include <fpf/prompt/pre_tokeniser.hpp>
-
 #include <cstdint>
+#include <fpf/prompt/pre_tokeniser.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,11 +26,10 @@ struct Vocabulary {
   std::vector<std::string> merges;  // "left right" in byte-level encoding, the first merged first
   std::vector<AddedToken> added;
   PreTokeniser pre_tokeniser;
-  bool nfc = false;            // the text is brought to normalisation form C first
-  bool ignore_merges = false;  // a piece that is a token needs no merges (Llama 3)
-  std::optional<std::string>
-      unknown_token;          // for a byte the vocabulary lacks; without one the byte is dropped
-  bool fuse_unknown = false;  // neighbouring unknown bytes give one token
+  bool nfc = false;                          // the text is brought to normalisation form C first
+  bool ignore_merges = false;                // a piece that is a token needs no merges (Llama 3)
+  std::optional<std::string> unknown_token;  // for a byte the vocabulary lacks; without one the byte is dropped
+  bool fuse_unknown = false;                 // neighbouring unknown bytes give one token
   std::optional<std::int32_t> bos_id, eos_id;
   std::string chat_template;  // Jinja source; empty if there is none
 };

@@ -6,7 +6,6 @@
 #include <fpf/quant/awq_format.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/packed_tensor.hpp>
-
 #include <numeric>
 #include <vector>
 
@@ -23,25 +22,23 @@ struct Awq {
     std::int64_t group = 0, skip = 0;  // see AwqView
 
     AwqView view() const {
-      return {
-          .in = qweight.size(0),
-          .out = scales.size(1),
-          .group = group,
-          .skip = skip,
-          .qweight = qweight.const_data_ptr<int>(),
-          .qzeros = qzeros.defined() ? qzeros.const_data_ptr<int>() : nullptr,
-          .stride = qweight.stride(0),
-          .scales = {static_cast<const std::byte*>(scales.const_data_ptr()), scale_dtype, scales.stride(0)}};
+      return {.in = qweight.size(0),
+              .out = scales.size(1),
+              .group = group,
+              .skip = skip,
+              .qweight = qweight.const_data_ptr<int>(),
+              .qzeros = qzeros.defined() ? qzeros.const_data_ptr<int>() : nullptr,
+              .stride = qweight.stride(0),
+              .scales = {static_cast<const std::byte*>(scales.const_data_ptr()), scale_dtype, scales.stride(0)}};
     }
   };
 
   static Weight load(const Loader& loader, const LinearSpec& spec) {
     const auto config = read_quantisation(loader.quantization, Method::awq);
-    const auto found =
-        AwqTensors::find(loader.source, config, spec.name, spec.out_features, spec.in_features);
+    const auto found = AwqTensors::find(loader.source, config, spec.name, spec.out_features, spec.in_features);
     if (spec.out.begin % 8 != 0 || spec.out.size() % 8 != 0)
-      fail("outputs {} to {} of layer '{}' were asked for: AWQ can be cut at multiples of 8 only",
-           spec.out.begin, spec.out.end, spec.name);
+      fail("outputs {} to {} of layer '{}' were asked for: AWQ can be cut at multiples of 8 only", spec.out.begin,
+           spec.out.end, spec.name);
     const Range words{spec.out.begin / 8, spec.out.end / 8};
     const Range groups{spec.in.begin / found.group, (spec.in.end + found.group - 1) / found.group};
     Weight weight;
@@ -92,8 +89,7 @@ struct Awq {
     return quant::pack(kernel::Layout::awq, format, weights.front()->qweight.size(0), parts, dtype);
   }
   static std::size_t bytes(const Weight& weight) {
-    return weight.qweight.nbytes() + weight.scales.nbytes() +
-           (weight.qzeros.defined() ? weight.qzeros.nbytes() : 0);
+    return weight.qweight.nbytes() + weight.scales.nbytes() + (weight.qzeros.defined() ? weight.qzeros.nbytes() : 0);
   }
 };
 

@@ -6,10 +6,9 @@
 //   scales   float16 [groups, out]   groups = in / group_size
 #pragma once
 
+#include <array>
 #include <fpf/quant/int4_groups.hpp>
 #include <fpf/quant/quant_config.hpp>
-
-#include <array>
 
 namespace fpf::quant {
 
@@ -36,21 +35,20 @@ struct AwqTensors {
 
   /// Throws Error by name for a missing tensor, a wrong dtype or shape, and groups that do not divide the
   /// inputs.
-  static AwqTensors find(const weights::TensorSource& source, const QuantisationConfig& config,
-                         const std::string& name, std::int64_t out, std::int64_t in) {
+  static AwqTensors find(const weights::TensorSource& source, const QuantisationConfig& config, const std::string& name,
+                         std::int64_t out, std::int64_t in) {
     AwqTensors found;
     found.in = in;
     found.out = out;
     found.group = group_length(config.group_size, in);
     if (out % 8 != 0 || in % found.group != 0)
-      fail("layer '{}' has shape [{}, {}]: AWQ needs outputs in eights and whole groups of {} inputs", name,
-           out, in, found.group);
+      fail("layer '{}' has shape [{}, {}]: AWQ needs outputs in eights and whole groups of {} inputs", name, out, in,
+           found.group);
     const auto groups = in / found.group;
     found.qweight = &require_dtype(source.at(name + ".qweight", {in, out / 8}), {DType::int32});
     if (config.zero_point || source.contains(name + ".qzeros"))
       found.qzeros = &require_dtype(source.at(name + ".qzeros", {groups, out / 8}), {DType::int32});
-    found.scales =
-        &require_dtype(source.at(name + ".scales", {groups, out}), {DType::float16, DType::bfloat16});
+    found.scales = &require_dtype(source.at(name + ".scales", {groups, out}), {DType::float16, DType::bfloat16});
     return found;
   }
 
@@ -75,8 +73,7 @@ inline constexpr std::array<int, 8> awq_nibble_of_column{0, 4, 1, 5, 2, 6, 3, 7}
 template <class T>
 void awq_unpack(std::int32_t word, T* columns) {
   const auto bits = static_cast<std::uint32_t>(word);
-  for (std::size_t i = 0; i < 8; ++i)
-    columns[i] = static_cast<T>((bits >> (4 * awq_nibble_of_column[i])) & 15u);
+  for (std::size_t i = 0; i < 8; ++i) columns[i] = static_cast<T>((bits >> (4 * awq_nibble_of_column[i])) & 15u);
 }
 
 }  // namespace detail
@@ -85,8 +82,7 @@ void awq_unpack(std::int32_t word, T* columns) {
 /// anywhere.
 inline AwqView slice(const AwqView& whole, Range out, Range in) {
   if (out.begin % 8 != 0 || out.size() % 8 != 0)
-    fail("outputs {} to {} of an AWQ layer were asked for: it can be cut at multiples of 8 only", out.begin,
-         out.end);
+    fail("outputs {} to {} of an AWQ layer were asked for: it can be cut at multiples of 8 only", out.begin, out.end);
   AwqView part = whole;
   const auto group = (whole.skip + in.begin) / whole.group;
   part.in = in.size();
@@ -133,21 +129,19 @@ inline std::vector<float> dequantise(const AwqView& view) {
 /// Codes (or zeros) [rows, columns], 0 to 15 each -> words [rows, columns / 8].
 inline std::vector<std::int32_t> awq_pack(std::span<const std::uint8_t> codes, std::int64_t columns) {
   if (columns % 8 != 0 || static_cast<std::int64_t>(codes.size()) % columns != 0)
-    fail("cannot pack {} codes in rows of {}: AWQ packs whole rows of a multiple of 8", codes.size(),
-         columns);
+    fail("cannot pack {} codes in rows of {}: AWQ packs whole rows of a multiple of 8", codes.size(), columns);
   std::vector<std::int32_t> words(codes.size() / 8);
   for (std::size_t w = 0; w < words.size(); ++w) {
     std::uint32_t word = 0;
-    for (std::size_t i = 0; i < 8; ++i)
-      word |= (codes[8 * w + i] & 15u) << (4 * detail::awq_nibble_of_column[i]);
+    for (std::size_t i = 0; i < 8; ++i) word |= (codes[8 * w + i] & 15u) << (4 * detail::awq_nibble_of_column[i]);
     words[w] = static_cast<std::int32_t>(word);
   }
   return words;
 }
 
 /// The tensors of a layer [out, in] in groups of `group` inputs, with qzeros.
-inline std::vector<weights::TensorSpec> awq_tensors(const std::string& name, std::int64_t out,
-                                                    std::int64_t in, std::int64_t group) {
+inline std::vector<weights::TensorSpec> awq_tensors(const std::string& name, std::int64_t out, std::int64_t in,
+                                                    std::int64_t group) {
   return {{name + ".qweight", DType::int32, {in, out / 8}},
           {name + ".qzeros", DType::int32, {in / group, out / 8}},
           {name + ".scales", DType::float16, {in / group, out}}};

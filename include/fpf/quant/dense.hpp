@@ -7,7 +7,6 @@
 #include <fpf/device/stored_tensor.hpp>
 #include <fpf/quant/quant_scheme.hpp>
 #include <fpf/weights/gguf_blocks.hpp>
-
 #include <vector>
 
 namespace fpf::quant {
@@ -39,7 +38,9 @@ inline at::Tensor from_blocks(const weights::StoredTensor& stored, const LinearS
 inline at::Tensor unpermuted(const at::Tensor& matrix, const LinearSpec& spec) {
   if (spec.interleaved_heads == 0) return matrix;
   const std::int64_t heads = spec.interleaved_heads, d = spec.out_features / heads;
-  return matrix.view({heads, d / 2, 2, spec.in_features}).transpose(1, 2).reshape({spec.out_features, spec.in_features});
+  return matrix.view({heads, d / 2, 2, spec.in_features})
+      .transpose(1, 2)
+      .reshape({spec.out_features, spec.in_features});
 }
 
 }  // namespace detail
@@ -52,9 +53,11 @@ inline at::Tensor load_dense(const Loader& loader, const LinearSpec& spec) {
     return device::upload(detail::from_blocks(stored, spec, loader.dtype), loader.device);
   const auto type = device::scalar_type(stored.dtype());
   if (!at::isFloatingType(type))
-    fail("tensor '{}' in {} holds {}: expected floating-point weights", stored.name, stored.file, name_of(stored.dtype()));
+    fail("tensor '{}' in {} holds {}: expected floating-point weights", stored.name, stored.file,
+         name_of(stored.dtype()));
   at::Tensor matrix = detail::unpermuted(device::stored_tensor(loader.source, stored, loader.device), spec);
-  if (!spec.is_whole()) matrix = matrix.narrow(0, spec.out.begin, spec.out.size()).narrow(1, spec.in.begin, spec.in.size());
+  if (!spec.is_whole())
+    matrix = matrix.narrow(0, spec.out.begin, spec.out.size()).narrow(1, spec.in.begin, spec.in.size());
   return matrix.to(loader.dtype).contiguous();
 }
 

@@ -8,11 +8,10 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 
-#include <fpf/quant/packed_matrix.hpp>
-#include <fpf/quant/gptq_format.hpp>
-#include <fpf/quant/packed_tensor.hpp>
-
 #include <algorithm>
+#include <fpf/quant/gptq_format.hpp>
+#include <fpf/quant/packed_matrix.hpp>
+#include <fpf/quant/packed_tensor.hpp>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -33,28 +32,26 @@ struct Gptq {
     bool all_inputs = true;
 
     GptqView view() const {
-      return {
-          .in = g_idx.size(0),
-          .out = scales.size(1),
-          .groups = scales.size(0),
-          .qweight = qweight.const_data_ptr<int>(),
-          .qweight_stride = qweight.stride(0),
-          .qzeros = qzeros.const_data_ptr<int>(),
-          .qzeros_stride = qzeros.stride(0),
-          .first_column = first_column,
-          .zero_offset = zeros_are_one_less ? gptq_v1_offset : 0,
-          .scales = {static_cast<const std::byte*>(scales.const_data_ptr()), scale_dtype, scales.stride(0)},
-          .g_idx = g_idx.const_data_ptr<int>()};
+      return {.in = g_idx.size(0),
+              .out = scales.size(1),
+              .groups = scales.size(0),
+              .qweight = qweight.const_data_ptr<int>(),
+              .qweight_stride = qweight.stride(0),
+              .qzeros = qzeros.const_data_ptr<int>(),
+              .qzeros_stride = qzeros.stride(0),
+              .first_column = first_column,
+              .zero_offset = zeros_are_one_less ? gptq_v1_offset : 0,
+              .scales = {static_cast<const std::byte*>(scales.const_data_ptr()), scale_dtype, scales.stride(0)},
+              .g_idx = g_idx.const_data_ptr<int>()};
     }
   };
 
   static Weight load(const Loader& loader, const LinearSpec& spec) {
     const auto config = read_quantisation(loader.quantization, Method::gptq);
-    const auto found =
-        GptqTensors::find(loader.source, config, spec.name, spec.out_features, spec.in_features);
+    const auto found = GptqTensors::find(loader.source, config, spec.name, spec.out_features, spec.in_features);
     if (spec.in.begin % 8 != 0)
-      fail("inputs {} to {} of layer '{}' were asked for: GPTQ can be cut at multiples of 8 only",
-           spec.in.begin, spec.in.end, spec.name);
+      fail("inputs {} to {} of layer '{}' were asked for: GPTQ can be cut at multiples of 8 only", spec.in.begin,
+           spec.in.end, spec.name);
     const Range groups{0, found.groups};
     Weight weight;
     weight.qweight = detail::rectangle(loader, *found.qweight, {spec.in.begin / 8, (spec.in.end + 7) / 8}, spec.out);
@@ -84,7 +81,8 @@ struct Gptq {
     const auto* group_of = weight.g_idx.const_data_ptr<int>();
     if (!std::is_sorted(group_of, group_of + in)) {
       if (!weight.all_inputs)
-        fail("a GPTQ layer with desc_act cannot be split by its inputs on a GPU: its groups would have unequal lengths");
+        fail(
+            "a GPTQ layer with desc_act cannot be split by its inputs on a GPU: its groups would have unequal lengths");
       return weight;
     }
     std::int64_t length = in;
@@ -105,7 +103,8 @@ struct Gptq {
     const at::Tensor shifts = at::arange(0, 32, 4, weight.qzeros.options());
     const std::int64_t offset = weight.zeros_are_one_less ? gptq_v1_offset : 0, columns = weight.scales.size(1);
     const at::Tensor words = out.qzeros.to(at::kLong).add(offset).unsqueeze(2);
-    const at::Tensor zeros = words.bitwise_right_shift(shifts).bitwise_and(15).flatten(1).narrow(1, weight.first_column, columns);
+    const at::Tensor zeros =
+        words.bitwise_right_shift(shifts).bitwise_and(15).flatten(1).narrow(1, weight.first_column, columns);
     const at::Tensor padded = at::constant_pad_nd(zeros, {0, (8 - columns % 8) % 8}).view({zeros.size(0), -1, 8});
     out.qzeros = padded.bitwise_left_shift(shifts).sum(-1).to(at::kInt);
     out.first_column = 0;
@@ -122,7 +121,8 @@ struct Gptq {
     const std::span group_of(first.g_idx.const_data_ptr<int>(), static_cast<std::size_t>(in));
     const bool permuted = !std::ranges::is_sorted(group_of);
     at::Tensor order;
-    if (permuted) order = at::tensor(inputs_by_group(group_of, first.scales.size(0)), at::kInt).to(first.qweight.device());
+    if (permuted)
+      order = at::tensor(inputs_by_group(group_of, first.scales.size(0)), at::kInt).to(first.qweight.device());
     std::vector<PackedPart> parts;
     for (const Weight& weight : regrouped) {
       if (!weight.g_idx.equal(first.g_idx))

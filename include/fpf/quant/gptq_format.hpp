@@ -62,8 +62,8 @@ struct GptqTensors {
   void require_groups(std::span<const std::int32_t> groups_of_inputs) const {
     for (std::size_t k = 0; k < groups_of_inputs.size(); ++k)
       if (groups_of_inputs[k] < 0 || groups_of_inputs[k] >= groups)
-        fail("tensor '{}' in {} puts input {} into group {}: there are {} groups", g_idx->name, g_idx->file,
-             k, groups_of_inputs[k], groups);
+        fail("tensor '{}' in {} puts input {} into group {}: there are {} groups", g_idx->name, g_idx->file, k,
+             groups_of_inputs[k], groups);
   }
 
   /// A view of the stored bytes, which must be resident; g_idx is checked.
@@ -88,8 +88,7 @@ struct GptqTensors {
 /// anywhere.
 inline GptqView slice(const GptqView& whole, Range out, Range in) {
   if (in.begin % 8 != 0)
-    fail("inputs {} to {} of a GPTQ layer were asked for: it can be cut at multiples of 8 only", in.begin,
-         in.end);
+    fail("inputs {} to {} of a GPTQ layer were asked for: it can be cut at multiples of 8 only", in.begin, in.end);
   GptqView part = whole;
   part.in = in.size();
   part.out = out.size();
@@ -105,8 +104,7 @@ namespace detail {
 /// Zero of output `column` (of the rectangle) in a group, 0 to 15.
 inline std::uint32_t gptq_zero(const GptqView& view, std::int64_t group, std::int64_t column) {
   const auto at = view.first_column + column;
-  const auto word =
-      static_cast<std::uint32_t>(view.qzeros[group * view.qzeros_stride + at / 8]) + view.zero_offset;
+  const auto word = static_cast<std::uint32_t>(view.qzeros[group * view.qzeros_stride + at / 8]) + view.zero_offset;
   return (word >> (4 * (at % 8))) & 15u;
 }
 
@@ -123,8 +121,7 @@ inline void dequantise(const GptqView& view, std::int64_t first, std::int64_t co
     for (std::int64_t g = 0; g < view.groups; ++g) {
       view.scales.read(g, column, width, scales.data() + g * tile);
       for (std::int64_t c = 0; c < width; ++c)
-        zeros[static_cast<std::size_t>(g * tile + c)] =
-            static_cast<float>(detail::gptq_zero(view, g, column + c));
+        zeros[static_cast<std::size_t>(g * tile + c)] = static_cast<float>(detail::gptq_zero(view, g, column + c));
     }
     for (std::int64_t k = first; k < first + count; ++k) {
       const auto* words = view.qweight + k / 8 * view.qweight_stride + column;
@@ -155,7 +152,8 @@ inline std::vector<std::int32_t> inputs_by_group(std::span<const std::int32_t> g
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, {}, [&](std::int32_t k) { return group_of[static_cast<std::size_t>(k)]; });
   for (std::int64_t at = 0; at < in; ++at)
-    if (in % groups != 0 || group_of[static_cast<std::size_t>(order[static_cast<std::size_t>(at)])] != at / (in / groups))
+    if (in % groups != 0 ||
+        group_of[static_cast<std::size_t>(order[static_cast<std::size_t>(at)])] != at / (in / groups))
       fail("the {} inputs of a GPTQ layer fall into {} groups of unequal lengths: a GPU needs equal ones", in, groups);
   return order;
 }
@@ -168,8 +166,8 @@ inline std::vector<std::int32_t> gptq_pack_codes(std::span<const std::uint8_t> c
   for (std::size_t k = 0; k < rows; ++k)
     for (std::size_t c = 0; c < width; ++c) {
       auto& word = words[k / 8 * width + c];
-      word = static_cast<std::int32_t>(static_cast<std::uint32_t>(word) | (codes[k * width + c] & 15u)
-                                                                              << (4 * (k % 8)));
+      word =
+          static_cast<std::int32_t>(static_cast<std::uint32_t>(word) | (codes[k * width + c] & 15u) << (4 * (k % 8)));
     }
   return words;
 }
@@ -177,8 +175,7 @@ inline std::vector<std::int32_t> gptq_pack_codes(std::span<const std::uint8_t> c
 /// Zeros [groups, out] -> qzeros [groups, ceil(out / 8)], in version 1 ("gptq") or 2 ("gptq_v2"). Version 1
 /// cannot hold a zero of 0 without borrowing from its neighbour, so 1 to 15 are taken. Throws Error for
 /// others.
-inline std::vector<std::int32_t> gptq_pack_zeros(std::span<const std::uint8_t> zeros, std::int64_t out,
-                                                 int version) {
+inline std::vector<std::int32_t> gptq_pack_zeros(std::span<const std::uint8_t> zeros, std::int64_t out, int version) {
   const auto width = static_cast<std::size_t>(out), rows = zeros.size() / width, row_words = (width + 7) / 8;
   std::vector<std::int32_t> words(rows * row_words);
   for (std::size_t g = 0; g < rows; ++g)
@@ -195,8 +192,8 @@ inline std::vector<std::int32_t> gptq_pack_zeros(std::span<const std::uint8_t> z
 }
 
 /// The tensors of a layer [out, in] in groups of `group` inputs.
-inline std::vector<weights::TensorSpec> gptq_tensors(const std::string& name, std::int64_t out,
-                                                     std::int64_t in, std::int64_t group) {
+inline std::vector<weights::TensorSpec> gptq_tensors(const std::string& name, std::int64_t out, std::int64_t in,
+                                                     std::int64_t group) {
   return {{name + ".qweight", DType::int32, {in / 8, out}},
           {name + ".qzeros", DType::int32, {in / group, out / 8}},
           {name + ".scales", DType::float16, {in / group, out}},
@@ -206,10 +203,9 @@ inline std::vector<weights::TensorSpec> gptq_tensors(const std::string& name, st
 /// The quantization_config (version 1) of a model whose modules `kept` are not quantised.
 inline nlohmann::ordered_json gptq_config(std::int64_t group_size, bool symmetric, bool desc_act,
                                           const std::vector<std::string>& kept) {
-  nlohmann::ordered_json out = {
-      {"quant_method", "gptq"}, {"bits", 4},        {"group_size", group_size},
-      {"desc_act", desc_act},   {"sym", symmetric}, {"checkpoint_format", "gptq"},
-      {"pack_dtype", "int32"},  {"lm_head", false}, {"modules_to_not_convert", kept}};
+  nlohmann::ordered_json out = {{"quant_method", "gptq"}, {"bits", 4},        {"group_size", group_size},
+                                {"desc_act", desc_act},   {"sym", symmetric}, {"checkpoint_format", "gptq"},
+                                {"pack_dtype", "int32"},  {"lm_head", false}, {"modules_to_not_convert", kept}};
   for (const std::string& module : kept)  // what GPTQModel reads
     if (module != "lm_head") out["dynamic"]["-:.*\\." + module + "$"] = nlohmann::json::object();
   return out;

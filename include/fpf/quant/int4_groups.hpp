@@ -5,12 +5,11 @@
 // packages compute in float16.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <fpf/core/half.hpp>
 #include <fpf/core/range.hpp>
 #include <fpf/weights/tensor_source.hpp>
-
-#include <algorithm>
-#include <cstdint>
 #include <span>
 #include <vector>
 

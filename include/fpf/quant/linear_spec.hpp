@@ -13,10 +13,9 @@ struct LinearSpec {
   std::string name;  // without the tensor's suffix: "model.layers.0.self_attn.q_proj"
   std::int64_t out_features = 0;
   std::int64_t in_features = 0;
-  Range out{};  // rows to load: all, or a tensor-parallel rank's columns of the product
-  Range in{};   // columns to load: all, or a rank's share of the reduction
-  std::int64_t interleaved_heads =
-      0;  // rows of each of so many heads are stored as [d/2, 2] (llama GGUF); 0: not
+  Range out{};                         // rows to load: all, or a tensor-parallel rank's columns of the product
+  Range in{};                          // columns to load: all, or a rank's share of the reduction
+  std::int64_t interleaved_heads = 0;  // rows of each of so many heads are stored as [d/2, 2] (llama GGUF); 0: not
 
   static LinearSpec whole(std::string name, std::int64_t out, std::int64_t in) {
     return {std::move(name), out, in, {0, out}, {0, in}};

@@ -7,8 +7,8 @@
 #include <ATen/ops/mul.h>
 #include <ATen/ops/repeat_interleave.h>
 
-#include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/nf4_format.hpp>
+#include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/packed_tensor.hpp>
 #include <fpf/quant/quant_config.hpp>
 
@@ -84,7 +84,8 @@ struct Nf4 {
   /// The largest magnitude of every block of the whole layer, [blocks] float32: Nf4View::scale()'s values.
   static at::Tensor maxima(const Weight& weight) {
     if (!weight.nested_absmax.defined()) return weight.absmax;
-    const at::Tensor outer = weight.nested_absmax.repeat_interleave(weight.nested_blocksize).narrow(0, 0, weight.absmax.size(0));
+    const at::Tensor outer =
+        weight.nested_absmax.repeat_interleave(weight.nested_blocksize).narrow(0, 0, weight.absmax.size(0));
     const at::Tensor inner = weight.nested_quant_map.index_select(0, weight.absmax.to(at::kInt));
     return inner.mul(outer).add(weight.nested_offset);  // each rounded on its own
   }
@@ -116,8 +117,7 @@ struct Nf4 {
   static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
     std::vector<PackedPart> parts;
     for (const Weight* weight : weights) {
-      if (weight->blocksize != 64)
-        fail("an NF4 layer with blocks of {}: a GPU needs blocks of 64", weight->blocksize);
+      if (weight->blocksize != 64) fail("an NF4 layer with blocks of {}: a GPU needs blocks of 64", weight->blocksize);
       if (!weight->quant_map.equal(weights.front()->quant_map))
         fail("layers that share an input have different NF4 maps");
       const Weight part = part_of(*weight);
@@ -130,8 +130,7 @@ struct Nf4 {
   }
   static std::size_t bytes(const Weight& weight) {
     std::size_t total = weight.codes.nbytes() + weight.absmax.nbytes() + weight.quant_map.nbytes();
-    if (weight.nested_absmax.defined())
-      total += weight.nested_absmax.nbytes() + weight.nested_quant_map.nbytes();
+    if (weight.nested_absmax.defined()) total += weight.nested_absmax.nbytes() + weight.nested_quant_map.nbytes();
     return total;
   }
 };

@@ -74,8 +74,7 @@ struct Nf4Tensors {
     found.codes = &sized(source, weight, (elements + 1) / 2, {DType::uint8});
     found.read_state(source, name);
     const auto blocks = (elements + found.blocksize - 1) / found.blocksize;
-    found.absmax =
-        &sized(source, weight + ".absmax", blocks, {found.nested_ ? DType::uint8 : DType::float32});
+    found.absmax = &sized(source, weight + ".absmax", blocks, {found.nested_ ? DType::uint8 : DType::float32});
     found.quant_map = &sized(source, weight + ".quant_map", 16, {DType::float32});
     if (!found.nested_) return found;
     const auto outer = (blocks + found.nested_blocksize - 1) / found.nested_blocksize;
@@ -118,9 +117,7 @@ struct Nf4Tensors {
     const auto& stored = require_dtype(source.at(name + std::string(state_suffix)), {DType::uint8});
     std::vector<std::byte> scratch;
     const auto bytes = source.bytes_of(stored, scratch);
-    const auto wrong = [&](std::string_view what) {
-      fail("tensor '{}' in {} {}", stored.name, stored.file, what);
-    };
+    const auto wrong = [&](std::string_view what) { fail("tensor '{}' in {} {}", stored.name, stored.file, what); };
     const auto no_state = [&](JsonFault, const std::string& what) {
       wrong(fmt::format("is no quant_state in JSON: {}", what));
     };
@@ -197,8 +194,7 @@ inline Nf4Blocks nf4_quantise(std::span<const float> values, std::size_t blocksi
     float largest = 0;
     for (const float v : block) largest = std::max(largest, std::abs(v));
     out.absmax.push_back(largest);
-    const bool full =
-        block.size() == blocksize;  // the package multiplies by the reciprocal here, and divides there
+    const bool full = block.size() == blocksize;  // the package multiplies by the reciprocal here, and divides there
     const float divisor = std::max(largest, 1e-38f), factor = 1.0f / divisor;
     for (std::size_t i = 0; i < block.size(); ++i) {
       const float scaled = std::clamp(full ? block[i] * factor : block[i] / divisor, -1.0f, 1.0f);
@@ -241,8 +237,8 @@ inline Nf4Nested nf4_nest(std::span<const float> absmax, std::size_t blocksize =
 }
 
 /// The tensors of a nested layer [out, in] in blocks of 64, whose quant_state has `state_length` bytes.
-inline std::vector<weights::TensorSpec> nf4_tensors(const std::string& name, std::int64_t out,
-                                                    std::int64_t in, std::int64_t state_length) {
+inline std::vector<weights::TensorSpec> nf4_tensors(const std::string& name, std::int64_t out, std::int64_t in,
+                                                    std::int64_t state_length) {
   const std::int64_t elements = out * in, blocks = (elements + 63) / 64;
   const std::string weight = name + ".weight";
   return {{weight, DType::uint8, {(elements + 1) / 2, 1}},

@@ -8,7 +8,6 @@
 #include <fpf/device/kernels.hpp>
 #include <fpf/device/stored_tensor.hpp>
 #include <fpf/kernel/plan_linear.hpp>
-
 #include <vector>
 
 namespace fpf::quant {
@@ -19,9 +18,7 @@ struct PackedMatrix {
   kernel::WeightFormat format;
   std::int64_t n = 0, k = 0;
 
-  kernel::Matrix matrix() const {
-    return {bytes.const_data_ptr(), format, static_cast<int>(n), static_cast<int>(k)};
-  }
+  kernel::Matrix matrix() const { return {bytes.const_data_ptr(), format, static_cast<int>(n), static_cast<int>(k)}; }
 
   /// [n, k] in `dtype`, each value rounded once.
   at::Tensor dense(at::ScalarType dtype) const {
@@ -37,19 +34,21 @@ struct PackedMatrix {
       out.copy_(bytes);
       return;
     }
-    const auto plan = kernel::plan_dequantise(format, device::dtype_of(out.scalar_type()), static_cast<int>(n), static_cast<int>(k));
+    const auto plan =
+        kernel::plan_dequantise(format, device::dtype_of(out.scalar_type()), static_cast<int>(n), static_cast<int>(k));
     const kernel::Operation operation(device::kernels(out.device()), plan);
-    operation(device::current_stream(out.device()), kernel::DequantiseParams{bytes.const_data_ptr(), out.data_ptr(), static_cast<int>(n)});
+    operation(device::current_stream(out.device()),
+              kernel::DequantiseParams{bytes.const_data_ptr(), out.data_ptr(), static_cast<int>(n)});
   }
 };
 
 /// One of the layers that become a matrix: its tensors in the checkpoint's layout, contiguous and on the GPU.
 struct PackedPart {
-  std::int64_t n = 0;                      // out features
-  at::Tensor codes{}, zeros{}, scales{};   // zeros: undefined where the format has none
-  at::Tensor map{};                        // [16] float32: NF4's values
-  at::Tensor order{};                      // [k] int32: GPTQ's inputs by group, where they do not ascend
-  std::uint32_t zero_offset = 0;           // added to every word of zeros
+  std::int64_t n = 0;                     // out features
+  at::Tensor codes{}, zeros{}, scales{};  // zeros: undefined where the format has none
+  at::Tensor map{};                       // [16] float32: NF4's values
+  at::Tensor order{};                     // [k] int32: GPTQ's inputs by group, where they do not ascend
+  std::uint32_t zero_offset = 0;          // added to every word of zeros
 };
 
 /// Layers of one input, `k` features, stacked.
@@ -67,9 +66,16 @@ inline PackedMatrix pack(kernel::Layout layout, kernel::WeightFormat format, std
   int first_row = 0;
   for (const PackedPart& part : parts) {
     const int n = static_cast<int>(part.n), columns = static_cast<int>(k);
-    const kernel::RepackParams params{data(part.codes), data(part.zeros), data(part.scales), data(part.map),
-                                      static_cast<const int*>(data(part.order)), out.bytes.data_ptr(),
-                                      n, static_cast<int>(out.n), first_row, part.zero_offset};
+    const kernel::RepackParams params{data(part.codes),
+                                      data(part.zeros),
+                                      data(part.scales),
+                                      data(part.map),
+                                      static_cast<const int*>(data(part.order)),
+                                      out.bytes.data_ptr(),
+                                      n,
+                                      static_cast<int>(out.n),
+                                      first_row,
+                                      part.zero_offset};
     kernel::Operation(kernels, kernel::plan_repack_codes(layout, format, activations, n, columns))(stream, params);
     kernel::Operation(kernels, kernel::plan_repack_scales(layout, format, activations, n, columns))(stream, params);
     first_row += n;

@@ -8,7 +8,6 @@
 
 #include <fpf/quant/dense.hpp>
 #include <fpf/quant/int4_groups.hpp>
-
 #include <vector>
 
 namespace fpf::quant::detail {
@@ -24,8 +23,7 @@ inline at::Tensor rectangle(const Loader& loader, const weights::StoredTensor& s
   const auto element = static_cast<std::int64_t>(size_of(stored.dtype())), width = stored.shape.at(1);
   at::Tensor out = at::empty({rows.size(), columns.size()}, device::scalar_type(stored.dtype()));
   const bool whole_rows = columns.size() == width;
-  const std::int64_t pieces = whole_rows ? 1 : rows.size(),
-                     piece = whole_rows ? rows.size() * width : columns.size();
+  const std::int64_t pieces = whole_rows ? 1 : rows.size(), piece = whole_rows ? rows.size() * width : columns.size();
   auto* bytes = static_cast<std::byte*>(out.data_ptr());
   for (std::int64_t r = 0; r < pieces; ++r)
     loader.source.read(stored, static_cast<std::size_t>(((rows.begin + r) * width + columns.begin) * element),

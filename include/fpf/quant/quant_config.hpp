@@ -79,8 +79,7 @@ inline Method method_of(const nlohmann::json& quantization_config) {
 /// Reads a quantization_config that must be of the given method. Throws Error, naming both, when it is of
 /// another (or there is none), and naming the key for bits, versions and variants that fpf does not read.
 inline QuantisationConfig read_quantisation(const nlohmann::json& json, Method expected) {
-  if (json.is_null())
-    fail("the checkpoint has no quantization_config: expected quant_method '{}'", name_of(expected));
+  if (json.is_null()) fail("the checkpoint has no quantization_config: expected quant_method '{}'", name_of(expected));
   QuantisationConfig out;
   out.method = method_of(json);
   if (out.method != expected)

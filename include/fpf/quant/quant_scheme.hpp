@@ -61,8 +61,10 @@ struct Require {
   static_assert(HasName<Q>, "fpf: a quantisation policy needs `static constexpr std::string_view name`");
   static_assert(HasWeight<Q>, "fpf: a quantisation policy needs a movable type `Weight`");
   static_assert(HasLoad<Q>, "fpf: a quantisation policy needs `static Weight load(const Loader&, const LinearSpec&)`");
-  static_assert(HasLinear<Q>, "fpf: a quantisation policy needs `static at::Tensor linear(const at::Tensor& x, const Weight&)`");
-  static_assert(HasDequantise<Q>, "fpf: a quantisation policy needs `static at::Tensor dequantise(const Weight&, at::ScalarType)`");
+  static_assert(HasLinear<Q>,
+                "fpf: a quantisation policy needs `static at::Tensor linear(const at::Tensor& x, const Weight&)`");
+  static_assert(HasDequantise<Q>,
+                "fpf: a quantisation policy needs `static at::Tensor dequantise(const Weight&, at::ScalarType)`");
   static_assert(HasBytes<Q>, "fpf: a quantisation policy needs `static std::size_t bytes(const Weight&)`");
 };
 

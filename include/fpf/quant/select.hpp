@@ -14,9 +14,12 @@ template <class F>
 decltype(auto) select(const nlohmann::json& quantization_config, F f) {
   if (quantization_config.is_null()) return f.template operator()<None>();
   switch (method_of(quantization_config)) {
-    case Method::awq: return f.template operator()<Awq>();
-    case Method::gptq: return f.template operator()<Gptq>();
-    case Method::bitsandbytes: break;
+    case Method::awq:
+      return f.template operator()<Awq>();
+    case Method::gptq:
+      return f.template operator()<Gptq>();
+    case Method::bitsandbytes:
+      break;
   }
   return f.template operator()<Nf4>();
 }

@@ -54,8 +54,7 @@ class GpuProduct {
     stamp_.launch(kernel::Launch{{1, 1, 1}, {1, 1, 1}, 0, stream_.stream()}, params);
   }
   Clock::time_point host_time(int slot) const {
-    return Clock::time_point(std::chrono::nanoseconds(stamps_.const_data_ptr<std::int64_t>()[slot]) +
-                             offset_);
+    return Clock::time_point(std::chrono::nanoseconds(stamps_.const_data_ptr<std::int64_t>()[slot]) + offset_);
   }
 
   /// Host's clock less the device's, from the quickest of some stamps.

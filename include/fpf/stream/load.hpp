@@ -58,8 +58,7 @@ class DutyLoad : public Load {
     }
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return started_ == times_.size() || failure_; });
-    device::set_threads(
-        measured_threads);  // the load's threads changed what later ones begin with
+    device::set_threads(measured_threads);  // the load's threads changed what later ones begin with
     if (failure_) std::rethrow_exception(failure_);
   }
 

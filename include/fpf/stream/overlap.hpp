@@ -9,9 +9,7 @@ namespace fpf::stream {
 /// Disjoint spans in order.
 using Spans = std::vector<Span>;
 
-inline double seconds(std::chrono::steady_clock::duration d) {
-  return std::chrono::duration<double>(d).count();
-}
+inline double seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
 inline double total_seconds(const Spans& spans) {
   double total = 0;

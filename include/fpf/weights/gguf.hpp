@@ -1,26 +1,24 @@
 // GGUF v3 files (ggml's model format, docs/gguf.md in ggml): metadata and tensors, mapped.
 #pragma once
 
-#include <fpf/core/mapped_file.hpp>
-#include <fpf/weights/tensor_source.hpp>
-
 #include <bit>
 #include <concepts>
+#include <fpf/core/mapped_file.hpp>
+#include <fpf/weights/tensor_source.hpp>
 #include <limits>
 #include <type_traits>
 #include <variant>
 
 namespace fpf::weights {
 
-static_assert(std::endian::native == std::endian::little,
-              "weights are mapped as stored: little-endian machines only");
+static_assert(std::endian::native == std::endian::little, "weights are mapped as stored: little-endian machines only");
 
 /// The key-values of a GGUF file. Strings are views into the mapped file; integers are widened to 64 bits and
 /// floats to double, both exactly; booleans stay booleans.
 class GgufMetadata {
  public:
-  using Value = std::variant<bool, std::int64_t, std::uint64_t, double, std::string_view,
-                             std::vector<std::int64_t>, std::vector<double>, std::vector<std::string_view>>;
+  using Value = std::variant<bool, std::int64_t, std::uint64_t, double, std::string_view, std::vector<std::int64_t>,
+                             std::vector<double>, std::vector<std::string_view>>;
 
   explicit GgufMetadata(std::string file = {}) : file_(std::move(file)) {}
 
@@ -97,8 +95,7 @@ class GgufMetadata {
       if (const auto* held = std::get_if<std::uint64_t>(&value); held != nullptr && std::in_range<T>(*held))
         return static_cast<T>(*held);
       mismatch(key, value,
-               fmt::format("an integer from {} to {}", std::numeric_limits<T>::min(),
-                           std::numeric_limits<T>::max()));
+               fmt::format("an integer from {} to {}", std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
     } else if constexpr (std::floating_point<T>) {
       if (const auto* held = std::get_if<double>(&value)) return static_cast<T>(*held);
       if (const auto* held = std::get_if<std::int64_t>(&value)) return static_cast<T>(*held);
@@ -136,9 +133,7 @@ class GgufFile : public TensorSource {
   const GgufMetadata& metadata() const { return metadata_; }
 
   /// True when the file begins with GGUF's magic.
-  static bool is_gguf(const std::filesystem::path& path) {
-    return MappedFile(path).text().starts_with("GGUF");
-  }
+  static bool is_gguf(const std::filesystem::path& path) { return MappedFile(path).text().starts_with("GGUF"); }
 
  private:
   struct Entry {
@@ -181,8 +176,7 @@ class GgufFile : public TensorSource {
     const auto version = number<std::uint32_t>("version");
     if (version != 3)
       fail("{} is GGUF version {}: expected version 3, little-endian", name_,
-           (version & 0xffffu) == 0 ? fmt::format("{} in big-endian order", version >> 24)
-                                    : fmt::to_string(version));
+           (version & 0xffffu) == 0 ? fmt::format("{} in big-endian order", version >> 24) : fmt::to_string(version));
     const auto tensors = number<std::uint64_t>("tensor count"), keys = number<std::uint64_t>("key count");
     require_room(tensors, 24, "tensors");  // name length, dimension count, type, offset
     require_room(keys, 13, "key-values");  // key length, value type, one byte
@@ -239,8 +233,7 @@ class GgufFile : public TensorSource {
     for (auto& element : out) {
       const auto stored = number<Stored>(key);
       if constexpr (std::integral<T>)
-        if (!std::in_range<T>(stored))
-          fail("key '{}' in {} holds {}: expected at most 2^63 - 1", key, name_, stored);
+        if (!std::in_range<T>(stored)) fail("key '{}' in {} holds {}: expected at most 2^63 - 1", key, name_, stored);
       element = static_cast<T>(stored);
     }
     return out;
@@ -281,8 +274,7 @@ class GgufFile : public TensorSource {
       case Type::array:
         fail("key '{}' in {} is an array of arrays, which ggml does not read either", key, name_);
     }
-    fail("key '{}' in {} is an array of value type {}: expected 0 to 12", key, name_,
-         static_cast<std::uint32_t>(type));
+    fail("key '{}' in {} is an array of value type {}: expected 0 to 12", key, name_, static_cast<std::uint32_t>(type));
   }
 
   void read_key_value() {
@@ -294,13 +286,11 @@ class GgufFile : public TensorSource {
   /// ggml's type numbers; the empty names were removed from ggml.
   static std::string type_name(std::uint32_t type) {
     static constexpr std::array<std::string_view, 42> names{
-        "F32",     "F16",   "Q4_0",   "Q4_1",  "",      "",       "Q5_0", "Q5_1",    "Q8_0",
-        "Q8_1",    "Q2_K",  "Q3_K",   "Q4_K",  "Q5_K",  "Q6_K",   "Q8_K", "IQ2_XXS", "IQ2_XS",
-        "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8",   "I16",     "I32",
-        "I64",     "F64",   "IQ1_M",  "BF16",  "",      "",       "",     "TQ1_0",   "TQ2_0",
-        "",        "",      "",       "MXFP4", "NVFP4", "Q1_0"};
-    return type < names.size() && !names[type].empty() ? std::string(names[type])
-                                                       : fmt::format("number {}", type);
+        "F32",   "F16",    "Q4_0",  "Q4_1", "",     "",        "Q5_0",   "Q5_1",    "Q8_0",  "Q8_1",   "Q2_K",
+        "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K", "Q8_K", "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S",
+        "IQ2_S", "IQ4_XS", "I8",    "I16",  "I32",  "I64",     "F64",    "IQ1_M",   "BF16",  "",       "",
+        "",      "TQ1_0",  "TQ2_0", "",     "",     "",        "MXFP4",  "NVFP4",   "Q1_0"};
+    return type < names.size() && !names[type].empty() ? std::string(names[type]) : fmt::format("number {}", type);
   }
 
   Format format_of_type(std::uint32_t type, std::string_view tensor) const {
@@ -341,8 +331,7 @@ class GgufFile : public TensorSource {
     tensor.name = text("a tensor name");
     tensor.file = name_;
     const auto dimensions = number<std::uint32_t>("tensor dimensions");
-    if (dimensions > 4)
-      fail("tensor '{}' in {} has {} dimensions: expected at most 4", tensor.name, name_, dimensions);
+    if (dimensions > 4) fail("tensor '{}' in {} has {} dimensions: expected at most 4", tensor.name, name_, dimensions);
     tensor.shape.resize(dimensions);
     for (auto& extent : tensor.shape) extent = number<std::int64_t>("tensor dimensions");
     std::ranges::reverse(tensor.shape);
@@ -352,8 +341,7 @@ class GgufFile : public TensorSource {
       fail(
           "tensor '{}' in {} has shape {}: expected sizes whose product fits 63 bits and rows of whole {} "
           "blocks ({})",
-          tensor.name, name_, shape_text(tensor.shape), name_of(tensor.format),
-          info(tensor.format).block_elements);
+          tensor.name, name_, shape_text(tensor.shape), name_of(tensor.format), info(tensor.format).block_elements);
     return entry;
   }
 
@@ -371,13 +359,11 @@ class GgufFile : public TensorSource {
     for (auto& [tensor, offset] : entries) {
       const auto size = tensor.bytes();
       if (offset % alignment != 0)
-        fail("tensor '{}' in {} is at offset {}: expected a multiple of {}", tensor.name, name_, offset,
-             alignment);
+        fail("tensor '{}' in {} is at offset {}: expected a multiple of {}", tensor.name, name_, offset, alignment);
       if (offset > data.size() || size > data.size() - offset)
-        fail("tensor '{}' in {} is truncated: {} bytes at offset {} of a data section of {}", tensor.name,
-             name_, size, offset, data.size());
-      if (offset < end)
-        fail("tensors '{}' and '{}' in {} overlap at offset {}", before, tensor.name, name_, offset);
+        fail("tensor '{}' in {} is truncated: {} bytes at offset {} of a data section of {}", tensor.name, name_, size,
+             offset, data.size());
+      if (offset < end) fail("tensors '{}' and '{}' in {} overlap at offset {}", before, tensor.name, name_, offset);
       tensor.data = data.subspan(static_cast<std::size_t>(offset), size);
       if (size != 0) before = tensor.name;
       end = std::max(end, offset + size);

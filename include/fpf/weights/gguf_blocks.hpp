@@ -77,8 +77,7 @@ void widen(std::span<const std::byte> bytes, float* out, Convert convert) {
 /// element. Throws Error for the integer formats and for sizes that do not agree.
 inline void dequantise(Format format, std::span<const std::byte> bytes, std::span<float> out) {
   const auto layout = info(format);
-  if (bytes.size() % layout.block_bytes != 0 ||
-      bytes.size() / layout.block_bytes * layout.block_elements != out.size())
+  if (bytes.size() % layout.block_bytes != 0 || bytes.size() / layout.block_bytes * layout.block_elements != out.size())
     fail("cannot dequantise {} bytes of {} into {} elements", bytes.size(), layout.name, out.size());
   switch (format) {
     case Format::q4_0:
@@ -104,11 +103,9 @@ inline void dequantise(const StoredTensor& tensor, std::int64_t first, std::span
   const auto layout = info(tensor.format);
   const auto begin = static_cast<std::size_t>(first), total = static_cast<std::size_t>(tensor.elements());
   if (first < 0 || begin > total || out.size() > total - begin || begin % layout.block_elements != 0)
-    fail("elements {} to {} of tensor '{}' were asked for: {} has {} in blocks of {}", first,
-         begin + out.size(), tensor.name, tensor.file, total, layout.block_elements);
-  const auto bytes_of = [&](std::size_t elements) {
-    return elements / layout.block_elements * layout.block_bytes;
-  };
+    fail("elements {} to {} of tensor '{}' were asked for: {} has {} in blocks of {}", first, begin + out.size(),
+         tensor.name, tensor.file, total, layout.block_elements);
+  const auto bytes_of = [&](std::size_t elements) { return elements / layout.block_elements * layout.block_bytes; };
   dequantise(tensor.format, tensor.data.subspan(bytes_of(begin), bytes_of(out.size())), out);
 }
 

@@ -9,8 +9,7 @@
 
 namespace fpf::weights {
 
-static_assert(std::endian::native == std::endian::little,
-              "weights are mapped as stored: little-endian machines only");
+static_assert(std::endian::native == std::endian::little, "weights are mapped as stored: little-endian machines only");
 
 namespace detail {
 
@@ -28,34 +27,31 @@ struct SafetensorsHeader {
 };
 
 /// Reads one tensor's entry; `data` is what follows the header.
-inline StoredTensor stored_tensor(const std::string& name, const nlohmann::json& entry,
-                                  std::span<const std::byte> data, const std::string& file) {
+inline StoredTensor stored_tensor(const std::string& name, const nlohmann::json& entry, std::span<const std::byte> data,
+                                  const std::string& file) {
   const auto unsigned_numbers = [&](const char* key) {
-    const bool right =
-        entry.is_object() && entry.contains(key) && entry[key].is_array() &&
-        std::ranges::all_of(entry[key], [](const auto& n) {
-          return n.is_number_unsigned() && std::in_range<std::int64_t>(n.template get<std::uint64_t>());
-        });
+    const bool right = entry.is_object() && entry.contains(key) && entry[key].is_array() &&
+                       std::ranges::all_of(entry[key], [](const auto& n) {
+                         return n.is_number_unsigned() && std::in_range<std::int64_t>(n.template get<std::uint64_t>());
+                       });
     if (!right) fail("tensor '{}' in {}: expected '{}' to be an array of sizes", name, file, key);
     return entry[key].get<std::vector<std::int64_t>>();
   };
   StoredTensor tensor{.name = name, .shape = unsigned_numbers("shape"), .data = {}, .file = file};
-  const auto dtype =
-      entry.contains("dtype") && entry["dtype"].is_string() ? entry["dtype"].get<std::string>() : "";
+  const auto dtype = entry.contains("dtype") && entry["dtype"].is_string() ? entry["dtype"].get<std::string>() : "";
   const auto* known = std::ranges::find(dtype_table, dtype, &DTypeInfo::safetensors);
   if (known == dtype_table.end())
-    fail("tensor '{}' in {} has dtype '{}': expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL",
-         name, file, dtype);
+    fail("tensor '{}' in {} has dtype '{}': expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL", name, file,
+         dtype);
   tensor.format = format_of(known->dtype);
 
   const auto offsets = unsigned_numbers("data_offsets");
   const auto size = static_cast<std::int64_t>(data.size());
   if (offsets.size() != 2 || offsets[0] > offsets[1])
-    fail("tensor '{}' in {} has data_offsets [{}]: expected a begin and an end", name, file,
-         fmt::join(offsets, ", "));
+    fail("tensor '{}' in {} has data_offsets [{}]: expected a begin and an end", name, file, fmt::join(offsets, ", "));
   if (offsets[1] > size)
-    fail("tensor '{}' in {} ends at byte {} of the data: the file has {}; is it truncated?", name, file,
-         offsets[1], size);
+    fail("tensor '{}' in {} ends at byte {} of the data: the file has {}; is it truncated?", name, file, offsets[1],
+         size);
   const auto bytes = checked_bytes(tensor.format, tensor.shape);
   if (!bytes || *bytes != offsets[1] - offsets[0])
     fail("tensor '{}' in {} has {} bytes: {} {} needs {}", name, file, offsets[1] - offsets[0], known->name,
@@ -69,13 +65,12 @@ inline StoredTensor stored_tensor(const std::string& name, const nlohmann::json&
 inline SafetensorsHeader read_safetensors(const MappedFile& map) {
   constexpr std::uint64_t largest_header = 100'000'000;
   const auto file = map.path().string();
-  if (map.size() < 8)
-    fail("{} is no safetensors file: expected at least 8 bytes, found {}", file, map.size());
+  if (map.size() < 8) fail("{} is no safetensors file: expected at least 8 bytes, found {}", file, map.size());
   std::uint64_t length = 0;
   std::memcpy(&length, map.bytes().data(), sizeof(length));
   if (length > map.size() - 8)
-    fail("{} claims a header of {} bytes: only {} follow; is it truncated, or no safetensors file?", file,
-         length, map.size() - 8);
+    fail("{} claims a header of {} bytes: only {} follow; is it truncated, or no safetensors file?", file, length,
+         map.size() - 8);
   if (length > largest_header)
     fail("{} claims a header of {} bytes: expected at most {}", file, length, largest_header);
   const auto json = parse_strict(map.text().substr(8, length), "the header of " + file);
@@ -87,13 +82,11 @@ inline SafetensorsHeader read_safetensors(const MappedFile& map) {
       header.tensors.push_back(stored_tensor(name, entry, data, file));
       continue;
     }
-    if (!entry.is_object() ||
-        !std::ranges::all_of(entry, [](const auto& value) { return value.is_string(); }))
+    if (!entry.is_object() || !std::ranges::all_of(entry, [](const auto& value) { return value.is_string(); }))
       fail("__metadata__ in {}: expected an object of strings", file);
     header.metadata = entry.get<std::map<std::string, std::string>>();
   }
-  std::ranges::stable_sort(header.tensors, {},
-                           [](const auto& t) { return std::pair(t.data.data(), t.data.size()); });
+  std::ranges::stable_sort(header.tensors, {}, [](const auto& t) { return std::pair(t.data.data(), t.data.size()); });
   const auto* end = data.data();
   for (const auto& tensor : header.tensors) {
     if (tensor.data.data() != end)
@@ -148,17 +141,14 @@ class SafetensorsDirectory : public TensorSource {
       fail("{} lacks a weight_map of tensor names and shards", index.string());
     std::map<std::string, std::string> shards;  // with one tensor that needs it
     for (const auto& [name, shard] : weights->items()) {
-      if (!shard.is_string() ||
-          std::filesystem::path(shard.get<std::string>()).filename() != shard.get<std::string>())
-        fail("{} maps tensor '{}' to {}: expected the name of a file beside it", index.string(), name,
-             shard.dump());
+      if (!shard.is_string() || std::filesystem::path(shard.get<std::string>()).filename() != shard.get<std::string>())
+        fail("{} maps tensor '{}' to {}: expected the name of a file beside it", index.string(), name, shard.dump());
       shards.emplace(shard.get<std::string>(), name);
     }
     for (const auto& [shard, name] : shards) {
       const auto path = index.parent_path() / shard;
       if (!std::filesystem::exists(path))
-        fail("shard {} is missing: {} names it for tensor '{}' and others", path.string(), index.string(),
-             name);
+        fail("shard {} is missing: {} names it for tensor '{}' and others", path.string(), index.string(), name);
       add_shard(path);
     }
     for (const auto& [name, shard] : weights->items()) {

@@ -3,7 +3,6 @@
 
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/weights/tensor_source.hpp>
-
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -28,12 +27,10 @@ class SafetensorsFileWriter {
     std::size_t end = 0;
     for (const auto* tensor : order) {
       const auto begin = std::exchange(end, end + tensor->bytes());
-      if (!places_.try_emplace(tensor->name, Place{begin, end - begin, false}).second ||
-          tensor->name == "__metadata__")
+      if (!places_.try_emplace(tensor->name, Place{begin, end - begin, false}).second || tensor->name == "__metadata__")
         fail("cannot write tensor '{}' twice into {}", tensor->name, path.string());
-      header[tensor->name] = {{"dtype", info(tensor->dtype).safetensors},
-                              {"shape", tensor->shape},
-                              {"data_offsets", {begin, end}}};
+      header[tensor->name] = {
+          {"dtype", info(tensor->dtype).safetensors}, {"shape", tensor->shape}, {"data_offsets", {begin, end}}};
     }
     auto text = header.dump();
     text.append((8 - text.size() % 8) % 8, ' ');
@@ -98,9 +95,8 @@ class SafetensorsDirectoryWriter {
       total_ += bytes;
     }
     for (std::size_t i = 0; i < shards.size(); ++i) {
-      const auto file = shards.size() == 1
-                            ? std::string("model.safetensors")
-                            : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+      const auto file = shards.size() == 1 ? std::string("model.safetensors")
+                                           : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
       writers_.push_back(std::make_unique<SafetensorsFileWriter>(directory_ / file, shards[i]));
       for (const auto& tensor : shards[i])
         if (!shard_of_.try_emplace(tensor.name, i, file).second)

@@ -1,11 +1,10 @@
 // Tensors made from a seed: what each holds, and any byte range of them on any number of threads.
 #pragma once
 
-#include <fpf/weights/synthetic_values.hpp>
-#include <fpf/weights/tensor_source.hpp>
-
 #include <bit>
 #include <cmath>
+#include <fpf/weights/synthetic_values.hpp>
+#include <fpf/weights/tensor_source.hpp>
 #include <memory>
 
 namespace fpf::weights::synthetic {
@@ -72,8 +71,7 @@ constexpr std::uint16_t finite_float16(float value) {
   const float magic = std::bit_cast<float>(exponent + (13u << 23));
   const float sum = std::bit_cast<float>(bits & 0x7fffffffu) + magic;
   // The mantissa's carry into bit 10 adds the leading one, so the exponent counts from one below.
-  const std::uint32_t magnitude =
-      (std::bit_cast<std::uint32_t>(sum) & 0xfffu) + ((exponent - 0x38800000u) >> 13);
+  const std::uint32_t magnitude = (std::bit_cast<std::uint32_t>(sum) & 0xfffu) + ((exponent - 0x38800000u) >> 13);
   return static_cast<std::uint16_t>(((bits >> 16) & 0x8000u) | magnitude);
 }
 

@@ -1,15 +1,14 @@
 // Where weights come from: one `name -> stored tensor` interface for safetensors, GGUF and synthetic models.
 #pragma once
 
-#include <fpf/core/dtype.hpp>
-#include <fpf/core/error.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <fpf/core/dtype.hpp>
+#include <fpf/core/error.hpp>
 #include <map>
 #include <optional>
 #include <span>
@@ -88,9 +87,8 @@ struct StoredTensor {
   std::string name;
   Format format = Format::float32;
   std::vector<std::int64_t> shape;
-  std::span<const std::byte>
-      data;          // view of the mapped file; no data when the source generates it (see read)
-  std::string file;  // for messages
+  std::span<const std::byte> data;  // view of the mapped file; no data when the source generates it (see read)
+  std::string file;                 // for messages
 
   std::int64_t elements() const { return checked_elements(shape).value(); }
   std::size_t bytes() const { return static_cast<std::size_t>(checked_bytes(format, shape).value()); }
@@ -108,8 +106,7 @@ struct StoredTensor {
   template <class T>
   std::span<const T> as() const {
     if (info(format).block_bytes != sizeof(T))
-      fail("tensor '{}' in {} is stored as {}: expected elements of {} bytes", name, file, name_of(format),
-           sizeof(T));
+      fail("tensor '{}' in {} is stored as {}: expected elements of {} bytes", name, file, name_of(format), sizeof(T));
     if (reinterpret_cast<std::uintptr_t>(data.data()) % alignof(T) != 0)
       fail("tensor '{}' in {} is not aligned to {} bytes", name, file, alignof(T));
     return {reinterpret_cast<const T*>(data.data()), data.size() / sizeof(T)};
@@ -151,8 +148,7 @@ class TensorSource {
     if (const auto* tensor = find(name)) return *tensor;
     constexpr std::size_t named = 3;
     std::string where = files_.empty() && !tensors_.empty() ? tensors_.begin()->second.file : "";
-    for (std::size_t i = 0; i < std::min(named, files_.size()); ++i)
-      where += (i == 0 ? "" : ", ") + files_[i].string();
+    for (std::size_t i = 0; i < std::min(named, files_.size()); ++i) where += (i == 0 ? "" : ", ") + files_[i].string();
     if (files_.size() > named) where += fmt::format(" and {} more", files_.size() - named);
     fail("tensor '{}' is missing: looked among {} tensors in {}", name, tensors_.size(), where);
   }
@@ -224,8 +220,8 @@ class TensorSource {
   static void require_range(const StoredTensor& tensor, std::size_t first_byte, std::size_t count) {
     const auto size = tensor.bytes();
     if (first_byte > size || count > size - first_byte)
-      fail("bytes {} to {} of tensor '{}' were asked for: {} has {}", first_byte, first_byte + count,
-           tensor.name, tensor.file, size);
+      fail("bytes {} to {} of tensor '{}' were asked for: {} has {}", first_byte, first_byte + count, tensor.name,
+           tensor.file, size);
   }
 
  private:

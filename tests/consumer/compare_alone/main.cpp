@@ -1,6 +1,5 @@
 // Reads an experiment file as another project would.
 #include <fpf/evidence/reader.hpp>
-
 #include <iostream>
 
 int main(int argc, char** argv) {
