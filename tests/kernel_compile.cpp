@@ -83,8 +83,9 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
 unsigned shared_limit(int architecture) { return (architecture >= 90 ? 227 : 163) * 1024; }
 
 /// Compiles on two threads; one line per kernel that spills.
-void build_all(const std::vector<Plan>& all, int architecture) {
-  const Builder builder(compiler(), architecture, CubinCache(fs::current_path() / "cache"));
+void build_all(const std::vector<Plan>& all, int architecture,
+               const std::shared_ptr<const Compiler>& toolkit = compiler()) {
+  const Builder builder(toolkit, architecture, CubinCache(fs::current_path() / "cache"));
   std::mutex mutex;
   std::size_t next = 0;
   std::vector<std::string> faults;
@@ -111,7 +112,9 @@ void build_all(const std::vector<Plan>& all, int architecture) {
       }
       lock.lock();
       hot += plan.hot;
-      if (!fault.empty()) faults.push_back(fmt::format("sm_{} {}: {}", architecture, plan.expression, fault));
+      if (!fault.empty())
+        faults.push_back(
+            fmt::format("CUDA {} sm_{} {}: {}", toolkit->version_name(), architecture, plan.expression, fault));
     }
   };
   std::thread second(work);
@@ -134,6 +137,18 @@ BOOST_AUTO_TEST_CASE(gptq_with_activation_order_in_float16) {
 
 BOOST_AUTO_TEST_CASE(nf4_in_bfloat16) {
   for (const int architecture : {80, 90}) build_all(plans(qwen3_30b, nf4_format(), DType::bfloat16), architecture);
+}
+
+// Experiment 6 generates the same kernels by other toolkits.
+BOOST_AUTO_TEST_CASE(older_toolkits) {
+  for (const std::string version : {"11.8", "12.1"}) {
+    const auto toolkit = compiler(version);
+    BOOST_TEST(toolkit->version_name() == version);
+    for (const int architecture : {80, 90}) {
+      build_all(plans(qwen3_30b, int4_format(128), DType::bfloat16), architecture, toolkit);
+      build_all(plans(qwen3_30b, nf4_format(), DType::bfloat16), architecture, toolkit);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(every_group_size) {

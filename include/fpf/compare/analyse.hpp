@@ -9,6 +9,7 @@
 #include <fpf/compare/configuration.hpp>
 #include <fpf/compare/distance.hpp>
 #include <fpf/compare/join.hpp>
+#include <fpf/compare/machine_code.hpp>
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
@@ -308,6 +309,12 @@ inline void add_matrices(Analysis& analysis) {
 }
 
 inline void note_comparisons(Analysis& analysis) {
+  for (const Comparison& comparison : analysis.comparisons)
+    if (const auto note =
+            comparison.kind == PairKind::repetition
+                ? std::nullopt
+                : machine_code_note(analysis.configurations[comparison.a], analysis.configurations[comparison.b]))
+      analysis.notes.push_back(*note);
   for (const Comparison& comparison : analysis.comparisons) {
     if (!comparison.first_divergent_step) continue;
     const auto &a = analysis.configurations[comparison.a], &b = analysis.configurations[comparison.b];

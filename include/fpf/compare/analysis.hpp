@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -141,6 +142,14 @@ struct Timing {
 };
 
 struct Configuration {
+  /// One of fpf's own kernels, as the manifest has it.
+  struct Kernel {
+    std::string nvrtc;        // version of its compiler
+    std::string code_sha256;  // of the machine code alone
+    std::uint64_t instructions = 0;
+    std::uint32_t registers = 0;  // a thread
+  };
+
   std::string id;  // unique in the analysis: a second "H100_bs2" is "H100_bs2#2"
   std::string hardware;
   std::string provider;
@@ -153,6 +162,8 @@ struct Configuration {
   std::string status;    // empty, or why the run ended early ("non_finite: ...")
   Reproducibility reproducibility;
   Timing timing;
+  std::map<std::string, Kernel> kernels;  // by name; none on a CPU
+  std::vector<std::string> by_libraries;  // "prefill qkv": what libtorch's libraries carried out on a GPU
 };
 
 /// Whether a change of value can be told from noise, and what that rests on.

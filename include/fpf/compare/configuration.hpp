@@ -90,6 +90,28 @@ inline std::string status_of(const evidence::StoredRun& run) {
   return value_text(*status) + (place == nullptr ? "" : ": " + place_text(*place));
 }
 
+/// From the manifest: fpf's own kernels, and the operations that on a GPU were not theirs.
+inline void add_kernels(Configuration& entry, const Json& configuration) {
+  const Json* manifest = member_of(configuration, "manifest");
+  const Json* kernels = manifest == nullptr ? nullptr : member_of(*manifest, "own_kernels");
+  if (kernels == nullptr || !kernels->is_array()) return;
+  for (const Json& kernel : *kernels) {
+    const Json *name = member_of(kernel, "name"), *nvrtc = member_of(kernel, "nvrtc"),
+               *code = member_of(kernel, "code_sha256");
+    if (name == nullptr || nvrtc == nullptr || code == nullptr) continue;  // files before code_sha256 was kept
+    entry.kernels[value_text(*name)] = {value_text(*nvrtc), value_text(*code), kernel.value("instructions", 0ull),
+                                        kernel.value("registers", 0u)};
+  }
+  const Json* operations = member_of(*manifest, "operations");
+  for (const char* phase : {"prefill", "decode"}) {
+    const Json* table = operations == nullptr ? nullptr : member_of(*operations, phase);
+    if (table == nullptr || !table->is_object()) continue;
+    for (const auto& [operation, by] : table->items())
+      if (by.is_string() && by.get<std::string>().find("libtorch") != std::string::npos)
+        entry.by_libraries.push_back(std::string(phase) + " " + operation);
+  }
+}
+
 }  // namespace detail
 
 /// The configurations of an experiment; reproducibility from digests alone, vectors come later (analyse.hpp).
@@ -112,6 +134,7 @@ inline std::vector<Configuration> configurations_of(const Experiment& experiment
     }
     entry.reproducibility = detail::reproducibility_of(member, entry.file);
     entry.timing = detail::timing_of(member);
+    detail::add_kernels(entry, *member.configuration);
     out.push_back(std::move(entry));
   }
   return out;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fpf/compare/analysis.hpp>
+#include <fpf/compare/machine_code.hpp>
 #include <fpf/compare/published.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -176,6 +177,24 @@ inline OrderedJson matrix_json(const Analysis& analysis, const DistanceMatrix& m
   return out;
 }
 
+/// Kernel by kernel, for every pair of configurations whose kernels different compilers made.
+inline OrderedJson machine_code_json(const Analysis& analysis) {
+  OrderedJson out = OrderedJson::array();
+  for (const Comparison& comparison : analysis.comparisons) {
+    const Configuration &a = analysis.configurations[comparison.a], &b = analysis.configurations[comparison.b];
+    if (comparison.kind == PairKind::repetition || !compilers_differ(a, b)) continue;
+    OrderedJson kernels = OrderedJson::array();
+    for (const KernelPair& kernel : common_kernels(a, b))
+      kernels.push_back({{"name", kernel.name},
+                         {"equal", kernel.equal()},
+                         {"code_sha256", {kernel.a.code_sha256, kernel.b.code_sha256}},
+                         {"instructions", {kernel.a.instructions, kernel.b.instructions}},
+                         {"registers", {kernel.a.registers, kernel.b.registers}}});
+    out.push_back({{"a", a.id}, {"b", b.id}, {"kernels", kernels}});
+  }
+  return out;
+}
+
 }  // namespace detail
 
 /// One experiment's analysis as JSON.
@@ -203,6 +222,7 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
                              {"p_value", detail::optional_json(entry.p_value)},
                              {"separated", entry.separated},
                              {"text", entry.text}});
+  out["machine_code"] = detail::machine_code_json(analysis);
   out["notes"] = analysis.notes;
   return out;
 }

@@ -69,7 +69,7 @@ inline nlohmann::ordered_json describe_device(const std::string& device) {
   return out;
 }
 
-/// The kernels of fpf's own that were built for the device so far: source, options and machine code by their
+/// The kernels of fpf's own that were built for the device so far: source, options, cubin and machine code by their
 /// hashes.
 inline nlohmann::ordered_json describe_kernels(const std::string& device) {
   auto out = nlohmann::ordered_json::array();
@@ -79,7 +79,10 @@ inline nlohmann::ordered_json describe_kernels(const std::string& device) {
                    {"source_sha256", record.source_sha256},
                    {"options", record.options},
                    {"nvrtc", record.nvrtc_version},
-                   {"cubin_sha256", record.cubin_sha256}});
+                   {"cubin_sha256", record.cubin_sha256},
+                   {"code_sha256", record.resources.code_sha256},
+                   {"instructions", record.resources.instructions},
+                   {"registers", record.resources.registers}});
   return out;
 }
 

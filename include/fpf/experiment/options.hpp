@@ -38,7 +38,7 @@ struct Options {
   std::vector<std::int64_t>
       inject_fault;  // repetition, step, layer where a recorded hidden state is changed; for tests
   std::vector<std::int64_t> batch_sizes{2, 4}, tp{2, 4}, ep{2, 4};
-  std::vector<std::string> stacks;
+  std::vector<std::string> stacks, toolkits;
   double contention = 0.5;
   bool emulate = false;
   std::string placement = "contiguous";

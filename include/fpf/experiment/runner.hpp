@@ -209,7 +209,11 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
 template <class T>
 Json BasicRunner<T>::manifest(const model::Checkpoint& model, const AnyExperiment& setup) const {
   Json out = describe_environment(settings_.device);
-  if (const Json kernels = describe_kernels(settings_.device); !kernels.empty()) out["own_kernels"] = kernels;
+  if (const Json kernels = describe_kernels(settings_.device); !kernels.empty()) {
+    const auto& compiler = device::kernels(at::Device(settings_.device)).builder().compiler();
+    out["own_kernels"] = kernels;
+    out["nvrtc"] = {{"version", compiler.version_name()}, {"library", compiler.toolkit().nvrtc.string()}};
+  }
   out["model"] = {{"id", model.id()},
                   {"config_sha256", sha256_hex(model.config_text())},
                   {"files", evidence::describe_files(model.source().files())}};
@@ -240,8 +244,9 @@ std::string BasicRunner<T>::fingerprint() const {
   parts["threads"] = at::get_num_threads();
   parts["hardware"] = state_->hardware;
   parts["execution"] = options_.execution;
-  parts["own"] = {options_.model_gptq, options_.model_bnb,  options_.neighbour_pdfs, options_.neighbour_ids,
-                  options_.placement,  options_.contention, options_.emulate,        options_.stacks};
+  parts["own"] = {options_.model_gptq,    options_.model_bnb, options_.neighbour_pdfs,
+                  options_.neighbour_ids, options_.placement, options_.contention,
+                  options_.emulate,       options_.stacks,    options_.toolkits};
   if (state_->baseline)
     for (const auto& run : state_->baseline->runs())
       parts["baseline"].push_back(run.members.value("signals_sha256", ""));

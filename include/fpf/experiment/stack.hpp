@@ -74,16 +74,12 @@ inline std::string cuda_tag(std::string cuda) {
   return "cu" + cuda;
 }
 
-/// Runs --stack's builds and adds each under its CUDA version, which must differ from `cuda`, that of this
-/// build and of the baseline. Until the experiment is done their files lie in
-/// OUT/cuda_version_experiment.parts. Throws Error where there is no --stack or the versions are not so, and
+/// Runs --stack's builds and adds each under its CUDA version, which must differ from `cuda`, that of this build. Until
+/// the experiment is done their files lie in OUT/cuda_version_experiment.parts. Throws Error where it does not differ, and
 /// what run_stack() throws.
 inline void add_stacks(Runner& runner, const std::string& cuda) {
   const Options& options = runner.options();
   const auto cuda_of = [](const Baseline& reference) { return reference.configuration().value("cuda_version", ""); };
-  if (options.stacks.empty()) fail("--stack is missing: expected the build folder of another software stack");
-  if (const auto found = cuda_of(runner.baseline()); found != cuda)
-    fail("the baseline {} was made with CUDA {}, this build has {}", options.baseline, found, cuda);
   const auto parts = std::filesystem::path(options.out) / "cuda_version_experiment.parts";
   for (std::size_t i = 0; i < options.stacks.size(); ++i) {
     const Baseline other = run_stack(options, options.stacks[i], parts / std::to_string(i));

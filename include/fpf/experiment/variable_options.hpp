@@ -40,10 +40,12 @@ inline void contention_options(po::options_description& described, Options& out)
   described.add(group);
 }
 
-inline void stack_options(po::options_description& described, Options& out) {
-  po::options_description group("Software stacks");
-  group.add_options()("stack", detail::file_list(out.stacks),
-                      "build folder of fpf against another libtorch; repeatable");
+inline void cuda_options(po::options_description& described, Options& out) {
+  po::options_description group("CUDA versions");
+  group.add_options()  //
+      ("cuda", po::value(&out.toolkits)->composing()->value_name("VERSION|DIR"),
+       "toolkit whose compiler makes fpf's own kernels; repeatable")  //
+      ("stack", detail::file_list(out.stacks), "build folder of fpf against another libtorch; repeatable");
   described.add(group);
 }
 
