@@ -96,6 +96,23 @@ struct Fixture {
 
 inline std::string file_of(const Case& one) { return one.file + "_experiment.json"; }
 
+inline const Case& case_of(const std::string& file) {
+  for (const Case& one : cases())
+    if (one.file == file) return one;
+  throw std::runtime_error("no experiment writes " + file);
+}
+
+/// The file that an uninterrupted run of an experiment leaves in the folder "all"; each runs once a test program.
+inline fs::path made(const Case& one) {
+  static std::set<std::string> done;
+  if (done.empty()) fresh_folder("all");
+  if (done.insert(one.file).second) {
+    const Outcome outcome = run(Inputs::command(one.program, "all", one.options, one.format));
+    BOOST_REQUIRE_MESSAGE(outcome.code == 0, one.program << ": " << outcome.err);
+  }
+  return fs::path("all") / file_of(one);
+}
+
 inline json read(const fs::path& path) { return json::parse(text_of(path)); }
 
 /// What a run computed: digests of its stored repetition, by configuration.

@@ -4,13 +4,10 @@
 // Every experiment: its file alone, valid against the schema, its digests right, every configuration three
 // times bit by bit the same, the baseline first and equal to experiment 0's.
 BOOST_AUTO_TEST_CASE(every_experiment_leaves_its_file) {
-  fresh_folder("all");
   Strings check{python.string(), (fs::path(FPF_FIXTURES) / "check_schema.py").string(), schema.string(),
                 Inputs::baseline(), Inputs::baseline("awq")};
   for (const Case& one : cases()) {
-    const Outcome outcome = run(Inputs::command(one.program, "all", one.options, one.format));
-    BOOST_REQUIRE_MESSAGE(outcome.code == 0, one.program << ": " << outcome.err);
-    const fs::path path = fs::path("all") / file_of(one);
+    const fs::path path = made(one);
     const json file = read(path);
     const Outcome digests = recomputed(path);
     BOOST_TEST(digests.code == 0, digests.out << digests.err);
@@ -69,7 +66,7 @@ BOOST_AUTO_TEST_CASE(the_schema_refuses_what_the_format_does_not_know) {
 }
 
 BOOST_AUTO_TEST_CASE(neighbours_are_in_the_file_and_only_the_reference_is_recorded) {
-  const json file = read("all/batch_size_experiment.json");
+  const json file = read(made(case_of("batch_size")));
   for (std::size_t i = 1; i < 3; ++i) {
     const json& one = run_of(file, file.at("configurations").at(i));
     const auto size = file.at("configurations").at(i).at("variable_value").get<std::size_t>();
@@ -81,7 +78,7 @@ BOOST_AUTO_TEST_CASE(neighbours_are_in_the_file_and_only_the_reference_is_record
 }
 
 BOOST_AUTO_TEST_CASE(the_contended_run_overlapped_the_load) {
-  const json file = read("all/concurrent_streams_experiment.json");
+  const json file = read(made(case_of("concurrent_streams")));
   const json& one = run_of(file, file.at("configurations").at(1));
   BOOST_TEST(one.at("contention").at("overlap_fraction").get<double>() >= 0.9);
   BOOST_TEST(one.at("contention").at("overlap_fraction").get<double>() <= 1.0);

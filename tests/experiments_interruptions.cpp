@@ -23,7 +23,7 @@ bool wait_for(const fs::path& partial, std::ptrdiff_t configurations) {
 // and others not: the old file stays to the byte, and --resume ends with what an uninterrupted run gives.
 BOOST_AUTO_TEST_CASE(it_leaves_the_old_file_and_resume_goes_on) {
   for (const Case& one : cases()) {
-    const json whole = read(fs::path("all") / file_of(one));
+    const json whole = read(made(one));
     for (const int signal : {SIGINT, SIGTERM, SIGKILL}) {
       fresh_folder("stopped");
       const fs::path file = fs::path("stopped") / file_of(one), partial = file.string() + ".partial";

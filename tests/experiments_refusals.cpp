@@ -30,7 +30,7 @@ BOOST_AUTO_TEST_CASE(each_names_what_is_wrong_and_leaves_no_file) {
       {"exp2_compile", {"--decode-steps", "5"}, {"does not fit", "decode_steps"}},
       {"exp2_compile", {"--model", odd}, {"does not fit", "model"}},
       {"exp2_compile", {"--baseline", "nowhere.json"}, {"nowhere.json"}},
-      {"exp2_compile", {"--baseline", "all/compile_experiment.json"}, {"expected experiment 0's file"}},
+      {"exp2_compile", {"--baseline", made(case_of("compile")).string()}, {"expected experiment 0's file"}},
       {"exp3_quantization", {}, {"does not fit", "awq-int4"}},
       {"exp3_quantization", {"--model-bnb", Inputs::model("nf4")}, {"--model-gptq is missing"}, "awq"},
       {"exp3_quantization",
