@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/core/text.hpp>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -42,6 +43,7 @@ inline std::string count_text(std::size_t count, std::string_view noun) {
 inline std::string_view words_for(Signal signal) {
   constexpr std::string_view words[] = {"hidden states", "key vectors", "log-probabilities by rank",
                                         "log-probabilities by token id"};
+  static_assert(std::size(words) == static_cast<std::size_t>(Signal::logprobs_aligned) + 1);
   return words[static_cast<std::size_t>(signal)];
 }
 

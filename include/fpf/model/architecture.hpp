@@ -5,6 +5,7 @@
 #include <fpf/core/error.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fpf::model {
 
@@ -13,7 +14,7 @@ namespace fpf::model {
 struct Architecture {
   std::string_view name;        // config.json's architectures[0]
   std::string_view model_type;  // config.json's model_type
-  std::string_view gguf;        // GGUF's general.architecture
+  std::string_view gguf;        // GGUF's general.architecture; empty where its files bear another's name
   bool qk_norm;                 // RMSNorm per head on q and k, before RoPE
   bool experts;                 // a router and experts in every layer instead of one MLP
   bool gguf_interleaves;        // GGUF files store q's and k's rows per head as [d/2, 2] instead of [2, d/2]
@@ -28,12 +29,15 @@ namespace detail {
 
 inline const Architecture& find_architecture(std::string_view name, std::string_view Architecture::*key,
                                              const std::string& file) {
-  std::string known;
-  for (std::size_t i = 0; i < architectures.size(); ++i) {
-    if (architectures[i].*key == name) return architectures[i];
-    known += fmt::format("{}{}", i == 0 ? "" : i + 1 == architectures.size() ? " or " : ", ", architectures[i].*key);
+  std::vector<std::string_view> known;
+  for (const Architecture& one : architectures) {
+    if ((one.*key).empty()) continue;
+    if (one.*key == name) return one;
+    known.push_back(one.*key);
   }
-  fail("{} has architecture '{}': expected {}", file, name, known);
+  const std::string_view last = known.back();
+  known.pop_back();
+  fail("{} has architecture '{}': expected {} or {}", file, name, fmt::join(known, ", "), last);
 }
 
 }  // namespace detail
