@@ -64,7 +64,8 @@ Distance distance(const std::string& file, const std::string& tag, const std::st
                                "--signal", "all", "--json", "--output", "analysis.json"});
   BOOST_REQUIRE_EQUAL(outcome.code, 0);
   Distance out;
-  for (const json& one : json::parse(outcome.out).at("analyses").at(0).at("comparisons")) {
+  const json analyses = json::parse(outcome.out).at("analyses");
+  for (const json& one : analyses.at(0).at("comparisons")) {
     const auto ends = [&](const char* side) { return one.at(side).get<std::string>().ends_with(tag); };
     if (one.at("kind") != "cross_hardware_noise" || !ends("a") || !ends("b")) continue;
     out.steps = one.at("steps_compared").get<int>();
@@ -154,9 +155,8 @@ BOOST_AUTO_TEST_CASE(smollm2_says_the_same, *ut::precondition(on_gpu)) {
                                  "--dtype", "float32", "--device", device, "--out", "smollm2-" + device});
     BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
     json own = json::array();
-    for (const json& step :
-         json::parse(text_of("smollm2-" + device + "/reference_baseline.json")).at("runs").back().at("decode_steps"))
-      own.push_back(step.at("token_id"));
+    const json file = json::parse(text_of("smollm2-" + device + "/reference_baseline.json"));
+    for (const json& step : file.at("runs").back().at("decode_steps")) own.push_back(step.at("token_id"));
     tokens.push_back(own);
   }
   BOOST_TEST(tokens[0].size() == 30u);
