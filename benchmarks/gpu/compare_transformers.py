@@ -72,7 +72,7 @@ def measure_fpf(args):
     with tempfile.TemporaryDirectory(prefix="fpf_benchmark_") as scratch:
         prompt = pathlib.Path(scratch) / "prompt.json"
         prompt.write_text(json.dumps([100 + 7919 * i % 149000 for i in range(args.prompt_tokens)]))
-        command = [args.exp0, "--model", args.model, "--device", "cuda", "--prompt-ids", prompt, "--decode-steps",
+        command = [args.exp0, "--model", args.model, "--dtype", "bfloat16", "--device", "cuda", "--prompt-ids", prompt, "--decode-steps",
                    args.decode_steps, "--reps", max(args.reps, 10), "--quiet", "--out", scratch]
         done = subprocess.run([str(x) for x in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode not in (0, 3):
