@@ -101,7 +101,8 @@ void build_all(const std::vector<Plan>& all, int architecture,
         const KernelResources& needs = builder.build(plan.file, plan.expression).record.resources;
         const unsigned threads = plan.block.x * plan.block.y * plan.block.z;
         if (needs.registers == 0) fault = "no register count";
-        if (plan.hot && needs.stack_bytes != 0 && toolkit == compiler()) fault = fmt::format("{} bytes of stack", needs.stack_bytes);
+        if (plan.hot && needs.stack_bytes != 0 && toolkit == compiler())
+          fault = fmt::format("{} bytes of stack", needs.stack_bytes);
         if (threads > needs.max_threads) fault = fmt::format("{} threads, bounded to {}", threads, needs.max_threads);
         if (needs.registers * threads > 65536)
           fault = fmt::format("{} registers x {} threads", needs.registers, threads);
