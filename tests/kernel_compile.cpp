@@ -148,6 +148,7 @@ BOOST_AUTO_TEST_CASE(older_toolkits) {
     BOOST_TEST(toolkit->version_name() == version);
     for (const int architecture : {80, 90}) {
       build_all(plans(qwen3_30b, int4_format(128), DType::bfloat16), architecture, toolkit);
+      build_all(plans(qwen3_30b, int4_format(128, DType::float16, true), DType::float16), architecture, toolkit);
       build_all(plans(qwen3_30b, nf4_format(), DType::bfloat16), architecture, toolkit);
     }
   }
