@@ -14,8 +14,7 @@ int main(int argc, char** argv) {
   info.options = fpf::tensor_options;
   info.default_model = "synthetic:qwen3-moe-tiny";
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    const auto& sizes = runner.options().tp;
-    runner.require_divisible<fpf::parallel::Tensor>(sizes);
+    const auto sizes = runner.rank_counts<fpf::parallel::Tensor>(runner.options().tp);
     runner.with_policies([&]<class Quant, class Execution>() {
       using Setup =
           fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Tensor, fpf::stream::Exclusive, Execution>;

@@ -16,11 +16,11 @@ int main(int argc, char** argv) {
   info.default_model = "synthetic:qwen3-moe-tiny";
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     const auto& options = runner.options();
-    runner.require_divisible<fpf::parallel::Expert>(options.ep);
+    const auto sizes = runner.rank_counts<fpf::parallel::Expert>(options.ep);
     runner.with_policies([&]<class Quant, class Execution>() {
       using Setup =
           fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Expert, fpf::stream::Exclusive, Execution>;
-      for (const auto size : options.ep)
+      for (const auto size : sizes)
         runner.run<Setup>({.tag = fmt::format("ep{}", size),
                            .value = size,
                            .ranks = size,

@@ -6,10 +6,7 @@ struct NoShard {
   static std::vector<NoShard> local_ranks(const fpf::parallel::RankOptions&) { return {NoShard{}}; }
   static int rank() { return 0; }
   static int size() { return 1; }
-  static at::Tensor sum_attention(at::Tensor t) { return t; }
-  static at::Tensor sum_mlp(at::Tensor t) { return t; }
-  static at::Tensor gather_keys(at::Tensor t, const fpf::model::ModelConfig&) { return t; }
-  static at::Tensor gather_logits(at::Tensor t) { return t; }
+  static fpf::parallel::Partial partial() { return {}; }
   static fpf::parallel::Communicator* communicator() { return nullptr; }
 };
 

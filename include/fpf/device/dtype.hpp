@@ -1,6 +1,7 @@
-// fpf's dtypes as libtorch's, and back.
+// fpf's dtypes as libtorch's, and back; which GPU a device is.
 #pragma once
 
+#include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
 #include <fpf/core/dtype.hpp>
@@ -40,6 +41,11 @@ inline DType dtype_of(at::ScalarType type) {
   for (const DType dtype : {DType::float32, DType::float16, DType::bfloat16})
     if (scalar_type(dtype) == type) return dtype;
   fail("activations must be float32, float16 or bfloat16, not {}", c10::toString(type));
+}
+
+/// The number of a GPU; libtorch's "cuda" without one is the first here.
+inline c10::DeviceIndex index_of(at::Device device) {
+  return device.has_index() ? device.index() : c10::DeviceIndex{0};
 }
 
 }  // namespace fpf::device

@@ -3,9 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 #ifdef FPF_WITH_CUDA
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #endif
 
+#include <fpf/device/dtype.hpp>
 #include <fpf/kernel/library.hpp>
 #include <map>
 #include <memory>
@@ -45,18 +47,46 @@ inline kernel::Library& kernels(at::Device device) {
   static std::mutex mutex;
   static std::map<std::pair<int, SharedCompiler>, kernel::Library> libraries;
   const std::lock_guard lock(mutex);
-  const int index = device.has_index() ? device.index() : 0;
+  const int index = index_of(device);
   const SharedCompiler& compiler = detail::chosen_compiler();
   return libraries.try_emplace({index, compiler}, index, compiler).first->second;
+}
+
+/// Makes a GPU the calling thread's own: its context and libtorch's current device. Does nothing for a CPU.
+inline void enter([[maybe_unused]] at::Device device) {
+#ifdef FPF_WITH_CUDA
+  if (!device.is_cuda()) return;
+  kernels(device).enter();
+  c10::cuda::set_device(index_of(device));
+#endif
 }
 
 /// The stream on which libtorch works on that device now.
 inline kernel::cuda::Stream current_stream([[maybe_unused]] at::Device device) {
 #ifdef FPF_WITH_CUDA
-  return c10::cuda::getCurrentCUDAStream(device.index()).stream();
+  return c10::cuda::getCurrentCUDAStream(index_of(device)).stream();
 #else
   fail("this libtorch is built without CUDA");
 #endif
 }
+
+/// While it lives, libtorch works on that stream of a GPU.
+class StreamScope {
+ public:
+#ifdef FPF_WITH_CUDA
+  StreamScope(kernel::cuda::Stream stream, at::Device device)
+      : before_(c10::cuda::getCurrentCUDAStream(index_of(device))) {
+    c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromExternal(stream, index_of(device)));
+  }
+  ~StreamScope() { c10::cuda::setCurrentCUDAStream(before_); }
+  StreamScope(const StreamScope&) = delete;
+  StreamScope& operator=(const StreamScope&) = delete;
+
+ private:
+  c10::cuda::CUDAStream before_;
+#else
+  StreamScope(kernel::cuda::Stream, at::Device) {}
+#endif
+};
 
 }  // namespace fpf::device

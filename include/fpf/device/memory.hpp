@@ -23,7 +23,7 @@ inline void release_cached_memory([[maybe_unused]] at::Device device) {
 #ifdef FPF_WITH_CUDA
   if (!device.is_cuda()) return;
   c10::cuda::CUDACachingAllocator::emptyCache();
-  c10::cuda::CUDACachingAllocator::resetPeakStats(device.has_index() ? device.index() : c10::DeviceIndex{0});
+  c10::cuda::CUDACachingAllocator::resetPeakStats(index_of(device));
 #endif
 }
 
@@ -31,9 +31,7 @@ inline void release_cached_memory([[maybe_unused]] at::Device device) {
 inline std::int64_t peak_device_memory([[maybe_unused]] at::Device device) {
 #ifdef FPF_WITH_CUDA
   if (device.is_cuda())
-    return c10::cuda::CUDACachingAllocator::getDeviceStats(device.has_index() ? device.index() : c10::DeviceIndex{0})
-        .allocated_bytes[0]
-        .peak;
+    return c10::cuda::CUDACachingAllocator::getDeviceStats(index_of(device)).allocated_bytes[0].peak;
 #endif
   return 0;
 }

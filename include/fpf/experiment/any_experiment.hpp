@@ -5,6 +5,7 @@
 #include <fpf/experiment/gpu_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
 #include <fpf/parallel/ranks.hpp>
+#include <fpf/parallel/world.hpp>
 #include <memory>
 
 namespace fpf {
@@ -40,13 +41,15 @@ class AnyExperiment {
       const std::function<void()> done = rank == 0 ? step_done : [] {};
       model::AnyDecoder& decoder = *decoders_[rank];
       Repetition own = device::naming_memory(decoder.device(), [&] {
-        return decoder.on_gpu() ? gpu_.run(decoder, settings_, prompts, forced, done)
+        return decoder.on_gpu() ? gpu_[rank].run(decoder, settings_, prompts, forced, done)
                                 : run_on_host(decoder, settings_, prompts, forced, done);
       });
+      if (auto* communicator = decoder.collectives().communicator()) communicator->check();
       if (rank == 0) out = std::move(own);  // all ranks have the same
     };
-    const auto give_up = [&](std::size_t rank) {
-      if (auto* communicator = decoders_[rank]->communicator()) communicator->abort();
+    const auto give_up = [&] {
+      for (const auto& decoder : decoders_)
+        if (auto* communicator = decoder->collectives().communicator()) communicator->abort();
     };
     start_stream();
     parallel::run_ranks(decoders_.size(), work, give_up);
@@ -77,10 +80,9 @@ class AnyExperiment {
                                {"stream", policies_.stream},
                                {"execution", policies_.execution}};
     if (!policies_.execution_detail.empty()) policies["execution_detail"] = policies_.execution_detail;
-    evidence::Json ranks = evidence::Json::array();
-    for (const auto& decoder : decoders_) ranks.push_back(describe_rank(*decoder));
-    evidence::Json out = {{"policies", policies}, {"ranks", ranks}, {"operations", describe_operations()}};
-    if (const auto* communicator = decoders_.front()->communicator()) out["communicator"] = communicator->describe();
+    evidence::Json out = {{"policies", policies}, {"ranks", ranks_}, {"operations", describe_operations()}};
+    if (const auto* communicator = decoders_.front()->collectives().communicator())
+      out["communicator"] = communicator->describe();
     return out;
   }
 
@@ -90,6 +92,19 @@ class AnyExperiment {
   void add_rank(std::unique_ptr<model::AnyDecoder> decoder) {
     device::release_cached_memory(decoder->device());
     decoders_.push_back(std::move(decoder));
+    gpu_.emplace_back();
+  }
+
+  /// Once this process's ranks are loaded: what all ranks hold, those of other processes too.
+  void meet() {
+    std::vector<evidence::Json> own;
+    for (const auto& decoder : decoders_) own.push_back(describe_rank(*decoder));
+    if (settings_.ranks.world == nullptr) {
+      ranks_ = own;
+      return;
+    }
+    for (const std::string& one : settings_.ranks.world->all(own.front().dump()))
+      ranks_.push_back(evidence::Json::parse(one));
   }
 
  private:
@@ -105,14 +120,14 @@ class AnyExperiment {
     };
     const model::AnyDecoder& decoder = *decoders_.front();
     const model::OperationTable forward = decoder.operations();
-    return {{"prefill", table(forward)}, {"decode", table(decoder.on_gpu() ? gpu_.operations() : forward)}};
+    return {{"prefill", table(forward)}, {"decode", table(decoder.on_gpu() ? gpu_.front().operations() : forward)}};
   }
 
   evidence::Json describe_rank(const model::AnyDecoder& decoder) const {
     const parallel::Shard& shard = decoder.shard();
     const auto range = [](const Range& r) { return evidence::Json{r.begin, r.end}; };
     evidence::Json out = {{"rank", decoder.rank()},
-                          {"device", parallel::rank_device(settings_.device, settings_.ranks, decoder.rank())},
+                          {"device", decoder.device().str()},
                           {"threads", parallel::threads_per_rank(decoders_.size())},
                           {"weight_bytes", decoder.weight_bytes()},
                           {"heads", range(shard.heads)},
@@ -129,8 +144,9 @@ class AnyExperiment {
 
   RunSettings settings_;
   Policies policies_;
-  GpuRepetitions gpu_;
   std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
+  std::vector<GpuRepetitions> gpu_;  // a decoder's
+  evidence::Json ranks_;             // descriptions of all ranks
 };
 
 }  // namespace fpf

@@ -30,13 +30,15 @@ class Experiment final : public AnyExperiment {
   Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {})
       : AnyExperiment(settings, policies_of()), stream_(std::move(stream)) {
     for (Parallel& rank : Parallel::local_ranks(settings.ranks)) {
-      const at::Device device(parallel::rank_device(settings.device, settings.ranks, rank.rank()));
+      const at::Device device(parallel::rank_device(settings.ranks, rank.rank()));
+      device::enter(device);
       device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
       add_rank(device::naming_memory(device, [&] {
         return model::DecoderFactory<Quant, Attention, Parallel, Execution>::make(
             checkpoint, std::move(rank), device::scalar_type(settings.dtype), device);
       }));
     }
+    meet();
   }
 
  private:

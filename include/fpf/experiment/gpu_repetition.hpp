@@ -16,6 +16,7 @@ class GpuRepetitions {
                  const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced,
                  const std::function<void()>& step_done) {
     const c10::InferenceMode guard;
+    device::enter(decoder.device());
     const at::Tensor prompt = model::batch_of(prompts).to(decoder.device());
     const std::int64_t batch = prompt.size(0), length = prompt.size(1), steps = settings.decode_steps;
     if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != length + steps) {
@@ -52,7 +53,7 @@ class GpuRepetitions {
       token =
           recorder.gpu_step(decode.step().taps(), static_cast<const std::byte*>(rows.select(0, step).const_data_ptr()));
     }
-    recorder.gpu_keys(cache, length, steps);
+    recorder.gpu_keys(decoder, cache, length, steps);
     out.signals = recorder.take();
     return out;
   }

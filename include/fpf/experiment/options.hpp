@@ -37,10 +37,11 @@ struct Options {
   Verbosity verbosity = Verbosity::normal;
   std::vector<std::int64_t>
       inject_fault;  // repetition, step, layer where a recorded hidden state is changed; for tests
-  std::vector<std::int64_t> batch_sizes{2, 4}, tp{2, 4}, ep{2, 4};
+  std::vector<std::int64_t> batch_sizes{2, 4}, tp, ep;
   std::vector<std::string> stacks, toolkits;
   double contention = 0.5;
   bool emulate = false;
+  double rank_timeout = 30;  // seconds
   std::string placement = "contiguous";
   std::vector<std::string> given;  // the shared options as arguments, but for those on files of this run
 };
@@ -119,6 +120,8 @@ inline void validate(Options& options, const po::variables_map& values) {
   detail::require_positive("decode-steps", options.decode_steps);
   detail::require_positive("reps", options.reps);
   detail::require_positive("top-k", options.top_k);
+  if (!(options.rank_timeout > 0))
+    fail("--rank-timeout {:g}: expected a positive number of seconds", options.rank_timeout);
   if (values.count("threads") != 0) detail::require_positive("threads", options.threads);
   options.default_layers = values["layers"].defaulted();
   if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")

@@ -8,8 +8,7 @@
 #include <fpf/evidence/signals.hpp>
 #include <fpf/execution/top_k.hpp>
 #include <fpf/kernel/step_layout.hpp>
-#include <fpf/model/config.hpp>
-#include <fpf/model/kv_cache.hpp>
+#include <fpf/model/any_decoder.hpp>
 #include <fpf/model/taps.hpp>
 #include <fpf/quant/dense.hpp>
 #include <vector>
@@ -88,10 +87,13 @@ class Recorder : public model::Taps {
     return signals_.logprobs.ids[signals_.logprobs.ids.size() - top];
   }
 
-  /// The keys that sequence 0's cache holds at positions from `begin` on: where decoding on a GPU left them.
-  void gpu_keys(const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
-    for (evidence::LayerSignals& layer : signals_.layers)
-      append(layer.keys, cache.keys(layer.layer, begin + count).select(0, 0).narrow(1, begin, count).transpose(0, 1));
+  /// The keys that the ranks' caches hold of sequence 0 at positions from `begin` on: where decoding on a GPU left them.
+  void gpu_keys(const model::AnyDecoder& decoder, const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
+    for (evidence::LayerSignals& layer : signals_.layers) {
+      const at::Tensor own = cache.keys(layer.layer, begin + count).narrow(0, 0, 1).narrow(2, begin, count);
+      const at::Tensor all = decoder.collectives().gather_keys(own, decoder.config().num_kv_heads);
+      append(layer.keys, all.select(0, 0).transpose(0, 1));
+    }
   }
 
   void token(std::int64_t id) { signals_.token_ids.push_back(static_cast<std::int32_t>(id)); }

@@ -31,10 +31,11 @@ struct BasicRunner<T>::State {
 };
 
 template <class T>
-BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options)
+BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::World* world)
     : info_(std::move(info)),
       options_(std::move(options)),
       checkpoint_(model::Checkpoint::open(options_.model)),
+      world_(world),
       state_(std::make_unique<State>()) {
   if (options_.device.empty()) options_.device = default_device();
   require_device(options_.device);
@@ -46,10 +47,20 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options)
                .decode_steps = options_.decode_steps,
                .dtype = activation_dtype(options_, config),
                .device = options_.device,
-               .ranks = {.placement = options_.placement, .emulate = options_.emulate}};
+               .ranks = {.placement = options_.placement,
+                         .emulate = options_.emulate,
+                         .device = options_.device,
+                         .world = world_,
+                         .local_rank = world_ != nullptr ? world_->local_rank() : 0}};
   if (!left_out.empty()) notice(left_out);
   state_->inputs = load_inputs(options_, checkpoint_);
   state_->hardware = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
+  if (world_ != nullptr)
+    world_->agree({{"model", {sha256_hex(checkpoint_.config_text()), checkpoint_.source().bytes()}},
+                   {"prompt", state_->inputs.prompt.sha256},
+                   {"device", device_name(options_.device)},
+                   {"threads", options_.device == "cpu" ? at::get_num_threads() : 0}});
+  if (!is_root()) return;
   if (info_.type != "reference") load_baseline();
   std::error_code error;
   std::filesystem::create_directories(options_.out, error);
@@ -100,7 +111,7 @@ template <class T>
 void BasicRunner<T>::add(const Baseline& other, const std::string& tag, const Json& value) {
   other.require_match(other.name(), metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint, required_params());
   const std::string id = config_id(other.hardware(), tag);
-  if (state_->writer->has(id)) return;
+  if (!is_root() || state_->writer->has(id)) return;
   if (!other.is_sound()) report(fmt::format("{}: repetitions differ or hold no numbers", id));
   add_baseline();
   state_->writer->add(other.relabelled(id, value, false), other.runs_as(id));
@@ -108,6 +119,7 @@ void BasicRunner<T>::add(const Baseline& other, const std::string& tag, const Js
 
 template <class T>
 ExitCode BasicRunner<T>::finish() {
+  if (!is_root()) return ExitCode::ok;
   add_baseline();
   state_->writer->finish();
   notice("wrote " + file().string());
@@ -117,9 +129,13 @@ ExitCode BasicRunner<T>::finish() {
 template <class T>
 bool BasicRunner<T>::is_recorded(const Variant& variant) {
   const std::string id = config_id(state_->hardware, variant.tag);
-  if (state_->writer->has_finding(id))
+  if (world_ != nullptr && variant.ranks != world_->size())
+    fail("{} is a run of {} ranks, but the launcher started {}: start as many processes as ranks, or none", variant.tag,
+         variant.ranks, world_->size());
+  if (is_root() && state_->writer->has_finding(id))
     report(fmt::format("{}: repetitions differ or hold no numbers, as recorded before", id));
-  return state_->writer->has(id);
+  const bool own = is_root() && state_->writer->has(id);
+  return world_ != nullptr ? world_->from_root(own ? "recorded" : "") == "recorded" : own;
 }
 
 template <class T>
@@ -130,13 +146,15 @@ void BasicRunner<T>::run_setup(const Variant& variant, const model::Checkpoint& 
   for (const auto& neighbour : state_->neighbours_of(variant)) prompts.push_back(neighbour.token_ids);
   std::vector<Repetition> repetitions;
   {
-    Progress progress(id, options_.reps * (settings_.decode_steps + 1), options_.verbosity);
+    Progress progress(id, options_.reps * (settings_.decode_steps + 1),
+                      is_root() ? options_.verbosity : Verbosity::quiet);
     for (std::int64_t rep = 0; rep < options_.reps; ++rep) {
       check_interrupt();
       repetitions.push_back(setup.run(prompts, {}, [&] { progress.advance(); }));
       if (!options_.inject_fault.empty()) inject_fault(repetitions.back().signals, rep, options_.inject_fault);
     }
   }
+  if (!is_root()) return;
   const auto runs = runs_of(variant, id, setup, repetitions);
   add_baseline();
   state_->writer->add(configuration(variant, id, model, setup), runs);
@@ -282,7 +300,7 @@ void BasicRunner<T>::print_ranks(const Variant& variant, const Json& manifest) c
 
 template <class T>
 void BasicRunner<T>::notice(const std::string& text) const {
-  if (options_.verbosity == Verbosity::normal) fmt::print(stderr, "{}: {}\n", info_.name, text);
+  if (options_.verbosity == Verbosity::normal && is_root()) fmt::print(stderr, "{}: {}\n", info_.name, text);
 }
 
 template <class T>
@@ -290,6 +308,30 @@ void BasicRunner<T>::report(const std::string& finding) {
   state_->finding = true;
   fmt::print(stderr, "{}: FINDING: {}\n", info_.name, finding);
 }
+
+namespace detail {
+
+/// Meets the processes that a launcher started, which must have been given the same options but for those that may differ
+/// between hosts; nothing without a launcher.
+inline std::unique_ptr<parallel::World> join_launcher(const ExperimentInfo& info, const Options& options,
+                                                      const po::variables_map& values) {
+  const auto launch = parallel::Launch::from_environment();
+  if (!launch) return nullptr;
+  nlohmann::json description = {{"program", info.name}, {"revision", source_revision()}, {"libtorch", torch_version()}};
+  for (const auto& [name, value] : values) {
+    if (name == "out" || name == "baseline" || name == "config" || name == "hardware" || name == "quiet") continue;
+    nlohmann::json& field = description["--" + name];
+    if (const auto* text = boost::any_cast<std::string>(&value.value())) field = *text;
+    if (const auto* list = boost::any_cast<std::vector<std::string>>(&value.value())) field = *list;
+    if (const auto* number = boost::any_cast<std::int64_t>(&value.value())) field = *number;
+    if (const auto* count = boost::any_cast<int>(&value.value())) field = *count;
+    if (const auto* real = boost::any_cast<double>(&value.value())) field = *real;
+    if (const auto* flag = boost::any_cast<bool>(&value.value())) field = *flag;
+  }
+  return std::make_unique<parallel::World>(*launch, parallel::World::Seconds(options.rank_timeout), description);
+}
+
+}  // namespace detail
 
 template <class T>
 int BasicRunner<T>::main(int argc, char** argv, const ExperimentInfo& info,
@@ -310,9 +352,14 @@ int BasicRunner<T>::main(int argc, char** argv, const ExperimentInfo& info,
     if (!fault.empty()) options.inject_fault = parse_fault(fault);
     Options shared;
     options.given = given_options(shared_options(shared), values);
-    BasicRunner runner(info, std::move(options));
-    body(runner);
-    return runner.finish();
+    const auto world = detail::join_launcher(info, options, values);
+    return parallel::as_rank(world.get(), [&] {
+      BasicRunner runner(info, std::move(options), world.get());
+      body(runner);
+      const ExitCode code = runner.finish();
+      if (world) world->leave();
+      return code;
+    });
   });
 }
 

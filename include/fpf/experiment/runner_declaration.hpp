@@ -17,7 +17,8 @@ class Baseline;
 template <class = void>
 class BasicRunner {
  public:
-  BasicRunner(ExperimentInfo info, Options options);
+  /// `world`: the processes of a launcher, of which this is one; null without one.
+  BasicRunner(ExperimentInfo info, Options options, parallel::World* world = nullptr);
   ~BasicRunner();
 
   const Options& options() const { return options_; }
@@ -48,11 +49,18 @@ class BasicRunner {
   /// `option`.
   model::Checkpoint open(const std::string& option, const std::string& model, quant::Method method) const;
 
-  /// Throws Error when a model does not divide over one of the rank counts, before anything has run.
+  /// The rank counts to run: those asked for, else the launcher's or 2 and 4. Throws Error when the model does not divide
+  /// over one of them, before anything has run.
   template <class Parallel>
-  void require_divisible(const std::vector<std::int64_t>& sizes) const {
-    for (const std::int64_t size : sizes)
-      for (const Parallel& rank : Parallel::local_ranks(settings_for(size).ranks)) rank.shard(checkpoint_.config());
+  std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& asked) const {
+    std::vector<std::int64_t> out = asked;
+    if (out.empty() && world_ != nullptr) out = {world_->size()};
+    if (out.empty()) out = {2, 4};
+    for (const std::int64_t size : out) {
+      const parallel::RankOptions threads{.size = static_cast<int>(size), .placement = options_.placement};
+      for (const Parallel& rank : Parallel::local_ranks(threads)) rank.shard(checkpoint_.config());
+    }
+    return out;
   }
 
   /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already.
@@ -76,6 +84,8 @@ class BasicRunner {
   }
   std::filesystem::path file() const { return std::filesystem::path(options_.out) / info_.file(); }
 
+  /// Whether this process writes the file and speaks to the user: rank 0, or the only one.
+  bool is_root() const { return world_ == nullptr || world_->is_root(); }
   bool is_recorded(const Variant& variant);
   void run_setup(const Variant& variant, const model::Checkpoint& model, AnyExperiment& setup);
   std::vector<std::string> runs_of(const Variant& variant, const std::string& id, const AnyExperiment& setup,
@@ -96,6 +106,7 @@ class BasicRunner {
   Options options_;
   model::Checkpoint checkpoint_;
   RunSettings settings_;
+  parallel::World* world_;
   struct State;
   std::unique_ptr<State> state_;  // inputs, baseline, the growing file
 };

@@ -11,6 +11,12 @@ inline auto* number_list(const std::string& option, std::vector<std::int64_t>& t
   return po::value<std::vector<std::string>>()->composing()->value_name("LIST")->notifier(
       [option, &to](const std::vector<std::string>& values) { to = positive_list(option, values); });
 }
+inline void rank_options(po::options_description& group, Options& out) {
+  group.add_options()                                                                                       //
+      ("emulate", po::bool_switch(&out.emulate), "all ranks on one GPU (on the CPU they always share it)")  //
+      ("rank-timeout", po::value(&out.rank_timeout)->value_name("SECONDS")->default_value(out.rank_timeout, "30"),
+       "after which a process that does not come or shows no sign of life ends the run");
+}
 inline auto* file_list(std::vector<std::string>& to) { return po::value(&to)->composing()->value_name("F"); }
 }  // namespace detail
 
@@ -51,19 +57,20 @@ inline void cuda_options(po::options_description& described, Options& out) {
 
 inline void tensor_options(po::options_description& described, Options& out) {
   po::options_description group("Ranks");
-  group.add_options()                                                                             //
-      ("tp", detail::number_list("tp", out.tp), "ranks to divide the model over (default: 2,4)")  //
-      ("emulate", po::bool_switch(&out.emulate), "all ranks on one GPU (on the CPU they always share it)");
+  group.add_options()("tp", detail::number_list("tp", out.tp),
+                      "ranks to divide the model over (default: 2,4; under a launcher its processes)");
+  detail::rank_options(group, out);
   described.add(group);
 }
 
 inline void expert_options(po::options_description& described, Options& out) {
   po::options_description group("Ranks");
-  group.add_options()                                                                               //
-      ("ep", detail::number_list("ep", out.ep), "ranks to divide the experts over (default: 2,4)")  //
+  group.add_options()  //
+      ("ep", detail::number_list("ep", out.ep),
+       "ranks to divide the experts over (default: 2,4; under a launcher its processes)")  //
       ("placement", po::value(&out.placement)->value_name("P")->default_value(out.placement),
-       "of the experts: contiguous or round_robin")  //
-      ("emulate", po::bool_switch(&out.emulate), "all ranks on one GPU (on the CPU they always share it)");
+       "of the experts: contiguous or round_robin");
+  detail::rank_options(group, out);
   described.add(group);
 }
 

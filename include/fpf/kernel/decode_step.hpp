@@ -58,6 +58,7 @@ class DecodeStep {
     router_logits_ = elements(static_cast<std::size_t>(config_.mlp.experts));
     activated_ = elements(static_cast<std::size_t>(config_.mlp.top_k * config_.mlp.intermediate));
     logits_ = elements(static_cast<std::size_t>(config_.vocabulary));
+    own_logits_ = config_.exchange.logits ? elements(static_cast<std::size_t>(weights_.head.n)) : logits_;
     candidates_ = allocate(rows * 8 * static_cast<std::size_t>(log_prob_blocks * config_.top_k));
     log_partial_ = static_cast<float*>(allocate(rows * 8 * static_cast<std::size_t>(log_prob_blocks)));
     tap_buffer_ = static_cast<std::byte*>(allocate(taps_.bytes));
@@ -101,11 +102,12 @@ class DecodeStep {
       config_.fused ? fused_layer(i, layer) : separate_layer(i, layer);
     }
     if (config_.fused) {
-      run(pass, "head", head_, product(weights_.head, hidden_after(layers_.size()), logits_, weights_.final_norm));
+      run(pass, "head", head_, product(weights_.head, hidden_after(layers_.size()), own_logits_, weights_.final_norm));
     } else {
       add_norm(pass, x_, delta_, hidden_after(layers_.size()), weights_.final_norm);
-      run(pass, "head", head_, product(weights_.head, normed_, logits_));
+      run(pass, "head", head_, product(weights_.head, normed_, own_logits_));
     }
+    if (config_.exchange.logits && !select) config_.exchange.logits(stream, own_logits_, logits_);
     LogProbParams top{logits_, candidates_, log_partial_, nullptr, nullptr, tokens_, position_, config_.vocabulary};
     top.ids = tap<int>(taps_.ids);
     top.log_probs = tap<float>(taps_.log_probs);
@@ -153,7 +155,7 @@ class DecodeStep {
         layer.attend = operation(plan_attend(config_.dtype, config_.attention, fused_attention));
         layer.combine = operation(plan_combine(config_.dtype, config_.attention));
       }
-      layer.o = product_plan(w.o, false, true);
+      layer.o = product_plan(w.o, false, !config_.exchange.attention);
       if (config_.has_experts()) {
         layer.router = product_plan(w.router, true, false);
         if (!routes_inside())
@@ -224,6 +226,12 @@ class DecodeStep {
     return params;
   }
 
+  /// The ranks' sum of a partial [rows, hidden] in delta_.
+  void sum(const Pass& pass, const Exchange::Sum& exchange) const {
+    if (exchange && !pass.select)
+      exchange(pass.stream, delta_, static_cast<std::size_t>(config_.rows) * static_cast<std::size_t>(config_.hidden));
+  }
+
   void feed_forward(std::size_t i, const Pass& pass, const void* residual, void* out) const {
     const LayerOperations& op = layers_[i];
     if (!op.route.plan().expression.empty())
@@ -240,12 +248,24 @@ class DecodeStep {
     const void* x = hidden_after(i);
     run(pass, "qkv", op.qkv, product(w.qkv, x, qkv_, w.input_norm));
     attention(i, pass);
-    run(pass, "attention_output", op.o, product(w.o, attended_, x_, nullptr, x));
+    if (config_.exchange.attention) {  // the residual is added once, to the sum
+      run(pass, "attention_output", op.o, product(w.o, attended_, delta_));
+      sum(pass, config_.exchange.attention);
+      add_norm(pass, x, delta_, x_, w.post_norm);
+    } else {
+      run(pass, "attention_output", op.o, product(w.o, attended_, x_, nullptr, x));
+    }
     if (config_.has_experts())
       run(pass, "router_logits", op.router, product(w.router, x_, router_logits_, w.post_norm, nullptr, normed_));
     else
       add_norm(pass, x_, nullptr, nullptr, w.post_norm);
-    feed_forward(i, pass, x_, hidden_after(i + 1));
+    if (config_.exchange.mlp) {
+      feed_forward(i, pass, nullptr, delta_);
+      sum(pass, config_.exchange.mlp);
+      add_norm(pass, x_, delta_, hidden_after(i + 1), w.input_norm);
+    } else {
+      feed_forward(i, pass, x_, hidden_after(i + 1));
+    }
   }
 
   void separate_layer(std::size_t i, const Pass& pass) const {
@@ -256,9 +276,11 @@ class DecodeStep {
     run(pass, "qkv", op.qkv, product(w.qkv, normed_, qkv_));
     attention(i, pass);
     run(pass, "attention_output", op.o, product(w.o, attended_, delta_));
+    sum(pass, config_.exchange.attention);
     add_norm(pass, x, delta_, x_, w.post_norm);
     if (config_.has_experts()) run(pass, "router_logits", op.router, product(w.router, normed_, router_logits_));
     feed_forward(i, pass, nullptr, delta_);
+    sum(pass, config_.exchange.mlp);
   }
 
   /// Index of layer i among the tapped ones, or -1.
@@ -297,7 +319,8 @@ class DecodeStep {
   TapLayout taps_;
   std::vector<LayerOperations> layers_;
   Operation embed_, norm_, head_, slices_, log_probs_;
-  void *x_, *normed_, *delta_, *qkv_, *q_, *attended_, *router_logits_, *activated_, *logits_, *candidates_;
+  void *x_, *normed_, *delta_, *qkv_, *q_, *attended_, *router_logits_, *activated_, *logits_, *own_logits_,
+      *candidates_;
   void* scores_ = nullptr;
   float *partial_, *partial_stats_, *log_partial_;
   std::byte* tap_buffer_;

@@ -25,7 +25,8 @@ using Event = struct CUevent_st*;
 using Graph = struct CUgraph_st*;
 using GraphExec = struct CUgraphExec_st*;
 
-inline constexpr Result success = 0, out_of_memory = 2;
+inline constexpr Result success = 0, out_of_memory = 2, not_ready = 600;
+inline constexpr int capture_thread_local = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
 enum DeviceAttribute : int {
   max_threads_per_block = 1,
@@ -98,6 +99,7 @@ struct Driver {
   Result (*memset_bytes)(DevicePointer, unsigned char, std::size_t);
   Result (*stream_create)(Stream*, unsigned);
   Result (*stream_synchronize)(Stream);
+  Result (*stream_query)(Stream);
   Result (*stream_destroy)(Stream);
   Result (*stream_begin_capture)(Stream, int);
   Result (*stream_end_capture)(Stream, Graph*);
@@ -167,6 +169,7 @@ inline Driver load_driver(const SharedObject& library) {
   library.resolve(driver.memset_bytes, "cuMemsetD8_v2");
   library.resolve(driver.stream_create, "cuStreamCreate");
   library.resolve(driver.stream_synchronize, "cuStreamSynchronize");
+  library.resolve(driver.stream_query, "cuStreamQuery");
   library.resolve(driver.stream_destroy, "cuStreamDestroy_v2");
   library.resolve(driver.stream_begin_capture, "cuStreamBeginCapture_v2");
   library.resolve(driver.stream_end_capture, "cuStreamEndCapture");

@@ -106,6 +106,9 @@ class Library {
     api.check(api.ctx_set_current(context_), "cuCtxSetCurrent");
     can_overlap_ = device_.compute_capability >= 90 && api.launch_kernel_ex != nullptr;
   }
+  /// Makes this GPU's context the calling thread's.
+  void enter() const { cuda::driver().check(cuda::driver().ctx_set_current(context_), "cuCtxSetCurrent"); }
+
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
   ~Library() {

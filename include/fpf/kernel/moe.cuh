@@ -20,6 +20,7 @@ __global__ void __launch_bounds__(Lanes* Groups) moe_gate_up(const MoeParams p) 
   allow_next();
   wait_for_previous();
   const Expert expert = p.experts[p.expert_ids[pair]];
+  if (expert.gate == nullptr) return;  // another rank's
   const u8 *gate = static_cast<const u8*>(expert.gate), *up = static_cast<const u8*>(expert.up);
   WeightRows<Weight, Lanes, PerThread> gate_rows, up_rows;
   gate_rows.load(gate, n, first, lane);
@@ -62,14 +63,16 @@ __global__ void __launch_bounds__(TopK* Lanes) moe_down(const MoeParams p) {
   const i32* ids = p.expert_ids + r * TopK;
   const u8* down = static_cast<const u8*>(p.experts[ids[team]].down);
   WeightRows<Weight, Lanes, PerThread> rows;
-  rows.load(down, n, wanted, lane);
-  if constexpr (has_map<Weight>)
-    if (lane < 16) map[team][lane] = reinterpret_cast<const float*>(down + Weight::map_at(n))[lane];
-  stage<Weight, T, Lanes>(staged[team], static_cast<const T*>(p.activated) + (i64(r) * TopK + team) * Weight::K, down,
-                          n, lane);
+  if (down != nullptr) {  // else another rank's: it adds zero
+    rows.load(down, n, wanted, lane);
+    if constexpr (has_map<Weight>)
+      if (lane < 16) map[team][lane] = reinterpret_cast<const float*>(down + Weight::map_at(n))[lane];
+    stage<Weight, T, Lanes>(staged[team], static_cast<const T*>(p.activated) + (i64(r) * TopK + team) * Weight::K, down,
+                            n, lane);
+  }
   __syncthreads();
-  float sums[PerThread];
-  rows.multiply(staged[team], lane, map[team], sums);
+  float sums[PerThread] = {};
+  if (down != nullptr) rows.multiply(staged[team], lane, map[team], sums);
   // reduce_rows counts rows from the thread's group: the team.
   reduce_rows<Lanes>(sums, partial[0]);
   __syncthreads();

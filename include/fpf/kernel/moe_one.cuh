@@ -70,6 +70,10 @@ __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles 
   copies_done();
   __syncthreads();
   const u8 *gate = pointers[3 * expert], *up = pointers[3 * expert + 1];
+  if (gate == nullptr) {  // another rank's
+    if (warp == 0) report<T, Experts, TopK, Renormalise>(p, choice);
+    return;
+  }
   Row::template request_side<8, 32 * Warps>(tile, 0, gate, n, first, part * 32 + lane);
   Row::template request_side<8, 32 * Warps>(tile, 8, up, n, first, part * 32 + lane);
   request_halves<Weight, T, S>(tile, gate, up, first, part);
@@ -128,6 +132,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_ga
   copies_done();
   __syncthreads();
   const u8 *gate = pointers[3 * expert], *up = pointers[3 * expert + 1];
+  if (gate == nullptr) return;  // another rank's
   Row::template request_side<16, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));
   Row::template request_side<16, threads>(up_tile, 0, up, n, first, int(threadIdx.x));
   request_two<Weight, T, S>(gate_tile, gate, up_tile, up, first, warp);
@@ -190,23 +195,27 @@ __global__ void __launch_bounds__(32 * TopK * WarpsEach, blocks_for(96, 32 * Top
   }
   __syncthreads();
   const u8* down = static_cast<const u8*>(p.experts[id[team]].down);
-  TileRow<Weight, T>::template request_side<16, 32 * WarpsEach>(tile, 0, down, n, first, member);
-  request_share<Weight, T, S>(tile, down, first, part);
-  if constexpr (has_map<Weight>)
-    if (member < 16) map[team][member] = reinterpret_cast<const float*>(down + Weight::map_at(n))[member];
+  if (down != nullptr) {  // else another rank's: it adds zero
+    TileRow<Weight, T>::template request_side<16, 32 * WarpsEach>(tile, 0, down, n, first, member);
+    request_share<Weight, T, S>(tile, down, first, part);
+    if constexpr (has_map<Weight>)
+      if (member < 16) map[team][member] = reinterpret_cast<const float*>(down + Weight::map_at(n))[member];
+  }
   allow_next();
   wait_for_previous();
 
   const int column = first + int(threadIdx.x);
   float residual = 0;
   if (threadIdx.x < 16 && p.residual != nullptr) residual = to_float(static_cast<const T*>(p.residual)[column]);
-  stage<Weight, T, 32 * WarpsEach>(staged, static_cast<const T*>(p.activated) + slot[team] * Weight::K, down, n,
-                                   member);
+  if (down != nullptr)
+    stage<Weight, T, 32 * WarpsEach>(staged, static_cast<const T*>(p.activated) + slot[team] * Weight::K, down, n,
+                                     member);
   wait_side<S>();
   team_sync<WarpsEach>();
   float sums[4] = {};
 #pragma unroll 1
-  for (int i = 0; i < S::each; ++i) multiply_rows<Weight, T, S>(tile, staged, 1, part, i, map[team], sums);
+  for (int i = 0; i < (down == nullptr ? 0 : S::each); ++i)
+    multiply_rows<Weight, T, S>(tile, staged, 1, part, i, map[team], sums);
   if (lane % 4 == 0) {
     result[team][part][lane / 4] = sums[0];
     result[team][part][lane / 4 + 8] = sums[2];

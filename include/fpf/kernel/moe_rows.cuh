@@ -67,6 +67,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_ga
   if (work.count == 0) return;
   const u8* gate = static_cast<const u8*>(p.experts[work.expert].gate);
   const u8* up = static_cast<const u8*>(p.experts[work.expert].up);
+  if (gate == nullptr) return;  // another rank's
   TileRow<Weight, T>::template request_side<16, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));
   TileRow<Weight, T>::template request_side<16, threads>(up_tile, 0, up, n, first, int(threadIdx.x));
   request_two<Weight, T, S>(gate_tile, gate, up_tile, up, first, warp);
@@ -159,8 +160,8 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
     ExpertRows& work = works[team];
     if (member == 0) gather_rows<TopK>(work, id, p.rows, pair);
     team_sync<WarpsEach>();
-    if (work.count != 0) {
-      const u8* down = static_cast<const u8*>(p.experts[work.expert].down);
+    const u8* down = work.count == 0 ? nullptr : static_cast<const u8*>(p.experts[work.expert].down);
+    if (down != nullptr) {
       TileRow<Weight, T>::template request_side<16, 32 * WarpsEach>(tile, 0, down, n, first, member);
       request_share<Weight, T, S>(tile, down, first, part);
       if constexpr (has_map<Weight>)
@@ -172,10 +173,11 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
       wait_side<S>();
     }
     team_sync<WarpsEach>();
-    if (work.count != 0) {
+    if (work.count != 0) {  // another rank's expert adds zero
       float sums[4] = {};
 #pragma unroll 1
-      for (int i = 0; i < S::each; ++i) multiply_rows<Weight, T, S>(tile, staged, work.count, part, i, map[team], sums);
+      for (int i = 0; i < (down == nullptr ? 0 : S::each); ++i)
+        multiply_rows<Weight, T, S>(tile, staged, work.count, part, i, map[team], sums);
       const int g = lane / 4, t = lane % 4;
 #pragma unroll
       for (int c = 0; c < 2; ++c) {

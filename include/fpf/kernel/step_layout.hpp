@@ -2,8 +2,10 @@
 // share with the kernels.
 #pragma once
 
+#include <fpf/kernel/driver_api.hpp>
 #include <fpf/kernel/params.hpp>
 #include <fpf/kernel/shapes.hpp>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -28,6 +30,14 @@ struct ModelWeights {
   const float *cos = nullptr, *sin = nullptr;  // [positions, head_dim / 2]
 };
 
+/// What a step that is one rank's part asks of the others, enqueued on the step's stream; what is empty is whole already.
+struct Exchange {
+  using Sum = std::function<void(cuda::Stream, void* partial, std::size_t elements)>;  // in place
+  using Gather = std::function<void(cuda::Stream, const void* own, void* whole)>;      // [rows, own n] -> [rows, n]
+  Sum attention{}, mlp{};
+  Gather logits{};
+};
+
 /// How a step is carried out. Everything here shows in the results' last bits and belongs into the manifest.
 struct StepConfig {
   DType dtype = DType::bfloat16;
@@ -41,6 +51,7 @@ struct StepConfig {
   std::optional<Arithmetic> products{};  // of the linear layers; empty: product_arithmetic() chooses
   std::vector<int> tapped{};             // layers whose signals are kept, ascending
   int capacity = 0;                      // positions that the caches hold; needed by written-out attention
+  Exchange exchange{};                   // with other ranks; attention, mlp and the head are this rank's part then
 
   bool has_experts() const { return mlp.experts > 1; }
 };

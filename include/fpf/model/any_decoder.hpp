@@ -20,8 +20,8 @@ class AnyDecoder {
   virtual const parallel::Shard& shard() const = 0;
   virtual int rank() const = 0;
   virtual int ranks() const = 0;
-  /// What carries the ranks' collectives; nullptr for a rank that is alone.
-  virtual parallel::Communicator* communicator() const = 0;
+  /// What it asks of the other ranks.
+  virtual const parallel::Collectives& collectives() const = 0;
   /// Bytes of the weights this rank holds.
   virtual std::size_t weight_bytes() const = 0;
 

@@ -34,6 +34,7 @@ class Decoder final : public AnyDecoder {
       : config_(checkpoint.config()),
         parallel_(std::move(parallel)),
         shard_(parallel_.shard(config_)),
+        collectives_(parallel_.communicator(), parallel_.partial()),
         options_(at::TensorOptions(dtype).device(device)) {
     const c10::InferenceMode guard;
     const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
@@ -58,7 +59,7 @@ class Decoder final : public AnyDecoder {
   const parallel::Shard& shard() const override { return shard_; }
   int rank() const override { return parallel_.rank(); }
   int ranks() const override { return parallel_.size(); }
-  parallel::Communicator* communicator() const override { return parallel_.communicator(); }
+  const parallel::Collectives& collectives() const override { return collectives_; }
   OperationTable operations() const override {
     return forward_operations<Quant, Attention, Execution>(config_, device(), dtype(),
                                                            groups_products(dtype(), hopper_));
@@ -108,11 +109,11 @@ class Decoder final : public AnyDecoder {
       const at::Tensor fed = config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
       const bool last = index + 1 == config_.num_layers;
       const at::Tensor& next_norm = last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
-      normed = Words::add_norm(x, parallel_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
+      normed = Words::add_norm(x, collectives_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
       if (tap != nullptr) tap->hidden(index, x);
     }
     cache.advance(count);
-    return parallel_.gather_logits(head_(normed.narrow(1, count - logits_for, logits_for)));
+    return collectives_.gather_logits(head_(normed.narrow(1, count - logits_for, logits_for)));
   }
 
  private:
@@ -145,10 +146,11 @@ class Decoder final : public AnyDecoder {
       cache.append(index, k, qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
     }
     if (tap != nullptr)
-      tap->key(index, parallel_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count), config_));
+      tap->key(index, collectives_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count),
+                                               config_.num_kv_heads));
     const at::Tensor attended = Attention::attend(q, cache.keys(index, length), cache.values(index, length),
                                                   1.0 / std::sqrt(static_cast<double>(d)));
-    return parallel_.sum_attention(layer.o(attended.reshape({batch, count, -1})));
+    return collectives_.sum_attention(layer.o(attended.reshape({batch, count, -1})));
   }
 
   at::Tensor dense_mlp(const Mlp<Quant>& mlp, const at::Tensor& x) const {
@@ -188,6 +190,7 @@ class Decoder final : public AnyDecoder {
   ModelConfig config_;
   Parallel parallel_;
   parallel::Shard shard_;
+  parallel::Collectives collectives_;
   at::TensorOptions options_;
   at::Tensor embedding_;  // [vocab, hidden]
   std::vector<Layer<Quant>> layers_;

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 
+#include <chrono>
 #include <cstring>
 #include <fpf/kernel/decode_step.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace fpf::model {
@@ -20,7 +23,11 @@ class GpuDecode {
   /// Against a cache that was prefilled: signals of the layers in `tapped`, `top_k` log-probabilities.
   GpuDecode(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
             const std::vector<std::int64_t>& tapped, std::int64_t top_k)
-      : device_(decoder.device()), captured_(decoder.is_fused()) {
+      : device_(decoder.device()),
+        collectives_(decoder.collectives()),
+        shares_device_(collectives_.communicator() != nullptr && collectives_.communicator()->size() > 1 &&
+                       !collectives_.communicator()->can_capture()),
+        captured_(decoder.is_fused() && !shares_device_) {
     const auto keep = [&](std::size_t bytes) -> void* {
       memory_.push_back(at::zeros({static_cast<std::int64_t>(std::max<std::size_t>(bytes, 16))},
                                   at::TensorOptions(at::kByte).device(device_)));
@@ -30,6 +37,10 @@ class GpuDecode {
         device::kernels(device_), step_config(decoder, cache, batch, tapped, top_k), decoder.gpu_weights(cache), keep);
     if (!decoder.config().is_moe())
       upload(step_->expert_weights(), std::vector<float>(static_cast<std::size_t>(rows()), 1.0f));
+    if (shares_device_) {
+      stream_ = device::current_stream(device_);
+      return;
+    }
     api().check(api().ctx_synchronize(), "cuCtxSynchronize");
     api().check(api().stream_create(&stream_, 1 /* does not wait for the default stream */), "cuStreamCreate");
   }
@@ -37,7 +48,7 @@ class GpuDecode {
   GpuDecode& operator=(const GpuDecode&) = delete;
   ~GpuDecode() {
     if (graph_ != nullptr) api().graph_exec_destroy(graph_);
-    if (stream_ != nullptr) api().stream_destroy(stream_);
+    if (stream_ != nullptr && !shares_device_) api().stream_destroy(stream_);
   }
 
   const kernel::DecodeStep& step() const { return *step_; }
@@ -57,7 +68,7 @@ class GpuDecode {
   /// that token.
   void advance(const int* forced = nullptr) {
     if (forced != nullptr) {
-      api().check(api().stream_synchronize(stream_), "cuStreamSynchronize");
+      wait();
       upload(step_->tokens(), std::vector<int>{*forced});
     }
     if (captured_)
@@ -71,7 +82,7 @@ class GpuDecode {
 
   /// Waits for all steps so far; their tap buffers, [steps, taps().bytes], laid out as TapLayout says.
   const at::Tensor& finish() {
-    api().check(api().stream_synchronize(stream_), "cuStreamSynchronize");
+    wait();
     return ring_;
   }
 
@@ -86,8 +97,45 @@ class GpuDecode {
     api().check(api().memcpy_host_to_device(address(to), values.data(), values.size() * sizeof(T)), "cuMemcpyHtoD");
   }
 
-  static kernel::StepConfig step_config(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
-                                        const std::vector<std::int64_t>& tapped, std::int64_t top_k) {
+  /// For all that is enqueued. With other ranks it looks whether they still live.
+  void wait() {
+    if (const auto* communicator = collectives_.communicator())
+      for (communicator->check(); api().stream_query(stream_) == kernel::cuda::not_ready; communicator->check())
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+    api().check(api().stream_synchronize(stream_), "cuStreamSynchronize");
+  }
+
+  /// The step's exchange with other ranks: the policy's words on its buffers.
+  kernel::Exchange exchange(std::int64_t own_vocabulary, std::int64_t vocabulary, std::int64_t batch,
+                            at::ScalarType dtype) {
+    const at::TensorOptions options = at::TensorOptions(dtype).device(device_);
+    const auto sum = [this, options](auto word) {
+      return [this, options, word](kernel::cuda::Stream stream, void* partial, std::size_t elements) {
+        const device::StreamScope scope(stream, device_);
+        (collectives_.*word)(at::from_blob(partial, {static_cast<std::int64_t>(elements)}, options));
+      };
+    };
+    kernel::Exchange out;
+    if (collectives_.partial().attention) out.attention = sum(&parallel::Collectives::sum_attention);
+    if (collectives_.partial().mlp) out.mlp = sum(&parallel::Collectives::sum_mlp);
+    if (!collectives_.partial().vocabulary) return out;
+    const std::int64_t ranks = collectives_.communicator()->size();
+    memory_.push_back(at::empty({ranks, batch, own_vocabulary}, options));
+    const at::Tensor by_rank = memory_.back();
+    out.logits = [this, options, by_rank, batch, own_vocabulary, vocabulary, ranks](kernel::cuda::Stream stream,
+                                                                                    const void* own, void* whole) {
+      const device::StreamScope scope(stream, device_);
+      collectives_.communicator()->all_gather(at::from_blob(const_cast<void*>(own), {batch, own_vocabulary}, options),
+                                              by_rank);
+      at::from_blob(whole, {batch, vocabulary}, options)
+          .view({batch, ranks, own_vocabulary})
+          .copy_(by_rank.transpose(0, 1));
+    };
+    return out;
+  }
+
+  kernel::StepConfig step_config(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
+                                 const std::vector<std::int64_t>& tapped, std::int64_t top_k) {
     const auto as_int = [](std::int64_t value) { return static_cast<int>(value); };
     const ModelConfig& config = decoder.config();
     kernel::StepConfig step;
@@ -96,22 +144,26 @@ class GpuDecode {
     step.vocabulary = as_int(config.vocab_size);
     step.top_k = as_int(top_k);
     step.eps = static_cast<float>(config.rms_norm_eps);
-    step.attention = {as_int(config.num_heads), as_int(config.num_kv_heads), as_int(config.head_dim), config.qk_norm};
+    const parallel::Shard& shard = decoder.shard();
+    step.attention = {as_int(shard.heads.size()), as_int(shard.kv_heads.size()), as_int(config.head_dim),
+                      config.qk_norm};
     step.attention.form = decoder.decode_attention();
     step.capacity = as_int(cache.capacity());
     step.mlp = config.is_moe()
-                   ? kernel::MoeShape{step.hidden, as_int(config.moe_intermediate_size), as_int(config.num_experts),
+                   ? kernel::MoeShape{step.hidden, as_int(shard.expert_mlp.size()), as_int(config.num_experts),
                                       as_int(config.experts_per_token), config.norm_topk_prob}
-                   : kernel::MoeShape{step.hidden, as_int(config.intermediate_size), 1, 1, false};
+                   : kernel::MoeShape{step.hidden, as_int(shard.mlp.size()), 1, 1, false};
     step.rows = as_int(batch);
     step.fused = decoder.is_fused();
     step.tapped.assign(tapped.begin(), tapped.end());
+    step.exchange = exchange(shard.vocabulary.size(), config.vocab_size, batch, decoder.dtype());
     return step;
   }
 
   void capture() {
     kernel::cuda::Graph graph = nullptr;
-    api().check(api().stream_begin_capture(stream_, 0), "cuStreamBeginCapture");
+    // Of other threads, ranks on other GPUs, nothing is forbidden meanwhile.
+    api().check(api().stream_begin_capture(stream_, kernel::cuda::capture_thread_local), "cuStreamBeginCapture");
     step_->enqueue(stream_);
     api().check(api().stream_end_capture(stream_, &graph), "cuStreamEndCapture");
     api().check(api().graph_instantiate(&graph_, graph, 0), "cuGraphInstantiate");
@@ -119,6 +171,8 @@ class GpuDecode {
   }
 
   at::Device device_;
+  const parallel::Collectives& collectives_;  // the decoder's
+  bool shares_device_;  // with other ranks, whose steps meet this one's on one stream: nothing can be captured
   bool captured_;
   std::vector<at::Tensor> memory_;
   std::unique_ptr<kernel::DecodeStep> step_;

@@ -82,20 +82,23 @@ inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matr
 
 }  // namespace detail
 
-/// rows [tokens, hidden] through their chosen experts, weighted and summed per token in the order of the
-/// experts, as the CPU does and without atomics: each token gathers its k results.
+/// rows [tokens, hidden] through those of their chosen experts that this rank holds, weighted and summed per token in the
+/// order of the experts, as the CPU does and without atomics: each token gathers its k results.
 template <class Quant>
 at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows, const execution::Routing& routing,
                            bool hopper) {
   const std::int64_t tokens = rows.size(0), k = routing.expert_ids.size(1);
-  const at::Tensor ids = routing.expert_ids.reshape({-1});
+  const bool all_held = !layer.own_place.defined();
+  const at::Tensor chosen_ids = routing.expert_ids.reshape({-1});
+  const at::Tensor ids = all_held ? chosen_ids : layer.own_place.index_select(0, chosen_ids);  // others' come last
   const at::Tensor order = std::get<1>(at::sort(ids, /*stable=*/std::optional<bool>(true), 0, false));  // [tokens * k]
-  const at::Tensor counts = at::bincount(ids, {}, static_cast<std::int64_t>(layer.experts.size()));
+  const auto held = static_cast<std::int64_t>(layer.experts.size());
+  const at::Tensor counts = at::bincount(ids, {}, held + (all_held ? 0 : 1)).narrow(0, 0, held);
   const detail::Groups groups(at::cumsum(counts, 0).to(at::kInt), rows.scalar_type(), hopper);
   const at::Tensor sorted = rows.index_select(0, order.div(k, "floor"));
   const Mlp<Quant>& first = layer.experts.front();
   const auto product = [&](const at::Tensor& x, const Linear<Quant>& like, int projection) {
-    return detail::grouped_product(x, detail::stacked(layer.expert_table, like.packed(), projection, rows.options()),
+    return detail::grouped_product(x, detail::stacked(layer.own_table, like.packed(), projection, rows.options()),
                                    groups);
   };
   const at::Tensor gate = product(sorted, first.gate, 0), up = product(sorted, first.up, 1);
@@ -104,8 +107,9 @@ at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows, co
   place.index_copy_(0, order,
                     at::arange(tokens * k, order.options()));  // where each (token, choice) stands among the sorted
   const at::Tensor by_id = at::argsort(routing.expert_ids, std::int64_t{1});
-  const at::Tensor chosen =
-      down.index_select(0, place.view({tokens, k}).gather(1, by_id).view({-1})).view({tokens, k, -1});
+  at::Tensor chosen = down.index_select(0, place.view({tokens, k}).gather(1, by_id).view({-1})).view({tokens, k, -1});
+  if (!all_held)  // rows of others' experts were not computed
+    chosen = chosen.masked_fill(ids.view({tokens, k}).gather(1, by_id).eq(held).unsqueeze(2), 0);
   const at::Tensor weights = routing.weights.to(rows.scalar_type()).gather(1, by_id);
   const at::Tensor weighted = chosen * weights.unsqueeze(2);
   at::Tensor out = weighted.select(1, 0);

@@ -1,6 +1,11 @@
 // The weights of one decoder layer, or of one rank's part of it.
 #pragma once
 
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
 #include <fpf/model/checkpoint.hpp>
 #include <fpf/model/linear.hpp>
 #include <fpf/parallel/parallelism.hpp>
@@ -36,7 +41,11 @@ struct Layer {
   Mlp<Quant> mlp;                   // dense models
   Linear<quant::None> router;       // [experts, hidden], MoE models
   std::vector<Mlp<Quant>> experts;  // of the shard, in its order
-  at::Tensor expert_table;          // kernel::Expert of each, or of the dense MLP, on a GPU
+  // On a GPU:
+  at::Tensor own_table;     // kernel::Expert of each of `experts`, or of the dense MLP
+  at::Tensor expert_table;  // the same of all experts of the model, null where other ranks hold them
+  at::Tensor
+      own_place;  // [experts] int64: where an expert stands in own_table, or its length; only if some are others'
 
   Layer(const quant::Loader& loader, const Checkpoint& checkpoint, const parallel::Shard& shard, std::int64_t index) {
     const ModelConfig& c = checkpoint.config();
@@ -59,14 +68,14 @@ struct Layer {
     o = {loader, quant::LinearSpec{attention + "o_proj", c.hidden_size, c.q_size(), hidden, heads}};
     if (!c.is_moe()) {
       mlp = {loader, prefix + "mlp.", c.hidden_size, c.intermediate_size, shard.mlp};
-      if (loader.device.is_cuda()) expert_table = device_table({&mlp, 1}, loader.device);
+      if (loader.device.is_cuda()) expert_table = own_table = device_table({&mlp, 1}, loader.device);
       return;
     }
     router = {loader, quant::LinearSpec::whole(prefix + "mlp.gate", c.num_experts, c.hidden_size)};
     for (const std::int64_t expert : shard.experts)
       experts.emplace_back(loader, fmt::format("{}mlp.experts.{}.", prefix, expert), c.hidden_size,
                            c.moe_intermediate_size, shard.expert_mlp);
-    if (loader.device.is_cuda()) expert_table = device_table(experts, loader.device);
+    if (loader.device.is_cuda()) place_experts(shard.experts, c.num_experts, loader.device);
   }
 
   std::size_t bytes() const {
@@ -79,6 +88,15 @@ struct Layer {
   }
 
  private:
+  void place_experts(const std::vector<std::int64_t>& held, std::int64_t all, at::Device device) {
+    own_table = expert_table = device_table(experts, device);
+    const auto own = static_cast<std::int64_t>(held.size());
+    if (own == all) return;
+    const at::Tensor ids = at::tensor(held).to(device);
+    expert_table = at::zeros({all, 3}, own_table.options()).index_copy_(0, ids, own_table);
+    own_place = at::full({all}, own, own_table.options()).index_copy_(0, ids, at::arange(own, own_table.options()));
+  }
+
   /// [mlps, 3] addresses: what the kernels read as an array of kernel::Expert.
   static at::Tensor device_table(std::span<const Mlp<Quant>> mlps, at::Device device) {
     static_assert(sizeof(kernel::Expert) == 3 * sizeof(std::int64_t));

@@ -16,9 +16,8 @@ class Aborted : public std::runtime_error {
 };
 
 /// Collectives between the ranks of one run, one object a rank. Every rank calls the same ones in the same
-/// order, with tensors of one shape, dtype and device type; results are new tensors, equal on all ranks, and
-/// arguments stay as they are. With one rank all of them are the identity. Throws Aborted once any rank has
-/// called abort().
+/// order, with contiguous tensors of one shape, dtype and device type. With one rank all of them are the identity.
+/// Throws Aborted once any rank has called abort(). On a GPU they are enqueued on libtorch's current stream.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -26,16 +25,21 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  /// The ranks' sum in t's dtype.
-  virtual at::Tensor all_reduce(const at::Tensor& t) = 0;
-  /// The ranks' tensors one after another along `dim`, in rank order.
-  virtual at::Tensor all_gather(const at::Tensor& t, std::int64_t dim) = 0;
-  /// That rank's tensor; what the others give says shape and dtype.
-  virtual at::Tensor broadcast(const at::Tensor& t, int root) = 0;
+  /// t becomes the ranks' sum, in t's dtype and with the same bits on every rank.
+  virtual void all_reduce(const at::Tensor& t) = 0;
+  /// out [size, t's shape] becomes the ranks' tensors, in rank order.
+  virtual void all_gather(const at::Tensor& t, const at::Tensor& out) = 0;
+  /// t becomes that rank's.
+  virtual void broadcast(const at::Tensor& t, int root) = 0;
   virtual void barrier() = 0;
 
   /// Releases the other ranks from whatever they wait in. May be called from any thread, more than once.
   virtual void abort() noexcept = 0;
+  /// Throws Aborted, or the Error of the rank that failed: for those who wait for a GPU rather than in a collective.
+  virtual void check() const = 0;
+
+  /// Whether collectives may be captured into a graph of the rank's own.
+  virtual bool can_capture() const { return false; }
 
   /// For the manifest: {"kind", "emulated", ...}.
   virtual nlohmann::ordered_json describe() const = 0;

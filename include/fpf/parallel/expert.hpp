@@ -41,10 +41,7 @@ class Expert {
     return out;
   }
 
-  static at::Tensor sum_attention(const at::Tensor& t) { return t; }
-  at::Tensor sum_mlp(const at::Tensor& t) const { return communicator_->all_reduce(t); }
-  static at::Tensor gather_keys(const at::Tensor& k, const model::ModelConfig&) { return k; }
-  static at::Tensor gather_logits(const at::Tensor& t) { return t; }
+  static Partial partial() { return {.mlp = true}; }
   Communicator* communicator() const { return communicator_.get(); }
 
  private:

@@ -1,8 +1,9 @@
-// Ranks that are threads of one process: the sharded arithmetic without the hardware, in a fixed order.
+// Ranks that are threads of one process and share its device: the sharded arithmetic without the hardware, in a fixed
+// order.
 #pragma once
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
+#include <ATen/ops/stack.h>
 
 #include <condition_variable>
 #include <fpf/parallel/communicator.hpp>
@@ -13,7 +14,8 @@
 namespace fpf::parallel {
 
 /// The communicator of one of `size` threads. all_reduce adds in rank order, ((r0 + r1) + r2) + ..., rounding
-/// to the dtype after each addition; every rank adds for itself, so that all have the same bits.
+/// to the dtype after each addition; every rank adds for itself, so that all have the same bits. On a GPU the ranks share
+/// one stream.
 class InProcess : public Communicator {
  public:
   /// One communicator a rank, in rank order.
@@ -27,21 +29,28 @@ class InProcess : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return group_->size(); }
 
-  at::Tensor all_reduce(const at::Tensor& t) override {
-    return exchange(t, [](const std::vector<at::Tensor>& all) {
-      at::Tensor sum = all[0];
+  void all_reduce(const at::Tensor& t) override {
+    at::Tensor sum;
+    exchange(t, [&](const std::vector<at::Tensor>& all) {
+      sum = all[0];
       for (std::size_t r = 1; r < all.size(); ++r) sum = sum + all[r];
-      return sum;
+    });
+    if (sum.defined()) t.copy_(sum);
+  }
+  void all_gather(const at::Tensor& t, const at::Tensor& out) override {
+    if (size() == 1) out.select(0, 0).copy_(t);
+    exchange(t, [&](const std::vector<at::Tensor>& all) {
+      for (std::size_t r = 0; r < all.size(); ++r) out.select(0, static_cast<std::int64_t>(r)).copy_(all[r]);
     });
   }
-  at::Tensor all_gather(const at::Tensor& t, std::int64_t dim) override {
-    return exchange(t, [&](const std::vector<at::Tensor>& all) { return at::cat(all, dim); });
-  }
-  at::Tensor broadcast(const at::Tensor& t, int root) override {
-    return exchange(t, [&](const std::vector<at::Tensor>& all) { return all[static_cast<std::size_t>(root)].clone(); });
+  void broadcast(const at::Tensor& t, int root) override {
+    exchange(t, [&](const std::vector<at::Tensor>& all) {
+      if (rank_ != root) t.copy_(all[static_cast<std::size_t>(root)]);
+    });
   }
   void barrier() override { group_->meet(); }
   void abort() noexcept override { group_->abort(); }
+  void check() const override { group_->check(); }
 
   nlohmann::ordered_json describe() const override {
     return {{"kind", "threads"}, {"emulated", size() > 1}, {"sum", "in rank order, in the activations' dtype"}};
@@ -76,6 +85,11 @@ class InProcess : public Communicator {
       changed_.notify_all();
     }
 
+    void check() {
+      const std::lock_guard lock(mutex_);
+      if (aborted_) throw Aborted();
+    }
+
     std::vector<at::Tensor> slots;  // a rank writes its own before meet(), and all read until the next meet()
 
    private:
@@ -88,14 +102,14 @@ class InProcess : public Communicator {
 
   InProcess(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}
 
-  template <class Combine>
-  at::Tensor exchange(const at::Tensor& t, Combine combine) {
-    if (size() == 1) return t;
+  /// Calls use with the ranks' tensors while none of them changes.
+  template <class Use>
+  void exchange(const at::Tensor& t, Use use) {
+    if (size() == 1) return;
     group_->slots[static_cast<std::size_t>(rank_)] = t;
     group_->meet();
-    const at::Tensor out = combine(group_->slots);
+    use(group_->slots);
     group_->meet();
-    return out;
   }
 
   std::shared_ptr<Group> group_;

@@ -2,13 +2,11 @@
 // whole.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <concepts>
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/range.hpp>
 #include <fpf/model/config.hpp>
-#include <fpf/parallel/communicator.hpp>
+#include <fpf/parallel/collectives.hpp>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -38,20 +36,26 @@ struct Shard {
   }
 };
 
+class World;
+
 /// What the user asked for, of which a policy takes what concerns it.
 struct RankOptions {
   int size = 1;                          // ranks in all
   std::string placement = "contiguous";  // of experts: contiguous or round_robin
   bool emulate = false;                  // all ranks on one GPU; on the CPU they always share it
+  std::string device = "cpu";            // the first rank's, as --device names it
+  World* world = nullptr;                // the processes of a launcher, one rank each; null: all ranks are threads here
+  int local_rank = 0;                    // this process's among those of its host, with a world
 };
 
-/// The device of a rank where the user named `device`: GPUs are counted from there, the CPU is shared, and so
-/// is the one GPU when ranks are emulated.
-inline std::string rank_device(const std::string& device, const RankOptions& options, int rank) {
+/// The device of a rank: GPUs are counted from the named one, the CPU is shared, and so is the one GPU when ranks are
+/// emulated. Under a launcher it is the process's own.
+inline std::string rank_device(const RankOptions& options, int rank) {
+  const std::string& device = options.device;
   if (!device.starts_with("cuda") || options.emulate || options.size == 1) return device;
   const auto first = parse_number<int>(device == "cuda" ? "0" : std::string_view(device).substr(5));
   if (!first) fail("--device {}: expected cpu, cuda or cuda:N", device);
-  return "cuda:" + std::to_string(*first + rank);
+  return "cuda:" + std::to_string(*first + (options.world != nullptr ? options.local_rank : rank));
 }
 
 template <class P>
@@ -69,11 +73,8 @@ concept HasShard = requires(const P& p, const model::ModelConfig& config) {
   { p.shard(config) } -> std::same_as<Shard>;
 };
 template <class P>
-concept HasCollectives = requires(const P& p, at::Tensor t, const model::ModelConfig& config) {
-  { p.sum_attention(t) } -> std::same_as<at::Tensor>;
-  { p.sum_mlp(t) } -> std::same_as<at::Tensor>;
-  { p.gather_keys(t, config) } -> std::same_as<at::Tensor>;
-  { p.gather_logits(t) } -> std::same_as<at::Tensor>;
+concept HasCollectives = requires(const P& p) {
+  { p.partial() } -> std::same_as<Partial>;
   { p.communicator() } -> std::same_as<Communicator*>;
 };
 
@@ -83,11 +84,8 @@ concept HasCollectives = requires(const P& p, at::Tensor t, const model::ModelCo
 ///   local_ranks(options)    the ranks that live in this process; each runs on a thread of its own
 ///   rank(), size()          this rank of how many
 ///   shard(config)           the part it holds; throws Error, by name, for a model that does not divide
-///   sum_attention(t)        [..., hidden] partial outputs of the attention projection -> their sum, on every rank
-///   sum_mlp(t)              likewise after the MLP or the experts
-///   gather_keys(k, config)  [batch, own kv heads, tokens, head_dim] -> the model's kv heads, for the evidence
-///   gather_logits(t)        [..., own vocabulary] -> [..., vocabulary]
-///   communicator()          what carries them; nullptr for a rank that is alone
+///   partial()               which of its results are only a part, to be made whole (Collectives)
+///   communicator()          what carries that; nullptr for a rank that is alone
 template <class P>
 concept Parallelism = HasName<P> && HasRanks<P> && HasShard<P> && HasCollectives<P>;
 
@@ -99,8 +97,7 @@ struct Require {
                 "fpf: a parallelism policy needs `local_ranks(const RankOptions&)`, `rank()` and `size()`");
   static_assert(HasShard<P>, "fpf: a parallelism policy needs `Shard shard(const model::ModelConfig&) const`");
   static_assert(HasCollectives<P>,
-                "fpf: a parallelism policy needs `sum_attention`, `sum_mlp`, `gather_keys`, `gather_logits` "
-                "and `communicator`");
+                "fpf: a parallelism policy needs `Partial partial() const` and `Communicator* communicator() const`");
 };
 
 }  // namespace fpf::parallel

@@ -12,10 +12,7 @@ struct Single {
   static constexpr int rank() { return 0; }
   static constexpr int size() { return 1; }
   static Shard shard(const model::ModelConfig& config) { return Shard::whole(config); }
-  static at::Tensor sum_attention(at::Tensor t) { return t; }
-  static at::Tensor sum_mlp(at::Tensor t) { return t; }
-  static at::Tensor gather_keys(at::Tensor k, const model::ModelConfig&) { return k; }
-  static at::Tensor gather_logits(at::Tensor t) { return t; }
+  static Partial partial() { return {}; }
   static Communicator* communicator() { return nullptr; }
 };
 

@@ -38,14 +38,7 @@ class Tensor {
     return out;
   }
 
-  at::Tensor sum_attention(const at::Tensor& t) const { return communicator_->all_reduce(t); }
-  at::Tensor sum_mlp(const at::Tensor& t) const { return communicator_->all_reduce(t); }
-  at::Tensor gather_keys(const at::Tensor& k, const model::ModelConfig& config) const {
-    const at::Tensor all = communicator_->all_gather(k, 1);
-    const std::int64_t copies = all.size(1) / config.num_kv_heads;
-    return copies == 1 ? all : all.slice(1, 0, all.size(1), copies);
-  }
-  at::Tensor gather_logits(const at::Tensor& t) const { return communicator_->all_gather(t, -1); }
+  static Partial partial() { return {.attention = true, .mlp = true, .kv_heads = true, .vocabulary = true}; }
   Communicator* communicator() const { return communicator_.get(); }
 
  private:

@@ -1,0 +1,50 @@
+// One process a rank under a launcher (torchrun --no-python, srun, mpirun): what it says through the environment.
+#pragma once
+
+#include <cstdlib>
+#include <fpf/core/error.hpp>
+#include <fpf/core/parse_number.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace fpf::parallel {
+
+/// This process's place among those that a launcher started, and where they meet.
+struct Launch {
+  int rank = 0, size = 1;
+  int local_rank = 0;  // among those of this host
+  std::string address;
+  std::uint16_t port = 0;
+  bool hosts_store = false;  // this rank keeps the rendezvous; torchrun's agent keeps its own
+  std::string run;           // tells this run from an earlier one at the same place
+
+  /// None without WORLD_SIZE or with WORLD_SIZE=1. Throws Error naming the variable that is missing or is no number.
+  static std::optional<Launch> from_environment() {
+    const auto text = [](const char* name) {
+      const char* value = std::getenv(name);
+      return std::string(value == nullptr ? "" : value);
+    };
+    if (text("WORLD_SIZE").empty() || text("WORLD_SIZE") == "1") return std::nullopt;
+    const auto number = [&](const char* name, int least, int most) {
+      const auto value = parse_number<int>(text(name));
+      if (!value || *value < least || *value > most)
+        fail(
+            "{} is '{}', but WORLD_SIZE is {}: a launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT",
+            name, text(name), text("WORLD_SIZE"));
+      return *value;
+    };
+    Launch out;
+    out.size = number("WORLD_SIZE", 1, 1 << 16);
+    out.rank = number("RANK", 0, out.size - 1);
+    out.local_rank = text("LOCAL_RANK").empty() ? 0 : number("LOCAL_RANK", 0, out.size - 1);
+    out.address = text("MASTER_ADDR");
+    if (out.address.empty()) fail("MASTER_ADDR is missing, but WORLD_SIZE is {}: expected rank 0's host", out.size);
+    out.port = static_cast<std::uint16_t>(number("MASTER_PORT", 1, 65535));
+    out.hosts_store = out.rank == 0 && text("TORCHELASTIC_USE_AGENT_STORE") != "True";
+    out.run = text("TORCHELASTIC_RUN_ID") + "." + text("TORCHELASTIC_RESTART_COUNT");
+    return out;
+  }
+};
+
+}  // namespace fpf::parallel

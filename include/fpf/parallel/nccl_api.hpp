@@ -1,0 +1,82 @@
+// NCCL, resolved when ranks on GPUs first need it: nothing links against it.
+#pragma once
+
+#ifdef FPF_WITH_CUDA
+
+#include <nccl.h>
+
+#include <cstdlib>
+#include <fpf/kernel/shared_object.hpp>
+#include <stdexcept>
+#include <string>
+
+namespace fpf::parallel::nccl {
+
+/// NCCL's functions that fpf calls, under NCCL's names without "nccl".
+struct Api {
+  decltype(::ncclGetVersion)* get_version;
+  decltype(::ncclGetUniqueId)* get_unique_id;
+  decltype(::ncclCommInitRankConfig)* comm_init_rank_config;
+  decltype(::ncclCommDestroy)* comm_destroy;
+  decltype(::ncclCommAbort)* comm_abort;
+  decltype(::ncclAllReduce)* all_reduce;
+  decltype(::ncclAllGather)* all_gather;
+  decltype(::ncclBroadcast)* broadcast;
+  decltype(::ncclGroupStart)* group_start;
+  decltype(::ncclGroupEnd)* group_end;
+  decltype(::ncclGetErrorString)* get_error_string;
+  decltype(::ncclGetLastError)* get_last_error;
+
+  /// Throws Error with NCCL's own words when a call failed.
+  void check(ncclResult_t result, const char* what) const {
+    if (result == ncclSuccess) return;
+    const char* detail = get_last_error(nullptr);
+    const std::string words = detail == nullptr ? "" : detail;
+    fail("NCCL: {}: {}{}{}", what, get_error_string(result), words.empty() ? "" : ": ", words);
+  }
+};
+
+/// What NCCL chooses by itself otherwise, pinned before it starts; a user's own settings stay. A ring adds in one order
+/// for a size and a number of channels; NVLink multicast does not.
+inline constexpr const char* pinned[][2] = {{"NCCL_ALGO", "Ring"},
+                                            {"NCCL_PROTO", "LL,Simple"},
+                                            {"NCCL_NVLS_ENABLE", "0"},
+                                            {"NCCL_COLLNET_ENABLE", "0"},
+                                            {"NCCL_GRAPH_REGISTER", "0"}};
+inline constexpr int channels = 16;
+
+/// The NCCL that libtorch brings, loaded and pinned at the first call. Throws Error when there is none.
+inline const Api& api() {
+  static const Api loaded = [] {
+    for (const auto& [name, value] : pinned) ::setenv(name, value, 0);
+    std::string reason;
+    const auto library = kernel::SharedObject::open("libnccl.so.2", reason);
+    if (!library) fail("ranks on GPUs need NCCL, which libtorch brings: {}", reason);
+    Api out{};
+    library.resolve(out.get_version, "ncclGetVersion");
+    library.resolve(out.get_unique_id, "ncclGetUniqueId");
+    library.resolve(out.comm_init_rank_config, "ncclCommInitRankConfig");
+    library.resolve(out.comm_destroy, "ncclCommDestroy");
+    library.resolve(out.comm_abort, "ncclCommAbort");
+    library.resolve(out.all_reduce, "ncclAllReduce");
+    library.resolve(out.all_gather, "ncclAllGather");
+    library.resolve(out.broadcast, "ncclBroadcast");
+    library.resolve(out.group_start, "ncclGroupStart");
+    library.resolve(out.group_end, "ncclGroupEnd");
+    library.resolve(out.get_error_string, "ncclGetErrorString");
+    library.resolve(out.get_last_error, "ncclGetLastError");
+    return out;
+  }();
+  return loaded;
+}
+
+/// "2.28.9"
+inline std::string version() {
+  int number = 0;
+  api().check(api().get_version(&number), "ncclGetVersion");
+  return fmt::format("{}.{}.{}", number / 10000, number % 10000 / 100, number % 100);
+}
+
+}  // namespace fpf::parallel::nccl
+
+#endif
