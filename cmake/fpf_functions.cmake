@@ -54,29 +54,33 @@ function(fpf_add_driver name)
   endif()
 endfunction()
 
-# fpf_add_test(<name> LIBS <target>... [TIMEOUT <s>]): tests/<name>.cpp, a Boost.Test program run by CTest.
-# It may read the fixtures in FPF_FIXTURES and write below the current directory, which is its own.
-function(fpf_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "LIBS" ${ARGN})
-  add_executable(test_${name} ${name}.cpp)
-  target_link_libraries(test_${name} PRIVATE ${ARG_LIBS} Boost::unit_test_framework)
-  target_compile_definitions(test_${name} PRIVATE BOOST_TEST_DYN_LINK BOOST_TEST_MODULE=${name}
-                             FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
+# fpf_add_tests(<program> LIBS <target>... TESTS <name>... [TIMEOUT <s>]): tests/<name>.cpp each hold the Boost.Test suite
+# test_<name>, which CTest runs by itself. A program is one translation unit (unity build): most of a test's time to
+# compile is the same templates of nlohmann/json, fmt and fpf again, and suites are namespaces, so names do not collide.
+# Tests may read the fixtures in FPF_FIXTURES and write below the current directory, which is each one's own.
+function(fpf_add_tests program)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LIBS;TESTS" ${ARGN})
+  set(target test_${program})
+  list(TRANSFORM ARG_TESTS APPEND .cpp OUTPUT_VARIABLE sources)
+  add_executable(${target} ${sources})
+  target_link_libraries(${target} PRIVATE ${ARG_LIBS} fpf_test_main)
+  target_compile_definitions(${target} PRIVATE FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
                              FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
                              FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
-  fpf_finish(test_${name} ${ARG_LIBS})
-  if(NOT "fpf::fpf" IN_LIST ARG_LIBS AND NOT "fpf_reference" IN_LIST ARG_LIBS)
-    target_compile_options(test_${name} PRIVATE -O1)  # a third less to compile; numerics stay as the programs have them
-  endif()
-  set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
-  set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/${name})
-  file(MAKE_DIRECTORY ${scratch})
-  add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${scratch})
+  fpf_finish(${target} ${ARG_LIBS})
+  target_compile_options(${target} PRIVATE -O1)  # a third less to compile; numerics stay as the programs have them
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0
+                        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  # Threads that wait sleep: where other work shares the cores, spinning ones cost a test six times its time.
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT OMP_WAIT_POLICY=PASSIVE)
+  foreach(test IN LISTS ARG_TESTS)
+    set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/${test})
+    file(MAKE_DIRECTORY ${scratch})
+    add_test(NAME ${test} COMMAND ${target} --run_test=test_${test} WORKING_DIRECTORY ${scratch})
+    # Threads that wait sleep: where other work shares the cores, spinning ones cost a test six times its time.
+    set_tests_properties(${test} PROPERTIES TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT OMP_WAIT_POLICY=PASSIVE)
+  endforeach()
 endfunction()
 
 # fpf_finish(<target> <library>...): warnings, and the precompiled header that suits the libraries.

@@ -4,6 +4,8 @@
 
 #include "folders.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_atomic_directory)
+
 using fpf::AtomicDirectory;
 using fpf::remove_tree;
 using Names = std::set<std::string>;
@@ -58,3 +60,5 @@ BOOST_AUTO_TEST_CASE(removing_a_tree_follows_no_links) {
   BOOST_TEST(text_of("kept/a.txt") == "a");
   remove_tree("removed");  // nothing there, nothing said
 }
+
+BOOST_AUTO_TEST_SUITE_END()

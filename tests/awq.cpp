@@ -6,6 +6,8 @@
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_awq)
+
 using namespace fpf;
 using namespace fpf::quant;
 
@@ -129,3 +131,5 @@ BOOST_AUTO_TEST_CASE(refuses_configurations_by_name) {
   BOOST_TEST(read.group_size == -1);
   BOOST_TEST(!read.zeros_are_one_less);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

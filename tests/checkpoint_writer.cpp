@@ -15,6 +15,8 @@
 #include "reference_decoders.hpp"
 #include "tensor_file.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_checkpoint_writer)
+
 using namespace fpf;
 using checkpoint::CheckpointRequest;
 using model::Checkpoint;
@@ -358,5 +360,7 @@ BOOST_AUTO_TEST_CASE(weights_that_are_no_numbers_or_too_large) {
       BOOST_TEST(mentions(text, {vector ? name : name.substr(0, name.size() - 7), "finite"}), text);
     }
 }
+
+BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -8,6 +8,8 @@
 
 #include "child.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_compare_analysis)
+
 using Json = nlohmann::ordered_json;
 
 namespace {
@@ -152,3 +154,5 @@ BOOST_AUTO_TEST_CASE(a_layer_that_one_run_lacks_is_noted) {
   const Json found = analyse(case_named("three_types"));
   BOOST_TEST(found["notes"].dump().find("H200_2 has no hidden_states layer 7") != std::string::npos);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

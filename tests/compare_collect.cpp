@@ -6,6 +6,8 @@
 
 #include "compare_program.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_compare_collect)
+
 BOOST_AUTO_TEST_CASE(all_analyses_what_it_can_and_names_what_it_cannot) {
   const std::string here = fresh_folder("all").string();
   write(here + "/compile_experiment.json", experiment("compile"));
@@ -233,3 +235,5 @@ BOOST_AUTO_TEST_CASE(files_of_different_experiments_are_analysed_apart) {
   BOOST_TEST(mentions(summary, {"key_vectors layer 39"}));
   BOOST_TEST(!mentions(summary, {"key_vectors layer 2"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

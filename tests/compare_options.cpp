@@ -1,6 +1,8 @@
 // compare/options.hpp: what the program compare takes, and what it refuses.
 #include "compare_program.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_compare_options)
+
 BOOST_AUTO_TEST_CASE(json_goes_to_standard_output_and_to_a_file_only_if_named) {
   const std::string here = fresh_folder("json").string();
   write(here + "/a.json", experiment());
@@ -53,3 +55,5 @@ BOOST_AUTO_TEST_CASE(options_come_from_a_file_too) {
   BOOST_TEST(compare({"--config", "c.ini", "--threshold", "3", "a.json"}, here).code == 0);
   BOOST_TEST(parsed(here + "/from_config.json")["analyses"][0]["threshold"] == 3.0);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <set>
 
+BOOST_AUTO_TEST_SUITE(test_compare_plan)
+
 using namespace fpf;
 using compare::plan::Json;
 
@@ -133,3 +135,5 @@ BOOST_AUTO_TEST_CASE(rows_of_unequal_width_are_refused_as_numpy_does) {
     return std::string(e.what()).find("decode_steps[0], pos_-1 have 3 and 2 numbers") != std::string::npos;
   });
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <thread>
 
+BOOST_AUTO_TEST_SUITE(test_compare_program)
+
 namespace {
 
 /// A file of about `megabytes` MB: two runs whose rows are long.
@@ -174,3 +176,5 @@ BOOST_AUTO_TEST_CASE(an_interrupt_leaves_no_file) {
   BOOST_TEST(std::distance(fs::directory_iterator(here), fs::directory_iterator()) == 1);
   fs::remove_all(here);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -9,6 +9,8 @@
 #include "child.hpp"
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_compare_published)
+
 using namespace fpf;
 using namespace fpf::compare::published;
 
@@ -162,3 +164,5 @@ BOOST_AUTO_TEST_CASE(what_is_no_published_layout_is_named) {
                               {"token_ids": [1, 2], "log_probs": [-1]}}}}]}})"),
                       {"pos_-1", "as many token_ids", "2 and 1"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

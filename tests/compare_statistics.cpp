@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+BOOST_AUTO_TEST_SUITE(test_compare_statistics)
+
 using namespace fpf;
 using namespace fpf::compare;
 using Json = nlohmann::json;
@@ -232,3 +234,5 @@ BOOST_AUTO_TEST_CASE(log_probabilities_align_by_token) {
   }
   BOOST_TEST(kl_divergence({}, {}) == 0.0);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -12,6 +12,14 @@
 
 #include "signal_distance.hpp"
 
+namespace {
+struct Seeded {
+  Seeded() { at::manual_seed(1); }
+};
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(test_compiled, *boost::unit_test::fixture<Seeded>())
+
 using namespace fpf;
 using execution::Compiled;
 using execution::Eager;
@@ -22,11 +30,6 @@ using Types = boost::mpl::list<float, at::BFloat16, at::Half>;
 using Doubles = std::vector<double>;
 
 constexpr double eps = 1e-6;
-
-struct Seeded {
-  Seeded() { at::manual_seed(1); }
-};
-BOOST_TEST_GLOBAL_FIXTURE(Seeded);
 
 template <class T>
 at::Tensor random(at::IntArrayRef shape, double deviation = 1, double mean = 0) {
@@ -243,3 +246,5 @@ BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
     BOOST_TEST(std::memcmp(signals.layers[layer].hidden.bytes.data(), last.const_data_ptr(), last.nbytes()) == 0);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

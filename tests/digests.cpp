@@ -5,6 +5,8 @@
 
 #include "evidence.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_digests)
+
 namespace data = boost::unit_test::data;
 
 BOOST_DATA_TEST_CASE(digests_are_those_of_the_format, data::make({0, 1, 2}), index) {
@@ -95,3 +97,5 @@ BOOST_AUTO_TEST_CASE(values_that_are_no_numbers_are_found_in_every_signal_and_ty
   broken.layers[0].router->weights[0] = std::numeric_limits<float>::quiet_NaN();
   BOOST_TEST(place_in(broken) == "step 0 (position 7), layer 1, router");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -9,6 +9,8 @@
 
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_document)
+
 using namespace fpf;
 using namespace fpf::prompt;
 namespace fs = std::filesystem;
@@ -168,3 +170,5 @@ BOOST_AUTO_TEST_CASE(real_documents_have_their_words) {
   BOOST_TEST(mentions(text_of("developers-reference.pdf"), {"Developer", "backports"}));
   BOOST_TEST(mentions(text_of("valgrind_manual.pdf.gz"), {"Memcheck", "Cachegrind"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

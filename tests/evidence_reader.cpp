@@ -11,6 +11,8 @@
 
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_evidence_reader)
+
 using namespace fpf;
 using namespace fpf::evidence;
 
@@ -362,3 +364,5 @@ BOOST_AUTO_TEST_CASE(what_is_no_file_is_refused_without_waiting) {
   ::mkfifo("pipe.json", 0600);
   BOOST_TEST(mentions(error_text([] { open_experiment("pipe.json"); }), {"pipe.json", "regular file"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,8 @@
 
 #include "exp0.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_exp0_findings)
+
 BOOST_AUTO_TEST_CASE(repetitions_that_differ_are_all_stored_and_the_place_is_named) {
   fresh_folder("out");
   const Outcome outcome = run(command({{"--inject-fault", "1,2,3"}}));  // repetition 1, step 2, layer 3
@@ -77,3 +79,5 @@ BOOST_AUTO_TEST_CASE(a_value_that_is_no_number_ends_the_run_where_it_is) {
   BOOST_REQUIRE_EQUAL(broken.at("decode_steps").size(), static_cast<std::size_t>(step));
   for (int s = 0; s < step; ++s) BOOST_TEST((broken.at("decode_steps").at(s) == clean.at("decode_steps").at(s)));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

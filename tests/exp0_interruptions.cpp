@@ -3,6 +3,8 @@
 
 #include "exp0.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_exp0_interruptions)
+
 namespace {
 
 /// A run of minutes, started; ready to be interrupted once it has begun its file.
@@ -77,3 +79,5 @@ BOOST_AUTO_TEST_CASE(a_finding_is_not_lost_by_resuming) {
   BOOST_TEST(mentions(resumed.err, {"FINDING", "reference"}), resumed.err);
   BOOST_TEST(json::parse(text_of(fs::path("out") / result)).at("runs").size() == 3u);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,8 @@
 
 #include "exp0.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_exp0_manifest)
+
 BOOST_AUTO_TEST_CASE(it_says_what_produced_the_numbers) {
   const json file = experiment({{"--reps", "1"}, {"--threads", "2"}});
   const json& configuration = file.at("configurations").at(0);
@@ -96,3 +98,5 @@ BOOST_AUTO_TEST_CASE(configuration_ids_are_plain_words) {
     BOOST_TEST(file.at("configurations").at(0).at("hardware") == hardware);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,8 @@
 // What exp0_reference refuses: each ends with exit code 2, one line that names what was wrong, and no file.
 #include "exp0.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_exp0_refusals)
+
 namespace {
 
 /// A command that must end with exit code 2, one line that has `words` in it, and no file.
@@ -235,3 +237,5 @@ BOOST_AUTO_TEST_CASE(documents_that_give_no_prompt) {
   with("--prompt-pdf", manual, {"3 tokens", "no room"}, "3");
   with("--prompt-pdf", manual, {"8190 tokens", "8192 positions"}, "8190");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

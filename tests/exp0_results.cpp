@@ -10,6 +10,8 @@
 
 #include "exp0.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_exp0_results)
+
 BOOST_AUTO_TEST_CASE(three_bit_exact_repetitions_leave_the_last_and_the_digests_of_all) {
   const json file = experiment();
   require_recomputed();
@@ -309,3 +311,5 @@ BOOST_AUTO_TEST_CASE(the_example_works_as_printed_within_its_memory) {
   BOOST_TEST(one.at("peak_memory_bytes").get<std::int64_t>() <= outcome.peak_bytes);
   BOOST_TEST(one.at("peak_memory_bytes").get<std::int64_t>() >= weights);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -7,6 +7,8 @@
 
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_experiment)
+
 using namespace fpf;
 
 namespace {
@@ -104,3 +106,5 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
   BOOST_TEST(
       mentions(error_text([] { Baseline::read("nowhere.json"); }), {"nowhere.json", "exp0_reference", "--baseline"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,8 @@
 
 #include "evidence.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_experiment_writer)
+
 BOOST_AUTO_TEST_CASE(a_file_appears_under_its_name_only_when_it_is_complete) {
   const auto folder = fresh_folder("writer");
   const auto path = folder / "reference_baseline.json";
@@ -131,3 +133,5 @@ BOOST_AUTO_TEST_CASE(places_that_cannot_be_written_are_named) {
   ExperimentWriter(taken, metadata(DType::float32), "f", true).finish();
   BOOST_TEST(open_experiment(taken).runs.size() == 1u);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,8 @@
 // What the files of exp1 to exp8 hold.
 #include "experiments.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_experiments_files)
+
 // Every experiment: its file alone, valid against the schema, its digests right, every configuration three
 // times bit by bit the same, the baseline first and equal to experiment 0's.
 BOOST_AUTO_TEST_CASE(every_experiment_leaves_its_file) {
@@ -103,3 +105,5 @@ BOOST_AUTO_TEST_CASE(the_ranks_memory_sums_to_the_models) {
   constexpr std::int64_t replicated = 4 * (512 * 128 + 3 * (2 * 128 + 2 * 32 + 8 * 128) + 128);
   BOOST_TEST(bytes(1) == bytes(0) + replicated);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -4,6 +4,8 @@
 
 #include "experiments.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_experiments_interruptions)
+
 namespace {
 
 /// Waits until a partial file has its head and so many finished configurations.
@@ -87,3 +89,5 @@ BOOST_AUTO_TEST_CASE(resume_refuses_another_runs_partial_file) {
   BOOST_TEST(mentions(outcome.err, {".partial"}), outcome.err);
   BOOST_TEST(fs::exists(partial));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

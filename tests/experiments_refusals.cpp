@@ -1,6 +1,8 @@
 // What exp1 to exp8 refuse.
 #include "experiments.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_experiments_refusals)
+
 namespace {
 
 struct Refusal {
@@ -89,3 +91,5 @@ BOOST_AUTO_TEST_CASE(models_that_do_not_divide_are_refused_by_name) {
   const std::string dense = refused(llama, "exp8_expert_parallel", {"--ep", "2"});
   BOOST_TEST(mentions(dense, {"LlamaForCausalLM", "no experts"}), dense);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <fpf/core/json.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>

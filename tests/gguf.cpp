@@ -11,6 +11,8 @@
 
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_gguf)
+
 using namespace fpf;
 using namespace fpf::weights;
 namespace fs = std::filesystem;
@@ -250,3 +252,5 @@ BOOST_AUTO_TEST_CASE(refuses_tensors_that_lie) {
   refused(aligned(0), {"general.alignment", "0"});
   refused(aligned(24), {"general.alignment", "24"});
 }
+
+BOOST_AUTO_TEST_SUITE_END()

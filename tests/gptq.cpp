@@ -5,6 +5,8 @@
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_gptq)
+
 using namespace fpf;
 using namespace fpf::quant;
 
@@ -130,3 +132,5 @@ BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   const auto shape = complaint(good, 64);
   BOOST_TEST(mentions(shape, {"v1_g32.qzeros", "[2, 3]", "[1, 3]"}), shape);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <fpf/core/half.hpp>
 
+BOOST_AUTO_TEST_SUITE(test_half)
+
 using namespace fpf;
 
 BOOST_AUTO_TEST_CASE(every_float16_survives_the_round_trip) {
@@ -46,3 +48,5 @@ BOOST_AUTO_TEST_CASE(bfloat16_rounds_to_nearest_even) {
   BOOST_TEST(std::isnan(float32_from_bfloat16(bfloat16_from_float32(NAN))));
   BOOST_TEST(float32_from_bfloat16(0xff80) == -INFINITY);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

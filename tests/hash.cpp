@@ -2,6 +2,8 @@
 #include <boost/test/unit_test.hpp>
 #include <fpf/core/hash.hpp>
 
+BOOST_AUTO_TEST_SUITE(test_hash)
+
 using namespace fpf;
 
 BOOST_AUTO_TEST_CASE(sha256_gives_the_published_digests) {
@@ -11,3 +13,5 @@ BOOST_AUTO_TEST_CASE(sha256_gives_the_published_digests) {
   BOOST_TEST(Sha256().update("abcdbcdecdefdefgefghfghighij").update("hijkijkljklmklmnlmnomnopnopq").hex() ==
              "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

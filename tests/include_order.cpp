@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+BOOST_AUTO_TEST_SUITE(test_include_order)
+
 namespace fs = std::filesystem;
 
 namespace {
@@ -85,3 +87,5 @@ BOOST_AUTO_TEST_CASE(no_header_includes_itself_in_the_end) {
     BOOST_TEST(!seen.contains(name), name << " is reached from its own includes");
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -7,6 +7,8 @@
 
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_json)
+
 using namespace fpf;
 using nlohmann::json;
 
@@ -81,3 +83,5 @@ BOOST_AUTO_TEST_CASE(a_models_dtype_is_a_floating_point_type) {
                         {"config.json", "torch_dtype", name, "bfloat16"}));
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -10,6 +10,8 @@
 #include "error_text.hpp"
 #include "toolkit.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_kernel_compile)
+
 using namespace fpf;
 using namespace fpf::kernel;
 namespace fs = std::filesystem;
@@ -199,3 +201,5 @@ BOOST_AUTO_TEST_CASE(packed_sizes_are_one_to_one) {
   BOOST_TEST(nf4_format().bytes(5120, 2048, DType::bfloat16) == 5120u * (1024 + 32 * 4) + 64);
   BOOST_TEST(dense_format().bytes(128, 2048, DType::bfloat16) == 128u * 2048 * 2);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

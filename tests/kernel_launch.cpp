@@ -9,6 +9,8 @@
 #include "fake_cuda/fake_cuda.hpp"
 #include "toolkit.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_kernel_launch)
+
 using namespace fpf;
 using namespace fpf::kernel;
 namespace fs = std::filesystem;
@@ -186,3 +188,5 @@ BOOST_AUTO_TEST_CASE(two_toolkits_serve_one_gpu) {
   BOOST_TEST(a.cubin_sha256 != b.cubin_sha256);
   BOOST_TEST(b.resources.instructions > 0u);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -13,6 +13,8 @@
 #include "error_text.hpp"
 #include "toolkit.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_kernel_loader)
+
 using namespace fpf;
 using namespace fpf::kernel;
 namespace fs = std::filesystem;
@@ -191,3 +193,5 @@ BOOST_AUTO_TEST_CASE(what_is_no_cubin_is_refused) {
   BOOST_CHECK_THROW(kernel_resources(std::as_bytes(std::span(text))), Error);
   BOOST_CHECK_THROW(kernel_resources({}), Error);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -8,6 +8,8 @@
 
 #include "experiments.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_launcher)
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -195,3 +197,5 @@ BOOST_AUTO_TEST_CASE(a_launchers_incomplete_words_are_named) {
   const Outcome end = run(command("words"), ".", {{"WORLD_SIZE", "2"}, {"RANK", "two"}});
   check_refused({end}, {"RANK is 'two'", "WORLD_SIZE is 2"}, "words");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -11,6 +11,8 @@
 #include <numeric>
 #include <random>
 
+BOOST_AUTO_TEST_SUITE(test_linear_format)
+
 using namespace fpf;
 using nlohmann::json;
 
@@ -242,3 +244,5 @@ BOOST_AUTO_TEST_CASE(inputs_that_are_always_zero_do_no_harm) {
       }
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

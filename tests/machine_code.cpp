@@ -4,6 +4,8 @@
 
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_machine_code)
+
 using namespace fpf;
 using namespace fpf::compare;
 
@@ -24,7 +26,7 @@ Configuration described(const std::string& id, const std::string& nvrtc, const s
        {{"prefill", {{"qkv", "libtorch linear (cuBLAS)"}, {"norm", "rms_norm"}}}, {"decode", {{"qkv", "gemv"}}}}}};
   Configuration out;
   out.id = id;
-  detail::add_kernels(out, {{"manifest", manifest}});
+  fpf::compare::detail::add_kernels(out, {{"manifest", manifest}});
   return out;
 }
 
@@ -51,3 +53,5 @@ BOOST_AUTO_TEST_CASE(one_compiler_says_nothing) {
   BOOST_TEST(!machine_code_note(a, b).has_value());
   BOOST_TEST(!machine_code_note(a, Configuration{}).has_value());
 }
+
+BOOST_AUTO_TEST_SUITE_END()

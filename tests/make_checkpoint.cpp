@@ -7,6 +7,8 @@
 #include "folders.hpp"
 #include "vocabularies.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_make_checkpoint)
+
 using namespace fpf;
 using model::Checkpoint;
 
@@ -52,3 +54,5 @@ BOOST_AUTO_TEST_CASE(as_a_user_runs_it) {
   BOOST_TEST(
       std::ranges::equal(found.source().at(name).data, expected.source().bytes_of(expected.source().at(name), bytes)));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

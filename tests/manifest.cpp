@@ -3,6 +3,8 @@
 
 #include "folders.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_manifest)
+
 using namespace fpf;
 using namespace fpf::evidence;
 
@@ -23,3 +25,5 @@ BOOST_AUTO_TEST_CASE(a_files_digest_is_kept_beside_it_until_the_file_changes) {
   BOOST_TEST(file_sha256(file) == empty);
   BOOST_TEST(text_of(kept).ends_with(empty + "\n"));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <string>
 
+BOOST_AUTO_TEST_SUITE(test_mapped_file)
+
 using namespace fpf;
 
 BOOST_AUTO_TEST_CASE(a_mapped_file_shows_the_content_and_its_padding) {
@@ -22,3 +24,5 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_mapped_is_named) {
   BOOST_CHECK_EXCEPTION(MappedFile("."), Error,
                         [](const Error& e) { return std::string(e.what()).find("a directory") != std::string::npos; });
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -6,6 +6,8 @@
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_nf4)
+
 using namespace fpf;
 using namespace fpf::quant;
 
@@ -152,3 +154,5 @@ BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   refused(changed("nested_dtype", "float16"), {"float16", "float32"});
   refused(changed("nested_offset", nullptr), {"JSON"});
 }
+
+BOOST_AUTO_TEST_SUITE_END()

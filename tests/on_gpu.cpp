@@ -4,6 +4,8 @@
 
 #include "folders.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_on_gpu)
+
 namespace {
 
 namespace ut = boost::unit_test;
@@ -162,3 +164,5 @@ BOOST_AUTO_TEST_CASE(smollm2_says_the_same, *ut::precondition(on_gpu)) {
   BOOST_TEST(tokens[0].size() == 30u);
   BOOST_TEST(tokens[0] == tokens[1]);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -19,6 +19,8 @@
 #include "signal_distance.hpp"
 #include "small_shape.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_parallel)
+
 using namespace fpf;
 namespace data = boost::unit_test::data;
 
@@ -330,3 +332,5 @@ BOOST_AUTO_TEST_CASE(an_interrupted_run_ends_all_ranks) {
   BOOST_CHECK_THROW(experiment.run({prompt_of(20, checkpoint.config().vocab_size)}, {}, stop_after_two), Interrupted);
   fpf::detail::interrupt_requested = 0;
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -10,6 +10,8 @@
 
 #include "signal_distance.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_parity)
+
 using namespace fpf;
 namespace data = boost::unit_test::data;
 
@@ -127,3 +129,5 @@ BOOST_DATA_TEST_CASE(fused_half_precision_is_as_close_as_transformers_own,
                      data::make(models) * data::make({"bfloat16", "float16"}), name, dtype) {
   check_half_precision<execution::Compiled>(name, dtype);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -12,6 +12,8 @@
 #include "error_text.hpp"
 #include "vocabularies.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_prompt)
+
 using namespace fpf;
 using namespace fpf::prompt;
 using nlohmann::json;
@@ -245,3 +247,5 @@ BOOST_AUTO_TEST_CASE(the_program_ends_with_exit_code_130_when_interrupted) {
   BOOST_TEST(interrupted);
   BOOST_TEST(!fs::exists("interrupted.json"));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

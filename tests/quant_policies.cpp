@@ -18,6 +18,8 @@
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_quant_policies)
+
 using namespace fpf;
 namespace data = boost::unit_test::data;
 
@@ -285,3 +287,5 @@ BOOST_AUTO_TEST_CASE(refuses_a_checkpoint_of_another_format) {
   const auto text = error_text([] { quant::select({{"quant_method", "hqq"}}, []<class Q>() {}); });
   BOOST_TEST(mentions(text, {"hqq", "awq", "gptq", "bitsandbytes"}), text);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

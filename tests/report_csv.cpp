@@ -3,6 +3,8 @@
 
 #include "report.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_report_csv)
+
 BOOST_AUTO_TEST_CASE(csv_says_what_the_json_says) {
   for (const std::size_t number : {0u, 3u, 4u, 6u}) {
     Json content = experiment(number);
@@ -13,3 +15,5 @@ BOOST_AUTO_TEST_CASE(csv_says_what_the_json_says) {
     for (const auto& [name, rows] : expected) check_csv(report + "/csv/" + name + ".csv", rows);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

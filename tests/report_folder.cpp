@@ -3,6 +3,8 @@
 
 #include "report.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_report_folder)
+
 BOOST_AUTO_TEST_CASE(an_earlier_report_is_replaced_and_nothing_else) {
   const std::string here = fresh_folder("places").string();
   write(here + "/a.json", experiment(0));
@@ -79,3 +81,5 @@ BOOST_AUTO_TEST_CASE(an_interrupt_leaves_no_report) {
   BOOST_TEST(outcome.code == 130, outcome.err);
   BOOST_TEST((names_in(here) == std::set<std::string>{"a.json"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

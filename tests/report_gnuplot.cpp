@@ -1,6 +1,8 @@
 // compare --report: figures that gnuplot draws, and what stands in where it does not.
 #include "report.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_report_gnuplot)
+
 BOOST_AUTO_TEST_CASE(without_gnuplot_there_are_tables) {
   fresh_folder("empty_path").string();
   const std::string report = report_of(experiment(0), "tables", {{"PATH", fs::absolute("empty_path").string()}});
@@ -58,3 +60,5 @@ BOOST_AUTO_TEST_CASE(zeros_are_drawn_as_zeros_on_logarithmic_axes) {
   for (std::size_t at = 0; (at = svg.find(" scale(", at)) != svg.npos; ++at) ++points;
   BOOST_TEST(points == 4u * (8 + 1));  // four series of eight rows, zeros among them, and the key
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -4,6 +4,8 @@
 #include "report.hpp"
 #include "report_csv.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_report_pages)
+
 BOOST_AUTO_TEST_CASE(no_figure_is_missing_and_nothing_overflows) {
   Json content = experiment(0);
   add_runtimes(content);
@@ -175,3 +177,5 @@ BOOST_AUTO_TEST_CASE(diverging_zero_and_many_hardware_types_are_drawn) {
     }
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,8 @@
 #include "report.hpp"
 #include "report_csv.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_report_published)
+
 BOOST_AUTO_TEST_CASE(published_measurements_have_a_report_too) {
   const char* data = std::getenv("FPF_PUBLISHED_DATA");
   if (data == nullptr) {
@@ -29,3 +31,5 @@ BOOST_AUTO_TEST_CASE(published_measurements_have_a_report_too) {
       rows.push_back({{"comparison", one["title"]}, {"label", one["labels"][i]}, {"distance", one["distances"][i]}});
   check_csv(here + "/report/csv/between_files.csv", rows);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -7,6 +7,8 @@
 
 #include "evidence.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_run_json)
+
 namespace data = boost::unit_test::data;
 
 BOOST_DATA_TEST_CASE(steps_show_three_positions_of_the_unique_rows, data::make({0, 1, 2}), index) {
@@ -112,3 +114,5 @@ BOOST_AUTO_TEST_CASE(a_run_ends_before_its_first_value_that_is_no_number) {
     BOOST_TEST(open_experiment(path).runs.at(0).steps.size() == static_cast<std::size_t>(step));
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

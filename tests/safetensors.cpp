@@ -11,6 +11,8 @@
 #include "error_text.hpp"
 #include "tensor_file.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_safetensors)
+
 using namespace fpf;
 using namespace fpf::weights;
 namespace fs = std::filesystem;
@@ -226,3 +228,5 @@ BOOST_AUTO_TEST_CASE(an_unfinished_directory_holds_nothing) {
   BOOST_TEST(mentions(error_text([&] { SafetensorsDirectoryWriter("no-such-folder", specs); }), {"no-such-folder"}));
   BOOST_TEST(fs::is_empty("unfinished"));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

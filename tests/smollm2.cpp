@@ -7,6 +7,8 @@
 #include <fpf/prompt/gguf_vocabulary.hpp>
 #include <fstream>
 
+BOOST_AUTO_TEST_SUITE(test_smollm2)
+
 using namespace fpf;
 
 namespace {
@@ -77,3 +79,5 @@ BOOST_AUTO_TEST_CASE(its_vocabulary_reads_the_same_ids_from_the_texts) {
                prompt.at("continuation").get<std::string>());
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -11,6 +11,8 @@
 
 #include "error_text.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_synthetic)
+
 using namespace fpf;
 using namespace fpf::weights;
 using model::SyntheticModel;
@@ -176,3 +178,5 @@ BOOST_AUTO_TEST_CASE(refuses_what_it_does_not_understand) {
   config(R"({"architectures":["LlamaForCausalLM"],"hidden_size":8,"vocab_size":8,"num_hidden_layers":100000})",
          {"num_hidden_layers", "100000"});
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -4,6 +4,8 @@
 
 #include "compare_program.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_table)
+
 namespace {
 
 std::size_t longest_line(const std::string& text) {
@@ -66,3 +68,5 @@ BOOST_AUTO_TEST_CASE(narrow_tables_lose_optional_columns_first) {
   BOOST_TEST(wrapped("one two three", 9, "  ") == "  one two\n  three\n");
   BOOST_TEST(wrapped("äöüäöüäöüä", 8) == "äöüäöüäö\nüä\n");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

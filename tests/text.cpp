@@ -3,6 +3,8 @@
 #include <fpf/core/text.hpp>
 #include <string>
 
+BOOST_AUTO_TEST_SUITE(test_text)
+
 using namespace fpf;
 
 namespace {
@@ -66,3 +68,5 @@ BOOST_AUTO_TEST_CASE(long_text_ends_in_an_ellipsis) {
   BOOST_TEST(one_line("äöüß", 3) == "äö…");
   BOOST_TEST(code_points("äöüß…") == 5u);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

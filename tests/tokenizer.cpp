@@ -9,6 +9,8 @@
 #include "error_text.hpp"
 #include "vocabularies.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_tokenizer)
+
 using namespace fpf;
 using namespace fpf::prompt;
 using nlohmann::json;
@@ -258,3 +260,5 @@ BOOST_AUTO_TEST_CASE(gguf_metadata_that_fits_no_tokeniser_is_refused) {
   BOOST_TEST(mentions(complaint_of("gpt2", "smollm", {1, 1}, true), {"token_type", "2", "3"}));
   BOOST_TEST(mentions(complaint_of("gpt2", "smollm", {1, 1, 1}, false), {"tokenizer.ggml.merges", "missing"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -11,6 +11,8 @@
 #include "folders.hpp"
 #include "vocabularies.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_tokenizer_writer)
+
 using namespace fpf;
 namespace data = boost::unit_test::data;
 
@@ -72,3 +74,5 @@ BOOST_AUTO_TEST_CASE(qwens_has_its_normaliser) {
   BOOST_TEST(written["normalizer"]["type"] == "NFC");
   BOOST_TEST(written["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] == std::string(prompt::patterns::qwen2));
 }
+
+BOOST_AUTO_TEST_SUITE_END()
