@@ -35,8 +35,11 @@ if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch)
     # Nothing refers to libtorch_cuda's symbols, but its operators must register: keep it among the needed libraries.
     target_link_libraries(Libtorch::Libtorch INTERFACE ${lib_dir}/libc10_cuda.so
                           -Wl,--no-as-needed ${lib_dir}/libtorch_cuda.so -Wl,--as-needed)
-    file(GLOB cuda_headers ${Libtorch_HOME}/../nvidia/cu*/include ${Libtorch_HOME}/../nvidia/cuda_runtime/include)
-    file(GLOB nccl_headers ${Libtorch_HOME}/../nvidia/nccl/include)
+    # Where the wheels really are: ninja takes a link's ".." away with the link, finds no header there, and compiles again.
+    file(REAL_PATH ${Libtorch_HOME} wheel)
+    cmake_path(GET wheel PARENT_PATH packages)
+    file(GLOB cuda_headers ${packages}/nvidia/cu*/include ${packages}/nvidia/cuda_runtime/include)
+    file(GLOB nccl_headers ${packages}/nvidia/nccl/include)
     target_include_directories(Libtorch::Libtorch SYSTEM INTERFACE ${cuda_headers} ${nccl_headers})
     target_compile_definitions(Libtorch::Libtorch INTERFACE FPF_WITH_CUDA=1)
   endif()
