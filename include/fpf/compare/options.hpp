@@ -3,15 +3,14 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
 #include <fpf/compare/analyse.hpp>
 #include <fpf/compare/report_folder.hpp>
+#include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/evidence/experiment_file.hpp>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <vector>
 
 namespace fpf::compare {
@@ -93,11 +92,9 @@ inline Options options_of(const Settings& settings) {
   const std::string text = settings.layers();
   out.all_layers = text == "all";
   if (text == "last" || text == "all") return out;
-  int layer = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layer);
-  if (error != std::errc() || end != text.data() + text.size() || layer < 0)
-    fail("--layer {}: expected last, all or a layer's number", text);
-  out.layer = layer;
+  const auto layer = parse_number<int>(text);
+  if (!layer || *layer < 0) fail("--layer {}: expected last, all or a layer's number", text);
+  out.layer = *layer;
   return out;
 }
 
