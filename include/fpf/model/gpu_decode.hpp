@@ -43,6 +43,7 @@ class GpuDecode {
     }
     api().check(api().ctx_synchronize(), "cuCtxSynchronize");
     api().check(api().stream_create(&stream_, 1 /* does not wait for the default stream */), "cuStreamCreate");
+    if (captured_) capture();
   }
   GpuDecode(const GpuDecode&) = delete;
   GpuDecode& operator=(const GpuDecode&) = delete;
@@ -61,7 +62,6 @@ class GpuDecode {
     ring_ = at::empty({steps, static_cast<std::int64_t>(step_->taps().bytes)},
                       at::TensorOptions(at::kByte).pinned_memory(true));
     done_ = 0;
-    if (captured_ && graph_ == nullptr) capture();
   }
 
   /// One step for all rows; its signals will stand in row `done` of the ring. With `forced`, row 0 is fed
@@ -161,6 +161,7 @@ class GpuDecode {
   }
 
   void capture() {
+    if (auto* communicator = collectives_.communicator()) communicator->barrier();  // it connects at its first call
     kernel::cuda::Graph graph = nullptr;
     // Of other threads, ranks on other GPUs, nothing is forbidden meanwhile.
     api().check(api().stream_begin_capture(stream_, kernel::cuda::capture_thread_local), "cuStreamBeginCapture");

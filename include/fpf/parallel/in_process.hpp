@@ -5,10 +5,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/stack.h>
 
-#include <condition_variable>
-#include <fpf/parallel/communicator.hpp>
+#include <fpf/parallel/meeting.hpp>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace fpf::parallel {
@@ -57,47 +55,10 @@ class InProcess : public Communicator {
   }
 
  private:
-  /// Where the threads meet.
-  class Group {
-   public:
-    explicit Group(int size) : slots(static_cast<std::size_t>(size)) {}
-
-    int size() const { return static_cast<int>(slots.size()); }
-
-    /// Returns when all ranks have called it. What they wrote before is seen by all of them after.
-    void meet() {
-      std::unique_lock lock(mutex_);
-      if (aborted_) throw Aborted();
-      const auto round = rounds_;
-      if (++arrived_ == size()) {
-        arrived_ = 0;
-        ++rounds_;
-        changed_.notify_all();
-        return;
-      }
-      changed_.wait(lock, [&] { return rounds_ != round || aborted_; });
-      if (rounds_ == round) throw Aborted();
-    }
-
-    void abort() noexcept {
-      const std::lock_guard lock(mutex_);
-      aborted_ = true;
-      changed_.notify_all();
-    }
-
-    void check() {
-      const std::lock_guard lock(mutex_);
-      if (aborted_) throw Aborted();
-    }
+  struct Group : Meeting {
+    explicit Group(int size) : Meeting(size), slots(static_cast<std::size_t>(size)) {}
 
     std::vector<at::Tensor> slots;  // a rank writes its own before meet(), and all read until the next meet()
-
-   private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    int arrived_ = 0;
-    std::uint64_t rounds_ = 0;
-    bool aborted_ = false;
   };
 
   InProcess(std::shared_ptr<Group> group, int rank) : group_(std::move(group)), rank_(rank) {}

@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <fpf/device/kernels.hpp>
+#include <fpf/parallel/meeting.hpp>
 #include <fpf/parallel/nccl_api.hpp>
 #include <fpf/parallel/world.hpp>
 #include <future>
@@ -27,12 +28,12 @@ class Nccl : public Communicator {
       device::enter(devices[r]);
       begin(handles[r], static_cast<int>(devices.size()), id, static_cast<int>(r));
     }
-    api.check(api.group_end(), "ncclCommInitRankConfig");
+    api.check(api.group_end(), "ncclCommInitRank");
     device::enter(devices.front());
+    const auto meeting = std::make_shared<Meeting>(static_cast<int>(devices.size()));
     std::vector<std::shared_ptr<Communicator>> out;
     for (std::size_t r = 0; r < devices.size(); ++r)
-      out.push_back(std::make_shared<Nccl>(handles[r], static_cast<int>(r), static_cast<int>(devices.size()),
-                                           devices[r], nullptr));
+      out.push_back(std::make_shared<Nccl>(handles[r], static_cast<int>(r), devices[r], meeting, nullptr));
     return out;
   }
 
@@ -57,11 +58,17 @@ class Nccl : public Communicator {
       }
     }).detach();
     while (ready.wait_for(std::chrono::milliseconds(10)) != std::future_status::ready) world.check();
-    return std::make_shared<Nccl>(ready.get(), world.rank(), world.size(), device, &world);
+    return std::make_shared<Nccl>(ready.get(), world.rank(), device, nullptr, &world);
   }
 
-  Nccl(ncclComm_t handle, int rank, int size, at::Device device, World* world)
-      : handle_(handle), rank_(rank), size_(size), device_(device), world_(world) {
+  /// One of the two: the threads that hold the other ranks, or the processes.
+  Nccl(ncclComm_t handle, int rank, at::Device device, std::shared_ptr<Meeting> threads, World* world)
+      : handle_(handle),
+        rank_(rank),
+        size_(threads ? threads->size() : world->size()),
+        device_(device),
+        threads_(std::move(threads)),
+        world_(world) {
     if (world_ != nullptr) world_->on_failure([this] { abort(); });
   }
   Nccl(const Nccl&) = delete;
@@ -93,15 +100,17 @@ class Nccl : public Communicator {
 
   /// Ends NCCL's kernels that wait on this rank's GPU, too.
   void abort() noexcept override {
+    if (threads_) threads_->abort();
     if (!aborted_.exchange(true)) nccl::api().comm_abort(handle_);
   }
   void check() const override {
     if (world_ != nullptr) world_->check();
+    if (threads_) threads_->check();
     if (aborted_) throw Aborted();
   }
 
   nlohmann::ordered_json describe() const override {
-    nlohmann::ordered_json settings = {{"channels", nccl::channels}};
+    nlohmann::ordered_json settings;
     for (const auto& [name, value] : nccl::pinned) settings[name] = std::getenv(name);
     return {{"kind", "nccl"},
             {"emulated", false},
@@ -113,9 +122,7 @@ class Nccl : public Communicator {
 
  private:
   static void begin(ncclComm_t& handle, int size, const ncclUniqueId& id, int rank) {
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.minCTAs = config.maxCTAs = nccl::channels;
-    nccl::api().check(nccl::api().comm_init_rank_config(&handle, size, id, rank, &config), "ncclCommInitRankConfig");
+    nccl::api().check(nccl::api().comm_init_rank(&handle, size, id, rank), "ncclCommInitRank");
   }
 
   static std::size_t count(const at::Tensor& t) { return static_cast<std::size_t>(t.numel()); }
@@ -136,11 +143,15 @@ class Nccl : public Communicator {
   void call(const char* name, Function function, Arguments... arguments) {
     check();
     nccl::api().check(function(arguments..., handle_, device::current_stream(device_)), name);
+    // Of threads, none goes on while one has still to enqueue its part: a call that waits for its GPU while it holds a lock
+    // of CUDA's (loading a kernel, memory) would wait for ever.
+    if (threads_) threads_->meet();
   }
 
   ncclComm_t handle_;
   int rank_, size_;
   at::Device device_;
+  std::shared_ptr<Meeting> threads_;
   World* world_;
   std::atomic<bool> aborted_ = false;
 };

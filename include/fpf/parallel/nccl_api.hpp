@@ -16,7 +16,7 @@ namespace fpf::parallel::nccl {
 struct Api {
   decltype(::ncclGetVersion)* get_version;
   decltype(::ncclGetUniqueId)* get_unique_id;
-  decltype(::ncclCommInitRankConfig)* comm_init_rank_config;
+  decltype(::ncclCommInitRank)* comm_init_rank;
   decltype(::ncclCommDestroy)* comm_destroy;
   decltype(::ncclCommAbort)* comm_abort;
   decltype(::ncclAllReduce)* all_reduce;
@@ -38,12 +38,9 @@ struct Api {
 
 /// What NCCL chooses by itself otherwise, pinned before it starts; a user's own settings stay. A ring adds in one order
 /// for a size and a number of channels; NVLink multicast does not.
-inline constexpr const char* pinned[][2] = {{"NCCL_ALGO", "Ring"},
-                                            {"NCCL_PROTO", "LL,Simple"},
-                                            {"NCCL_NVLS_ENABLE", "0"},
-                                            {"NCCL_COLLNET_ENABLE", "0"},
-                                            {"NCCL_GRAPH_REGISTER", "0"}};
-inline constexpr int channels = 16;
+inline constexpr const char* pinned[][2] = {
+    {"NCCL_ALGO", "Ring"},   {"NCCL_PROTO", "LL,Simple"}, {"NCCL_MIN_CTAS", "24"},  // channels
+    {"NCCL_MAX_CTAS", "24"}, {"NCCL_NVLS_ENABLE", "0"},   {"NCCL_COLLNET_ENABLE", "0"}, {"NCCL_GRAPH_REGISTER", "0"}};
 
 /// The NCCL that libtorch brings, loaded and pinned at the first call. Throws Error when there is none.
 inline const Api& api() {
@@ -55,7 +52,7 @@ inline const Api& api() {
     Api out{};
     library.resolve(out.get_version, "ncclGetVersion");
     library.resolve(out.get_unique_id, "ncclGetUniqueId");
-    library.resolve(out.comm_init_rank_config, "ncclCommInitRankConfig");
+    library.resolve(out.comm_init_rank, "ncclCommInitRank");
     library.resolve(out.comm_destroy, "ncclCommDestroy");
     library.resolve(out.comm_abort, "ncclCommAbort");
     library.resolve(out.all_reduce, "ncclAllReduce");
