@@ -1,0 +1,165 @@
+// The arithmetic of the portable execution, for CPU and GPU alike: IEEE 754 binary32 operations and what is made of them.
+// No includes; execution/PORTABLE.md is the definition that this carries out.
+//
+// Every operation is rounded to nearest even, subnormals are kept, and none is joined with another unless fma() says so:
+// host code that includes this is compiled without contraction (portable/instruction_set.hpp), device code with intrinsics
+// that NVRTC leaves as they are.
+#pragma once
+
+#ifdef __CUDACC__
+#define FPF_HD __device__ __forceinline__
+#else
+#define FPF_HD inline __attribute__((always_inline))
+#endif
+
+namespace fpf::portable {
+
+/// The definition's version: a change to any result is another one.
+inline constexpr int version = 1;
+
+inline constexpr int block = 32;           // consecutive products of a reduction in one chain of fused multiply-adds
+inline constexpr int most_segments = 8;    // of a reduction: consecutive blocks, added up in order
+inline constexpr int position_block = 64;  // positions that attention takes at once
+
+// ---- the operations
+
+#ifdef __CUDACC__
+FPF_HD float add(float a, float b) { return __fadd_rn(a, b); }
+FPF_HD float sub(float a, float b) { return __fsub_rn(a, b); }
+FPF_HD float mul(float a, float b) { return __fmul_rn(a, b); }
+FPF_HD float div(float a, float b) { return __fdiv_rn(a, b); }
+FPF_HD float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+FPF_HD float sqrt(float a) { return __fsqrt_rn(a); }
+FPF_HD unsigned bits_of(float a) { return __float_as_uint(a); }
+FPF_HD float float_of(unsigned a) { return __uint_as_float(a); }
+#else
+FPF_HD float add(float a, float b) { return a + b; }
+FPF_HD float sub(float a, float b) { return a - b; }
+FPF_HD float mul(float a, float b) { return a * b; }
+FPF_HD float div(float a, float b) { return a / b; }
+FPF_HD float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+FPF_HD float sqrt(float a) { return __builtin_sqrtf(a); }
+FPF_HD unsigned bits_of(float a) { return __builtin_bit_cast(unsigned, a); }
+FPF_HD float float_of(unsigned a) { return __builtin_bit_cast(float, a); }
+#endif
+
+/// The larger; the first where they are equal or one is no number. (+0 and -0 are equal: a maximum is only subtracted.)
+FPF_HD float larger(float a, float b) { return b > a ? b : a; }
+
+// ---- functions
+
+/// 2^n for -126 <= n <= 127.
+FPF_HD float power_of_two(int n) { return float_of(static_cast<unsigned>(n + 127) << 23); }
+
+/// e^x: x = n ln 2 + r, a polynomial of r (S. Moshier's Cephes, expf), times 2^n in two steps, of which only the second
+/// rounds. At most 1.02 ulp from e^x where that is normal; infinite from 90 on, 0 below -110, e^0 = 1.
+FPF_HD float exp(float x) {
+  x = x < -110.0f ? -110.0f : x;
+  x = x > 90.0f ? 90.0f : x;
+  const float shifted = add(mul(x, 1.44269504088896341f), 12582912.0f);  // 3 * 2^22: the units are the last bits
+  const int n = static_cast<int>(bits_of(shifted) - 0x4b400000u);
+  const float whole = sub(shifted, 12582912.0f);
+  float r = fma(whole, -0.693359375f, x);
+  r = fma(whole, 2.12194440e-4f, r);
+  float p = 1.9875691500e-4f;
+  p = fma(p, r, 1.3981999507e-3f);
+  p = fma(p, r, 8.3334519073e-3f);
+  p = fma(p, r, 4.1665795894e-2f);
+  p = fma(p, r, 1.6666665459e-1f);
+  p = fma(p, r, 5.0000001201e-1f);
+  p = add(fma(p, mul(r, r), r), 1.0f);
+  const int half = n >> 1;
+  return mul(mul(p, power_of_two(half)), power_of_two(n - half));
+}
+
+/// ln x of a normal x > 0: x = 2^e m with m in [2/3, 4/3), 2 atanh((m - 1) / (m + 1)) as a series. At most 1.1 ulp
+/// from ln x.
+FPF_HD float log(float x) {
+  const unsigned shifted = bits_of(x) - 0x3f2aaaabu;  // less 2/3: the exponent's bits count from there
+  const int e = static_cast<int>(shifted) >> 23;
+  const float m = float_of((shifted & 0x007fffffu) + 0x3f2aaaabu), f = sub(m, 1.0f);
+  const float s = div(f, add(2.0f, f)), z = mul(s, s);
+  float p = 0.2222222222f;
+  p = fma(p, z, 0.2857142857f);
+  p = fma(p, z, 0.4f);
+  p = fma(p, z, 0.6666666667f);
+  // ln m = 2 s + s z p = f - s (f - z p), where 2 s = f - s f
+  const float whole = static_cast<float>(e), rest = sub(f, mul(s, sub(f, mul(z, p))));
+  return fma(whole, 0.693359375f, fma(whole, -2.12194440e-4f, rest));
+}
+
+/// x / (1 + e^-x). At most 2.5 ulp from it where that is normal.
+FPF_HD float silu(float x) { return div(x, add(1.0f, exp(-x))); }
+
+/// 1 / sqrt(mean + eps), by division and root: what an RMSNorm multiplies by.
+FPF_HD float inverse_root(float sum_of_squares, float count, float eps) {
+  return div(1.0f, sqrt(add(div(sum_of_squares, count), eps)));
+}
+
+/// One value of an RMSNorm.
+FPF_HD float normalised(float x, float inverse, float weight) { return mul(mul(x, inverse), weight); }
+
+/// A pair of RoPE: (a, b) turned by an angle.
+FPF_HD float turned_low(float a, float b, float cos, float sin) { return fma(a, cos, -mul(b, sin)); }
+FPF_HD float turned_high(float a, float b, float cos, float sin) { return fma(b, cos, mul(a, sin)); }
+
+/// An int4 weight; exact where scales are of 16 bits. Codes and zeros are 0 to 15.
+FPF_HD float int4_weight(float code, float zero, float scale) { return mul(sub(code, zero), scale); }
+
+// ---- reductions
+
+/// How many blocks a reduction over `count` products has, and how many of them make a segment.
+FPF_HD constexpr int blocks_of(int count) { return (count + block - 1) / block; }
+FPF_HD constexpr int segment_blocks(int blocks) { return (blocks + most_segments - 1) / most_segments; }
+
+/// Adds up `count` (1 to 8) segments as a binary tree: neighbours in pairs, the last one alone where they are odd, and
+/// again until one is left.
+FPF_HD float add_segments(float (&s)[most_segments], int count) {
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+  for (int step = 1; step < most_segments; step *= 2)
+#ifdef __CUDACC__
+#pragma unroll
+#endif
+    for (int i = 0; i + step < most_segments; i += 2 * step)
+      if (i + step < count) s[i] = add(s[i], s[i + step]);
+  return s[0];
+}
+
+/// The sum of x, or of its squares, in that order by one thread.
+template <bool Squares>
+FPF_HD float ordered_sum(const float* x, int count) {
+  const int blocks = blocks_of(count), each = segment_blocks(blocks);
+  float segments[most_segments] = {};
+  int filled = 0;
+  for (int first = 0; first < blocks; first += each, ++filled) {
+    for (int b = first; b < first + each && b < blocks; ++b) {
+      float total = 0.0f;
+      for (int k = b * block; k < (b + 1) * block && k < count; ++k)
+        total = Squares ? fma(x[k], x[k], total) : add(total, x[k]);
+      segments[filled] = b == first ? total : add(segments[filled], total);
+    }
+  }
+  return add_segments(segments, filled);
+}
+
+// ---- attention
+
+/// What one query head knows of the blocks of positions before, the largest score and the sum of exponentials relative to
+/// it, joined with a block's. What was summed before is to be multiplied by `old_scale`, what is new by `new_scale`: see
+/// joined(). It begins with -infinity and 0.
+FPF_HD void join_softmax(float& maximum, float& sum, float block_max, float block_sum, float& old_scale,
+                         float& new_scale) {
+  const float next = larger(maximum, block_max);
+  old_scale = exp(sub(maximum, next));
+  new_scale = exp(sub(block_max, next));
+  sum = fma(block_sum, new_scale, mul(sum, old_scale));
+  maximum = next;
+}
+
+FPF_HD float joined(float before, float block_value, float old_scale, float new_scale) {
+  return fma(block_value, new_scale, mul(before, old_scale));
+}
+
+}  // namespace fpf::portable
