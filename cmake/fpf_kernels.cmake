@@ -5,6 +5,8 @@
 function(fpf_embed_kernels target)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/fpf/kernel/*.cuh
        ${PROJECT_SOURCE_DIR}/include/fpf/kernel/params.hpp
+       ${PROJECT_SOURCE_DIR}/include/fpf/kernel/portable_arithmetic.hpp
+       ${PROJECT_SOURCE_DIR}/include/fpf/kernel/portable_params.hpp
        ${PROJECT_SOURCE_DIR}/include/fpf/weights/synthetic_values.hpp)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
   set(entries "")

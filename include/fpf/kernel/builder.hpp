@@ -67,7 +67,8 @@ class Builder {
                      {}};
     // Functions that host and device share (weights/synthetic_values.hpp) say nothing of either.
     std::vector<std::string> options{fmt::format("--gpu-architecture=sm_{}", architecture_), "--std=c++17",
-                                     "--fmad=true", "--device-as-default-execution-space"};
+                                     keeps_operations(file) ? "--fmad=false" : "--fmad=true",
+                                     "--device-as-default-execution-space"};
     binary.record.options = fmt::format("{}", fmt::join(options, " "));
     const std::string key = sha256_hex(fmt::format("{}\n{}\n{}\n{}", binary.record.source_sha256, binary.record.options,
                                                    binary.record.nvrtc_version, expression));
@@ -91,6 +92,9 @@ class Builder {
   }
 
  private:
+  /// Whether a product and a sum stay two operations: the portable execution's kernels say themselves what is joined.
+  static bool keeps_operations(std::string_view file) { return file.starts_with("portable_"); }
+
   /// `file` first, then everything it includes, each once.
   void collect(std::string_view file, std::vector<SourceText>& needed) const {
     for (const auto& known : needed)

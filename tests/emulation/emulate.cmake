@@ -1,0 +1,15 @@
+# The portable kernels' sources with CUDA's words in plain C++ (common.cuh beside this file) -> <build>/emulated.
+set(folder ${CMAKE_CURRENT_BINARY_DIR}/emulated)
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/fpf/kernel/portable_*.cuh)
+list(APPEND sources ${PROJECT_SOURCE_DIR}/include/fpf/kernel/packed.cuh ${PROJECT_SOURCE_DIR}/include/fpf/kernel/head.cuh)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources} ${CMAKE_CURRENT_LIST_DIR}/common.cuh)
+foreach(source IN LISTS sources)
+  file(READ ${source} text)
+  string(REGEX REPLACE "#include \"([a-z_]+)\\.hpp\"" "#include <fpf/kernel/\\1.hpp>" text "${text}")
+  string(REPLACE "extern __shared__ __align__(16) u8 dynamic[]"
+         "u8* const dynamic = reinterpret_cast<u8*>(emulation::dynamic_bytes.data())" text "${text}")
+  get_filename_component(name ${source} NAME)
+  file(CONFIGURE OUTPUT ${folder}/${name} CONTENT "${text}" @ONLY)
+endforeach()
+configure_file(${CMAKE_CURRENT_LIST_DIR}/common.cuh ${folder}/common.cuh COPYONLY)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/../fibers.hpp ${CMAKE_CURRENT_BINARY_DIR}/fibers.hpp COPYONLY)

@@ -1,0 +1,378 @@
+// kernel/portable_*.cuh against portable/*.hpp without a GPU: the kernels' own text, run on fibers (fibers.hpp), gives the
+// bits that the CPU's vectors give. Few rows and many, all three weight formats.
+#include <ATen/ops/empty_like.h>
+
+#include <boost/test/unit_test.hpp>
+#include <fpf/portable/attention.hpp>
+#include <fpf/portable/route.hpp>
+#include <fpf/weights/nf4_tables.hpp>
+#include <random>
+
+#include "emulated/portable_attention.cuh"
+#include "emulated/portable_gemm.cuh"
+#include "emulated/portable_head.cuh"
+#include "emulated/portable_moe.cuh"
+
+using namespace fpf;
+using namespace fpf::kernel;
+
+namespace {
+
+std::mt19937 random_bits(1);  // NOLINT: the same every time
+
+float number(float scale = 1.0f) { return (static_cast<float>(random_bits() >> 8) / 8388608.0f - 1.0f) * scale; }
+std::vector<float> numbers(std::size_t count, float scale = 1.0f) {
+  std::vector<float> out(count);
+  for (float& value : out) value = number(scale);
+  return out;
+}
+
+/// A matrix as the GPU's kernels and as the CPU's loops read it.
+struct Both {
+  std::vector<u8> packed;
+  portable::Panels panels;
+};
+
+void put(std::vector<u8>& to, const void* from, std::size_t bytes) {
+  to.insert(to.end(), static_cast<const u8*>(from), static_cast<const u8*>(from) + bytes);
+  to.resize((to.size() + 15) / 16 * 16);
+}
+
+/// packed.cuh's words of 4-bit codes [n, k].
+std::vector<u32> words_of(const std::vector<u8>& codes) {
+  std::vector<u32> words(codes.size() / 8);
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    const unsigned c = i % 8, nibble = c % 2 == 0 ? c / 2 : 4 + c / 2;
+    words[i / 8] |= std::rotl(u32(codes[i]), static_cast<int>(4 * nibble + 3));
+  }
+  return words;
+}
+
+std::vector<u8> random_codes(int n, int k, portable::Panels& panels) {
+  std::vector<u8> codes(static_cast<std::size_t>(n * k));
+  for (u8& code : codes) code = random_bits() & 15u;
+  for (int panel = 0; panel < panels.panels(); ++panel)
+    for (int column = 0; column < k; ++column) {
+      std::uint8_t sixteen[16] = {};
+      for (int row = 0; row < 16 && panel * 16 + row < n; ++row)
+        sixteen[row] = codes[static_cast<std::size_t>((panel * 16 + row) * k + column)];
+      portable::put_codes(sixteen, panels.values.data_ptr<std::uint8_t>() + (panel * k + column) * 8);
+    }
+  return codes;
+}
+
+template <int K, int Group>
+Both int4(int n) {
+  constexpr int groups = K / Group;
+  Both out;
+  out.panels = portable::code_panels(portable::Panels::Kind::int4, n, K, portable::even_groups(K, Group));
+  const std::vector<u32> words = words_of(random_codes(n, K, out.panels));
+  std::vector<u16> scales;
+  std::vector<u32> zeros(static_cast<std::size_t>(n * ((groups + 7) / 8)));
+  for (int row = 0; row < n; ++row)
+    for (int g = 0; g < groups; ++g) {
+      scales.push_back(float16_from_float32(0.01f + number(0.005f)));
+      const u32 zero = random_bits() & 15u;
+      zeros[static_cast<std::size_t>(row * ((groups + 7) / 8) + g / 8)] |= zero << (4 * (g % 8));
+      const int side = (row / 16 * groups + g) * 16 + row % 16;
+      out.panels.scales.data_ptr<float>()[side] = float32_from_float16(scales.back());
+      out.panels.zeros.data_ptr<std::uint8_t>()[side] = static_cast<std::uint8_t>(zero);
+    }
+  put(out.packed, words.data(), words.size() * 4);
+  put(out.packed, scales.data(), scales.size() * 2);
+  put(out.packed, zeros.data(), zeros.size() * 4);
+  return out;
+}
+
+template <int K>
+Both nf4(int n) {
+  Both out;
+  out.panels = portable::code_panels(portable::Panels::Kind::map, n, K, portable::even_groups(K, 64));
+  out.panels.map = weights::nf4_code;
+  const std::vector<u32> words = words_of(random_codes(n, K, out.panels));
+  const std::vector<float> absmax = numbers(static_cast<std::size_t>(n * K / 64), 0.1f);
+  for (int row = 0; row < n; ++row)
+    for (int g = 0; g < K / 64; ++g)
+      out.panels.scales.data_ptr<float>()[(row / 16 * (K / 64) + g) * 16 + row % 16] =
+          absmax[static_cast<std::size_t>(row * (K / 64) + g)];
+  put(out.packed, words.data(), words.size() * 4);
+  put(out.packed, absmax.data(), absmax.size() * 4);
+  put(out.packed, weights::nf4_code.data(), 64);
+  return out;
+}
+
+template <int K>
+Both dense(int n) {
+  Both out;
+  at::Tensor matrix = at::empty({n, K}, at::kFloat);
+  for (std::int64_t i = 0; i < matrix.numel(); ++i) matrix.data_ptr<float>()[i] = number(0.1f);
+  const at::Tensor stored = portable::narrowed(matrix, at::kBFloat16);
+  put(out.packed, stored.const_data_ptr(), stored.nbytes());
+  out.panels = portable::dense_panels(stored);
+  return out;
+}
+
+std::vector<float> by_panels(const std::vector<float>& x, int rows, const portable::Panels& panels) {
+  std::vector<float> out(static_cast<std::size_t>(rows * panels.n));
+  portable::product(portable::row_pointers(x.data(), rows, panels.k), panels, out.data(), panels.n);
+  return out;
+}
+
+void check_bits(const std::vector<float>& found, const std::vector<float>& wanted) {
+  BOOST_REQUIRE_EQUAL(found.size(), wanted.size());
+  std::size_t different = 0, first = 0;
+  for (std::size_t i = found.size(); i-- > 0;)
+    if (std::bit_cast<u32>(found[i]) != std::bit_cast<u32>(wanted[i])) {
+      ++different;
+      first = i;
+    }
+  BOOST_TEST(different == 0u, different << " of " << found.size() << " differ, first at " << first << ": "
+                                        << found[first] << " and " << wanted[first]);
+}
+
+/// Few rows through portable_gemv, many through portable_gemm.
+template <class Weight>
+void check_products(const Both& m, int n) {
+  for (const int rows : {1, 3, 8, 9, 130}) {
+    const std::vector<float> x = numbers(static_cast<std::size_t>(rows * Weight::K));
+    std::vector<float> out = numbers(static_cast<std::size_t>(rows * n)), wanted = by_panels(x, rows, m.panels);
+    for (std::size_t i = 0; i < out.size(); ++i) wanted[i] = portable::add(out[i], wanted[i]);
+    const PortableProduct params{m.packed.data(), x.data(), out.data(), nullptr, n, rows};
+    if (rows <= 8) {
+      constexpr int lanes = (blocks_in<Weight> + 31) / 32 * 32, groups = std::max(1, 128 / lanes);
+      emulation::launch({static_cast<unsigned>((n + groups * 4 - 1) / (groups * 4)), 1, 1}, lanes * groups, 0,
+                        [&] { portable_gemv<Weight, Bf16, lanes, groups, 4, true>(params); });
+    } else {
+      emulation::launch({static_cast<unsigned>((n + 127) / 128), static_cast<unsigned>((rows + 127) / 128), 1}, 256,
+                        2 * 32 * tile_stride * 4 + 64 + 4 * Weight::K,
+                        [&] { portable_gemm<Weight, Bf16, true>(params); });
+    }
+    BOOST_TEST_CONTEXT(rows << " rows") { check_bits(out, wanted); }
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(int4_products) {
+  check_products<Int4<Fp16, 128, 256, false>>(int4<256, 128>(40), 40);
+  check_products<Int4<Fp16, 32, 608, false>>(int4<608, 32>(24), 24);  // 19 blocks: segments of 3, the last of 1
+}
+BOOST_AUTO_TEST_CASE(nf4_products) { check_products<Nf4<Bf16, 320>>(nf4<320>(33), 33); }
+BOOST_AUTO_TEST_CASE(dense_products) {
+  check_products<Dense<Bf16, 576>>(dense<576>(30), 30);
+  check_products<Dense<Bf16, 72>>(dense<72>(17), 17);  // the last block has 8 columns
+}
+
+BOOST_AUTO_TEST_CASE(columns_sorted_by_group) {
+  constexpr int k = 128, n = 20, rows = 11;
+  using Weight = Int4<Fp16, 64, k, true>;
+  Both m = int4<k, 64>(n);
+  std::vector<std::int32_t> order(k), columns(k);
+  for (int i = 0; i < k; ++i) order[static_cast<std::size_t>(i)] = i;
+  std::shuffle(order.begin(), order.end(), random_bits);
+  for (int i = 0; i < k; ++i) columns[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = i;
+  m.panels.order = order;
+  put(m.packed, columns.data(), columns.size() * 4);
+  check_products<Weight>(m, n);
+  (void)rows;
+}
+
+BOOST_AUTO_TEST_CASE(norms) {
+  constexpr int k = 576;
+  const std::vector<float> x = numbers(2 * k);
+  const at::Tensor weight = dense<k>(1).panels.values;  // any values
+  std::vector<Bf16> narrow;
+  std::vector<float> wide, wanted(2 * k), out(2 * k);
+  for (int i = 0; i < k; ++i) {
+    narrow.push_back(from_float<Bf16>(number()));
+    wide.push_back(to_float(narrow.back()));
+  }
+  for (const int row : {0, 1})
+    portable::loops().norm(x.data() + row * k, wide.data(), 1e-6f, k, wanted.data() + row * k);
+  const PortableNorm params{x.data(), narrow.data(), out.data(), 1e-6f};
+  emulation::launch({2, 1, 1}, 64, 0, [&] { portable_norm<Bf16, k, 64>(params); });
+  check_bits(out, wanted);
+}
+
+// Three tokens after 147 others, in two sequences: norm and RoPE, the cache, blocks that end within and at 64.
+BOOST_AUTO_TEST_CASE(attention) {
+  constexpr int heads = 6, kv_heads = 2, d = 64, batch = 2, tokens = 3, before = 126, length = before + tokens;
+  constexpr int all = heads + 2 * kv_heads, rows = batch * tokens, blocks = (length + 63) / 64;
+  std::vector<float> qkv = numbers(rows * all * d), q_norm(d), k_norm(d);
+  std::vector<Bf16> q_weight, k_weight;
+  for (int i = 0; i < d; ++i) {
+    q_weight.push_back(from_float<Bf16>(number()));
+    k_weight.push_back(from_float<Bf16>(number()));
+    q_norm[static_cast<std::size_t>(i)] = to_float(q_weight.back());
+    k_norm[static_cast<std::size_t>(i)] = to_float(k_weight.back());
+  }
+  std::vector<float> cos, sin;
+  for (int i = 0; i < length * d / 2; ++i) {
+    cos.push_back(number());
+    sin.push_back(number());
+  }
+  at::Tensor keys = at::empty({batch, kv_heads, length, d}, at::kFloat), values = at::empty_like(keys);
+  for (at::Tensor* t : {&keys, &values})
+    for (std::int64_t i = 0; i < t->numel(); ++i) t->data_ptr<float>()[i] = number(4.0f);
+  keys = portable::narrowed(keys, at::kBFloat16);
+  values = portable::narrowed(values, at::kBFloat16);
+  at::Tensor gpu_keys = keys.clone(), gpu_values = values.clone();
+
+  std::vector<float> on_cpu = qkv;
+  at::Tensor q = at::empty({batch, tokens, heads, d}, at::kFloat), wanted = at::empty_like(q);
+  for (int row = 0; row < rows; ++row)
+    for (int h = 0; h < all; ++h) {
+      float* const x = on_cpu.data() + (row * all + h) * d;
+      const auto at = static_cast<std::size_t>((before + row % tokens) * d / 2);
+      if (h < heads + kv_heads) {
+        portable::loops().norm(x, (h < heads ? q_norm : k_norm).data(), 1e-6f, d, x);
+        portable::loops().turn(x, cos.data() + at, sin.data() + at, d / 2);
+      }
+      if (h < heads) {
+        std::copy_n(x, d, q.data_ptr<float>() + (row * heads + h) * d);
+        continue;
+      }
+      at::Tensor& cache = h < heads + kv_heads ? keys : values;
+      auto* to = static_cast<u16*>(cache.data_ptr()) +
+                 ((row / tokens * kv_heads + (h - heads) % kv_heads) * length + before + row % tokens) * d;
+      for (int i = 0; i < d; ++i) to[i] = bfloat16_from_float32(x[i]);
+    }
+  portable::attend(q, keys, values, 0.125f, wanted);
+
+  std::vector<int> position;
+  for (int row = 0; row < rows; ++row) position.push_back(before + row % tokens);
+  std::vector<float> partial(rows * heads * blocks * d, NAN), stats(rows * heads * blocks * 2, NAN),
+      out(rows * heads * d);
+  PortableAttention p{
+      qkv.data(),   q_weight.data(), k_weight.data(), cos.data(), sin.data(), position.data(), {}, partial.data(),
+      stats.data(), out.data(),      0.125f,          1e-6f,      rows,       tokens,          0,  blocks};
+  p.cache = {gpu_keys.data_ptr(), gpu_values.data_ptr(), kv_heads * length * d, length * d, d};
+  emulation::launch({all, rows, 1}, 32, 0, [&] { portable_rope_append<Bf16, heads, kv_heads, d, true>(p); });
+  BOOST_TEST(std::memcmp(gpu_keys.const_data_ptr(), keys.const_data_ptr(), keys.nbytes()) == 0);
+  BOOST_TEST(std::memcmp(gpu_values.const_data_ptr(), values.const_data_ptr(), keys.nbytes()) == 0);
+  emulation::launch({blocks, kv_heads, rows}, 160, sizeof(PortableAttendStage<Bf16, heads / kv_heads, d>),
+                    [&] { portable_attend<Bf16, heads, kv_heads, d>(p); });
+  emulation::launch({heads, rows, 1}, 128, 0, [&] { portable_attend_join<heads, d>(p); });
+  check_bits(out, {wanted.data_ptr<float>(), wanted.data_ptr<float>() + wanted.numel()});
+}
+
+namespace {
+
+template <bool Renormalise>
+void check_route() {
+  constexpr int experts = 40, k = 4, rows = 3;
+  at::Tensor logits = at::empty({rows, experts}, at::kFloat);
+  for (std::int64_t i = 0; i < logits.numel(); ++i) logits.data_ptr<float>()[i] = number(5.0f);
+  logits.data_ptr<float>()[7] = logits.data_ptr<float>()[3] = 9.0f;  // a tie
+  const execution::Routing wanted = portable::route(logits, k, Renormalise);
+  std::vector<int> ids(rows * k);
+  std::vector<float> weights(rows * k), margin(rows);
+  const RouteParams params{logits.const_data_ptr(), ids.data(), weights.data(), margin.data(), rows};
+  emulation::launch({rows, 1, 1}, 32, 0, [&] { portable_route<experts, k, Renormalise>(params); });
+  for (int i = 0; i < rows * k; ++i)
+    BOOST_TEST(ids[static_cast<std::size_t>(i)] == wanted.expert_ids.const_data_ptr<std::int64_t>()[i]);
+  check_bits(weights, {wanted.weights.const_data_ptr<float>(), wanted.weights.const_data_ptr<float>() + rows * k});
+  check_bits(margin, {wanted.margin.const_data_ptr<float>(), wanted.margin.const_data_ptr<float>() + rows});
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(routes) {
+  check_route<true>();
+  check_route<false>();
+}
+
+// A few rows and many go through the same experts.
+BOOST_AUTO_TEST_CASE(experts) {
+  constexpr int hidden = 128, intermediate = 96, count = 5, k = 3, rows = 4, slots = rows * k;
+  using Up = Int4<Fp16, 64, hidden, false>;
+  using Down = Int4<Fp16, 32, intermediate, false>;
+  std::vector<Both> gate, up, down;
+  std::vector<Expert> table;
+  for (int e = 0; e < count; ++e) {
+    gate.push_back(int4<hidden, 64>(intermediate));
+    up.push_back(int4<hidden, 64>(intermediate));
+    down.push_back(int4<intermediate, 32>(hidden));
+  }
+  for (int e = 0; e < count; ++e) {
+    const auto i = static_cast<std::size_t>(e);
+    table.push_back({gate[i].packed.data(), up[i].packed.data(), down[i].packed.data()});
+  }
+  const std::vector<float> x = numbers(rows * hidden), weights = numbers(slots), residual = numbers(rows * hidden);
+  std::vector<int> ids{4, 0, 2, 1, 3, 0, 2, 4, 1, 0, 1, 2};
+  std::vector<float> wanted = residual;
+  for (int row = 0; row < rows; ++row) {
+    std::vector<float> sum(hidden, 0.0f);
+    for (int e = 0; e < count; ++e)
+      for (int c = 0; c < k; ++c) {
+        if (ids[static_cast<std::size_t>(row * k + c)] != e) continue;
+        const auto i = static_cast<std::size_t>(e);
+        const std::vector<float> own(x.begin() + row * hidden, x.begin() + (row + 1) * hidden);
+        std::vector<float> a = by_panels(own, 1, gate[i].panels);
+        portable::loops().silu_mul(a.data(), by_panels(own, 1, up[i].panels).data(), a.data(), intermediate);
+        portable::loops().add_scaled(sum.data(), by_panels(a, 1, down[i].panels).data(),
+                                     weights[static_cast<std::size_t>(row * k + c)], hidden);
+      }
+    for (int i = 0; i < hidden; ++i)
+      wanted[static_cast<std::size_t>(row * hidden + i)] += sum[static_cast<std::size_t>(i)];
+  }
+
+  std::vector<float> few = residual, activated(slots * intermediate), many = residual, ups(activated),
+                     outputs(slots * hidden);
+  std::vector<Bf16> tap(rows * hidden);
+  PortableMoe p{table.data(), ids.data(), weights.data(), x.data(), activated.data(),
+                few.data(),   tap.data(), nullptr,        rows};
+  emulation::launch({intermediate / 8, slots, 1}, 128, 0, [&] { portable_gate_up<Up, intermediate, k, 32, 4, 2>(p); });
+  emulation::launch({hidden / 4, rows, 1}, 32, 0, [&] { portable_down<Down, Bf16, hidden, k, 32, 4>(p); });
+  check_bits(few, wanted);
+  for (int i = 0; i < rows * hidden; ++i)
+    BOOST_TEST(tap[static_cast<std::size_t>(i)].bits == bfloat16_from_float32(wanted[static_cast<std::size_t>(i)]));
+
+  std::vector<int> ends(count), order(slots);
+  const PortableGroups groups{ids.data(), ends.data(), order.data(), slots, count};
+  emulation::launch({1, 1, 1}, 1024, 0, [&] { portable_group<count>(groups); });
+  BOOST_TEST(ends.back() == slots);
+  PortableGrouped g{table.data(), x.data(), activated.data(), ends.data(), order.data(), nullptr, k, 0,
+                    intermediate, count};
+  const std::size_t bytes = 2 * 32 * tile_stride * 4 + 64;
+  emulation::launch({1, count + 1, 1}, 256, bytes, [&] { portable_gemm_grouped<Up>(g); });
+  g.out = ups.data();
+  g.projection = 1;
+  emulation::launch({1, count + 1, 1}, 256, bytes, [&] { portable_gemm_grouped<Up>(g); });
+  const ElementwiseParams silu{activated.data(), ups.data(), activated.data(), slots * intermediate};
+  emulation::launch({(slots * intermediate + 255) / 256, 1, 1}, 256, 0, [&] { portable_silu_mul(silu); });
+  g = {table.data(), activated.data(), outputs.data(), ends.data(), nullptr, order.data(), k, 2, hidden, count};
+  emulation::launch({1, count + 1, 1}, 256, bytes, [&] { portable_gemm_grouped<Down>(g); });
+  p.outputs = outputs.data();
+  p.out = many.data();
+  p.tap = nullptr;
+  emulation::launch({rows, 1, 1}, 256, 0, [&] { portable_experts_sum<Bf16, hidden, k>(p); });
+  check_bits(many, wanted);
+}
+
+BOOST_AUTO_TEST_CASE(log_probabilities) {
+  constexpr int vocabulary = 3001, k = 5, rows = 2, slices = 132;
+  at::Tensor logits = at::empty({rows, vocabulary}, at::kFloat);
+  for (std::int64_t i = 0; i < logits.numel(); ++i) logits.data_ptr<float>()[i] = number(12.0f);
+  logits.data_ptr<float>()[2000] = logits.data_ptr<float>()[17] = 13.0f;
+  const execution::TopK wanted = portable::log_probs(logits, k);
+  std::vector<u64> candidates(rows * slices * k);
+  std::vector<float> sums(rows * ((vocabulary + 31) / 32)), values(rows * k);
+  std::vector<int> ids(rows * k), next(rows), position{6, 9};
+  const PortableLogProbs p{logits.const_data_ptr<float>(),
+                           candidates.data(),
+                           sums.data(),
+                           ids.data(),
+                           values.data(),
+                           next.data(),
+                           position.data(),
+                           vocabulary};
+  emulation::launch({slices, rows, 1}, 256, 0, [&] { portable_top_slices<k, slices, 1>(p); });
+  emulation::launch({1, rows, 1}, 256, 0, [&] { portable_exp_sums<k, slices>(p); });
+  emulation::launch({rows, 1, 1}, 256, 0, [&] { portable_log_probs<k, slices>(p); });
+  for (int i = 0; i < rows * k; ++i)
+    BOOST_TEST(ids[static_cast<std::size_t>(i)] == wanted.indices.const_data_ptr<std::int64_t>()[i]);
+  check_bits(values, {wanted.values.const_data_ptr<float>(), wanted.values.const_data_ptr<float>() + rows * k});
+  BOOST_TEST(next[1] == ids[k]);
+  BOOST_TEST(position[0] == 7);
+}
