@@ -12,6 +12,8 @@ int main(int argc, char** argv) {
       "flash_attention_2",
       "flash"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
+    if (runner.options().execution == fpf::execution::Portable::name)
+      fpf::fail("--execution portable: its definition has one attention, so this experiment has nothing to vary there");
     runner.with_policies([&]<class Quant, class Execution>() {
       using Setup =
           fpf::Experiment<Quant, fpf::attention::Eager, fpf::parallel::Single, fpf::stream::Exclusive, Execution>;

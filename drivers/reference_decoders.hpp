@@ -1,4 +1,4 @@
-// The reference configuration's decoders, every format, eager and compiled: most experiments and many tests run no
+// The reference configuration's decoders, every format and execution: most experiments and many tests run no
 // others, so they are compiled once, in reference_decoders.cpp (target fpf_reference).
 #pragma once
 
@@ -18,5 +18,9 @@ extern template struct DecoderFactory<quant::None, attention::Flash, parallel::S
 extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Single, execution::Compiled>;
 extern template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Single, execution::Compiled>;
 extern template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Single, execution::Compiled>;
+extern template struct DecoderFactory<quant::None, attention::Flash, parallel::Single, execution::Portable>;
+extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Single, execution::Portable>;
+extern template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Single, execution::Portable>;
+extern template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Single, execution::Portable>;
 
 }  // namespace fpf::model

@@ -239,7 +239,7 @@ BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
   Recorder recorder(checkpoint.config(), DType::float32, all, 5, 7);
   auto second = decoder.make_cache(1, 7);
   recorder.start_pass(7);
-  recorder.next_tokens(decoder.forward(prompt, second, recorder.kept(), &recorder));
+  recorder.next_tokens(decoder, decoder.forward(prompt, second, recorder.kept(), &recorder));
   const auto signals = recorder.take();
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     const at::Tensor last = witness.copies[layer].select(0, 0).narrow(0, 5, 2).contiguous();

@@ -13,6 +13,8 @@
 #include "emulated/portable_head.cuh"
 #include "emulated/portable_moe.cuh"
 
+BOOST_AUTO_TEST_SUITE(test_portable_emulation)
+
 using namespace fpf;
 using namespace fpf::kernel;
 
@@ -376,3 +378,5 @@ BOOST_AUTO_TEST_CASE(log_probabilities) {
   BOOST_TEST(next[1] == ids[k]);
   BOOST_TEST(position[0] == 7);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

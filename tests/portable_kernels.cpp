@@ -7,6 +7,8 @@
 #include "error_text.hpp"
 #include "toolkit.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_portable_kernels)
+
 using namespace fpf;
 using namespace fpf::kernel;
 namespace fs = std::filesystem;
@@ -84,3 +86,5 @@ BOOST_AUTO_TEST_CASE(every_format) {
   build_all(plans(smollm2, int4_format(64, DType::float32), DType::float32), 90);
   build_all(plans(smollm2, dense_format(), DType::bfloat16), 80);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -8,6 +8,7 @@
 #include <fpf/attention/flash.hpp>
 #include <fpf/execution/compiled.hpp>
 #include <fpf/execution/eager.hpp>
+#include <fpf/execution/portable.hpp>
 #include <fpf/experiment/experiment.hpp>
 #include <fpf/parallel/expert.hpp>
 #include <fpf/parallel/single.hpp>

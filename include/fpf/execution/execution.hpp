@@ -49,6 +49,13 @@ concept HasRoute = requires(const at::Tensor& t, std::int64_t k, bool renormalis
   { X::route(t, k, renormalise) } -> std::same_as<Routing>;
 };
 
+/// Whether a policy is the portable one, whose decoder is its own: it has none of the words.
+template <class X>
+constexpr bool is_portable() {
+  if constexpr (requires { X::portable; }) return X::portable;
+  return false;
+}
+
 /// Whether a policy fuses; it need not say so if it does not.
 template <class X>
 constexpr bool is_fused() {
@@ -67,20 +74,23 @@ constexpr bool is_fused() {
 ///   fused                             optional: true where chains keep float32 intermediates; on a GPU the decode step is
 ///                                     then fused and captured
 ///   kernels, description              optional, for the manifest: what carries the words out, what the policy does
+///   portable                          true in Portable alone, in place of all words
 ///
 /// add_norm may write the sum into `residual`'s memory or give it new memory: who keeps a residual copies it.
 template <class X>
-concept Execution = HasName<X> && HasNorm<X> && HasRope<X> && HasSiluMul<X> && HasRoute<X>;
+concept Execution = HasName<X> &&(is_portable<X>() || (HasNorm<X> && HasRope<X> && HasSiluMul<X> && HasRoute<X>));
 
 /// Fails to compile with a sentence for every part that a policy lacks.
 template <class X>
 struct Require {
   static_assert(HasName<X>, "fpf: an execution policy needs `static constexpr std::string_view name`");
-  static_assert(HasNorm<X>,
+  static_assert(is_portable<X>() || HasNorm<X>,
                 "fpf: an execution policy needs `norm(x, weight, eps)` and `add_norm(residual, delta, weight, eps)`");
-  static_assert(HasRope<X>, "fpf: an execution policy needs `head_norm_rope(x, weight, eps, rope)`");
-  static_assert(HasSiluMul<X>, "fpf: an execution policy needs `silu_mul(gate, up)`");
-  static_assert(HasRoute<X>, "fpf: an execution policy needs `Routing route(logits, k, renormalise)`");
+  static_assert(is_portable<X>() || HasRope<X>,
+                "fpf: an execution policy needs `head_norm_rope(x, weight, eps, rope)`");
+  static_assert(is_portable<X>() || HasSiluMul<X>, "fpf: an execution policy needs `silu_mul(gate, up)`");
+  static_assert(is_portable<X>() || HasRoute<X>,
+                "fpf: an execution policy needs `Routing route(logits, k, renormalise)`");
 };
 
 }  // namespace fpf::execution

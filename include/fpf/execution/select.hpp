@@ -4,6 +4,7 @@
 #include <fpf/core/error.hpp>
 #include <fpf/execution/compiled.hpp>
 #include <fpf/execution/eager.hpp>
+#include <fpf/execution/portable.hpp>
 
 namespace fpf::execution {
 
@@ -12,7 +13,8 @@ template <class F>
 decltype(auto) select(std::string_view name, F f) {
   if (name == Eager::name) return f.template operator()<Eager>();
   if (name == Compiled::name) return f.template operator()<Compiled>();
-  fail("--execution {}: expected eager or compiled", name);
+  if (name == Portable::name) return f.template operator()<Portable>();
+  fail("--execution {}: expected eager, compiled or portable", name);
 }
 
 }  // namespace fpf::execution

@@ -45,6 +45,7 @@ class Experiment final : public AnyExperiment {
   static Policies policies_of() {
     Policies out{Quant::name, Attention::name, Parallel::name, Stream::name, Execution::name};
     out.fused = execution::is_fused<Execution>();
+    if constexpr (execution::is_portable<Execution>()) out.attention = Execution::name;
     if constexpr (requires { Execution::description; }) out.execution_detail = Execution::description;
     if constexpr (requires { Parallel::size_param; }) out.size_param = Parallel::size_param;
     if constexpr (requires { Stream::contends; }) out.contended = Stream::contends;

@@ -30,7 +30,7 @@ class GpuRepetitions {
     Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length);
     const auto start = detail::Clock::now();
     recorder.start_pass(length);
-    const at::Tensor first = recorder.next_tokens(decoder.forward(prompt, cache, recorder.kept(), &recorder));
+    const at::Tensor first = recorder.next_tokens(decoder, decoder.forward(prompt, cache, recorder.kept(), &recorder));
     const std::int64_t* const tokens = first.const_data_ptr<std::int64_t>();
     Repetition out;
     out.timing.prefill = detail::seconds_since(start);

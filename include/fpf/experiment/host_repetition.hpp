@@ -33,7 +33,7 @@ inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& set
 
   const auto start = detail::Clock::now();
   recorder.start_pass(length);
-  at::Tensor next = recorder.next_tokens(decoder.forward(prompt, cache, recorder.kept(), &recorder));
+  at::Tensor next = recorder.next_tokens(decoder, decoder.forward(prompt, cache, recorder.kept(), &recorder));
   Repetition out;
   out.timing.prefill = detail::seconds_since(start);
   out.passes.push_back({start, detail::Clock::now()});
@@ -44,7 +44,7 @@ inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& set
     recorder.token(next.const_data_ptr<std::int64_t>()[0]);
     const auto begin = detail::Clock::now();
     recorder.start_pass(1);
-    next = recorder.next_tokens(decoder.forward(next.unsqueeze(1), cache, 1, &recorder));
+    next = recorder.next_tokens(decoder, decoder.forward(next.unsqueeze(1), cache, 1, &recorder));
     out.passes.push_back({begin, detail::Clock::now()});
     step_done();
   }

@@ -89,11 +89,12 @@ inline po::options_description shared_options(Options& out) {
        "tokens to decode")                                                                                           //
       ("reps", po::value(&out.reps)->value_name("N")->default_value(out.reps), "repetitions of each configuration")  //
       ("layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers),
-       "zero-based decoder layers to record")                                                                       //
-      ("top-k", po::value(&out.top_k)->value_name("K")->default_value(out.top_k), "log-probabilities a position")   //
-      ("execution", po::value(&out.execution)->value_name("E")->default_value(out.execution), "eager or compiled")  //
-      ("device", text(out.device, "D"), "cpu, cuda or cuda:N (default: cuda if there is one)")                      //
-      ("dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")                   //
+       "zero-based decoder layers to record")                                                                      //
+      ("top-k", po::value(&out.top_k)->value_name("K")->default_value(out.top_k), "log-probabilities a position")  //
+      ("execution", po::value(&out.execution)->value_name("E")->default_value(out.execution),
+       "eager, compiled or portable")                                                              //
+      ("device", text(out.device, "D"), "cpu, cuda or cuda:N (default: cuda if there is one)")     //
+      ("dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")  //
       ("threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: all cores)");
   po::options_description files("Files and names");
   files.add_options()                                                                                              //
@@ -126,8 +127,8 @@ inline void validate(Options& options, const po::variables_map& values) {
   options.default_layers = values["layers"].defaulted();
   if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")
     fail("--dtype {}: expected float32, float16 or bfloat16", options.dtype);
-  if (options.execution != "eager" && options.execution != "compiled")
-    fail("--execution {}: expected eager or compiled", options.execution);
+  if (options.execution != "eager" && options.execution != "compiled" && options.execution != "portable")
+    fail("--execution {}: expected eager, compiled or portable", options.execution);
   if (options.baseline.empty())
     options.baseline = (std::filesystem::path(options.out) / "reference_baseline.json").string();
 }

@@ -1,12 +1,10 @@
 // Takes the signals of sequence 0 from a run's forward passes into memory, each position once.
 #pragma once
 
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <fpf/evidence/signals.hpp>
-#include <fpf/execution/top_k.hpp>
 #include <fpf/kernel/step_layout.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/model/taps.hpp>
@@ -56,16 +54,15 @@ class Recorder : public model::Taps {
     append(rows.margin, routing.margin.narrow(0, 0, 1));
   }
 
-  /// logits [batch, positions, vocab] of the pass -> the next token of every sequence, [batch] int64,
+  /// logits [batch, positions, vocab] of the decoder's pass -> the next token of every sequence, [batch] int64,
   /// greedily (the first of the recorded log-probabilities; ties to the lower id). Sequence 0's top-k go into
   /// the evidence.
-  at::Tensor next_tokens(const at::Tensor& logits) {
-    const at::Tensor all = at::log_softmax(logits, -1, at::kFloat).cpu();
-    const execution::TopK top = execution::top_k(all.select(0, 0), signals_.logprobs.k);
-    append(signals_.logprobs.ids, top.indices.to(at::kInt));
-    append(signals_.logprobs.values, top.values);
-    at::Tensor next = execution::top_k(all.select(1, all.size(1) - 1), 1).indices.select(1, 0);
-    return next;
+  at::Tensor next_tokens(const model::AnyDecoder& decoder, const at::Tensor& logits) {
+    const std::int64_t positions = logits.size(1);
+    const execution::TopK top = decoder.log_probs(logits.flatten(0, 1), signals_.logprobs.k);
+    append(signals_.logprobs.ids, top.indices.narrow(0, 0, positions).to(at::kInt));
+    append(signals_.logprobs.values, top.values.narrow(0, 0, positions));
+    return top.indices.select(1, 0).view({-1, positions}).select(1, positions - 1).contiguous();
   }
 
   /// Takes what a step on a GPU left: its tap buffer, on the host. Returns the token it chose for row 0.

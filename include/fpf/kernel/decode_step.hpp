@@ -31,7 +31,7 @@ inline Arithmetic product_arithmetic(const StepConfig& config) {
 
 /// The step's kernels, built for a model and ready to be enqueued (and captured): token ids and positions are
 /// read from the device and advanced there, so that a replay goes on where the last one ended.
-class DecodeStep {
+class DecodeStep final : public AnyStep {
  public:
   /// Gives device memory that lives as long as the step, zeroed.
   using Allocate = std::function<void*(std::size_t bytes)>;
@@ -72,18 +72,18 @@ class DecodeStep {
   DecodeStep(const DecodeStep&) = delete;
   DecodeStep& operator=(const DecodeStep&) = delete;
 
-  const StepConfig& config() const { return config_; }
-  const TapLayout& taps() const { return taps_; }
-  const std::byte* tap_buffer() const { return tap_buffer_; }
-  int* tokens() const { return tokens_; }      // [rows]: fed next; receives the chosen ones
-  int* position() const { return position_; }  // [rows]: where the fed tokens stand; incremented by a step
-  float* expert_weights() const { return expert_weights_; }  // [rows, top_k]: ones for a dense MLP, set by the caller
+  const StepConfig& config() const override { return config_; }
+  const TapLayout& taps() const override { return taps_; }
+  const std::byte* tap_buffer() const override { return tap_buffer_; }
+  int* tokens() const override { return tokens_; }
+  int* position() const override { return position_; }
+  float* expert_weights() const override { return expert_weights_; }
 
   /// Which launches enqueue() makes; empty: all. For measuring them one by one.
   using Select = std::function<bool(const Stage&)>;
 
   /// Operation -> kernel, in the order of a step, each once.
-  std::vector<std::pair<std::string, std::string>> operations() const {
+  std::vector<std::pair<std::string, std::string>> operations() const override {
     std::vector<std::pair<std::string, std::string>> out;
     enqueue(nullptr, [&](const Stage& stage) {
       const auto known = [&](const auto& entry) { return entry.first == stage.name; };
@@ -93,8 +93,9 @@ class DecodeStep {
     return out;
   }
 
-  /// Puts the step's kernels on a stream. With `select`, only those it takes.
-  void enqueue(cuda::Stream stream, const Select& select = {}) const {
+  void enqueue(cuda::Stream stream) const override { enqueue(stream, {}); }
+  /// The same; with `select`, only those it takes.
+  void enqueue(cuda::Stream stream, const Select& select) const {
     const Pass pass{stream, select};
     run(pass, "embedding", embed_, EmbeddingParams{tokens_, weights_.embedding, x_});
     for (std::size_t i = 0; i < layers_.size(); ++i) {

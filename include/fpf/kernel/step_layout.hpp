@@ -7,6 +7,7 @@
 #include <fpf/kernel/shapes.hpp>
 #include <functional>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -81,6 +82,25 @@ struct TapLayout {
     log_probs = take(count * 4 * static_cast<std::size_t>(config.top_k));
     bytes = at;
   }
+};
+
+/// One decode step of a whole model, enqueued as often as wanted: token ids and positions are read from the device and
+/// advanced there.
+class AnyStep {
+ public:
+  virtual ~AnyStep() = default;
+
+  virtual const StepConfig& config() const = 0;
+  virtual const TapLayout& taps() const = 0;
+  virtual const std::byte* tap_buffer() const = 0;
+  virtual int* tokens() const = 0;    // [rows]: fed next; receives the chosen ones
+  virtual int* position() const = 0;  // [rows]: where the fed tokens stand; incremented by a step
+  virtual float* expert_weights()
+      const = 0;  // [rows, top_k]: ones for a dense MLP, set by the caller; null: not needed
+  /// Puts the step's kernels on a stream.
+  virtual void enqueue(cuda::Stream stream) const = 0;
+  /// Operation -> kernel, in the order of a step, each once.
+  virtual std::vector<std::pair<std::string, std::string>> operations() const = 0;
 };
 
 }  // namespace fpf::kernel

@@ -1,11 +1,16 @@
 // One rank's decoder, whatever its policies: what running and describing a model asks of it.
 #pragma once
 
-#include <fpf/kernel/step_layout.hpp>
+#include <ATen/ops/log_softmax.h>
+
+#include <fpf/device/kernels.hpp>
+#include <fpf/execution/top_k.hpp>
+#include <fpf/kernel/decode_step.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/operations.hpp>
 #include <fpf/model/taps.hpp>
 #include <fpf/parallel/parallelism.hpp>
+#include <memory>
 
 namespace fpf::model {
 
@@ -32,6 +37,11 @@ class AnyDecoder {
   /// there on the way.
   virtual at::Tensor forward(const at::Tensor& tokens, KvCache& cache, std::int64_t logits_for, Taps* taps) = 0;
 
+  /// logits [rows, vocab] of forward() -> the k largest log-probabilities of each row, on the CPU.
+  virtual execution::TopK log_probs(const at::Tensor& logits, std::int64_t k) const {
+    return execution::top_k(at::log_softmax(logits, -1, at::kFloat).cpu(), k);
+  }
+
   /// Which kernels forward() uses.
   virtual OperationTable operations() const = 0;
 
@@ -41,6 +51,14 @@ class AnyDecoder {
   virtual kernel::AttentionForm decode_attention() const = 0;
   /// Where the decode step's kernels find weights and cache; on a GPU only.
   virtual kernel::ModelWeights gpu_weights(const KvCache& cache) const = 0;
+
+  /// Whether a decode step is captured as one graph and replayed.
+  virtual bool captures_steps() const { return is_fused(); }
+  /// A decode step against that cache; on a GPU only. `keep` gives device memory that lives as long as the step.
+  virtual std::unique_ptr<kernel::AnyStep> make_step(const kernel::StepConfig& config, const KvCache& cache,
+                                                     const kernel::DecodeStep::Allocate& keep) const {
+    return std::make_unique<kernel::DecodeStep>(device::kernels(device()), config, gpu_weights(cache), keep);
+  }
 
   bool on_gpu() const { return device().is_cuda(); }
 };

@@ -19,6 +19,7 @@
 #include <fpf/model/grouped_experts.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/layer.hpp>
+#include <fpf/model/portable_decoder.hpp>
 #include <fpf/model/taps.hpp>
 #include <memory>
 
@@ -213,8 +214,11 @@ std::unique_ptr<AnyDecoder> DecoderFactory<Quant, Attention, Parallel, Execution
                                                                                         Parallel parallel,
                                                                                         at::ScalarType dtype,
                                                                                         at::Device device) {
-  return std::make_unique<Decoder<Quant, Attention, Parallel, Execution>>(checkpoint, std::move(parallel), dtype,
-                                                                          device);
+  if constexpr (execution::is_portable<Execution>())
+    return std::make_unique<PortableDecoder<Quant, Parallel>>(checkpoint, std::move(parallel), dtype, device);
+  else
+    return std::make_unique<Decoder<Quant, Attention, Parallel, Execution>>(checkpoint, std::move(parallel), dtype,
+                                                                            device);
 }
 
 }  // namespace fpf::model

@@ -7,7 +7,6 @@
 
 #include <chrono>
 #include <cstring>
-#include <fpf/kernel/decode_step.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 #include <memory>
@@ -27,15 +26,14 @@ class GpuDecode {
         collectives_(decoder.collectives()),
         shares_device_(collectives_.communicator() != nullptr && collectives_.communicator()->size() > 1 &&
                        !collectives_.communicator()->can_capture()),
-        captured_(decoder.is_fused() && !shares_device_) {
+        captured_(decoder.captures_steps() && !shares_device_) {
     const auto keep = [&](std::size_t bytes) -> void* {
       memory_.push_back(at::zeros({static_cast<std::int64_t>(std::max<std::size_t>(bytes, 16))},
                                   at::TensorOptions(at::kByte).device(device_)));
       return memory_.back().data_ptr();
     };
-    step_ = std::make_unique<kernel::DecodeStep>(
-        device::kernels(device_), step_config(decoder, cache, batch, tapped, top_k), decoder.gpu_weights(cache), keep);
-    if (!decoder.config().is_moe())
+    step_ = decoder.make_step(step_config(decoder, cache, batch, tapped, top_k), cache, keep);
+    if (!decoder.config().is_moe() && step_->expert_weights() != nullptr)
       upload(step_->expert_weights(), std::vector<float>(static_cast<std::size_t>(rows()), 1.0f));
     if (shares_device_) {
       stream_ = device::current_stream(device_);
@@ -52,7 +50,7 @@ class GpuDecode {
     if (stream_ != nullptr && !shares_device_) api().stream_destroy(stream_);
   }
 
-  const kernel::DecodeStep& step() const { return *step_; }
+  const kernel::AnyStep& step() const { return *step_; }
   int rows() const { return step_->config().rows; }
 
   /// Begins at `position` (the prompt's length) with those tokens, one a row.
@@ -176,7 +174,7 @@ class GpuDecode {
   bool shares_device_;  // with other ranks, whose steps meet this one's on one stream: nothing can be captured
   bool captured_;
   std::vector<at::Tensor> memory_;
-  std::unique_ptr<kernel::DecodeStep> step_;
+  std::unique_ptr<kernel::AnyStep> step_;
   kernel::cuda::Stream stream_ = nullptr;
   kernel::cuda::GraphExec graph_ = nullptr;
   at::Tensor ring_;  // pinned [steps, tap bytes]

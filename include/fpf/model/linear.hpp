@@ -64,6 +64,12 @@ class Linear {
     return matrices.size() == 1 ? matrices.front() : at::cat(matrices, 0);
   }
 
+  /// Calls f(weight) for each of the layers, with its policy's or quant::None's Weight; only on a CPU.
+  template <class F>
+  void for_each_part(F f) const {
+    for (const Part& part : parts_) visit(part, [&]<class Q>(const typename Q::Weight& weight) { f(weight); });
+  }
+
   /// The packed matrix; only on a GPU.
   const quant::PackedMatrix& packed() const { return packed_.value(); }
 

@@ -1,0 +1,205 @@
+// execution::Portable on the CPU: the definition's functions against long double, its whole runs against the same definition
+// in plain C++ (portable_model.hpp), the same bits by any instruction set, thread count, batch and cut of the prompt, and
+// another change of one bit, one position or one operation showing.
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+
+#include "portable_model.hpp"
+#include "portable_runs.hpp"
+
+BOOST_AUTO_TEST_SUITE(test_portable)
+
+using namespace fpf;
+namespace data = boost::unit_test::data;
+
+namespace {
+
+const std::vector<std::string> formats{"none", "awq", "gptq", "nf4"};
+
+model::Checkpoint tiny(const std::string& format) {
+  return model::Checkpoint::open("synthetic:qwen3-moe-tiny?seed=1&quant=" + format);
+}
+
+/// Units in the last place of float32 between `found` and `wanted`.
+double ulps(float found, long double wanted) {
+  int e = 0;
+  std::frexp(wanted, &e);
+  return static_cast<double>(std::abs(found - wanted) / std::ldexp(1.0L, std::max(e - 24, -149)));
+}
+
+/// The worst over every `stride`-th float32 of [from, to], both of one sign.
+template <class Found, class Wanted>
+double worst(float from, float to, std::uint32_t stride, Found found, Wanted wanted) {
+  double out = 0;
+  const auto end = std::bit_cast<std::uint32_t>(to);
+  for (auto bits = std::bit_cast<std::uint32_t>(from); bits <= end; bits += stride) {
+    const auto x = std::bit_cast<float>(bits);
+    out = std::max(out, ulps(found(x), wanted(static_cast<double>(x))));
+  }
+  return out;
+}
+
+/// A source with one bit of one tensor flipped.
+class Flipped : public weights::TensorSource {
+ public:
+  Flipped(const weights::TensorSource& from, std::string name, std::size_t byte)
+      : from_(from), name_(std::move(name)), byte_(byte) {
+    for (const auto& tensor : from.names()) {
+      weights::StoredTensor stored = from.at(tensor);
+      stored.data = {};
+      add(std::move(stored));
+    }
+  }
+  void read(const weights::StoredTensor& tensor, std::size_t first, std::span<std::byte> out) const override {
+    from_.read(from_.at(tensor.name), first, out);
+    if (tensor.name == name_ && first <= byte_ && byte_ < first + out.size()) out[byte_ - first] ^= std::byte{1};
+  }
+
+ private:
+  const weights::TensorSource& from_;
+  std::string name_;
+  std::size_t byte_;
+};
+
+evidence::Digests slow_digests(const model::Checkpoint& checkpoint, DType dtype, int prompt, int steps,
+                               const slow::Mutation& mutation = {}) {
+  evidence::Digests out;
+  quant::select(checkpoint.config().quantization, [&]<class Quant>() {
+    auto model = slow::Model<float>::load<Quant>(checkpoint, dtype);
+    out = evidence::digests_of(
+        model.run(some_ids(prompt, 7, static_cast<std::int32_t>(checkpoint.config().vocab_size)), steps, mutation));
+  });
+  return out;
+}
+
+evidence::Digests digests(const model::Checkpoint& checkpoint, DType dtype, int prompt, int steps) {
+  const auto decoder = portable_decoder(checkpoint, dtype);
+  return evidence::digests_of(
+      portable_run(*decoder, all_layers(checkpoint, dtype, steps),
+                   {some_ids(prompt, 7, static_cast<std::int32_t>(checkpoint.config().vocab_size))}));
+}
+
+}  // namespace
+
+// PORTABLE.md states these bounds; over all float32 of the ranges they are 1.0104 (exp), 1.0951 (log) and 2.4031 (silu).
+BOOST_AUTO_TEST_CASE(functions_are_as_near_as_stated) {
+  const auto exp = [](float x) { return portable::exp(x); };
+  const auto true_exp = [](double x) { return std::exp(x); };
+  BOOST_TEST(worst(1e-8f, 88.7f, 997, exp, true_exp) < 1.02);
+  BOOST_TEST(worst(-1e-8f, -87.3f, 997, exp, true_exp) < 1.02);
+  const auto log = [](float x) { return portable::log(x); };
+  const auto true_log = [](double x) { return std::log(x); };
+  BOOST_TEST(worst(1.0000001f, 1e30f, 997, log, true_log) < 1.1);
+  BOOST_TEST(worst(1e-30f, 0.9999999f, 997, log, true_log) < 1.1);
+  const auto silu = [](float x) { return portable::silu(x); };
+  const auto true_silu = [](double x) { return x / (1 + std::exp(-x)); };
+  BOOST_TEST(worst(1e-20f, 1e20f, 1499, silu, true_silu) < 2.5);
+  BOOST_TEST(worst(-1e-20f, -87.0f, 1499, silu, true_silu) < 2.5);
+  BOOST_TEST(portable::exp(0.0f) == 1.0f);
+  BOOST_TEST(portable::exp(-INFINITY) == 0.0f);
+  BOOST_TEST(portable::exp(INFINITY) == INFINITY);
+  BOOST_TEST(std::isnan(portable::exp(NAN)));
+  BOOST_TEST(portable::log(1.0f) == 0.0f);
+  BOOST_TEST(std::signbit(portable::silu(-200.0f)));
+}
+
+BOOST_AUTO_TEST_CASE(rope_is_rounded_from_the_exact_angle) {
+  for (const std::int64_t begin : {0, 6000, 131000}) {
+    constexpr std::int64_t count = 40, d = 128;
+    const portable::RopeTable table(begin, count, d, 1e6);
+    double worst_cos = 0;
+    for (std::int64_t p = 0; p < count; ++p)
+      for (std::int64_t i = 0; i < d / 2; ++i) {
+        const long double angle =
+            static_cast<long double>(begin + p) / std::pow(1e6L, 2.0L * static_cast<long double>(i) / d);
+        const auto at = static_cast<std::size_t>(p * d / 2 + i);
+        worst_cos = std::max({worst_cos, static_cast<double>(std::abs(table.cos[at] - std::cos(angle))),
+                              static_cast<double>(std::abs(table.sin[at] - std::sin(angle)))});
+      }
+    BOOST_TEST(worst_cos < 3.0e-8 + 1e-10);  // half a unit in the last place below 1, and the stated error
+  }
+}
+
+BOOST_DATA_TEST_CASE(runs_are_those_of_the_definition_in_plain_words, data::make(formats), format) {
+  const auto checkpoint = tiny(format);
+  BOOST_TEST((digests(checkpoint, DType::bfloat16, 9, 3) == slow_digests(checkpoint, DType::bfloat16, 9, 3)));
+}
+
+// Positions past one and two blocks of 64; untied and tied heads; heads of other widths; weights of the router that are not
+// renormalised.
+BOOST_DATA_TEST_CASE(of_every_architecture,
+                     data::make({"llama_tied", "llama_untied", "qwen3_untied", "qwen3_tied", "qwen3_moe_renormalised",
+                                 "qwen3_moe_raw"}),
+                     name) {
+  const auto checkpoint = model::Checkpoint::open(FPF_FIXTURES "/parity/" + std::string(name));
+  for (const DType dtype : {DType::float32, DType::float16})
+    BOOST_TEST((digests(checkpoint, dtype, 130, 3) == slow_digests(checkpoint, dtype, 130, 3)));
+}
+
+BOOST_AUTO_TEST_CASE(changes_show) {
+  const auto checkpoint = tiny("awq");
+  const evidence::Digests whole = digests(checkpoint, DType::bfloat16, 9, 3);
+  const auto flipped = checkpoint.with_source(
+      std::make_unique<Flipped>(checkpoint.source(), "model.layers.3.mlp.experts.5.down_proj.qweight", 4321));
+  BOOST_TEST(digests(flipped, DType::bfloat16, 9, 3).combined() != whole.combined());
+  const auto in_attention = checkpoint.with_source(
+      std::make_unique<Flipped>(checkpoint.source(), "model.layers.0.self_attn.q_proj.qweight", 0));
+  BOOST_TEST(digests(in_attention, DType::bfloat16, 9, 3).hidden_states != whole.hidden_states);
+  slow::Mutation moved, separate;
+  moved.moved_position = 4;
+  separate.separate_rope = true;
+  const auto with = [&](const slow::Mutation& mutation) {
+    return slow_digests(checkpoint, DType::bfloat16, 9, 3, mutation);
+  };
+  BOOST_TEST(with(moved).hidden_states != whole.hidden_states);
+  BOOST_TEST(with(separate).logprobs != whole.logprobs);
+}
+
+BOOST_DATA_TEST_CASE(nothing_else_changes_a_bit, data::make(formats), format) {
+  const auto checkpoint = tiny(format);
+  const auto decoder = portable_decoder(checkpoint, DType::bfloat16);
+  const RunSettings settings = all_layers(checkpoint, DType::bfloat16, 2);
+  const auto prompt = some_ids(70);
+  const auto run = [&](const std::vector<std::vector<std::int32_t>>& prompts) {
+    return evidence::digests_of(portable_run(*decoder, settings, prompts));
+  };
+  const int threads = at::get_num_threads();
+  const portable::InstructionSet first = portable::instruction_set();
+  const evidence::Digests wanted = run({prompt});
+  for (const auto set :
+       {portable::InstructionSet::plain, portable::InstructionSet::avx2, portable::InstructionSet::avx512})
+    if (portable::has(set)) {
+      portable::instruction_set() = set;
+      BOOST_TEST((run({prompt}) == wanted), name_of(set));
+    }
+  portable::instruction_set() = first;
+  for (const int count : {1, 2, 3}) {
+    at::set_num_threads(count);
+    BOOST_TEST((run({prompt}) == wanted), count << " threads");
+  }
+  at::set_num_threads(threads);
+  BOOST_TEST((run({prompt, some_ids(70, 8)}) == wanted));
+  BOOST_TEST((run({prompt, some_ids(70, 8), some_ids(70, 9), some_ids(70, 11)}) == wanted));
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_in_pieces_has_the_bits_of_one_pass) {
+  const auto checkpoint = tiny("awq");
+  const auto decoder = portable_decoder(checkpoint, DType::bfloat16);
+  const auto ids = some_ids(150);
+  const at::Tensor tokens = model::batch_of({ids});
+  std::vector<at::Tensor> logits, keys;
+  for (const std::int64_t piece : {150, 67, 1}) {
+    auto cache = decoder->make_cache(1, 150);
+    at::Tensor last;
+    for (std::int64_t at = 0; at < 150; at += piece)
+      last = decoder->forward(tokens.narrow(1, at, std::min<std::int64_t>(piece, 150 - at)), cache, 1, nullptr);
+    logits.push_back(last);
+    keys.push_back(cache.keys(5, 150).contiguous());
+  }
+  for (const std::size_t i : {1u, 2u}) {
+    BOOST_TEST(std::memcmp(logits[i].const_data_ptr(), logits[0].const_data_ptr(), logits[0].nbytes()) == 0);
+    BOOST_TEST(std::memcmp(keys[i].const_data_ptr(), keys[0].const_data_ptr(), keys[0].nbytes()) == 0);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,65 @@
+// execution::Portable over emulated ranks: the same bits as one rank's, and ranks that would cut a reduction elsewhere are
+// refused.
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <fpf/execution/portable.hpp>
+#include <fpf/experiment/experiment.hpp>
+#include <fpf/parallel/expert.hpp>
+#include <fpf/parallel/tensor.hpp>
+#include <fpf/quant/awq.hpp>
+#include <fpf/quant/nf4.hpp>
+#include <numeric>
+
+#include "error_text.hpp"
+
+BOOST_AUTO_TEST_SUITE(test_portable_ranks)
+
+using namespace fpf;
+namespace data = boost::unit_test::data;
+
+namespace {
+
+template <class Quant, class Parallel>
+evidence::Digests digests(const model::Checkpoint& checkpoint, int ranks, const std::string& placement = "contiguous") {
+  RunSettings settings;
+  settings.layers.resize(static_cast<std::size_t>(checkpoint.config().num_layers));
+  std::iota(settings.layers.begin(), settings.layers.end(), 0);
+  settings.decode_steps = 2;
+  settings.dtype = DType::bfloat16;
+  settings.ranks = {.size = ranks, .placement = placement};
+  std::vector<std::int32_t> prompt{7};
+  while (prompt.size() < 20) prompt.push_back((prompt.back() * 1103 + 12345) % 4096);
+  Experiment<Quant, attention::Flash, Parallel, stream::Exclusive, execution::Portable> setup(checkpoint, settings);
+  return evidence::digests_of(setup.run({prompt}).signals);
+}
+
+template <class Quant>
+void check(const std::string& format) {
+  const auto checkpoint = model::Checkpoint::open("synthetic:qwen3-moe-tiny?seed=1&quant=" + format);
+  const evidence::Digests one = digests<Quant, parallel::Single>(checkpoint, 1);
+  for (const int ranks : {2, 4}) {
+    BOOST_TEST((digests<Quant, parallel::Tensor>(checkpoint, ranks) == one), format << ", TP " << ranks);
+    for (const std::string placement : {"contiguous", "round_robin"})
+      BOOST_TEST((digests<Quant, parallel::Expert>(checkpoint, ranks, placement) == one),
+                 format << ", EP " << ranks << ", " << placement);
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(ranks_have_one_devices_bits) {
+  check<quant::None>("none");
+  check<quant::Awq>("awq");
+  check<quant::Nf4>("nf4");
+}
+
+// 8 ranks have 16 of an expert's 128 columns each: half a block.
+BOOST_AUTO_TEST_CASE(a_cut_within_a_block_is_refused) {
+  const auto checkpoint = model::Checkpoint::open("synthetic:qwen3-moe-tiny?seed=1");
+  const std::string message = error_text([&] { digests<quant::None, parallel::Tensor>(checkpoint, 8); });
+  BOOST_TEST(mentions(message, {"an expert's down projection", "128 products in segments of 32", "8 ranks", "16 each"}),
+             message);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
