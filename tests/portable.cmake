@@ -3,4 +3,8 @@ fpf_add_tests(portable LIBS fpf_reference TESTS portable portable_accuracy porta
 fpf_add_tests(portable_kernels LIBS fpf::kernel TESTS portable_kernels TIMEOUT 900)
 include(emulation/emulate.cmake)
 fpf_add_tests(portable_emulation LIBS fpf::fpf TESTS portable_emulation)
-target_include_directories(test_portable_emulation SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
+fpf_add_tests(portable_pass LIBS fpf::fpf fake_cuda TESTS portable_pass)
+foreach(test IN ITEMS portable_emulation portable_pass)
+  target_include_directories(test_${test} SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
+endforeach()
+set_target_properties(test_portable_pass PROPERTIES ENABLE_EXPORTS ON)  # kernels are found by their symbols

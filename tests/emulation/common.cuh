@@ -11,6 +11,14 @@
 
 #include "../fibers.hpp"
 
+// CUDA's headers for the host have their own meanings of these.
+#undef __device__
+#undef __global__
+#undef __host__
+#undef __forceinline__
+#undef __shared__
+#undef __align__
+#undef __launch_bounds__
 #define __device__
 #define __global__
 #define __host__
@@ -19,6 +27,9 @@
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
 
+namespace fpf::kernel {
+
+// In this namespace they hide those that CUDA's headers for the host may have brought.
 struct float2 {
   float x, y;
 };
@@ -36,8 +47,6 @@ inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(va
 inline unsigned __funnelshift_r(unsigned low, unsigned high, int shift) {
   return static_cast<unsigned>((std::uint64_t(high) << 32 | low) >> (shift & 31));
 }
-
-namespace fpf::kernel {
 
 using std::max;
 using std::min;

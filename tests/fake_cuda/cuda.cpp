@@ -1,5 +1,5 @@
 // A CUDA driver without a GPU: it answers as fake_cuda.hpp's state says, keeps memory on the host, refuses
-// the launches that a GPU's driver refuses, and computes nothing.
+// the launches that a GPU's driver refuses, and computes nothing unless a test says what does.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ std::map<void*, std::size_t> memory;
 std::size_t used = 0;
 
 int launch(const Function& f, std::uint64_t gx, std::uint64_t gy, std::uint64_t gz, std::uint64_t block,
-           unsigned shared) {
+           unsigned shared, void** params) {
   const std::uint64_t limit = f.resources.max_threads == 0 ? 1024 : f.resources.max_threads;
   const std::uint64_t fixed = f.resources.shared_bytes;
   const std::uint64_t allowed =
@@ -35,6 +35,10 @@ int launch(const Function& f, std::uint64_t gx, std::uint64_t gy, std::uint64_t 
   if (block == 0 || block > limit || shared > allowed) return invalid_value;
   if (f.resources.registers * block > 65536) return 701;  // out of resources
   ++gpu.launches;
+  if (gpu.run != nullptr)
+    gpu.run(f.resources.symbol.c_str(),
+            {static_cast<unsigned>(gx), static_cast<unsigned>(gy), static_cast<unsigned>(gz)},
+            static_cast<unsigned>(block), shared, params);
   return success;
 }
 
@@ -119,11 +123,11 @@ int cuFuncSetAttribute(Function* f, int which, int value) {
   return f->dynamic_shared = value, success;
 }
 int cuLaunchKernel(const Function* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned shared, void*, void**, void**) {
-  return launch(*f, gx, gy, gz, std::uint64_t{bx} * by * bz, shared);
+                   unsigned shared, void*, void** params, void**) {
+  return launch(*f, gx, gy, gz, std::uint64_t{bx} * by * bz, shared, params);
 }
-int cuLaunchKernelEx(const LaunchConfig* c, const Function* f, void**, void**) {
-  return launch(*f, c->gx, c->gy, c->gz, std::uint64_t{c->bx} * c->by * c->bz, c->shared);
+int cuLaunchKernelEx(const LaunchConfig* c, const Function* f, void** params, void**) {
+  return launch(*f, c->gx, c->gy, c->gz, std::uint64_t{c->bx} * c->by * c->bz, c->shared, params);
 }
 
 int cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {

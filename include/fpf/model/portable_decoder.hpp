@@ -171,7 +171,9 @@ class PortableDecoder final : public AnyDecoder {
     const auto tap_key = [&](std::int64_t layer) {
       taps->key(layer, cache.keys(layer, begin + count).narrow(2, begin, count));
     };
-    at::Tensor logits = portable_forward({step, weights, logits_for, taps, tap_key}, tokens, cache);
+    at::Tensor logits = portable_forward(
+        {device::kernels(device()), device::current_stream(device()), step, weights, logits_for, taps, tap_key}, tokens,
+        cache);
     cache.advance(count);
     return logits;
   }
@@ -205,11 +207,14 @@ class PortableDecoder final : public AnyDecoder {
 
   /// The ranks' tensors as a tree over neighbours; `own` where each rank has the whole.
   at::Tensor sum_ranks(const at::Tensor& own, bool divided) const {
-    if (!divided) return own;
+    return divided ? tree_of_ranks(collectives_.communicator(), own) : own;
+  }
+  static at::Tensor tree_of_ranks(parallel::Communicator* communicator, const at::Tensor& own) {
+    if (communicator == nullptr) return own;
     std::vector<std::int64_t> shape = own.sizes().vec();
-    shape.insert(shape.begin(), collectives_.communicator()->size());
+    shape.insert(shape.begin(), communicator->size());
     const at::Tensor all = at::empty(shape, own.options());
-    collectives_.communicator()->all_gather(own.contiguous(), all);
+    communicator->all_gather(own.contiguous(), all);
     portable::add_segment_rows(all.data_ptr<float>(), all.size(0), own.numel());
     return all.select(0, 0);
   }

@@ -141,6 +141,8 @@ class PortableStep final : public kernel::AnyStep {
 
 /// What a pass over many tokens is told beside its tensors.
 struct PortableForward {
+  kernel::Library& library;
+  kernel::cuda::Stream stream;
   kernel::StepConfig config;  // rows are set here
   const kernel::ModelWeights& weights;
   std::int64_t logits_for;
@@ -148,7 +150,7 @@ struct PortableForward {
   std::function<void(std::int64_t layer)> tap_key;  // of that layer, from the cache
 };
 
-/// tokens [batch, count] int64 on the GPU at the positions from cache.length() on -> logits [batch, logits_for, vocabulary]
+/// tokens [batch, count] int64 on the library's GPU at the positions from cache.length() on -> logits [batch, logits_for, vocabulary]
 /// float32. Does not advance the cache.
 inline at::Tensor portable_forward(PortableForward f, const at::Tensor& tokens, const KvCache& cache) {
   const at::Device device = tokens.device();
@@ -167,9 +169,8 @@ inline at::Tensor portable_forward(PortableForward f, const at::Tensor& tokens, 
   at::Tensor position = at::arange(cache.length(), cache.length() + count, at::TensorOptions(at::kInt).device(device));
   view(b.position, {batch, count}, at::kInt).copy_(position.unsqueeze(0).expand({batch, count}));
   if (!f.config.has_experts()) view(b.ends, {1}, at::kInt).fill_(rows);
-  kernel::Library& library = device::kernels(device);
-  const kernel::PortablePass pass(library, f.config, f.weights, b, static_cast<int>(count));
-  const kernel::PortablePass::Stream to{device::current_stream(device), nullptr};
+  const kernel::PortablePass pass(f.library, f.config, f.weights, b, static_cast<int>(count));
+  const kernel::PortablePass::Stream to{f.stream, nullptr};
   const at::Tensor ids = tokens.contiguous();
   pass.embed(to, ids.const_data_ptr(), true);
   const std::int64_t hidden = f.config.hidden, k = f.config.mlp.top_k;
