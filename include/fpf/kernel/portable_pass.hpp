@@ -33,6 +33,7 @@ class PortablePass {
   struct Stream {
     cuda::Stream stream = nullptr;
     std::vector<std::pair<std::string, std::string>>* names = nullptr;  // instead of launches: what would be
+    bool overlap = false;                                               // see Launch
   };
   /// Where one layer's router leaves its choice.
   struct Choice {
@@ -80,7 +81,7 @@ class PortablePass {
   void run(const Stream& to, const char* name, Plan plan, const Params& params, int rows) const {
     const Operation operation(library_, std::move(plan));
     if (to.names == nullptr)
-      operation(to.stream, params, rows, true);
+      operation(to.stream, params, rows, to.overlap);
     else if (std::none_of(to.names->begin(), to.names->end(), [&](const auto& n) { return n.first == name; }))
       to.names->emplace_back(name, operation.plan().expression);
   }

@@ -82,7 +82,7 @@ class PortableStep final : public kernel::AnyStep {
   int* tokens() const override { return tokens_; }
   int* position() const override { return memory_.buffers().position; }
   float* expert_weights() const override { return nullptr; }
-  void enqueue(kernel::cuda::Stream stream) const override { run({stream, nullptr}); }
+  void enqueue(kernel::cuda::Stream stream) const override { run({stream, nullptr, true}); }
   std::vector<std::pair<std::string, std::string>> operations() const override {
     std::vector<std::pair<std::string, std::string>> names;
     run({nullptr, &names});
@@ -118,7 +118,7 @@ class PortableStep final : public kernel::AnyStep {
     const auto launch = [&](const char* name, kernel::Plan plan) {
       const kernel::Operation operation(library_, std::move(plan));
       if (to.names == nullptr)
-        operation(to.stream, top, config_.rows, true);
+        operation(to.stream, top, config_.rows, to.overlap);
       else
         to.names->emplace_back(name, operation.plan().expression);
     };
