@@ -37,6 +37,9 @@ const std::map<std::string, Names> may_include{
     {"experiment",
      {"core", "prompt", "weights", "evidence", "kernel", "device", "quant", "attention", "execution", "stream",
       "parallel", "model"}},
+    {"verify",
+     {"core", "prompt", "evidence", "compare", "quant", "attention", "execution", "stream", "parallel", "model",
+      "experiment"}},
 };
 
 /// include/fpf's headers, "folder/file.hpp", and what each includes of the others.

@@ -25,7 +25,9 @@ inline std::string title(std::string_view text, const Terminal& terminal) {
   return styled(lines, Style::strong, terminal) + "\n";
 }
 
-inline std::string heading(std::string_view text, const Terminal& terminal) { return "\n" + title(text, terminal); }
+inline std::string heading(std::string_view text, const Terminal& terminal) {
+  return fmt::format("\n{}", title(text, terminal));
+}
 
 inline Cell bit_exact_cell(const Reproducibility& found) {
   if (found.basis == Reproducibility::Basis::none) return {"unknown", Style::faint};

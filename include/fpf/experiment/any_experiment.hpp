@@ -36,25 +36,20 @@ class AnyExperiment {
   Repetition run(
       const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced = {},
       const std::function<void()>& step_done = [] {}) {
-    Repetition out;
-    const auto work = [&](std::size_t rank) {
-      const std::function<void()> done = rank == 0 ? step_done : [] {};
-      model::AnyDecoder& decoder = *decoders_[rank];
-      Repetition own = device::naming_memory(decoder.device(), [&] {
-        return decoder.on_gpu() ? gpu_[rank].run(decoder, settings_, prompts, forced, done)
-                                : run_on_host(decoder, settings_, prompts, forced, done);
-      });
-      if (auto* communicator = decoder.collectives().communicator()) communicator->check();
-      if (rank == 0) out = std::move(own);  // all ranks have the same
-    };
-    const auto give_up = [&] {
-      for (const auto& decoder : decoders_)
-        if (auto* communicator = decoder->collectives().communicator()) communicator->abort();
-    };
     start_stream();
-    parallel::run_ranks(decoders_.size(), work, give_up);
+    Repetition out = on_ranks([&](model::AnyDecoder& decoder, std::size_t rank) {
+      const std::function<void()> done = rank == 0 ? step_done : [] {};
+      return decoder.on_gpu() ? gpu_[rank].run(decoder, settings_, prompts, forced, done)
+                              : run_on_host(decoder, settings_, prompts, forced, done);
+    });
     out.contention = stop_stream(out.passes);
     return out;
+  }
+
+  /// Re-execution: prompt and decoded tokens in one prefill, alone in the batch and on the device; see run_prefill().
+  Repetition run_prefill(const std::vector<std::int32_t>& prompt, const std::vector<std::int32_t>& tokens) {
+    return on_ranks(
+        [&](model::AnyDecoder& decoder, std::size_t) { return fpf::run_prefill(decoder, settings_, prompt, tokens); });
   }
 
   /// Largest number of bytes in use at once on the first rank's GPU, weights included; 0 on a CPU.
@@ -108,6 +103,24 @@ class AnyExperiment {
   }
 
  private:
+  /// What the first rank's work(decoder, rank) returns; all ranks have the same.
+  template <class Work>
+  Repetition on_ranks(Work work) {
+    Repetition out;
+    const auto body = [&](std::size_t rank) {
+      model::AnyDecoder& decoder = *decoders_[rank];
+      Repetition own = device::naming_memory(decoder.device(), [&] { return work(decoder, rank); });
+      if (auto* communicator = decoder.collectives().communicator()) communicator->check();
+      if (rank == 0) out = std::move(own);
+    };
+    const auto give_up = [&] {
+      for (const auto& decoder : decoders_)
+        if (auto* communicator = decoder->collectives().communicator()) communicator->abort();
+    };
+    parallel::run_ranks(decoders_.size(), body, give_up);
+    return out;
+  }
+
   virtual void start_stream() = 0;
   virtual evidence::Json stop_stream(const std::vector<stream::Span>& work) = 0;
 

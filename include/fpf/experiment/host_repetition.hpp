@@ -1,4 +1,4 @@
-// A repetition on the CPU: prefill and decode by the forward pass.
+// A repetition on the CPU: prefill and decode by the forward pass; and re-execution as one prefill.
 #pragma once
 
 #include <c10/core/InferenceMode.h>
@@ -50,6 +50,28 @@ inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& set
   }
   out.timing.total = detail::seconds_since(start);
   out.timing.decode = out.timing.total - out.timing.prefill;
+  out.signals = recorder.take();
+  return out;
+}
+
+/// One rank's re-execution: the prompt and the tokens that were decoded behind it in one prefill, on any device. Signals
+/// are those of a run that decoded these tokens, position for position; the arithmetic is another (products of many
+/// rows), so that even an honest run may differ in bits.
+inline Repetition run_prefill(model::AnyDecoder& decoder, const RunSettings& settings, std::vector<std::int32_t> prompt,
+                              const std::vector<std::int32_t>& tokens) {
+  const c10::InferenceMode guard;
+  const auto length = static_cast<std::int64_t>(prompt.size()), decoded = static_cast<std::int64_t>(tokens.size());
+  prompt.insert(prompt.end(), tokens.begin(), tokens.end());
+  const at::Tensor all = model::batch_of({prompt}).to(decoder.device());
+  model::KvCache cache = decoder.make_cache(1, length + decoded);
+  Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length, decoded);
+  const auto start = detail::Clock::now();
+  recorder.start_pass(length + decoded);
+  recorder.next_tokens(decoder.forward(all, cache, recorder.kept(), &recorder));
+  for (const std::int32_t token : tokens) recorder.token(token);
+  Repetition out;
+  out.timing.total = out.timing.prefill = detail::seconds_since(start);
+  out.passes.push_back({start, detail::Clock::now()});
   out.signals = recorder.take();
   return out;
 }

@@ -148,11 +148,17 @@ inline std::vector<std::string> given_options(const po::options_description& des
     const std::string& name = option->long_name();
     if (values.count(name) == 0 || values[name].defaulted()) continue;
     if (name == "out" || name == "baseline" || name == "resume") continue;
-    out.push_back("--" + name);
     const boost::any& value = values[name].value();
+    if (const auto* list = boost::any_cast<std::vector<std::string>>(&value)) {
+      for (const std::string& one : *list) out.insert(out.end(), {"--" + name, one});
+      continue;
+    }
+    if (const auto* on = boost::any_cast<bool>(&value); on != nullptr && !*on) continue;
+    out.push_back("--" + name);
     if (const auto* text = boost::any_cast<std::string>(&value)) out.push_back(*text);
     if (const auto* number = boost::any_cast<std::int64_t>(&value)) out.push_back(std::to_string(*number));
     if (const auto* count = boost::any_cast<int>(&value)) out.push_back(std::to_string(*count));
+    if (const auto* share = boost::any_cast<double>(&value)) out.push_back(fmt::format("{}", *share));
   }
   return out;
 }

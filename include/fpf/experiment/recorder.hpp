@@ -17,8 +17,10 @@ namespace fpf {
 /// logits.
 class Recorder : public model::Taps {
  public:
+  /// `decoded_in_prefill`: positions behind the prompt that the first pass computes, too (re-execution).
   Recorder(const model::ModelConfig& config, DType dtype, const std::vector<std::int64_t>& layers, std::int64_t top_k,
-           std::int64_t prompt_tokens) {
+           std::int64_t prompt_tokens, std::int64_t decoded_in_prefill = 0)
+      : decoded_in_prefill_(decoded_in_prefill) {
     signals_.prompt_tokens = prompt_tokens;
     signals_.logprobs.k = std::min(top_k, config.vocab_size);
     for (const std::int64_t layer : layers) {
@@ -28,13 +30,14 @@ class Recorder : public model::Taps {
     }
   }
 
-  /// Announces a forward pass over `count` tokens a sequence. Of the prompt, the last two positions are kept.
+  /// Announces a forward pass over `count` tokens a sequence. Of the prompt, the last two positions are kept, and
+  /// all behind it.
   void start_pass(std::int64_t count) {
     decoding_ = signals_.logprobs.ids.size() != 0;
     first_ = count - kept();
   }
   /// How many positions of the announced pass leave signals.
-  std::int64_t kept() const { return decoding_ ? 1 : evidence::look_back - 1; }
+  std::int64_t kept() const { return decoding_ ? 1 : evidence::look_back - 1 + decoded_in_prefill_; }
 
   bool wants(std::int64_t layer) const override { return find(layer) != nullptr; }
 
@@ -47,11 +50,13 @@ class Recorder : public model::Taps {
   }
 
   void router(std::int64_t layer, const execution::Routing& routing) override {
-    if (!decoding_) return;
+    const std::int64_t prompt = decoding_ ? 0 : evidence::look_back - 1;  // positions without router rows
+    const std::int64_t first = first_ + prompt, count = kept() - prompt;
+    if (count == 0) return;
     evidence::RouterRows& rows = *find(layer)->router;
-    append(rows.expert_ids, routing.expert_ids.select(0, 0).to(at::kInt));
-    append(rows.weights, routing.weights.select(0, 0).to(at::kFloat));
-    append(rows.margin, routing.margin.narrow(0, 0, 1));
+    append(rows.expert_ids, routing.expert_ids.narrow(0, first, count).to(at::kInt));
+    append(rows.weights, routing.weights.narrow(0, first, count).to(at::kFloat));
+    append(rows.margin, routing.margin.narrow(0, first, count));
   }
 
   /// logits [batch, positions, vocab] of the decoder's pass -> the next token of every sequence, [batch] int64,
@@ -127,6 +132,7 @@ class Recorder : public model::Taps {
   }
 
   evidence::Signals signals_;
+  std::int64_t decoded_in_prefill_;
   bool decoding_ = false;
   std::int64_t first_ = 0;
 };

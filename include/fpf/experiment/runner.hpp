@@ -9,6 +9,7 @@
 #include <fpf/experiment/description.hpp>
 #include <fpf/experiment/environment.hpp>
 #include <fpf/experiment/inputs.hpp>
+#include <fpf/experiment/manifest.hpp>
 #include <fpf/experiment/neighbours.hpp>
 #include <fpf/experiment/runner_declaration.hpp>
 #include <optional>
@@ -221,23 +222,7 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
            setup.policies().attention == attention::Flash::name ? "libtorch " + torch_version() : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
-          {"manifest", manifest(model, setup)}};
-}
-
-template <class T>
-Json BasicRunner<T>::manifest(const model::Checkpoint& model, const AnyExperiment& setup) const {
-  Json out = describe_environment(settings_.device);
-  if (const Json kernels = describe_kernels(settings_.device); !kernels.empty()) {
-    const auto& compiler = device::kernels(at::Device(settings_.device)).builder().compiler();
-    out["own_kernels"] = kernels;
-    out["nvrtc"] = {{"version", compiler.version_name()}, {"library", compiler.toolkit().nvrtc.string()}};
-  }
-  out["model"] = {{"id", model.id()},
-                  {"config_sha256", sha256_hex(model.config_text())},
-                  {"files", evidence::describe_files(model.source().files())}};
-  out["activation_dtype"] = name_of(settings_.dtype);
-  out.update(setup.manifest());
-  return out;
+          {"manifest", manifest_of(model, settings_, setup)}};
 }
 
 /// What the baseline's fixed_params must be because this experiment varies something else.

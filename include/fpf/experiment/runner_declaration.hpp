@@ -92,7 +92,6 @@ class BasicRunner {
                                    std::vector<Repetition>& repetitions);
   Json configuration(const Variant& variant, const std::string& id, const model::Checkpoint& model,
                      const AnyExperiment& setup) const;
-  Json manifest(const model::Checkpoint& model, const AnyExperiment& setup) const;
   Json metadata() const;
   Json required_params() const;
   std::string fingerprint() const;

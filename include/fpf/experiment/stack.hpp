@@ -2,46 +2,15 @@
 // process.
 #pragma once
 
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <chrono>
 #include <filesystem>
 #include <fpf/core/atomic_directory.hpp>
-#include <fpf/core/interrupt.hpp>
+#include <fpf/core/child_process.hpp>
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/options.hpp>
 #include <fpf/experiment/runner_declaration.hpp>
 #include <string>
-#include <thread>
 
 namespace fpf {
-
-namespace detail {
-
-/// Starts a program and waits for it. An interrupt of this process interrupts it too; it never outlives this
-/// process. Returns its exit code, or 128 + the signal that ended it.
-inline int run_child(const std::vector<std::string>& args) {
-  std::vector<char*> argv;
-  for (const auto& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
-  argv.push_back(nullptr);
-  const pid_t child = ::fork();
-  if (child < 0) fail("cannot start {}: {}", args.front(), std::strerror(errno));
-  if (child == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ::execv(argv.front(), argv.data());
-    ::_exit(127);
-  }
-  int status = 0;
-  for (bool told = false; ::waitpid(child, &status, WNOHANG) == 0;) {
-    if (interrupt_requested != 0 && !std::exchange(told, true)) ::kill(child, SIGTERM);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-}  // namespace detail
 
 /// Runs BUILD/bin/exp0_reference with the shared options that this experiment was given; its file lies in
 /// `folder` until the experiment is done, so that an interrupted one need not run it again. Throws Error when
@@ -61,7 +30,7 @@ inline Baseline run_stack(const Options& options, const std::filesystem::path& b
   args.insert(args.end(), options.given.begin(), options.given.end());
   args.insert(args.end(), {"--out", folder.string()});
   if (options.resume) args.push_back("--resume");
-  const int code = detail::run_child(args);
+  const int code = run_child(args);
   check_interrupt();
   if (code != static_cast<int>(ExitCode::ok) && code != static_cast<int>(ExitCode::finding))
     fail("--stack {}: its exp0_reference ended with exit code {}", build.string(), code);

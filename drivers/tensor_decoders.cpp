@@ -1,0 +1,14 @@
+#include "variant_decoders.hpp"
+
+namespace fpf::model {
+
+template struct DecoderFactory<quant::None, attention::Flash, parallel::Tensor, execution::Eager>;
+template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Tensor, execution::Eager>;
+template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Tensor, execution::Eager>;
+template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Tensor, execution::Eager>;
+template struct DecoderFactory<quant::None, attention::Flash, parallel::Tensor, execution::Compiled>;
+template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Tensor, execution::Compiled>;
+template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Tensor, execution::Compiled>;
+template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Tensor, execution::Compiled>;
+
+}  // namespace fpf::model

@@ -1,0 +1,27 @@
+// A configuration's manifest: everything that produced its numbers.
+#pragma once
+
+#include <fpf/experiment/any_experiment.hpp>
+#include <fpf/experiment/environment.hpp>
+#include <fpf/model/checkpoint.hpp>
+
+namespace fpf {
+
+/// What a set-up says of itself, with its environment and the model's files. On a GPU complete once a repetition has run.
+inline evidence::Json manifest_of(const model::Checkpoint& model, const RunSettings& settings,
+                                  const AnyExperiment& setup) {
+  evidence::Json out = describe_environment(settings.device);
+  if (const evidence::Json kernels = describe_kernels(settings.device); !kernels.empty()) {
+    const auto& compiler = device::kernels(at::Device(settings.device)).builder().compiler();
+    out["own_kernels"] = kernels;
+    out["nvrtc"] = {{"version", compiler.version_name()}, {"library", compiler.toolkit().nvrtc.string()}};
+  }
+  out["model"] = {{"id", model.id()},
+                  {"config_sha256", sha256_hex(model.config_text())},
+                  {"files", evidence::describe_files(model.source().files())}};
+  out["activation_dtype"] = name_of(settings.dtype);
+  out.update(setup.manifest());
+  return out;
+}
+
+}  // namespace fpf

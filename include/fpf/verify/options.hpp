@@ -1,0 +1,79 @@
+// What a user says of a verification.
+#pragma once
+
+#include <cmath>
+#include <fpf/core/program.hpp>
+#include <fpf/core/progress.hpp>
+#include <string>
+#include <vector>
+
+namespace fpf::verify {
+
+/// What --help says of the rules; verdict.hpp has them, noise.hpp the one behind --noise.
+inline constexpr const char* help_text =
+    "re-executes evidence here, two ways kept apart (true decode with its tokens forced; one prefill over prompt\n"
+    "and tokens), and says accept, reject or undecided.\n\n"
+    "Rejected before anything runs: evidence that contradicts itself (digests that do not fit the vectors, tokens that\n"
+    "are not the most probable ones of the position before, wrong positions, prompts and texts that do not fit their\n"
+    "ids) or names another model. Accepted: evidence with the bits of the decode here, whatever its manifest says.\n"
+    "Rejected: any other from the same machine and build, by its manifest, if the file records equal repetitions and\n"
+    "the decode repeats here; and a token that is not among the most probable ones here. On other machines --noise\n"
+    "decides: a position's score is its largest relative L2 distance, in units of the honest runs' median; evidence is\n"
+    "rejected if its scores stand out by rank (95 % interval of the AUC above 1/2) and the largest is --threshold times\n"
+    "the honest runs' largest, accepted if neither, else undecided. At most 2.5 % of honest runs are rejected a path,\n"
+    "5 % in all.\n"
+    "Exit code 0: accept; 3: reject or undecided; 2: something given is wrong";
+
+struct Settings {
+  std::string evidence;
+  std::vector<std::string> models;      // each run takes the one that it was made from
+  std::vector<std::string> noise;       // files of honest runs on the evidence's machine
+  std::vector<std::string> config_ids;  // none: all runs
+  std::string tokenizer;                // for prompt_text and token_text; default the model's own
+  std::string device;                   // empty: the evidence's kind, if there is one
+  int threads = 0;                      // 0: as the evidence says
+  int reps = 2;
+  double threshold = 1.5;
+  std::string output;  // a JSON file, if given
+  Verbosity verbosity = Verbosity::normal;
+};
+
+/// The options, into `out` when notified; the operand, `evidence`, is no option.
+inline po::options_description describe(Settings& out) {
+  po::options_description described("Verification");
+  described.add_options()  //
+      ("model", po::value(&out.models)->composing()->value_name("M"),
+       "Hugging Face directory, GGUF file or synthetic:...; repeatable where the file's runs have several")  //
+      ("noise", po::value(&out.noise)->composing()->multitoken()->value_name("FILE..."),
+       "honest runs of the same set-up from a machine like the evidence's, any prompts")  //
+      ("config-id", po::value(&out.config_ids)->composing()->value_name("ID"),
+       "only this configuration; repeatable (default: all)")  //
+      ("tokenizer", po::value(&out.tokenizer)->value_name("DIR|GGUF"),
+       "the prompt's tokeniser (default: the model's own)")  //
+      ("device", po::value(&out.device)->value_name("D"),
+       "cpu, cuda or cuda:N (default: the evidence's kind, if this machine has one)")                               //
+      ("threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: as many as the evidence says)")  //
+      ("reps", po::value(&out.reps)->value_name("N")->default_value(out.reps), "decode re-executions, at least 2")  //
+      ("threshold", po::value(&out.threshold)->value_name("X")->default_value(out.threshold, "1.5"),
+       "ratio to the honest runs' largest distance, as compare's")                                               //
+      ("output", po::value(&out.output)->value_name("FILE"), "all distances, row by row, and verdicts as JSON")  //
+      ("quiet",
+       po::bool_switch()->notifier([&out](bool on) { out.verbosity = on ? Verbosity::quiet : Verbosity::normal; }),
+       "no progress");
+  return described;
+}
+
+/// Throws Error naming the option.
+inline void validate(const Settings& settings, const po::variables_map& values) {
+  if (settings.evidence.empty()) fail("expected an experiment file to verify (see verify --help)");
+  if (settings.models.empty())
+    fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
+  if (settings.reps < 2)
+    fail("--reps {}: expected at least 2, since this machine must repeat itself, too", settings.reps);
+  if (values.count("threads") != 0 && (settings.threads < 1 || settings.threads > 4096))
+    fail("--threads {}: expected 1 to 4096", settings.threads);
+  if (!(settings.threshold > 0) || !std::isfinite(settings.threshold))
+    fail("--threshold {}: expected a positive number", settings.threshold);
+}
+
+}  // namespace fpf::verify

@@ -1,0 +1,131 @@
+// One way of re-execution against the evidence: where bits are equal, and how far apart they are elsewhere.
+#pragma once
+
+#include <fpf/compare/analyse.hpp>
+#include <fpf/evidence/digests.hpp>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fpf::verify {
+
+/// What became of a layer's routing.
+struct RouterDistance {
+  std::int64_t layer = 0;
+  std::size_t rows = 0, bit_equal = 0, other_experts = 0;  // rows; of them with other experts in any place
+  double max_margin = 0;                                   // largest difference of margins (router logits)
+};
+
+/// A fed token in the re-execution's own log-probabilities.
+struct TokenPlace {
+  std::int64_t step = 0;
+  std::int32_t token = 0, best = 0;  // fed, and the re-execution's most probable
+  std::optional<double> gap;  // log-probability of the best less that of the token (nats); none: beyond the top k
+};
+
+/// Evidence against a re-execution over the same tokens.
+struct Path {
+  std::vector<compare::TapDistance> taps;
+  std::vector<RouterDistance> routers;
+  std::optional<evidence::Place> first_difference;  // in the order of a forward pass
+  std::vector<TokenPlace> not_best;                 // steps whose token is not the re-execution's own choice
+  double seconds = 0;
+
+  bool bit_equal() const { return !first_difference; }
+};
+
+namespace detail {
+
+inline compare::detail::Source source_of(const evidence::VectorRows& rows) {
+  compare::detail::Source out;
+  const auto width = static_cast<std::size_t>(rows.width);
+  for (std::int64_t row = 0; row < rows.rows(); ++row) {
+    const auto bytes = rows.row(row);
+    for (std::size_t i = 0; i < width; ++i) {
+      float value = 0;
+      std::uint16_t half = 0;
+      if (rows.dtype == DType::float32) {
+        std::memcpy(&value, bytes.data() + 4 * i, 4);
+      } else {
+        std::memcpy(&half, bytes.data() + 2 * i, 2);
+        value = rows.dtype == DType::bfloat16 ? float32_from_bfloat16(half) : float32_from_float16(half);
+      }
+      out.rows.values.push_back(value);
+    }
+    out.rows.positions.push_back(static_cast<int>(row - (evidence::look_back - 1)));
+    out.rows.starts.push_back(out.rows.values.size());
+  }
+  return out;
+}
+
+inline compare::detail::Source source_of(const evidence::LogProbRows& rows) {
+  compare::detail::Source out;
+  const auto k = static_cast<std::size_t>(rows.k);
+  out.rows.values = rows.values;
+  out.rows.ids = rows.ids;
+  for (std::size_t end = k; k != 0 && end <= rows.values.size(); end += k) {
+    out.rows.positions.push_back(static_cast<int>(end / k) - static_cast<int>(evidence::look_back));
+    out.rows.starts.push_back(end);
+  }
+  return out;
+}
+
+inline RouterDistance router_distance(std::int64_t layer, const evidence::RouterRows& a,
+                                      const evidence::RouterRows& b) {
+  RouterDistance out{.layer = layer, .rows = a.margin.size()};
+  const auto k = static_cast<std::size_t>(a.k);
+  for (std::size_t row = 0; row < out.rows; ++row) {
+    const auto at = static_cast<std::ptrdiff_t>(row * k), end = static_cast<std::ptrdiff_t>((row + 1) * k);
+    const bool experts = std::equal(a.expert_ids.begin() + at, a.expert_ids.begin() + end, b.expert_ids.begin() + at);
+    const bool weights = std::memcmp(&a.weights[row * k], &b.weights[row * k], k * sizeof(float)) == 0;
+    out.other_experts += !experts;
+    out.bit_equal += experts && weights && std::memcmp(&a.margin[row], &b.margin[row], sizeof(float)) == 0;
+    out.max_margin = std::max(out.max_margin, std::abs(double{a.margin[row]} - double{b.margin[row]}));
+  }
+  return out;
+}
+
+/// Where the fed tokens stand in a re-execution's log-probabilities.
+inline std::vector<TokenPlace> not_best(const evidence::Signals& here) {
+  std::vector<TokenPlace> out;
+  const auto k = static_cast<std::size_t>(here.logprobs.k);
+  for (std::size_t step = 0; step < here.token_ids.size(); ++step) {
+    const auto ids = std::span(here.logprobs.ids).subspan((step + 1) * k, k);
+    if (ids.front() == here.token_ids[step]) continue;
+    TokenPlace place{static_cast<std::int64_t>(step), here.token_ids[step], ids.front(), {}};
+    const auto found = std::ranges::find(ids, here.token_ids[step]);
+    if (found != ids.end()) {
+      const auto values = std::span(here.logprobs.values).subspan((step + 1) * k, k);
+      place.gap = double{values.front()} - double{values[static_cast<std::size_t>(found - ids.begin())]};
+    }
+    out.push_back(place);
+  }
+  return out;
+}
+
+}  // namespace detail
+
+/// Every signal at every layer, row by row, by compare's distances. Both must have the same layers, dtypes and tokens.
+inline Path path_of(const evidence::Signals& claimed, const evidence::Signals& here, double seconds) {
+  using compare::Signal, compare::Tap;
+  constexpr int all = std::numeric_limits<int>::max();
+  Path out;
+  out.seconds = seconds;
+  out.first_difference = evidence::first_difference(claimed, here);
+  out.not_best = detail::not_best(here);
+  const auto add = [&](const Tap& tap, const auto& a, const auto& b, DType dtype) {
+    out.taps.push_back(compare::detail::tap_distance(tap, detail::source_of(a), detail::source_of(b), all, dtype));
+  };
+  for (std::size_t i = 0; i < claimed.layers.size(); ++i) {
+    const auto &a = claimed.layers[i], &b = here.layers[i];
+    add({Signal::key_vectors, static_cast<int>(a.layer)}, a.keys, b.keys, a.keys.dtype);
+    add({Signal::hidden_states, static_cast<int>(a.layer)}, a.hidden, b.hidden, a.hidden.dtype);
+    if (a.router && b.router) out.routers.push_back(detail::router_distance(a.layer, *a.router, *b.router));
+  }
+  add({Signal::logprobs_ranked, -1}, claimed.logprobs, here.logprobs, DType::float32);
+  add({Signal::logprobs_aligned, -1}, claimed.logprobs, here.logprobs, DType::float32);
+  return out;
+}
+
+}  // namespace fpf::verify

@@ -1,0 +1,110 @@
+// A verification as it was asked for: files opened, runs inspected, re-executed and judged.
+#pragma once
+
+#include <fpf/evidence/experiment_index.hpp>
+#include <fpf/verify/verifier.hpp>
+#include <fstream>
+#include <list>
+
+namespace fpf::verify {
+
+/// What came out, in the file's order.
+struct Result {
+  std::string file;
+  std::vector<RunReport> runs;
+  Decision decision = Decision::undecided;
+};
+
+namespace detail {
+
+/// Whether a file begins as fpf's experiment files do, so that what the reader refuses in it was edited or cut.
+inline bool begins_as_evidence(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string head(64, '\0');
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  std::erase_if(head, [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; });
+  return head.starts_with(R"({"experiment_metadata":)");
+}
+
+/// The honest runs of the noise files that are noise for this claim: its policies on its kind of machine. Why a file has
+/// none goes into `report`'s notes; files that have some are added to `used`. Throws Error where one holds contradictions.
+inline std::vector<Claim> honest_for(const Claim& claim, const std::list<evidence::ExperimentFile>& files,
+                                     Verifier& verifier, RunReport& report, std::set<std::string>& used) {
+  std::vector<Claim> out;
+  std::set<std::string> seen;  // a run that stands in two files counts once
+  for (const auto& file : files) {
+    std::string why = "its fixed_params are others";
+    for (Claim& honest : read_claims(file)) {
+      if (honest.at("/fixed_params") != claim.at("/fixed_params")) continue;
+      const auto differences = machine_differences(claim.at("/manifest"), honest.at("/manifest"));
+      if (!differences.empty()) {
+        why = fmt::format("its {} is {}, the evidence's is {}", differences.front().field, differences.front().here,
+                          differences.front().claimed);
+        continue;
+      }
+      const RunReport found = verifier.inspect(honest);
+      if (found.decision == Decision::reject || !found.complete)
+        fail("--noise {}: expected an honest run, and {}", file.name(), found.reason);
+      why.clear();
+      const auto key = honest.run->members.value("signals_sha256", "") + honest.run->members.value("prompt_sha256", "");
+      if (seen.insert(key).second) out.push_back(std::move(honest));
+    }
+    if (why.empty())
+      used.insert(file.name());
+    else
+      report.notes.push_back(fmt::format("{} has no noise for it: {}", file.name(), why));
+  }
+  return out;
+}
+
+inline RunReport unreadable(const std::string& what) {
+  RunReport out;
+  out.contradictions.push_back(what);
+  decide(out);
+  return out;
+}
+
+inline bool asked_for(const Settings& settings, const Claim& claim) {
+  return settings.config_ids.empty() || std::ranges::find(settings.config_ids, claim.id()) != settings.config_ids.end();
+}
+
+}  // namespace detail
+
+/// Does what validated settings ask for. When any run of the evidence is rejected by inspection, nothing is re-executed.
+/// Throws Error for what the user gave, and Interrupted.
+inline Result run(const Settings& settings) {
+  Verifier verifier(settings);
+  Result out;
+  out.file = settings.evidence;
+  evidence::ExperimentFile file;
+  try {
+    file = evidence::open_experiment(settings.evidence);
+  } catch (const Error& error) {
+    if (!detail::begins_as_evidence(settings.evidence)) throw;
+    out.runs.push_back(detail::unreadable(error.what()));
+    out.decision = Decision::reject;
+    return out;
+  }
+  if (!file.metadata.contains("schema_version"))
+    fail("{} has no schema_version: expected fpf's evidence, which has digests, prompts and a manifest", file.name());
+  std::vector<Claim> claims = read_claims(file);
+  std::erase_if(claims, [&](const Claim& claim) { return !detail::asked_for(settings, claim); });
+  if (claims.empty()) fail("--config-id: {} has no such run; it has {}", file.name(), file.runs.front().config_id);
+  for (Claim& claim : claims) out.runs.push_back(verifier.inspect(claim));
+  std::list<evidence::ExperimentFile> noise;
+  for (const std::string& name : settings.noise) noise.push_back(evidence::open_experiment(name));
+  if (worst_of(out.runs) != Decision::reject) {
+    std::set<std::string> used;
+    std::vector<std::vector<Claim>> honest;
+    for (std::size_t i = 0; i < claims.size(); ++i)
+      honest.push_back(detail::honest_for(claims[i], noise, verifier, out.runs[i], used));
+    for (const auto& one : noise)
+      if (!used.contains(one.name())) fail("--noise {}", out.runs.front().notes.front());
+    for (std::size_t i = 0; i < claims.size(); ++i)
+      if (out.runs[i].complete) verifier.reexecute(claims[i], honest[i], out.runs[i]);
+  }
+  out.decision = worst_of(out.runs);
+  return out;
+}
+
+}  // namespace fpf::verify

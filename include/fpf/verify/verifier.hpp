@@ -1,0 +1,200 @@
+// Re-executes the runs of a file, two ways kept apart, and holds the evidence against them.
+#pragma once
+
+#include <fpf/experiment/inputs.hpp>
+#include <fpf/experiment/manifest.hpp>
+#include <fpf/verify/options.hpp>
+#include <fpf/verify/setup.hpp>
+#include <fpf/verify/verdict.hpp>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+namespace fpf::verify {
+
+/// Opened models and the set-up that ran last.
+class Verifier {
+ public:
+  /// Opens --model's checkpoints. Throws Error.
+  explicit Verifier(const Settings& settings) : settings_(settings) {
+    for (const std::string& name : settings.models) models_.push_back({model::Checkpoint::open(name), {}, {}});
+    for (Model& one : models_) {
+      Options options;
+      options.tokenizer = settings.tokenizer;
+      one.tokenizer = load_tokenizer(options, one.checkpoint);
+      one.identity = {{"config_sha256", sha256_hex(one.checkpoint.config_text())},
+                      {"files", evidence::describe_files(one.checkpoint.source().files())}};
+    }
+  }
+
+  /// Finds a claim's model and what the two together contradict: ids, dimensions, the texts of tokens. Nothing runs.
+  RunReport inspect(Claim& claim) {
+    RunReport report;
+    report.config_id = claim.id();
+    report.rep_id = claim.run->rep_id;
+    report.tokens = claim.signals.token_ids.size();
+    report.complete = claim.complete();
+    report.recorded_exact = claim.repeats();
+    report.portable = claim.at("/manifest/policies/execution") == "portable";
+    report.same_version = claim.at("/manifest/fpf/version") == json(version);
+    if (report.complete) {
+      const Model* found = model_of(claim, report.other_model);
+      if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
+      report.contradictions = claim.contradictions;
+    }
+    decide(report);
+    return report;
+  }
+
+  /// Re-executes an inspected claim and fills the report. `honest`: claims of the noise files, already inspected.
+  void reexecute(const Claim& claim, const std::vector<Claim>& honest, RunReport& report) {
+    const auto own = paths_of(claim, &report);
+    report.decode = own.first;
+    report.prefill = own.second;
+    if (!honest.empty() && !own.first.bit_equal() && !report.noise_is_zero()) {
+      std::vector<Path> decode, prefill;
+      for (const Claim& one : honest) {
+        auto paths = paths_of(one, nullptr);
+        decode.push_back(std::move(paths.first));
+        prefill.push_back(std::move(paths.second));
+      }
+      report.decode_noise = judge(*report.decode, decode, settings_.threshold);
+      report.prefill_noise = judge(*report.prefill, prefill, settings_.threshold);
+    }
+    decide(report);
+  }
+
+ private:
+  struct Model {
+    model::Checkpoint checkpoint;
+    std::optional<prompt::Tokenizer> tokenizer;
+    json identity;
+  };
+
+  /// The model that a claim's manifest names; nullptr, and the field that differs from the first model, for none.
+  const Model* model_of(const Claim& claim, std::string& difference) const {
+    for (const Model& one : models_) {
+      const auto found = model_difference(claim.at("/manifest"), {{"model", one.identity}});
+      if (found.empty()) {
+        difference.clear();
+        return &one;
+      }
+      if (difference.empty()) difference = found;
+    }
+    return nullptr;
+  }
+
+  static void check_fit(Claim& claim, const Model& model) {
+    const auto& config = model.checkpoint.config();
+    const auto add = [&]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
+      claim.contradictions.push_back(claim.name() + ": " + fmt::format(format, std::forward<Args>(args)...));
+    };
+    for (const auto& prompt : claim.prompts)
+      for (const auto id : prompt)
+        if (id >= config.vocab_size)
+          add("its prompt has token {}: the model's vocabulary ends at {}", id, config.vocab_size - 1);
+    for (const auto id : claim.signals.logprobs.ids)
+      if (id < 0 || id >= config.vocab_size)
+        add("logprobs name token {}: the vocabulary ends at {}", id, config.vocab_size - 1);
+    if (static_cast<std::int64_t>(claim.prompts.front().size() + claim.signals.token_ids.size()) > config.max_positions)
+      add("prompt and steps do not fit into the model's {} positions", config.max_positions);
+    if (claim.signals.layers.empty()) add("it records no layer");
+    for (const auto& layer : claim.signals.layers) {
+      if (layer.layer >= config.num_layers) add("the model has no layer {}", layer.layer);
+      if (layer.hidden.width != config.hidden_size || layer.keys.width != config.kv_size())
+        add("layer {} has vectors of {} and {}: the model's have {} and {}", layer.layer, layer.hidden.width,
+            layer.keys.width, config.hidden_size, config.kv_size());
+      const std::int64_t experts = layer.router ? layer.router->k : 0;
+      if (experts != (config.is_moe() ? config.experts_per_token : 0))
+        add("layer {} routes to {} experts", layer.layer, experts);
+    }
+    if (!model.tokenizer) return;
+    if (const std::string text = model.tokenizer->decode(claim.prompts.front()); text != claim.texts.prompt_text) {
+      const auto at = std::ranges::mismatch(text, claim.texts.prompt_text).in1 - text.begin();
+      add("prompt_text is not what its token ids say: they differ at byte {}", at);
+    }
+    for (std::size_t step = 0; step < claim.signals.token_ids.size(); ++step)
+      if (const auto text = model.tokenizer->token_text(claim.signals.token_ids[step]);
+          text != claim.texts.token_texts[step])
+        add("decode_steps[{}].token_text is {}, token {} is {}", step, json(claim.texts.token_texts[step]).dump(),
+            claim.signals.token_ids[step], json(text).dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+
+  /// Both re-executions of a claim against it. For the evidence itself, `report` gets manifests and own repetitions.
+  std::pair<Path, Path> paths_of(const Claim& claim, RunReport* report) {
+    const Model& model = *model_of(claim, unused_);
+    const RunSettings settings = settings_for(claim);
+    AnyExperiment& setup = setup_for(claim, model, settings);
+    const auto& tokens = claim.signals.token_ids;
+    const int reps = report == nullptr ? 1 : settings_.reps;
+    Progress progress(claim.id(), reps * (settings.decode_steps + 1) + 1, settings_.verbosity);
+    const auto advance = [&] { progress.advance(); };
+    const Repetition decode = setup.run(claim.prompts, tokens, advance);
+    for (int rep = 1; rep < reps; ++rep)
+      if (const auto place =
+              evidence::first_difference(decode.signals, setup.run(claim.prompts, tokens, advance).signals);
+          place && !report->own_noise)
+        report->own_noise = place;
+    check_interrupt();
+    const Repetition prefill = setup.run_prefill(claim.prompts.front(), tokens);
+    progress.advance();
+    if (report != nullptr) report->differences = differences(claim, manifest_of(model.checkpoint, settings, setup));
+    return {path_of(claim.signals, decode.signals, decode.timing.total),
+            path_of(claim.signals, prefill.signals, prefill.timing.total)};
+  }
+
+  static std::vector<FieldDifference> differences(const Claim& claim, const json& here) {
+    auto out = manifest_differences(claim.at("/manifest"), here);
+    const std::pair<const char*, std::string> versions[] = {{"/cuda_version", cuda_version()},
+                                                            {"/torch_version", torch_version()}};
+    for (const auto& [field, own] : versions)
+      if (claim.text_at(field) != own) out.push_back({field + 1, claim.text_at(field), own, true});
+    return out;
+  }
+
+  RunSettings settings_for(const Claim& claim) const {
+    RunSettings out;
+    for (const auto& layer : claim.signals.layers) out.layers.push_back(layer.layer);
+    out.top_k = claim.signals.logprobs.k;
+    out.decode_steps = static_cast<std::int64_t>(claim.signals.token_ids.size());
+    out.dtype = claim.signals.layers.front().hidden.dtype;
+    const std::string claimed = claim.text_at("/manifest/device/type");
+    out.device = !settings_.device.empty()      ? settings_.device
+                 : !claimed.starts_with("cuda") ? std::string("cpu")
+                                                : default_device();
+    require_device(out.device);
+    out.ranks.size = ranks_of(claim);
+    const json placement = claim.at("/fixed_params/expert_placement");
+    if (placement.is_string()) out.ranks.placement = placement;
+    out.ranks.emulate = claim.at("/manifest/communicator/emulated") != false ||
+                        static_cast<std::size_t>(out.ranks.size) > at::getNumGPUs();
+    const json threads = claim.at("/manifest/threads");
+    const int wanted = settings_.threads != 0        ? settings_.threads
+                       : threads.is_number_integer() ? threads.get<int>()
+                                                     : 0;
+    if (wanted > 0 && wanted <= 4096) at::set_num_threads(wanted);
+    return out;
+  }
+
+  AnyExperiment& setup_for(const Claim& claim, const Model& model, const RunSettings& settings) {
+    const json key = {
+        claim.at("/manifest/policies"), settings.layers,       settings.top_k,         settings.decode_steps,
+        name_of(settings.dtype),        settings.device,       settings.ranks.size,    settings.ranks.placement,
+        settings.ranks.emulate,         at::get_num_threads(), &model - models_.data()};
+    if (!setup_ || key != key_) {
+      setup_.reset();  // its memory first
+      setup_ = make_setup(claim, model.checkpoint, settings);
+      key_ = key;
+    }
+    return *setup_;
+  }
+
+  const Settings& settings_;
+  std::vector<Model> models_;
+  std::unique_ptr<AnyExperiment> setup_;
+  json key_;
+  std::string unused_;
+};
+
+}  // namespace fpf::verify

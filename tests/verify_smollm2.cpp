@@ -1,0 +1,108 @@
+// verify on a real model: texts against ids, and honest noise between two thread counts.
+#include "exp0.hpp"
+
+namespace {
+
+const fs::path documents = fs::path(FPF_BUILD) / "documents";
+constexpr int steps = 6;
+
+/// Experiment 0's file of SmolLM2 on a document, with one thread unless `options` say otherwise; each is made once.
+std::string reference(const std::string& document, const Options& options = {}, const std::string& folder = "") {
+  const fs::path out = fs::path("runs") / (folder.empty() ? document : folder);
+  const std::string file = (out / result).string();
+  if (fs::exists(file)) return file;
+  fs::create_directories(out);
+  Options all{{"--model", smollm2.string()},
+              {"--prompt-ids", ""},
+              {"--prompt-pdf", (documents / document).string()},
+              {"--prompt-tokens", "64"},
+              {"--decode-steps", std::to_string(steps)},
+              {"--layers", ""},
+              {"--out", out.string()}};
+  for (const auto& [name, value] : options) all[name] = value;
+  const Outcome outcome = run(command(all));
+  BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  return file;
+}
+
+struct Verified {
+  int code;
+  json run;
+};
+
+Verified verified(const std::string& evidence, const Strings& more = {}) {
+  Strings args{FPF_BIN "/verify", evidence, "--model", smollm2.string(), "--output", "verdict.json"};
+  args.insert(args.end(), more.begin(), more.end());
+  fs::remove("verdict.json");
+  const Outcome outcome = run(args);
+  BOOST_REQUIRE_MESSAGE(fs::exists("verdict.json"), outcome.err);
+  return {outcome.code, json::parse(text_of("verdict.json")).at("runs").at(0)};
+}
+
+std::string forged(const std::string& from, const std::string& to, const Strings& change) {
+  Strings args{"python3", (fixtures / "forge_evidence.py").string(), from, to};
+  args.insert(args.end(), change.begin(), change.end());
+  BOOST_REQUIRE_EQUAL(run(args).code, 0);
+  return to;
+}
+
+struct Fresh {
+  Fresh() { fresh_folder("runs"); }
+};
+
+}  // namespace
+
+BOOST_TEST_GLOBAL_FIXTURE(Fresh);
+
+BOOST_AUTO_TEST_CASE(a_prompt_word_or_a_tokens_text_that_was_changed_is_named) {
+  const std::string honest = reference("bashref.pdf");
+  BOOST_TEST(verified(honest).code == 0);
+  const Verified word = verified(forged(honest, "word.json", {"text", "0", "Bash", "Dash"}));
+  BOOST_TEST(word.code == 3);
+  BOOST_TEST(mentions(word.run.at("reason"), {"prompt_text", "byte"}), word.run.at("reason"));
+  BOOST_TEST(!word.run.contains("decode"));
+  const Verified token =
+      verified(forged(honest, "token.json", {"member", "/runs/0/decode_steps/1/token_text", "\"forged\""}));
+  BOOST_TEST(token.code == 3);
+  BOOST_TEST(mentions(token.run.at("reason"), {"decode_steps[1].token_text", "forged"}), token.run.at("reason"));
+  const Verified ids = verified(forged(honest, "ids.json", {"prompt", "0", "9", "--resign"}));
+  BOOST_TEST(ids.code == 3);
+  BOOST_TEST(mentions(ids.run.at("reason"), {"prompt_text"}), ids.run.at("reason"));
+}
+
+// One thread against two are an honest pair of machines; distances are compared with those of other prompts.
+BOOST_AUTO_TEST_CASE(noise_decides_between_machines) {
+  const std::string honest = reference("bashref.pdf");
+  const Verified alone = verified(honest, {"--threads", "2"});
+  BOOST_TEST(alone.code == 3);
+  BOOST_TEST(alone.run.at("verdict") == "undecided", alone.run.at("reason"));
+  Strings with{"--threads", "2", "--noise"};
+  for (const char* document : {"developers-reference.pdf", "valgrind_manual.pdf.gz", "policy.pdf.gz"})
+    with.push_back(reference(document));
+  const Verified accepted = verified(honest, with);
+  BOOST_TEST(accepted.code == 0, accepted.run.at("reason"));
+  BOOST_TEST(mentions(accepted.run.at("reason"), {"False-positive rate", "8 tokens", "24 of noise in 3 runs"}),
+             accepted.run.at("reason"));
+  BOOST_TEST(accepted.run.at("noise").at("decode").at("noise_runs") == 3);
+
+  // the same model in half precision, in the words of the honest run: not what was claimed
+  const std::string rounded = reference("bashref.pdf", {{"--dtype", "bfloat16"}}, "rounded");
+  const std::string forgery = forged(honest, "half.json", {"graft", rounded, "0", "--resign"});
+  const Verified rejected = verified(forgery, with);
+  BOOST_TEST(rejected.code == 3);
+  BOOST_TEST(rejected.run.at("verdict") == "reject", rejected.run.at("reason"));
+  BOOST_TEST(rejected.run.at("contradictions").empty(), rejected.run.at("contradictions"));
+  BOOST_TEST(rejected.run.at("noise").at("decode").at("outcome") == "detectable");
+}
+
+BOOST_AUTO_TEST_CASE(noise_of_other_machines_or_set_ups_is_refused) {
+  const std::string honest = reference("bashref.pdf");
+  for (const auto& [options, word] : std::vector<std::pair<Options, std::string>>{
+           {{{"--threads", "2"}}, "threads"}, {{{"--execution", "compiled"}}, "fixed_params"}}) {
+    const std::string other = reference("policy.pdf.gz", options, word);
+    const Outcome outcome =
+        run({FPF_BIN "/verify", honest, "--model", smollm2.string(), "--threads", "2", "--noise", other});
+    BOOST_TEST(outcome.code == 2, outcome.err);
+    BOOST_TEST(mentions(outcome.err, {"--noise", word}), outcome.err);
+  }
+}
