@@ -37,6 +37,8 @@ const std::map<std::string, Names> may_include{
     {"experiment",
      {"core", "prompt", "weights", "evidence", "kernel", "device", "quant", "attention", "execution", "stream",
       "parallel", "model"}},
+    {"campaign", {"core", "prompt", "weights", "evidence", "model", "experiment"}},
+    {"preflight", {"core", "prompt", "weights", "evidence", "compare", "kernel", "model", "experiment", "campaign"}},
     {"verify",
      {"core", "prompt", "evidence", "compare", "quant", "attention", "execution", "stream", "parallel", "model",
       "experiment"}},

@@ -1,6 +1,8 @@
 // What verify makes of evidence from this build on this machine, and of forgeries of it.
 #include "verify.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_verify_forgeries)
+
 // Every experiment's file: batches, compiled, three formats, written-out attention, a load, ranks.
 BOOST_AUTO_TEST_CASE(it_accepts_what_this_build_made_on_this_machine) {
   for (const Case& one : cases()) {
@@ -145,3 +147,5 @@ BOOST_AUTO_TEST_CASE(what_it_refuses) {
     BOOST_TEST(mentions(outcome.err, words), outcome.err);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

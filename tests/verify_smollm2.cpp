@@ -1,6 +1,8 @@
 // verify on a real model: texts against ids, and honest noise between two thread counts.
 #include "exp0.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_verify_smollm2)
+
 namespace {
 
 const fs::path documents = fs::path(FPF_BUILD) / "documents";
@@ -106,3 +108,5 @@ BOOST_AUTO_TEST_CASE(noise_of_other_machines_or_set_ups_is_refused) {
     BOOST_TEST(mentions(outcome.err, {"--noise", word}), outcome.err);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

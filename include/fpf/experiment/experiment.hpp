@@ -29,8 +29,10 @@ class Experiment final : public AnyExperiment {
   /// policies.
   Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {})
       : AnyExperiment(settings, policies_of()), stream_(std::move(stream)) {
-    for (Parallel& rank : Parallel::local_ranks(settings.ranks)) {
-      const at::Device device(parallel::rank_device(settings.ranks, rank.rank()));
+    parallel::RankOptions ranks = settings.ranks;
+    ranks.device = settings.device;
+    for (Parallel& rank : Parallel::local_ranks(ranks)) {
+      const at::Device device(parallel::rank_device(ranks, rank.rank()));
       device::enter(device);
       device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
       add_rank(device::naming_memory(device, [&] {

@@ -50,7 +50,6 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
                .device = options_.device,
                .ranks = {.placement = options_.placement,
                          .emulate = options_.emulate,
-                         .device = options_.device,
                          .world = world_,
                          .local_rank = world_ != nullptr ? world_->local_rank() : 0}};
   if (!left_out.empty()) notice(left_out);

@@ -1,0 +1,85 @@
+// A campaign's journal: what happened when, a line an event, on disk before anything goes on.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <fpf/core/atomic_file.hpp>
+#include <fpf/evidence/manifest.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace fpf::campaign {
+
+using Json = nlohmann::ordered_json;
+
+/// OUT/campaign.journal, a JSON object a line: {"time", "event", ...}. One campaign at a time may hold it.
+class Journal {
+ public:
+  /// Opens or starts it and reads earlier events; a last line that a kill cut off is none. Throws Error where another
+  /// campaign holds it, or it cannot be written.
+  /// With `read_only` it is only read, and need not be there.
+  explicit Journal(std::filesystem::path path, bool read_only = false) : path_(std::move(path)) {
+    if (read_only) {
+      read();
+      return;
+    }
+    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (fd_ < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      ::close(fd_);
+      fail("another campaign is at work in {}: wait for it, or choose another --out", path_.parent_path().string());
+    }
+    if (!read()) write_all(fd_, "\n", path_);
+  }
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+  ~Journal() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  /// Throws Error when it cannot be written (a full disk, say).
+  void add(const std::string& event, const Json& members = Json::object()) {
+    Json line = {{"time", evidence::timestamp()}, {"event", event}};
+    line.update(members);
+    write_all(fd_, line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", path_);
+    if (::fsync(fd_) != 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+    events_.push_back(std::move(line));
+  }
+
+  /// The same where something has failed already, so that its own failure must not hide that.
+  void try_add(const std::string& event, const Json& members) noexcept {
+    try {
+      add(event, members);
+    } catch (const std::exception&) {
+    }
+  }
+
+  /// The last event of that name about `experiment`, or null.
+  Json last(const std::string& event, const std::string& experiment) const {
+    for (auto one = events_.rbegin(); one != events_.rend(); ++one)
+      if (one->value("event", "") == event && one->value("experiment", "") == experiment) return *one;
+    return nullptr;
+  }
+
+ private:
+  /// Whether it ends with a whole line.
+  bool read() {
+    std::ifstream file(path_, std::ios::binary);
+    bool whole = true;
+    for (std::string line; std::getline(file, line);) {
+      whole = !file.eof();
+      if (Json event = Json::parse(line, nullptr, false); event.is_object()) events_.push_back(std::move(event));
+    }
+    return whole;
+  }
+
+  std::filesystem::path path_;
+  std::vector<Json> events_;
+  int fd_ = -1;
+};
+
+}  // namespace fpf::campaign

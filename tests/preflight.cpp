@@ -1,0 +1,159 @@
+// The checklist: what passes on a machine that can, what fails and what it says to do.
+#include <fpf/preflight/schema.hpp>
+#include <sstream>
+
+#include "campaign.hpp"
+
+BOOST_AUTO_TEST_SUITE(test_preflight)
+
+namespace {
+
+struct Checked {
+  int code;
+  std::string out, err;
+  std::map<std::string, std::string> points;  // by their first words: "pass", "FAIL", "n/a "
+  std::string state(const std::string& name) const {
+    for (const auto& [point, found] : points)
+      if (point.starts_with(name)) return found;
+    return "missing";
+  }
+};
+
+Checked preflight(const Strings& options) {
+  Strings args{bin + "/preflight"};
+  args.insert(args.end(), options.begin(), options.end());
+  const Outcome outcome = run(args);
+  Checked out{outcome.code, outcome.out, outcome.err, {}};
+  std::istringstream lines(outcome.out);
+  for (std::string line; std::getline(lines, line);)
+    if (line.size() > 6) out.points[line.substr(6)] = line.substr(0, 4);
+  return out;
+}
+
+Strings on(const std::string& model, const Strings& more = {}) {
+  Strings out{"--model", model, "--prompt-ids", "inputs/ids0.json", "--threads", "1", "--decode-steps", "4"};
+  out.insert(out.end(), more.begin(), more.end());
+  return out;
+}
+
+const Strings all_points{"the model loads",
+                         "all signals",
+                         "the file validates",
+                         "repetitions are bit-exact",
+                         "the prompt has exactly",
+                         "CUDA toolkits",
+                         "GPUs see",
+                         "the disk",
+                         "the memory"};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_point_has_a_line_and_passes_where_it_can) {
+  const Checked found =
+      preflight(on(Inputs::model("awq"), {"--model-gptq", Inputs::model("gptq"), "--model-bnb", Inputs::model("nf4")}));
+  BOOST_TEST(found.code == 0, found.out << found.err);
+  BOOST_TEST(found.points.size() == all_points.size(), found.out);
+  for (const auto& point : all_points) {
+    const bool applies = point != "CUDA toolkits" && point != "GPUs see";
+    if (applies) BOOST_TEST(found.state(point) == "pass", point << "\n" << found.out);
+  }
+  BOOST_TEST(found.state("CUDA toolkits") == "n/a ");
+  BOOST_TEST(mentions(found.out, {"1 of 3 layers", "3 models", "3 repetitions", "12 ids"}), found.out);
+  const Checked full = preflight(on(Inputs::model(), {"--full"}));
+  BOOST_TEST(full.code == 0, full.out);
+  BOOST_TEST(mentions(full.out, {"3 of 3 layers"}), full.out);
+}
+
+// A Hugging Face folder's first layer; its digests stay beside its files, nothing else does.
+BOOST_AUTO_TEST_CASE(a_checkpoint_in_a_folder_is_tried_by_its_first_layer) {
+  const fs::path from = fs::path(FPF_FIXTURES) / "parity/qwen3_moe_raw";
+  fresh_folder("folder");
+  for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(from / file, fs::path("folder") / file);
+  const Checked found = preflight(
+      {"--model", "folder", "--prompt-ids", (from / "prompt.json").string(), "--threads", "1", "--decode-steps", "2"});
+  BOOST_TEST(found.code == 0, found.out << found.err);
+  BOOST_TEST(mentions(found.out, {"folder: 1 of "}), found.out);
+  BOOST_TEST(
+      (names_in("folder") == std::set<std::string>{"config.json", "model.safetensors", "model.safetensors.sha256"}));
+}
+
+BOOST_AUTO_TEST_CASE(what_fails_says_so_and_what_to_do) {
+  const Checked none = preflight(on("nowhere"));
+  BOOST_TEST(none.code == 2);
+  BOOST_TEST(none.state("the model loads") == "FAIL", none.out);
+  BOOST_TEST(mentions(none.out, {"no model at 'nowhere'", "see the first point"}), none.out);
+  BOOST_TEST(none.points.size() == all_points.size(), none.out);
+
+  write("long.json", "[1, 2, 99999]");
+  const Checked prompt = preflight({"--model", Inputs::model(), "--prompt-ids", "long.json", "--threads", "1"});
+  BOOST_TEST(prompt.code == 2);
+  BOOST_TEST(prompt.state("the prompt has exactly") == "FAIL", prompt.out);
+  BOOST_TEST(prompt.state("the model loads") == "pass");
+
+  const Checked toolkit = preflight(on(Inputs::model(), {"--cuda", "99.9"}));
+  BOOST_TEST(toolkit.code == 2);
+  BOOST_TEST(toolkit.state("CUDA toolkits") == "FAIL", toolkit.out);
+  BOOST_TEST(mentions(toolkit.out, {"99.9", "setup.sh"}), toolkit.out);
+
+  const Checked large = preflight({"--model", Inputs::model(), "--prompt-ids", "inputs/ids0.json", "--threads", "1",
+                                   "--decode-steps", "100000000", "--pod", "1", "--skip", "1,3,6"});
+  BOOST_TEST(large.state("the disk") == "FAIL", large.out);
+  BOOST_TEST(mentions(large.out, {"choose another --out"}), large.out);
+  BOOST_TEST(preflight({"--pod", "3"}).code == 2);
+}
+
+BOOST_AUTO_TEST_CASE(toolkits_compile_without_a_gpu) {
+  for (const char* version : {"11.8", "12.1"})
+    if (!fs::exists(fs::path(FPF_BUILD) / (std::string("cuda-") + version))) return;
+  const Checked found = preflight(on(Inputs::model(), {"--cuda", "11.8", "--cuda", "12.1"}));
+  BOOST_TEST(found.code == 0, found.out);
+  BOOST_TEST(mentions(found.out, {"NVRTC 11.8", "NVRTC 12.1"}), found.out);
+}
+
+// valijson and Python's jsonschema must agree on what the schema takes and refuses.
+BOOST_AUTO_TEST_CASE(the_schema_takes_what_experiments_write_and_refuses_changes) {
+  const json rules = read(schema);
+  for (const Case& one : cases()) {
+    const auto errors = fpf::preflight::schema_errors(rules, read(made(one)));
+    BOOST_TEST(errors.empty(), one.program << ": " << (errors.empty() ? "" : errors.front()));
+  }
+  const json good = read(Inputs::baseline());
+  const std::vector<std::pair<std::string, json>> changes{
+      {"/experiment_metadata/variable_tested", "batch_size"},
+      {"/experiment_metadata/date_created", "yesterday"},
+      {"/configurations/0/variable_value", 1},
+      {"/configurations/0/manifest/operations", json::object()},
+      {"/configurations/0/fixed_params/tp_size", 0},
+      {"/runs/0/signals_sha256", "0123"},
+      {"/runs/0/reproducibility/bit_exact", false},
+      {"/runs/0/decode_steps/0/hidden_states/layer_0/pos_-1/0", nullptr},
+      {"/runs/0/decode_steps/1/hidden_states/layer_x", json::object()},
+      {"/runs/0/decode_steps/0/logprobs/pos_-1/log_probs/0", 0.5},
+      {"/runs/0/decode_steps/0/router/layer_0/pos_-1/margin", "wide"}};
+  for (const auto& [place, value] : changes) {
+    json bad = good;
+    bad[json::json_pointer(place)] = value;
+    BOOST_TEST(!fpf::preflight::schema_errors(rules, bad).empty(), place);
+  }
+}
+
+// A campaign begins with it, and stops where it fails.
+BOOST_AUTO_TEST_CASE(a_campaign_checks_first) {
+  campaign("unused");  // writes campaign.ini
+  write("checked.ini", replaced(text_of("campaign.ini"), "no-preflight = true\n", ""));
+  fresh_folder("checked");
+  const Strings args{bin + "/campaign", "--pod", "1", "--config", "checked.ini", "--out", "checked"};
+  Strings failing = args;
+  failing.insert(failing.end(), {"--cuda", "99.9"});
+  const Outcome refused = run(failing);
+  BOOST_TEST(refused.code == 2, refused.err);
+  BOOST_TEST(mentions(refused.out, {"FAIL  CUDA toolkits"}), refused.out);
+  BOOST_TEST(mentions(refused.err, {"preflight", "exit code 2"}), refused.err);
+  BOOST_TEST(!happened("checked", "started exp0_reference"));
+  const Outcome passed = run(args);
+  BOOST_TEST(passed.code == 0, passed.err);
+  BOOST_TEST(happened("checked", "preflight passed"));
+  BOOST_TEST(signals_in("checked") == signals_in(undisturbed()));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
