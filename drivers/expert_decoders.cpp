@@ -10,5 +10,9 @@ template struct DecoderFactory<quant::None, attention::Flash, parallel::Expert, 
 template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Expert, execution::Compiled>;
 template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Expert, execution::Compiled>;
 template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Expert, execution::Compiled>;
+template struct DecoderFactory<quant::None, attention::Flash, parallel::Expert, execution::Portable>;
+template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Expert, execution::Portable>;
+template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Expert, execution::Portable>;
+template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Expert, execution::Portable>;
 
 }  // namespace fpf::model

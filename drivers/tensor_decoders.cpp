@@ -10,5 +10,9 @@ template struct DecoderFactory<quant::None, attention::Flash, parallel::Tensor, 
 template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Tensor, execution::Compiled>;
 template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Tensor, execution::Compiled>;
 template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Tensor, execution::Compiled>;
+template struct DecoderFactory<quant::None, attention::Flash, parallel::Tensor, execution::Portable>;
+template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Tensor, execution::Portable>;
+template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Tensor, execution::Portable>;
+template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Tensor, execution::Portable>;
 
 }  // namespace fpf::model

@@ -17,6 +17,10 @@ extern template struct DecoderFactory<quant::None, attention::Eager, parallel::S
 extern template struct DecoderFactory<quant::Awq, attention::Eager, parallel::Single, execution::Compiled>;
 extern template struct DecoderFactory<quant::Gptq, attention::Eager, parallel::Single, execution::Compiled>;
 extern template struct DecoderFactory<quant::Nf4, attention::Eager, parallel::Single, execution::Compiled>;
+extern template struct DecoderFactory<quant::None, attention::Eager, parallel::Single, execution::Portable>;
+extern template struct DecoderFactory<quant::Awq, attention::Eager, parallel::Single, execution::Portable>;
+extern template struct DecoderFactory<quant::Gptq, attention::Eager, parallel::Single, execution::Portable>;
+extern template struct DecoderFactory<quant::Nf4, attention::Eager, parallel::Single, execution::Portable>;
 
 extern template struct DecoderFactory<quant::None, attention::Flash, parallel::Tensor, execution::Eager>;
 extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Tensor, execution::Eager>;
@@ -26,6 +30,10 @@ extern template struct DecoderFactory<quant::None, attention::Flash, parallel::T
 extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Tensor, execution::Compiled>;
 extern template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Tensor, execution::Compiled>;
 extern template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Tensor, execution::Compiled>;
+extern template struct DecoderFactory<quant::None, attention::Flash, parallel::Tensor, execution::Portable>;
+extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Tensor, execution::Portable>;
+extern template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Tensor, execution::Portable>;
+extern template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Tensor, execution::Portable>;
 
 extern template struct DecoderFactory<quant::None, attention::Flash, parallel::Expert, execution::Eager>;
 extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Expert, execution::Eager>;
@@ -35,5 +43,9 @@ extern template struct DecoderFactory<quant::None, attention::Flash, parallel::E
 extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Expert, execution::Compiled>;
 extern template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Expert, execution::Compiled>;
 extern template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Expert, execution::Compiled>;
+extern template struct DecoderFactory<quant::None, attention::Flash, parallel::Expert, execution::Portable>;
+extern template struct DecoderFactory<quant::Awq, attention::Flash, parallel::Expert, execution::Portable>;
+extern template struct DecoderFactory<quant::Gptq, attention::Flash, parallel::Expert, execution::Portable>;
+extern template struct DecoderFactory<quant::Nf4, attention::Flash, parallel::Expert, execution::Portable>;
 
 }  // namespace fpf::model

@@ -66,8 +66,8 @@ inline std::vector<Step> steps_of(const Settings& settings, const po::variables_
                        {4, "exp4_attention", "attention", nullptr, 1},
                        {5, "exp5_concurrent_streams", "concurrent_streams", contention_options, 1},
                        {6, "exp6_cuda_version", "cuda_version", cuda_options, o.toolkits.size() + o.stacks.size()},
-                       {7, "exp7_tensor_parallel", "tensor_parallel", tensor_options, o.tp.size()},
-                       {8, "exp8_expert_parallel", "expert_parallel", expert_options, o.ep.size()}};
+                       {7, "exp7_tensor_parallel", "tensor_parallel", tensor_options, rank_counts(o.tp).size()},
+                       {8, "exp8_expert_parallel", "expert_parallel", expert_options, rank_counts(o.ep).size()}};
   const auto reference = settings.out() / "reference_baseline.json";
   const bool own_baseline = std::filesystem::path(o.baseline).lexically_normal() == reference.lexically_normal();
   std::vector<Step> out;

@@ -46,6 +46,11 @@ struct Options {
   std::vector<std::string> given;  // the shared options as arguments, but for those on files of this run
 };
 
+/// The numbers of ranks to run: those asked for, or 2 and 4.
+inline std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& asked) {
+  return asked.empty() ? std::vector<std::int64_t>{2, 4} : asked;
+}
+
 namespace detail {
 
 /// An item of a list without the blanks before it: "2, 4" is read as "2,4".

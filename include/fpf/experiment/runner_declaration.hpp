@@ -53,9 +53,8 @@ class BasicRunner {
   /// over one of them, before anything has run.
   template <class Parallel>
   std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& asked) const {
-    std::vector<std::int64_t> out = asked;
-    if (out.empty() && world_ != nullptr) out = {world_->size()};
-    if (out.empty()) out = {2, 4};
+    const auto out =
+        asked.empty() && world_ != nullptr ? std::vector<std::int64_t>{world_->size()} : fpf::rank_counts(asked);
     for (const std::int64_t size : out) {
       const parallel::RankOptions threads{.size = static_cast<int>(size), .placement = options_.placement};
       for (const Parallel& rank : Parallel::local_ranks(threads)) rank.shard(checkpoint_.config());

@@ -189,15 +189,15 @@ class Checklist {
   Found collectives() const {
     const int gpus = gpu_count();
     std::int64_t ranks = 0;
-    if (planned(7)) ranks = std::max(ranks, std::ranges::max(options_.tp));
-    if (planned(8)) ranks = std::max(ranks, std::ranges::max(options_.ep));
+    if (planned(7)) ranks = std::max(ranks, std::ranges::max(rank_counts(options_.tp)));
+    if (planned(8)) ranks = std::max(ranks, std::ranges::max(rank_counts(options_.ep)));
     if (ranks > gpus && gpus > 0 && !options_.emulate && on_gpu())
       return {State::fail, fmt::format("{} ranks are planned on {} GPU{}: rent more, or give --emulate", ranks, gpus,
                                        gpus == 1 ? "" : "s")};
     if (gpus < 2) return {State::not_applicable, fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s")};
-    const auto fault = collective_fault(gpus);
-    if (!fault) return {State::not_applicable, fmt::format("{} GPUs, and this build has no NCCL communicator", gpus)};
-    return fault->empty() ? Found{State::pass, fmt::format("{} GPUs", gpus)} : Found{State::fail, *fault};
+    const std::string fault = collective_fault(gpus);
+    return fault.empty() ? Found{State::pass, fmt::format("an all-reduce over {} GPUs is right", gpus)}
+                         : Found{State::fail, fault};
   }
 
   bool on_gpu() const { return options_.device.empty() ? gpu_count() > 0 : options_.device.starts_with("cuda"); }

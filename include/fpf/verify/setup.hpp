@@ -21,12 +21,13 @@ std::unique_ptr<AnyExperiment> make(const model::Checkpoint& checkpoint, const R
   const auto with = [&]<class Attention, class Parallel>() -> std::unique_ptr<AnyExperiment> {
     return std::make_unique<Experiment<Quant, Attention, Parallel, Alone, Execution>>(checkpoint, settings);
   };
-  const bool flash = attention == attention::Flash::name;
+  const bool flash = attention == attention::Flash::name || execution::is_portable<Execution>();
   if (flash && parallelism == p::Single::name) return with.template operator()<attention::Flash, p::Single>();
   if (flash && parallelism == p::Tensor::name) return with.template operator()<attention::Flash, p::Tensor>();
   if (flash && parallelism == p::Expert::name) return with.template operator()<attention::Flash, p::Expert>();
-  if (attention == attention::Eager::name && parallelism == p::Single::name)
-    return with.template operator()<attention::Eager, p::Single>();
+  if constexpr (!execution::is_portable<Execution>())
+    if (attention == attention::Eager::name && parallelism == p::Single::name)
+      return with.template operator()<attention::Eager, p::Single>();
   fail("verify has no set-up with attention '{}' and parallelism '{}'", attention, parallelism);
 }
 
