@@ -107,6 +107,9 @@ class Nccl : public Communicator {
     if (world_ != nullptr) world_->check();
     if (threads_) threads_->check();
     if (aborted_) throw Aborted();
+    ncclResult_t state = ncclSuccess;
+    nccl::api().check(nccl::api().comm_get_async_error(handle_, &state), "ncclCommGetAsyncError");
+    if (state != ncclInProgress) nccl::api().check(state, "a collective under way");
   }
 
   nlohmann::ordered_json describe() const override {

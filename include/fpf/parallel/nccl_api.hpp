@@ -19,6 +19,7 @@ struct Api {
   decltype(::ncclCommInitRank)* comm_init_rank;
   decltype(::ncclCommDestroy)* comm_destroy;
   decltype(::ncclCommAbort)* comm_abort;
+  decltype(::ncclCommGetAsyncError)* comm_get_async_error;
   decltype(::ncclAllReduce)* all_reduce;
   decltype(::ncclAllGather)* all_gather;
   decltype(::ncclBroadcast)* broadcast;
@@ -55,6 +56,7 @@ inline const Api& api() {
     library.resolve(out.comm_init_rank, "ncclCommInitRank");
     library.resolve(out.comm_destroy, "ncclCommDestroy");
     library.resolve(out.comm_abort, "ncclCommAbort");
+    library.resolve(out.comm_get_async_error, "ncclCommGetAsyncError");
     library.resolve(out.all_reduce, "ncclAllReduce");
     library.resolve(out.all_gather, "ncclAllGather");
     library.resolve(out.broadcast, "ncclBroadcast");
