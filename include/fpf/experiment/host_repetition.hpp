@@ -67,7 +67,7 @@ inline Repetition run_prefill(model::AnyDecoder& decoder, const RunSettings& set
   Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length, decoded);
   const auto start = detail::Clock::now();
   recorder.start_pass(length + decoded);
-  recorder.next_tokens(decoder.forward(all, cache, recorder.kept(), &recorder));
+  recorder.next_tokens(decoder, decoder.forward(all, cache, recorder.kept(), &recorder));
   for (const std::int32_t token : tokens) recorder.token(token);
   Repetition out;
   out.timing.total = out.timing.prefill = detail::seconds_since(start);

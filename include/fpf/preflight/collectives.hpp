@@ -1,7 +1,6 @@
 // Several GPUs of one machine: do they see each other, and is what NCCL adds up right?
 #pragma once
 
-#include <ATen/ops/eq.h>
 #include <ATen/ops/full.h>
 
 #include <fpf/kernel/driver_api.hpp>
