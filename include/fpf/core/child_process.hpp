@@ -106,7 +106,7 @@ inline int run_child(const std::vector<std::string>& args, std::string* last_err
     if (detail::interrupt_requested != 0 && !std::exchange(told, true)) ::kill(child, SIGTERM);
     if (!relay || !relay->pass_on(20)) ::usleep(relay ? 1000 : 20000);
   }
-  if (relay) {
+  if (relay && last_error != nullptr) {
     while (relay->pass_on(0)) continue;
     *last_error = relay->last_line();
   }

@@ -10,9 +10,6 @@
 
 namespace fpf::verify {
 
-/// The nominal rate at which the rule below rejects an honest run on one path: what lies above a two-sided 95 % interval.
-inline constexpr double false_positive_rate = 0.025;
-
 /// One path's verdict from noise.
 struct NoiseVerdict {
   compare::Verdict rank;         // its distances are the steps' scores, see score_of()
@@ -20,7 +17,7 @@ struct NoiseVerdict {
   std::size_t noise_runs = 0;    // honest runs it rests on
   std::size_t noise_tokens = 0;  // their steps
   std::size_t tokens = 0;        // of the evidence
-  std::size_t would_reject = 0;  // honest runs that the rule rejects when the others are its noise
+  std::size_t would_reject = 0;  // honest runs that stand out when the others are the noise
   std::size_t tried = 0;         // how many were tried so
 };
 
@@ -109,8 +106,16 @@ inline NoiseVerdict judge_once(const Path& evidence, const std::vector<const Pat
 
 }  // namespace detail
 
-/// Whether the rule calls the evidence too far away.
-inline bool rejects(const NoiseVerdict& verdict) {
+/// Rate at which an honest run stands out on one path: its largest score must exceed those of all n honest runs, and if it is
+/// one of them, each of the n + 1 is as likely to have the largest. Exact whatever the scores' distribution, and however
+/// the positions of a run hang together: in some runs a rounding goes another way early and everything after it differs,
+/// in others nothing ever does.
+inline double false_positive_rate(const NoiseVerdict& verdict) {
+  return 1.0 / (static_cast<double>(verdict.noise_runs) + 1);
+}
+
+/// Whether the evidence is too far away.
+inline bool stands_out(const NoiseVerdict& verdict) {
   return verdict.rank.outcome == compare::Outcome::detectable || verdict.rank.outcome == compare::Outcome::zero_noise;
 }
 
@@ -121,12 +126,11 @@ inline bool accepts(const NoiseVerdict& verdict) {
 }
 
 /// The rule. Each position gets a score, the largest of its signals' relative L2 distances to the re-execution, each in
-/// units of its median over the honest runs' positions. Evidence is rejected when its scores stand out from those of
-/// honest runs both by rank (95 % interval of the AUC above 1/2, by a bootstrap over positions) and by the plan's ratio
-/// (largest score at least `threshold` times the largest honest one); accepted when by neither; else, and with fewer
-/// than compare::fewest_steps positions on a side, undecided. One score for all signals makes it one test, whose
-/// false-positive rate is at most that of its rank part, false_positive_rate. That holds as far as positions are
-/// independent; the honest runs, each judged by the others, show how far (`would_reject`).
+/// units of its median over the honest runs' positions. Evidence stands out when its scores do so both by rank (95 %
+/// interval of the AUC above 1/2, by a bootstrap over positions) and by the plan's ratio (largest score at least
+/// `threshold` times the largest honest one), or when honest runs differ nowhere at all. It is as near as they are when by
+/// neither. Else, and with fewer than compare::fewest_steps positions on a side, the path decides nothing. `would_reject`:
+/// the honest runs that stand out, each judged by the others.
 inline NoiseVerdict judge(const Path& evidence, const std::vector<Path>& honest, double threshold) {
   std::vector<const Path*> all;
   for (const Path& path : honest) all.push_back(&path);
@@ -135,7 +139,7 @@ inline NoiseVerdict judge(const Path& evidence, const std::vector<Path>& honest,
     std::vector<const Path*> others = all;
     others.erase(others.begin() + static_cast<std::ptrdiff_t>(left_out));
     ++out.tried;
-    out.would_reject += rejects(detail::judge_once(honest[left_out], others, threshold));
+    out.would_reject += stands_out(detail::judge_once(honest[left_out], others, threshold));
   }
   return out;
 }

@@ -18,10 +18,11 @@ inline constexpr const char* help_text =
     "ids) or names another model. Accepted: evidence with the bits of the decode here, whatever its manifest says.\n"
     "Rejected: any other from the same machine and build, by its manifest, if the file records equal repetitions and\n"
     "the decode repeats here; and a token that is not among the most probable ones here. On other machines --noise\n"
-    "decides: a position's score is its largest relative L2 distance, in units of the honest runs' median; evidence is\n"
-    "rejected if its scores stand out by rank (95 % interval of the AUC above 1/2) and the largest is --threshold times\n"
-    "the honest runs' largest, accepted if neither, else undecided. At most 2.5 % of honest runs are rejected a path,\n"
-    "5 % in all.\n"
+    "decides: a position's score is its largest relative L2 distance, in units of the honest runs' median; evidence\n"
+    "stands out if its scores do by rank (95 % interval of the AUC above 1/2) and the largest is --threshold times the\n"
+    "honest runs' largest. It is rejected if it stands out on one path, accepted if by neither rank nor ratio on both,\n"
+    "else undecided. An honest run stands out of n others with a probability of at most 1 / (n + 1) a path, so that a\n"
+    "--false-positive-rate of 0.1 takes 19 honest runs.\n"
     "Exit code 0: accept; 3: reject or undecided; 2: something given is wrong";
 
 struct Settings {
@@ -34,7 +35,8 @@ struct Settings {
   int threads = 0;                      // 0: as the evidence says
   int reps = 2;
   double threshold = 1.5;
-  std::string output;  // a JSON file, if given
+  double false_positive_rate = 0.1;  // of rejections by noise
+  std::string output;                // a JSON file, if given
   Verbosity verbosity = Verbosity::normal;
 };
 
@@ -55,7 +57,10 @@ inline po::options_description describe(Settings& out) {
       ("threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: as many as the evidence says)")  //
       ("reps", po::value(&out.reps)->value_name("N")->default_value(out.reps), "decode re-executions, at least 2")  //
       ("threshold", po::value(&out.threshold)->value_name("X")->default_value(out.threshold, "1.5"),
-       "ratio to the honest runs' largest distance, as compare's")                                               //
+       "ratio to the honest runs' largest distance, as compare's")  //
+      ("false-positive-rate",
+       po::value(&out.false_positive_rate)->value_name("P")->default_value(out.false_positive_rate, "0.1"),
+       "largest rate at which honest evidence may be rejected by noise")                                         //
       ("output", po::value(&out.output)->value_name("FILE"), "all distances, row by row, and verdicts as JSON")  //
       ("quiet",
        po::bool_switch()->notifier([&out](bool on) { out.verbosity = on ? Verbosity::quiet : Verbosity::normal; }),
@@ -74,6 +79,8 @@ inline void validate(const Settings& settings, const po::variables_map& values) 
     fail("--threads {}: expected 1 to 4096", settings.threads);
   if (!(settings.threshold > 0) || !std::isfinite(settings.threshold))
     fail("--threshold {}: expected a positive number", settings.threshold);
+  if (!(settings.false_positive_rate > 0) || settings.false_positive_rate >= 1)
+    fail("--false-positive-rate {}: expected a number between 0 and 1", settings.false_positive_rate);
 }
 
 }  // namespace fpf::verify

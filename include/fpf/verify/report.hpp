@@ -111,11 +111,11 @@ inline OrderedJson noise_json(const NoiseVerdict& found) {
           {"ratio", number(found.rank.ratio)},
           {"threshold", found.rank.threshold},
           {"widest", found.widest},
-          {"false_positive_rate", false_positive_rate},
+          {"false_positive_rate", false_positive_rate(found)},
           {"tokens", found.tokens},
           {"noise_tokens", found.noise_tokens},
           {"noise_runs", found.noise_runs},
-          {"honest_runs_rejected", {{"rejected", found.would_reject}, {"tried", found.tried}}}};
+          {"honest_runs_that_stand_out", found.would_reject}};
 }
 
 inline OrderedJson run_json(const RunReport& report) {

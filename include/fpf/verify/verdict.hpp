@@ -1,6 +1,7 @@
 // The verdict on a run and on a file, and the rules it follows.
 #pragma once
 
+#include <cmath>
 #include <fpf/verify/manifest_difference.hpp>
 #include <fpf/verify/noise.hpp>
 #include <optional>
@@ -31,9 +32,15 @@ struct RunReport {
   bool complete = true;         // no value that is no number ended the run
   bool portable = false;        // its execution gives the same bits everywhere
   bool same_version = false;    // of fpf
+  double accepted_rate = 0.1;   // largest false-positive rate at which it may be rejected by noise
   std::size_t tokens = 0;
   Decision decision = Decision::undecided;
   std::string reason;
+
+  /// Of a rejection by noise: one path or the other.
+  double false_positive_rate() const {
+    return verify::false_positive_rate(*decode_noise) + verify::false_positive_rate(*prefill_noise);
+  }
 
   /// Whether a difference in bits cannot be honest: the record says that such a machine repeats exactly, this one does,
   /// and nothing that numbers depend on differs, or the execution is defined to the bit.
@@ -51,14 +58,13 @@ inline std::string noise_reason(const RunReport& report) {
     return fmt::format("{}: {}{}", path, verdict.rank.text,
                        verdict.widest.empty() ? "" : fmt::format("; widest in {}", verdict.widest));
   };
-  std::string out =
-      fmt::format("{}. {}. False-positive rate at most {:.1f} % a path, {:.1f} % in all", one("decode", decode),
-                  one("prefill", prefill), 100 * false_positive_rate, 200 * false_positive_rate);
+  std::string out = fmt::format("{}. {}. False-positive rate at most {:.1f} % ({} honest runs, 1 in {} a path)",
+                                one("decode", decode), one("prefill", prefill), 100 * report.false_positive_rate(),
+                                decode.noise_runs, decode.noise_runs + 1);
   if (decode.tried != 0)
-    out += fmt::format("; of {} honest runs, judged by the others, it rejects {} by decode and {} by prefill",
-                       decode.tried, decode.would_reject, prefill.would_reject);
-  return out + fmt::format("; rests on {} tokens of evidence and {} of noise in {} runs", decode.tokens,
-                           decode.noise_tokens, decode.noise_runs);
+    out += fmt::format("; of the honest runs, each judged by the others, {} stand out by decode and {} by prefill",
+                       decode.would_reject, prefill.would_reject);
+  return out + fmt::format("; rests on {} tokens of evidence and {} of noise", decode.tokens, decode.noise_tokens);
 }
 
 inline const char* like_prefill(const RunReport& report) {
@@ -72,7 +78,8 @@ inline const char* like_prefill(const RunReport& report) {
 ///  2. evidence with the bits of the decode re-executed here is accepted, whatever its manifest says;
 ///  3. where noise is zero (RunReport::noise_is_zero), any other is rejected;
 ///  4. a token beyond the re-execution's top k is rejected: no rounding moves it there;
-///  5. with noise, both paths are judged (noise.hpp): rejected when one rejects, accepted when both accept;
+///  5. with noise, both paths are judged (noise.hpp): rejected when it stands out on one, as long as the honest runs are
+///     enough for the false-positive rate asked for; accepted when it is as near as they are on both;
 ///  6. else undecided.
 inline void decide(RunReport& report) {
   const auto set = [&](Decision decision, std::string reason) {
@@ -103,12 +110,15 @@ inline void decide(RunReport& report) {
       return set(Decision::reject, fmt::format("step {} fed token {}, which is not among the most probable ones here",
                                                place.step, place.token));
   if (report.decode_noise && report.prefill_noise) {
-    const bool reject = rejects(*report.decode_noise) || rejects(*report.prefill_noise);
-    const bool accept = accepts(*report.decode_noise) && accepts(*report.prefill_noise);
-    return set(reject   ? Decision::reject
-               : accept ? Decision::accept
-                        : Decision::undecided,
-               detail::noise_reason(report));
+    const bool out = stands_out(*report.decode_noise) || stands_out(*report.prefill_noise);
+    const bool near = accepts(*report.decode_noise) && accepts(*report.prefill_noise);
+    if (out && report.false_positive_rate() > report.accepted_rate)
+      return set(Decision::undecided,
+                 fmt::format("it stands out, but {} honest runs are too few for a rate of {:g}: {} are needed; {}",
+                             report.decode_noise->noise_runs, report.accepted_rate,
+                             std::ceil(2 / report.accepted_rate) - 1, detail::noise_reason(report)));
+    const Decision decision = out ? Decision::reject : near ? Decision::accept : Decision::undecided;
+    return set(decision, detail::noise_reason(report));
   }
   const std::string where =
       decode.bit_equal() ? "this machine does not repeat itself" : fmt::format("bits differ first at {}", first());

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <thread>
 #include <utility>
 
 namespace fpf::verify {
@@ -33,16 +34,21 @@ class Verifier {
     RunReport report;
     report.config_id = claim.id();
     report.rep_id = claim.run->rep_id;
+    report.accepted_rate = settings_.false_positive_rate;
     report.tokens = claim.signals.token_ids.size();
-    report.complete = claim.complete();
-    report.recorded_exact = claim.repeats();
-    report.portable = claim.at("/manifest/policies/execution") == "portable";
-    report.same_version = claim.at("/manifest/fpf/version") == json(version);
-    if (report.complete) {
-      const Model* found = model_of(claim, report.other_model);
-      if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
-      report.contradictions = claim.contradictions;
+    try {
+      report.complete = claim.complete();
+      report.recorded_exact = claim.repeats();
+      report.portable = claim.at("/manifest/policies/execution") == "portable";
+      report.same_version = claim.at("/manifest/fpf/version") == json(version);
+      if (report.complete) {
+        const Model* found = model_of(claim, report.other_model);
+        if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
+      }
+    } catch (const json::exception& error) {  // a member of another type
+      claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
     }
+    if (report.complete) report.contradictions = claim.contradictions;
     decide(report);
     return report;
   }
@@ -173,7 +179,8 @@ class Verifier {
     const int wanted = settings_.threads != 0        ? settings_.threads
                        : threads.is_number_integer() ? threads.get<int>()
                                                      : 0;
-    if (wanted > 0 && wanted <= 4096) at::set_num_threads(wanted);
+    const int most = std::max(64, 4 * static_cast<int>(std::thread::hardware_concurrency()));
+    if (wanted > 0) at::set_num_threads(std::min(wanted, most));  // the file may say anything
     return out;
   }
 
