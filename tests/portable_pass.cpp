@@ -196,7 +196,7 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, model::AnyD
     step.enqueue(nullptr);
     recorder.gpu_step(step.taps(), step.tap_buffer());
   }
-  recorder.gpu_keys(cache, length, settings.decode_steps);
+  recorder.gpu_keys(decoder, cache, length, settings.decode_steps);
   return recorder.take();
 }
 
