@@ -27,7 +27,7 @@ const std::map<std::string, Names> may_include{
     {"attention", {"core", "kernel"}},
     {"execution", {"core", "kernel", "device"}},
     {"stream", {"core", "kernel", "device"}},
-    {"parallel", {"core", "device", "model/config.hpp"}},
+    {"parallel", {"core", "kernel", "device", "model/config.hpp"}},
     {"quant", {"core", "weights", "kernel", "device"}},
     {"portable", {"core", "weights", "kernel", "device", "quant", "execution"}},
     {"model",
