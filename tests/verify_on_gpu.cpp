@@ -1,6 +1,8 @@
 // verify on a GPU, where flash and written-out attention are other kernels. Without a GPU all is skipped.
 #include "folders.hpp"
 
+BOOST_AUTO_TEST_SUITE(test_verify_on_gpu)
+
 namespace {
 
 namespace ut = boost::unit_test;
@@ -103,5 +105,7 @@ BOOST_AUTO_TEST_CASE(another_format_in_the_words_of_awq_is_rejected) {
       "awq");
   BOOST_TEST(decision == "reject", reason);
 }
+
+BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE_END()
