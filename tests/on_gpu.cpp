@@ -31,6 +31,12 @@ boost::test_tools::assertion_result on_gpu(ut::test_unit_id) {
   return out;
 }
 
+boost::test_tools::assertion_result on_two_gpus(ut::test_unit_id) {
+  boost::test_tools::assertion_result out(fs::exists("/dev/nvidia0") && fs::exists("/dev/nvidia1"));
+  if (!out) out.message() << "there are no two GPUs";
+  return out;
+}
+
 std::string model(const std::string& format) { return "synthetic:qwen3-moe-tiny?seed=1&quant=" + format; }
 
 /// 256 ids of a fixed sequence.
@@ -144,6 +150,23 @@ BOOST_AUTO_TEST_CASE(the_load_overlaps, *ut::precondition(on_gpu)) {
   const json& contention = file.at("runs").back().at("contention");
   BOOST_TEST(contention.at("overlap_fraction").get<double>() >= 0.9);
   BOOST_TEST(contention.at("load_pieces").get<int>() > 1);
+}
+
+// A sum of two terms has one order: two GPUs give the bits of two ranks that share one, threads those of processes.
+BOOST_AUTO_TEST_CASE(two_ranks_are_what_they_emulate, *ut::precondition(on_two_gpus)) {
+  for (const std::string execution : {"eager", "compiled"})
+    for (const auto& [program, file] : {std::pair{"exp7_tensor_parallel", "tensor_parallel_experiment.json"},
+                                        {"exp8_expert_parallel", "expert_parallel_experiment.json"}}) {
+      const Strings two{std::string(program) == "exp7_tensor_parallel" ? "--tp" : "--ep", "2", "--execution",
+                        execution};
+      Strings emulated = two;
+      emulated.push_back("--emulate");
+      experiment("exp0_reference", "awq", "cuda", {"--execution", execution});
+      experiment(program, "awq", "cuda", two);
+      const json real = json::parse(text_of(std::string("awq-cuda/") + file)).at("runs").back().at("signals_sha256");
+      experiment(program, "awq", "cuda", emulated);
+      BOOST_TEST(json::parse(text_of(std::string("awq-cuda/") + file)).at("runs").back().at("signals_sha256") == real);
+    }
 }
 
 // In float32 SmolLM2 continues a prompt with the same 30 tokens on both.
