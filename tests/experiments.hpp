@@ -128,4 +128,21 @@ inline const json& run_of(const json& file, const json& configuration) {
   throw std::runtime_error("a configuration without a run");
 }
 
+/// Places of an experiment file and what the schema must refuse there.
+inline const std::vector<std::pair<std::string, json>>& schema_changes() {
+  static const std::vector<std::pair<std::string, json>> all{
+      {"/experiment_metadata/variable_tested", "batch_size"},
+      {"/experiment_metadata/date_created", "yesterday"},
+      {"/configurations/0/variable_value", 1},
+      {"/configurations/0/manifest/operations", json::object()},
+      {"/configurations/0/fixed_params/tp_size", 0},
+      {"/runs/0/signals_sha256", "0123"},
+      {"/runs/0/reproducibility/bit_exact", false},
+      {"/runs/0/decode_steps/0/hidden_states/layer_0/pos_-1/0", nullptr},
+      {"/runs/0/decode_steps/1/hidden_states/layer_x", json::object()},
+      {"/runs/0/decode_steps/0/logprobs/pos_-1/log_probs/0", 0.5},
+      {"/runs/0/decode_steps/0/router/layer_0/pos_-1/margin", "wide"}};
+  return all;
+}
+
 BOOST_TEST_GLOBAL_FIXTURE(Fixture);

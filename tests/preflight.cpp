@@ -118,19 +118,7 @@ BOOST_AUTO_TEST_CASE(the_schema_takes_what_experiments_write_and_refuses_changes
     BOOST_TEST(errors.empty(), one.program << ": " << (errors.empty() ? "" : errors.front()));
   }
   const json good = read(Inputs::baseline());
-  const std::vector<std::pair<std::string, json>> changes{
-      {"/experiment_metadata/variable_tested", "batch_size"},
-      {"/experiment_metadata/date_created", "yesterday"},
-      {"/configurations/0/variable_value", 1},
-      {"/configurations/0/manifest/operations", json::object()},
-      {"/configurations/0/fixed_params/tp_size", 0},
-      {"/runs/0/signals_sha256", "0123"},
-      {"/runs/0/reproducibility/bit_exact", false},
-      {"/runs/0/decode_steps/0/hidden_states/layer_0/pos_-1/0", nullptr},
-      {"/runs/0/decode_steps/1/hidden_states/layer_x", json::object()},
-      {"/runs/0/decode_steps/0/logprobs/pos_-1/log_probs/0", 0.5},
-      {"/runs/0/decode_steps/0/router/layer_0/pos_-1/margin", "wide"}};
-  for (const auto& [place, value] : changes) {
+  for (const auto& [place, value] : schema_changes()) {
     json bad = good;
     bad[json::json_pointer(place)] = value;
     BOOST_TEST(!fpf::preflight::schema_errors(rules, bad).empty(), place);
