@@ -16,7 +16,7 @@ namespace fpf::emulation {
 struct Index {
   unsigned x = 0, y = 0, z = 0;
 };
-inline Index threadIdx, blockIdx;
+inline Index threadIdx, blockIdx, gridDim;
 /// Dynamic shared memory.
 inline std::vector<std::byte> dynamic_bytes;
 
@@ -106,11 +106,31 @@ T __shfl_down_sync(unsigned, T value, int delta, int width) {
   });
 }
 
+template <class T>
+T __shfl_up_sync(unsigned, T value, int delta) {
+  return detail::exchange(value, [&](std::size_t lane) {
+    return lane >= static_cast<std::size_t>(delta) ? lane - static_cast<std::size_t>(delta) : lane;
+  });
+}
+template <class T>
+T __shfl_sync(unsigned, T value, int from, int width) {
+  return detail::exchange(value, [&](std::size_t lane) {
+    return lane - lane % static_cast<std::size_t>(width) + static_cast<std::size_t>(from);
+  });
+}
+/// Over whole warps.
+inline unsigned __reduce_max_sync(unsigned, unsigned value) {
+  for (int step = 1; step < 32; step *= 2) value = std::max(value, __shfl_xor_sync(~0u, value, step));
+  return value;
+}
+inline unsigned __reduce_min_sync(unsigned, unsigned value) { return ~__reduce_max_sync(~0u, ~value); }
+
 /// Runs body() for every thread of every block.
 inline void launch(Index grid, unsigned threads, std::size_t dynamic, const std::function<void()>& body) {
   using detail::block;
   dynamic_bytes.assign(dynamic + 16, std::byte{0xff});  // what nobody wrote is no number
   block.body = &body;
+  gridDim = grid;
   block.fibers.resize(threads);
   block.exchanged.resize(threads);
   for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z)

@@ -139,17 +139,42 @@ void check_products(const Both& m, int n) {
     const std::vector<float> x = numbers(static_cast<std::size_t>(rows * Weight::K));
     std::vector<float> out = numbers(static_cast<std::size_t>(rows * n)), wanted = by_panels(x, rows, m.panels);
     for (std::size_t i = 0; i < out.size(); ++i) wanted[i] = portable::add(out[i], wanted[i]);
-    const PortableProduct params{m.packed.data(), x.data(), out.data(), nullptr, n, rows};
+    const PortableProduct params{m.packed.data(), x.data(), nullptr, 0, nullptr, out.data(), n, rows};
     if (rows <= 8) {
       constexpr int lanes = (blocks_in<Weight> + 31) / 32 * 32, groups = std::max(1, 128 / lanes);
-      emulation::launch({static_cast<unsigned>((n + groups * 4 - 1) / (groups * 4)), 1, 1}, lanes * groups, 0,
-                        [&] { portable_gemv<Weight, Bf16, lanes, groups, 4, true>(params); });
+      emulation::launch({static_cast<unsigned>((n + groups * 4 - 1) / (groups * 4)), 1, 1}, lanes * groups,
+                        sizeof(PortableStage<Weight, groups * 4>),
+                        [&] { portable_gemv<Weight, Bf16, lanes, groups, 4, false, true>(params); });
     } else {
       emulation::launch({static_cast<unsigned>((n + 127) / 128), static_cast<unsigned>((rows + 127) / 128), 1}, 256,
-                        2 * 32 * tile_stride * 4 + 64 + 4 * Weight::K,
-                        [&] { portable_gemm<Weight, Bf16, true>(params); });
+                        2 * 32 * tile_stride * 4 + 64 + 4 * Weight::K, [&] { portable_gemm<Weight, true>(params); });
     }
     BOOST_TEST_CONTEXT(rows << " rows") { check_bits(out, wanted); }
+  }
+}
+
+/// The same of rows that are normalised on the way, by fewer blocks than there are tiles.
+template <class Weight>
+void check_normalised_products(const Both& m, int n) {
+  constexpr int k = Weight::K, lanes = (blocks_in<Weight> + 31) / 32 * 32, groups = std::max(1, 128 / lanes);
+  std::vector<Bf16> weight;
+  std::vector<float> wide;
+  for (int i = 0; i < k; ++i) {
+    weight.push_back(from_float<Bf16>(number()));
+    wide.push_back(to_float(weight.back()));
+  }
+  for (const int rows : {1, 3}) {
+    const std::vector<float> x = numbers(static_cast<std::size_t>(rows * k));
+    std::vector<float> normed(x.size()), kept(x.size()), out(static_cast<std::size_t>(rows * n));
+    for (int row = 0; row < rows; ++row)
+      portable::loops().norm(x.data() + row * k, wide.data(), 1e-6f, k, normed.data() + row * k);
+    const PortableProduct params{m.packed.data(), x.data(), weight.data(), 1e-6f, kept.data(), out.data(), n, rows};
+    emulation::launch({2, 1, 1}, lanes * groups, sizeof(PortableStage<Weight, groups * 2>),
+                      [&] { portable_gemv<Weight, Bf16, lanes, groups, 2, true, false>(params); });
+    BOOST_TEST_CONTEXT(rows << " rows") {
+      check_bits(kept, normed);
+      check_bits(out, by_panels(normed, rows, m.panels));
+    }
   }
 }
 
@@ -165,6 +190,12 @@ BOOST_AUTO_TEST_CASE(dense_products) {
   check_products<Dense<Bf16, 72>>(dense<72>(17), 17);  // the last block has 8 columns
 }
 
+BOOST_AUTO_TEST_CASE(normalised_products) {
+  check_normalised_products<Int4<Fp16, 32, 608, false>>(int4<608, 32>(50), 50);
+  check_normalised_products<Nf4<Bf16, 320>>(nf4<320>(33), 33);
+  check_normalised_products<Dense<Bf16, 72>>(dense<72>(40), 40);
+}
+
 BOOST_AUTO_TEST_CASE(columns_sorted_by_group) {
   constexpr int k = 128, n = 20;
   using Weight = Int4<Fp16, 64, k, true>;
@@ -176,6 +207,7 @@ BOOST_AUTO_TEST_CASE(columns_sorted_by_group) {
   m.panels.order = order;
   put(m.packed, columns.data(), columns.size() * 4);
   check_products<Weight>(m, n);
+  check_normalised_products<Weight>(m, n);
 }
 
 BOOST_AUTO_TEST_CASE(norms) {
@@ -194,10 +226,14 @@ BOOST_AUTO_TEST_CASE(norms) {
   check_bits(out, wanted);
 }
 
-// Three tokens after 126 others, in two sequences: norm and RoPE, the cache, blocks that end within and at 64.
-BOOST_AUTO_TEST_CASE(attention) {
-  constexpr int heads = 6, kv_heads = 2, d = 64, batch = 2, tokens = 3, before = 126, length = before + tokens;
-  constexpr int all = heads + 2 * kv_heads, rows = batch * tokens, blocks = (length + 63) / 64;
+namespace {
+
+/// `tokens` after `before` others, in two sequences: norm and RoPE, the cache, blocks that end within and at 64.
+template <int tokens, bool append>
+void check_attention(int before) {
+  constexpr int heads = 6, kv_heads = 2, d = 64, batch = 2, all = heads + 2 * kv_heads, rows = batch * tokens;
+  const int length = before + tokens, blocks = (length + 63) / 64;
+  const auto size = [](int count) { return static_cast<std::size_t>(count); };
   std::vector<float> qkv = numbers(rows * all * d), q_norm(d), k_norm(d);
   std::vector<Bf16> q_weight, k_weight;
   for (int i = 0; i < d; ++i) {
@@ -241,22 +277,22 @@ BOOST_AUTO_TEST_CASE(attention) {
 
   std::vector<int> position;
   for (int row = 0; row < rows; ++row) position.push_back(before + row % tokens);
-  std::vector<float> partial(rows * heads * blocks * d, NAN), stats(rows * heads * blocks * 2, NAN),
+  std::vector<float> partial(size(rows * heads * blocks * d), NAN), stats(size(rows * heads * blocks * 2), NAN),
       out(rows * heads * d);
   PortableAttention p{
       qkv.data(),   q_weight.data(), k_weight.data(), cos.data(), sin.data(), position.data(), {}, partial.data(),
       stats.data(), out.data(),      0.125f,          1e-6f,      rows,       tokens,          0,  blocks};
   p.cache = {gpu_keys.data_ptr(), gpu_values.data_ptr(), kv_heads * length * d, length * d, d};
-  emulation::launch({all, rows, 1}, 32, 0, [&] { portable_rope_append<Bf16, heads, kv_heads, d, true>(p); });
+  if (!append)
+    emulation::launch({all, rows, 1}, 32, 0, [&] { portable_rope_append<Bf16, heads, kv_heads, d, true>(p); });
+  emulation::launch({static_cast<unsigned>(blocks), kv_heads, rows}, 160,
+                    sizeof(PortableAttendStage<Bf16, heads / kv_heads, d>),
+                    [&] { portable_attend<Bf16, heads, kv_heads, d, true, append>(p); });
+  emulation::launch({heads * d / 32, rows, 1}, 128, 0, [&] { portable_attend_join<heads, d>(p); });
   BOOST_TEST(std::memcmp(gpu_keys.const_data_ptr(), keys.const_data_ptr(), keys.nbytes()) == 0);
   BOOST_TEST(std::memcmp(gpu_values.const_data_ptr(), values.const_data_ptr(), keys.nbytes()) == 0);
-  emulation::launch({blocks, kv_heads, rows}, 160, sizeof(PortableAttendStage<Bf16, heads / kv_heads, d>),
-                    [&] { portable_attend<Bf16, heads, kv_heads, d>(p); });
-  emulation::launch({heads, rows, 1}, 128, 0, [&] { portable_attend_join<heads, d>(p); });
   check_bits(out, {wanted.data_ptr<float>(), wanted.data_ptr<float>() + wanted.numel()});
 }
-
-namespace {
 
 template <bool Renormalise>
 void check_route() {
@@ -276,6 +312,13 @@ void check_route() {
 }
 
 }  // namespace
+
+BOOST_AUTO_TEST_CASE(attention_of_several_tokens) { check_attention<3, false>(126); }
+BOOST_AUTO_TEST_CASE(attention_of_a_step) {
+  for (const int before : {0, 62, 63, 64, 128 * 64}) BOOST_TEST_CONTEXT(before << " before") {
+      check_attention<1, true>(before);
+    }
+}
 
 BOOST_AUTO_TEST_CASE(routes) {
   check_route<true>();
@@ -322,8 +365,10 @@ BOOST_AUTO_TEST_CASE(experts) {
   std::vector<Bf16> tap(rows * hidden);
   PortableMoe p{table.data(), ids.data(), weights.data(), x.data(), activated.data(),
                 few.data(),   tap.data(), nullptr,        rows};
-  emulation::launch({intermediate / 8, slots, 1}, 128, 0, [&] { portable_gate_up<Up, intermediate, k, 32, 4, 2>(p); });
-  emulation::launch({hidden / 4, rows, 1}, 32, 0, [&] { portable_down<Down, Bf16, hidden, k, 32, 4>(p); });
+  emulation::launch({intermediate / 8, slots, 1}, 128, sizeof(PortableStage<Up, 16>),
+                    [&] { portable_gate_up<Up, intermediate, k, 32, 4, 2>(p); });
+  emulation::launch({hidden / 4, rows, 1}, 32, sizeof(PortableDownStage<Down, k, 4>),
+                    [&] { portable_down<Down, Bf16, hidden, k, 32, 4>(p); });
   check_bits(few, wanted);
   for (int i = 0; i < rows * hidden; ++i)
     BOOST_TEST(tap[static_cast<std::size_t>(i)].bits == bfloat16_from_float32(wanted[static_cast<std::size_t>(i)]));
@@ -359,6 +404,7 @@ BOOST_AUTO_TEST_CASE(log_probabilities) {
   std::vector<u64> candidates(rows * slices * k);
   std::vector<float> sums(rows * ((vocabulary + 31) / 32)), values(rows * k);
   std::vector<int> ids(rows * k), next(rows), position{6, 9};
+  const std::size_t shared = 4 * ((vocabulary + 31) / 32);
   const PortableLogProbs p{logits.const_data_ptr<float>(),
                            candidates.data(),
                            sums.data(),
@@ -369,7 +415,7 @@ BOOST_AUTO_TEST_CASE(log_probabilities) {
                            vocabulary};
   emulation::launch({slices, rows, 1}, 256, 0, [&] { portable_top_slices<k, slices, 1>(p); });
   emulation::launch({1, rows, 1}, 256, 0, [&] { portable_exp_sums<k, slices>(p); });
-  emulation::launch({rows, 1, 1}, 256, 0, [&] { portable_log_probs<k, slices>(p); });
+  emulation::launch({rows, 1, 1}, 256, shared, [&] { portable_log_probs<k, slices>(p); });
   for (int i = 0; i < rows * k; ++i)
     BOOST_TEST(ids[static_cast<std::size_t>(i)] == wanted.indices.const_data_ptr<std::int64_t>()[i]);
   check_bits(values, {wanted.values.const_data_ptr<float>(), wanted.values.const_data_ptr<float>() + rows * k});

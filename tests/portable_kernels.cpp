@@ -29,22 +29,23 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   std::vector<Plan> all{plan_portable_embed(dtype, hidden, true),
                         plan_portable_embed(dtype, hidden, false),
                         plan_portable_norm(dtype, hidden),
-                        plan_portable_gemv(format, dtype, qkv, hidden, false),
-                        plan_portable_gemv(format, dtype, hidden, q, true),
+                        plan_portable_gemv(format, dtype, qkv, hidden, true, false),
+                        plan_portable_gemv(format, dtype, hidden, q, false, true),
                         plan_portable_gemm(format, dtype, qkv, hidden, 512, false),
                         plan_portable_gemm(format, dtype, hidden, q, 512, true),
                         plan_portable_rope(dtype, m.attention),
-                        plan_portable_attend(dtype, m.attention, 97),
+                        plan_portable_attend(dtype, m.attention, 97, false),
+                        plan_portable_attend(dtype, m.attention, 97, true),
                         plan_portable_join(m.attention),
-                        plan_portable_gemv(dense_format(), dtype, m.vocabulary, hidden, false),
+                        plan_portable_gemv(dense_format(), dtype, m.vocabulary, hidden, true, false),
                         plan_portable_gemm(dense_format(), dtype, m.vocabulary, hidden, 16, false),
                         plan_portable_top_slices(m.vocabulary, 10),
                         plan_portable_exp_sums(m.vocabulary, 10),
-                        plan_portable_log_probs(10),
+                        plan_portable_log_probs(m.vocabulary, 10),
                         plan_portable_narrow(dtype, 1000),
                         plan_portable_silu_mul(1000)};
   if (m.mlp.experts == 1) {
-    all.push_back(plan_portable_gemv(format, dtype, hidden, m.mlp.intermediate, true));
+    all.push_back(plan_portable_gemv(format, dtype, hidden, m.mlp.intermediate, false, true));
     return all;
   }
   all.push_back(plan_portable_route(m.mlp));

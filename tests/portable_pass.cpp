@@ -54,12 +54,13 @@ void add_kernels() {
   add(&portable_embed<Bf16, i64, 128>);
   add(&portable_embed<Bf16, i32, 128>);
   add(&portable_norm<Bf16, 128, 64>);
-  add(&portable_gemv<Dense<Bf16, 128>, Bf16, 32, 4, 4, false>);
-  add(&portable_gemv<Dense<Bf16, 256>, Bf16, 32, 4, 4, true>);
-  add(&portable_gemm<Dense<Bf16, 128>, Bf16, false>);
-  add(&portable_gemm<Dense<Bf16, 256>, Bf16, true>);
+  add(&portable_gemv<Dense<Bf16, 128>, Bf16, 32, 8, 2, true, false>);
+  add(&portable_gemv<Dense<Bf16, 256>, Bf16, 32, 8, 2, false, true>);
+  add(&portable_gemm<Dense<Bf16, 128>, false>);
+  add(&portable_gemm<Dense<Bf16, 256>, true>);
   add(&portable_rope_append<Bf16, 4, 2, 64, true>);
-  add(&portable_attend<Bf16, 4, 2, 64>);
+  add(&portable_attend<Bf16, 4, 2, 64, true, true>);
+  add(&portable_attend<Bf16, 4, 2, 64, true, false>);
   add(&portable_attend_join<4, 64>);
   add(&portable_top_slices<10, 132, 1>);
   add(&portable_exp_sums<10, 132>);
@@ -204,7 +205,7 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, model::AnyD
 
 BOOST_DATA_TEST_CASE(passes_have_the_cpus_bits, data::make({true, false}), experts) {
   add_kernels();
-  BOOST_REQUIRE(kernels().size() == 24u);
+  BOOST_REQUIRE(kernels().size() == 25u);
   fake_gpu()->run = run;
   const auto checkpoint = model::Checkpoint::open(description(experts));
   const RunSettings settings = all_layers(checkpoint, DType::bfloat16, 2);

@@ -33,6 +33,12 @@ namespace fpf::kernel {
 struct float2 {
   float x, y;
 };
+struct uint2 {
+  unsigned x, y;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
 struct alignas(16) float4 {
   float x, y, z, w;
 };
@@ -57,11 +63,16 @@ using u64 = unsigned long long;
 using i32 = int;
 using i64 = long long;
 
+using emulation::__reduce_max_sync;
+using emulation::__reduce_min_sync;
 using emulation::__shfl_down_sync;
+using emulation::__shfl_sync;
+using emulation::__shfl_up_sync;
 using emulation::__shfl_xor_sync;
 using emulation::__syncthreads;
 using emulation::__syncwarp;
 using emulation::blockIdx;
+using emulation::gridDim;
 using emulation::threadIdx;
 inline int atomicAdd(int* to, int value) { return std::exchange(*to, *to + value); }
 
@@ -101,7 +112,11 @@ inline u32 masked_or(u32 value, u32 mask, u32 bits) { return (value & mask) | bi
 template <class T>
 inline constexpr int per_vector = 16 / int(sizeof(T));
 
+inline void check_vector(const void* address) {
+  if (reinterpret_cast<std::uintptr_t>(address) % 16 != 0) throw std::logic_error("16 bytes at a misaligned address");
+}
 inline uint4 load_stream(const void* address) {
+  check_vector(address);
   uint4 out;
   std::memcpy(&out, address, 16);
   return out;
@@ -111,12 +126,18 @@ T load_global(const T* address) {
   return *address;
 }
 template <class T>
+T load_settled(const T* address) {
+  return *address;
+}
+template <class T>
 void widen(const uint4& vector, float (&values)[per_vector<T>]) {
   T elements[per_vector<T>];
   std::memcpy(elements, &vector, 16);
   for (int i = 0; i < per_vector<T>; ++i) values[i] = to_float(elements[i]);
 }
 inline void copy_async_or_zero(void* shared, const void* global, bool copy) {
+  check_vector(shared);
+  check_vector(global);
   if (copy)
     std::memcpy(shared, global, 16);
   else

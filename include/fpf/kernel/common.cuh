@@ -153,12 +153,15 @@ __device__ __forceinline__ T load_global(const T* address) {
 }
 
 /// Data that another kernel may have written while this one was starting: from the second-level cache.
-__device__ __forceinline__ uint4 load_shared_level(const void* address) {
-  uint4 v;
-  asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(address));
-  return v;
+__device__ __forceinline__ int load_settled(const int* address) {
+  int value;
+  asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(value) : "l"(address));
+  return value;
+}
+__device__ __forceinline__ float load_settled(const float* address) {
+  float value;
+  asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(value) : "l"(address));
+  return value;
 }
 
 /// The per_vector<T> values of a 16-byte vector, widened.

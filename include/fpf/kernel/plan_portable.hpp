@@ -29,18 +29,27 @@ inline unsigned portable_tile_bytes(const WeightFormat& format, int k) {
   return 2 * 32 * 132 * 4 + 64 + (format.permuted ? 4 * static_cast<unsigned>(k) : 0);
 }
 
+/// PortableStage
+inline unsigned portable_stage_bytes(int k, int outputs) {
+  return static_cast<unsigned>(4 * (portable_blocks(k) * 36 + outputs * (portable_blocks(k) + 1) + 16));
+}
+
 inline unsigned portable_tiles(int count) { return static_cast<unsigned>((count + 127) / 128); }
 
 }  // namespace detail
 
-/// A product with 1 to 8 rows; add: onto what is there. PortableProduct.
-inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, int k, bool add) {
-  const int lanes = detail::portable_lanes(k), groups = std::max(1, 128 / lanes), each = lanes >= 256 ? 2 : 4;
+/// A product with 1 to 8 rows; norm: of their RMSNorm; add: onto what is there. PortableProduct.
+inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, int k, bool norm, bool add) {
+  constexpr unsigned most_blocks = 2112;  // of a vocabulary's matrix each takes many outputs, and x but once
+  const int lanes = detail::portable_lanes(k), groups = std::max(1, 256 / lanes);
+  const int each = lanes > 256 || format.kind == WeightFormat::Kind::dense ? 2 : 4;
   if (lanes > 1024) fail("a product over {} columns: the portable kernel takes up to 32768", k);
-  Plan plan = detail::portable_plan(
-      "gemv",
-      fmt::format("gemv<{}, {}, {}, {}, {}, {}>", format.type(k, dtype), device_type(dtype), lanes, groups, each, add),
-      detail::blocks(n, groups * each), 0, static_cast<unsigned>(lanes * groups));
+  Plan plan = detail::portable_plan("gemv",
+                                    fmt::format("gemv<{}, {}, {}, {}, {}, {}, {}>", format.type(k, dtype),
+                                                device_type(dtype), lanes, groups, each, norm, add),
+                                    std::min(detail::blocks(n, groups * each), most_blocks), 0,
+                                    static_cast<unsigned>(lanes * groups));
+  plan.shared_fixed = detail::portable_stage_bytes(k, groups * each);
   plan.max_rows = 8;
   plan.hot = true;
   return plan;
@@ -48,9 +57,8 @@ inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, i
 
 /// A product with any number of rows. PortableProduct; the grid's second axis is portable_tiles(rows).
 inline Plan plan_portable_gemm(const WeightFormat& format, DType dtype, int n, int k, int rows, bool add) {
-  Plan plan =
-      detail::portable_plan("gemm", fmt::format("gemm<{}, {}, {}>", format.type(k, dtype), device_type(dtype), add),
-                            detail::portable_tiles(n), 0, 256);
+  Plan plan = detail::portable_plan("gemm", fmt::format("gemm<{}, {}>", format.type(k, dtype), add),
+                                    detail::portable_tiles(n), 0, 256);
   plan.grid.y = detail::portable_tiles(rows);
   plan.shared_fixed = detail::portable_tile_bytes(format, k);
   return plan;
@@ -79,24 +87,26 @@ inline Plan plan_portable_rope(DType dtype, const AttentionShape& a) {
       fmt::format("rope_append<{}, {}, {}, {}, {}>", device_type(dtype), a.heads, a.kv_heads, a.head_dim, a.head_norm),
       static_cast<unsigned>(a.heads + 2 * a.kv_heads), 2, 32);
 }
-inline Plan plan_portable_attend(DType dtype, const AttentionShape& a, int blocks) {
+inline Plan plan_portable_attend(DType dtype, const AttentionShape& a, int blocks, bool append) {
   if (a.head_dim % 32 != 0 || a.head_dim > 256)
     fail("heads of {} dimensions: the portable attention kernel takes multiples of 32 up to 256", a.head_dim);
   const int group = a.heads / a.kv_heads;
   if (group > 8)
     fail("{} query heads on {} kv heads: the portable attention kernel takes 1 to 8 for each", a.heads, a.kv_heads);
-  Plan plan = detail::portable_plan(
-      "attention", fmt::format("attend<{}, {}, {}, {}>", device_type(dtype), a.heads, a.kv_heads, a.head_dim),
-      static_cast<unsigned>(blocks), 3, 160);
+  Plan plan = detail::portable_plan("attention",
+                                    fmt::format("attend<{}, {}, {}, {}, {}, {}>", device_type(dtype), a.heads,
+                                                a.kv_heads, a.head_dim, a.head_norm, append),
+                                    static_cast<unsigned>(blocks), 3, 160);
   plan.grid.y = static_cast<unsigned>(a.kv_heads);
   const int element = static_cast<int>(size_of(dtype));
-  const int floats = group * (a.head_dim + 64) + 64 * 8;
-  plan.shared_fixed = static_cast<unsigned>(floats * 4 + 64 * (2 * a.head_dim * element + 16) + 64);
+  const int d_blocks = a.head_dim / 32;
+  const int floats = (group + 1) * (d_blocks * 36 + 9) + 64 * 8 + group * 64 + 3 * a.head_dim;
+  plan.shared_fixed = static_cast<unsigned>(floats * 4 + 64 * d_blocks * (64 * element + 16));
   return plan;
 }
 inline Plan plan_portable_join(const AttentionShape& a) {
   return detail::portable_plan("attention", fmt::format("attend_join<{}, {}>", a.heads, a.head_dim),
-                               static_cast<unsigned>(a.heads), 2, 128);
+                               static_cast<unsigned>(a.heads * a.head_dim / 32), 2, 128);
 }
 
 /// RouteParams.
@@ -113,11 +123,13 @@ inline Plan plan_portable_gate_up(const WeightFormat& format, DType dtype, const
                                         m.top_k, lanes, groups, each),
                             detail::blocks(m.intermediate, groups * each), 2, static_cast<unsigned>(lanes * groups));
   plan.grid.y = static_cast<unsigned>(m.top_k);
+  plan.shared_fixed = detail::portable_stage_bytes(m.hidden, 2 * groups * each);
   plan.max_rows = 8;
   return plan;
 }
 inline Plan plan_portable_down(const WeightFormat& format, DType dtype, const MoeShape& m) {
-  const int threads = (m.top_k * detail::portable_blocks(m.intermediate) + 31) / 32 * 32, each = 4;
+  const int blocks = detail::portable_blocks(m.intermediate), threads = (m.top_k * blocks + 31) / 32 * 32;
+  const int each = threads > 256 || format.kind == WeightFormat::Kind::dense ? 4 : 8;
   if (threads > 1024)
     fail("{} experts of {} intermediate features a token: the portable kernel takes {} products at most", m.top_k,
          m.intermediate, 1024 * 32);
@@ -125,6 +137,7 @@ inline Plan plan_portable_down(const WeightFormat& format, DType dtype, const Mo
                                     fmt::format("down<{}, {}, {}, {}, {}, {}>", format.type(m.intermediate, dtype),
                                                 device_type(dtype), m.hidden, m.top_k, threads, each),
                                     detail::blocks(m.hidden, each), 2, static_cast<unsigned>(threads));
+  plan.shared_fixed = static_cast<unsigned>(4 * m.top_k * (blocks * 36 + each * (blocks + 1)));
   plan.max_rows = 8;
   return plan;
 }
@@ -160,8 +173,10 @@ inline Plan plan_portable_exp_sums(int vocabulary, int k) {
   return detail::portable_plan("head", fmt::format("exp_sums<{}, {}>", k, portable_slices),
                                static_cast<unsigned>((detail::portable_blocks(vocabulary) + 255) / 256), 2, 256);
 }
-inline Plan plan_portable_log_probs(int k) {
-  return detail::portable_plan("head", fmt::format("log_probs<{}, {}>", k, portable_slices), 1, 1, 256);
+inline Plan plan_portable_log_probs(int vocabulary, int k) {
+  Plan plan = detail::portable_plan("head", fmt::format("log_probs<{}, {}>", k, portable_slices), 1, 1, 256);
+  plan.shared_fixed = 4 * static_cast<unsigned>(detail::portable_blocks(vocabulary));
+  return plan;
 }
 
 /// PortableNarrow.

@@ -115,23 +115,73 @@ __device__ __forceinline__ void load_code_map(float* map, const u8* matrix, i64 
     if (threadIdx.x < 16) map[threadIdx.x] = reinterpret_cast<const float*>(matrix + Weight::map_at(n))[threadIdx.x];
 }
 
-/// The sum of `blocks` block sums that lie in shared memory, by eight neighbouring lanes of a warp (all of which must
-/// come here): each adds up one segment, then the tree. The first of the eight has it. per_segment: blocks of a segment.
-__device__ __forceinline__ float sum_of_blocks(const float* sums, int blocks, int per_segment) {
-  const int segment = int(threadIdx.x % 8), count = (blocks + per_segment - 1) / per_segment;
-  const int first = segment * per_segment, end = min(first + per_segment, blocks);
-  float total = first < end ? sums[first] : 0.0f;
-  for (int b = first + 1; b < end; ++b) total = add(total, sums[b]);
+namespace detail {
+
+/// The tree over Lanes neighbouring lanes' segments, of which `count` are there. The first has it.
+template <int Lanes>
+__device__ __forceinline__ float tree_of_segments(float segment_sum, int count) {
+  const int segment = int(threadIdx.x % Lanes);
 #pragma unroll
-  for (int step = 1; step < 8; step *= 2) {
-    const float other = __shfl_down_sync(0xffffffffu, total, step, 8);
-    if (segment % (2 * step) == 0 && segment + step < count) total = add(total, other);
+  for (int step = 1; step < Lanes; step *= 2) {
+    const float other = __shfl_down_sync(0xffffffffu, segment_sum, step, Lanes);
+    if (segment % (2 * step) == 0 && segment + step < count) segment_sum = add(segment_sum, other);
   }
-  return total;
+  return segment_sum;
+}
+
+}  // namespace detail
+
+/// The sum of block sums by eight neighbouring lanes of a warp (all of which must come here): each adds up one segment,
+/// then the tree. The first of the eight has it.
+__device__ __forceinline__ float sum_of_blocks(const float* sums, int blocks) {
+  const int each = portable::segment_blocks(blocks), first = int(threadIdx.x % 8) * each;
+  const int end = min(first + each, blocks);
+  float total = first < end ? sums[first] : 0.0f;
+#pragma unroll 8
+  for (int b = first + 1; b < end; ++b) total = add(total, sums[b]);
+  return detail::tree_of_segments<8>(total, (blocks + each - 1) / each);
+}
+template <int Blocks>
+__device__ __forceinline__ float sum_of_blocks(const float* sums) {
+  constexpr int each = portable::segment_blocks(Blocks);
+  const int first = int(threadIdx.x % 8) * each;
+  float total = first < Blocks ? sums[first] : 0.0f;
+#pragma unroll(each < 16 ? each : 16)
+  for (int i = 1; i < each; ++i)
+    if (Blocks % each == 0 ? first < Blocks : first + i < Blocks) total = add(total, sums[first + i]);
+  return detail::tree_of_segments<8>(total, (Blocks + each - 1) / each);
+}
+
+/// Four neighbouring values, widened.
+template <class T>
+__device__ __forceinline__ float4 four(const T* from) {
+  if constexpr (sizeof(T) == 4) {
+    return *reinterpret_cast<const float4*>(from);
+  } else {
+    const uint2 words = *reinterpret_cast<const uint2*>(from);
+    const float2 low = unpack<T>(words.x), high = unpack<T>(words.y);
+    return make_float4(low.x, low.y, high.x, high.y);
+  }
 }
 
 /// x in shared memory with room between blocks, so that neighbouring lanes read neighbouring blocks without conflicts.
 inline constexpr int block_stride = 36;
 __device__ __forceinline__ int staged_column(int k) { return k / block_columns * block_stride + k % block_columns; }
+
+/// Block b of the staged x.
+__device__ __forceinline__ void load_block(const float* staged, int b, float (&x)[32]) {
+#pragma unroll
+  for (int k = 0; k < 32; k += 4)
+    *reinterpret_cast<float4*>(x + k) = *reinterpret_cast<const float4*>(staged + b * block_stride + k);
+}
+
+/// The chain of `columns` products, 32 unless the block is a row's last.
+__device__ __forceinline__ float chain(const float (&x)[32], const float (&w)[32], int columns) {
+  float sum = 0;
+#pragma unroll
+  for (int k = 0; k < 32; ++k)
+    if (k < columns) sum = portable::fma(x[k], w[k], sum);
+  return sum;
+}
 
 }  // namespace fpf::kernel

@@ -117,7 +117,7 @@ __device__ __forceinline__ void tile_product(const u8* matrix, int n, int first_
 }
 
 /// Grid: (ceil(n / 128), ceil(rows / 128)) blocks of 256.
-template <class Weight, class T, bool Add>
+template <class Weight, bool Add>
 __global__ void __launch_bounds__(256, 1) portable_gemm(const PortableProduct p) {
   const int first = int(blockIdx.y) * tile_rows;
   wait_for_previous();
@@ -126,11 +126,7 @@ __global__ void __launch_bounds__(256, 1) portable_gemm(const PortableProduct p)
       [&](int i) { return p.x + i64(first + i) * Weight::K; },
       [&](int i, int n, float sum) {
         const i64 at = i64(first + i) * p.n + n;
-        if constexpr (Add) {
-          sum = add(p.out[at], sum);
-          if (p.tap != nullptr) static_cast<T*>(p.tap)[at] = from_float<T>(sum);
-        }
-        p.out[at] = sum;
+        p.out[at] = Add ? add(p.out[at], sum) : sum;
       });
 }
 

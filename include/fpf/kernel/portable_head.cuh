@@ -72,17 +72,23 @@ __global__ void __launch_bounds__(256) portable_exp_sums(const PortableLogProbs 
   p.sums[i64(row) * blocks + b] = sum;
 }
 
-/// The K best of all, and the next token. One block of 256 a row.
+/// The K best of all, and the next token. One block of 256 a row. Dynamic shared memory: a float for each block of 32
+/// logits.
 template <int K, int Slices>
 __global__ void __launch_bounds__(256) portable_log_probs(const PortableLogProbs p) {
   constexpr int each = (K * Slices + 255) / 256;
   __shared__ u64 scratch[8];
   __shared__ float log_sum;
+  extern __shared__ __align__(16) u8 dynamic[];
+  float* const sums = reinterpret_cast<float*>(dynamic);
   const int row = int(blockIdx.x), t = int(threadIdx.x), blocks = (p.vocabulary + 31) / 32;
   allow_next();
   wait_for_previous();
+#pragma unroll 8
+  for (int b = t; b < blocks; b += 256) sums[b] = p.sums[i64(row) * blocks + b];
+  __syncthreads();
   if (t < 32) {
-    const float total = sum_of_blocks(p.sums + i64(row) * blocks, blocks, portable::segment_blocks(blocks));
+    const float total = sum_of_blocks(sums, blocks);
     if (t == 0) log_sum = portable::log(total);
   }
   const u64* candidates = static_cast<const u64*>(p.candidates) + i64(row) * Slices * K;

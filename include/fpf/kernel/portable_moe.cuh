@@ -11,46 +11,50 @@ namespace fpf::kernel {
 /// logits float32.
 template <int Experts, int K, bool Renormalise>
 __global__ void __launch_bounds__(32) portable_route(const RouteParams p) {
+  constexpr u32 all_lanes = 0xffffffffu;
   constexpr int each = (Experts + 31) / 32, kept = K < Experts ? K + 1 : K;
   __shared__ float all[Experts], chosen[kept];
   __shared__ int ids[kept];
   const int row = int(blockIdx.x), lane = int(threadIdx.x);
   allow_next();
   wait_for_previous();
-  u64 keys[each];
+  u32 keys[each];  // the values in order; 0: chosen before, or no expert
 #pragma unroll
   for (int i = 0; i < each; ++i) {
     const int e = i * 32 + lane;
     const float logit = e < Experts ? static_cast<const float*>(p.logits)[i64(row) * Experts + e] : 0.0f;
     if (e < Experts) all[e] = logit;
-    keys[i] = e < Experts ? order_key(logit, u32(e)) : 0;
+    keys[i] = e < Experts ? u32(order_key(logit, 0) >> 32) : 0;
   }
   __syncwarp();
+#pragma unroll
   for (int k = 0; k < kept; ++k) {
-    u64 largest = 0;
+    u32 largest = 0, id = ~0u;
 #pragma unroll
-    for (int i = 0; i < each; ++i) largest = keys[i] > largest ? keys[i] : largest;
+    for (int i = 0; i < each; ++i) largest = max(largest, keys[i]);
+    largest = __reduce_max_sync(all_lanes, largest);
 #pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-      const u64 other = __shfl_xor_sync(0xffffffffu, largest, offset);
-      largest = other > largest ? other : largest;
-    }
+    for (int i = each - 1; i >= 0; --i)
+      if (keys[i] == largest) id = u32(i * 32 + lane);
+    id = __reduce_min_sync(all_lanes, id);
 #pragma unroll
     for (int i = 0; i < each; ++i)
-      if (keys[i] == largest) keys[i] = 0;
+      if (u32(i * 32 + lane) == id) keys[i] = 0;
     if (lane == 0) {
-      ids[k] = int(~u32(largest));
-      chosen[k] = all[int(~u32(largest))];
+      ids[k] = int(id);
+      chosen[k] = all[id];
     }
   }
   __syncwarp();
   const float largest = chosen[0], least = chosen[K - 1], rejected = chosen[kept - 1];
   __syncwarp();
-  for (int e = lane; e < Experts; e += 32) all[e] = portable::exp(portable::sub(all[e], largest));
   for (int k = lane; k < K; k += 32) chosen[k] = portable::exp(portable::sub(chosen[k], largest));
+  if constexpr (!Renormalise)
+    for (int e = lane; e < Experts; e += 32) all[e] = portable::exp(portable::sub(all[e], largest));
   __syncwarp();
   float sum = 0;
   if constexpr (Renormalise) {
+#pragma unroll
     for (int k = 0; k < K; ++k) sum = add(sum, chosen[k]);
   } else {
     sum = portable::ordered_sum<false>(all, Experts);
@@ -62,95 +66,124 @@ __global__ void __launch_bounds__(32) portable_route(const RouteParams p) {
   if (lane == 0) p.margin[row] = K < Experts ? portable::sub(least, rejected) : 0.0f;
 }
 
-/// silu(gate x) * (up x) of each row's chosen experts, of the only one without ids. Grid: (ceil(n / (Groups * PerThread)), rows * k) blocks of Lanes *
-/// Groups threads; n: intermediate features.
+/// silu(gate x) * (up x) of each row's chosen experts, of the only one without ids. Grid: (ceil(n / (Groups *
+/// PerThread)), rows * k) blocks of Lanes * Groups threads; n: intermediate features. It waits before it allows the next
+/// one, so that `down` can read the choice early.
 template <class Weight, int N, int TopK, int Lanes, int Groups, int PerThread>
 __global__ void __launch_bounds__(Lanes* Groups) portable_gate_up(const PortableMoe p) {
   constexpr int outputs = Groups * PerThread, threads = Lanes * Groups, blocks = blocks_in<Weight>;
-  __shared__ __align__(16) PortableStage<Weight, 2 * outputs> s;
-  const int b = int(threadIdx.x % Lanes), group = int(threadIdx.x / Lanes), first = int(blockIdx.x) * outputs;
-  allow_next();
+  extern __shared__ __align__(16) u8 dynamic[];
+  auto& s = *reinterpret_cast<PortableStage<Weight, 2 * outputs>*>(dynamic);
+  __shared__ float up_map[16];
+  const int b = int(threadIdx.x % Lanes), group = int(threadIdx.x / Lanes), own = min(b, blocks - 1);
+  const int first = int(blockIdx.x) * outputs, slot = int(blockIdx.y);
   wait_for_previous();
-  const int slot = int(blockIdx.y);
+  allow_next();
   const Expert& expert = p.experts[p.ids == nullptr ? 0 : p.ids[slot]];
   const u8* const matrices[2] = {static_cast<const u8*>(expert.gate), static_cast<const u8*>(expert.up)};
   Block<Weight> held[2][PerThread];
 #pragma unroll
   for (int m = 0; m < 2; ++m)
 #pragma unroll
-    for (int i = 0; i < PerThread; ++i)
-      if (b < blocks) held[m][i].load(matrices[m], N, min(first + group * PerThread + i, N - 1), b);
+    for (int i = 0; i < PerThread; ++i) held[m][i].load(matrices[m], N, min(first + group * PerThread + i, N - 1), own);
+  load_code_map<Weight>(s.map, matrices[0], N);
+  load_code_map<Weight>(up_map, matrices[1], N);
+  RowPart<Weight::K, threads> row;
+  row.load(p.x + i64(slot / TopK) * Weight::K);
+  float x[32];
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
-    if (m == 0 || Weight::permuted || has_map<Weight>) {
+    if (m == 0 || Weight::permuted) {
       __syncthreads();
-      load_code_map<Weight>(s.map, matrices[m], N);
-      stage_row_portable<Weight>(s.x, p.x + i64(slot / TopK) * Weight::K, matrices[m], N, int(threadIdx.x), threads);
+      stage_row<Weight>(s.x, row, matrices[m], N);
       __syncthreads();
+      load_block(s.x, own, x);
     }
 #pragma unroll
     for (int i = 0; i < PerThread; ++i) {
-      if (b >= blocks) continue;
       float w[32];
-      held[m][i].values(b, s.map, w);
-      s.sums[m * outputs + group * PerThread + i][b] = chain<Weight>(s.x, w, b);
+      held[m][i].values(own, m == 0 ? s.map : up_map, w);
+      const float sum = chain(x, w, columns_in<Weight>(own));
+      if (b < blocks) s.sums[m * outputs + group * PerThread + i][b] = sum;
     }
   }
   __syncthreads();
   constexpr int finishing = (outputs * 8 + 31) / 32 * 32;
   for (int t = int(threadIdx.x); t < finishing; t += threads) {
     const int output = min(t / 8, outputs - 1), column = first + output;
-    const float gate = sum_of_blocks(s.sums[output], blocks, portable::segment_blocks(blocks));
-    const float up = sum_of_blocks(s.sums[outputs + output], blocks, portable::segment_blocks(blocks));
+    const float gate = sum_of_blocks<blocks>(s.sums[output]), up = sum_of_blocks<blocks>(s.sums[outputs + output]);
     if (t % 8 == 0 && t / 8 < outputs && column < N)
       p.activated[i64(slot) * N + column] = mul(portable::silu(gate), up);
   }
 }
 
+/// Dynamic shared memory of portable_down: a row of every choice, sums.
+template <class Weight, int TopK, int PerThread>
+struct PortableDownStage {
+  float x[TopK * blocks_in<Weight> * block_stride];
+  float sums[PerThread][TopK][blocks_in<Weight> + 1];
+};
+
 /// The chosen experts' outputs, weighted, in the order of the experts, onto the row. Grid: (ceil(N / PerThread), rows)
-/// blocks of Threads >= TopK * blocks of K: a thread has one block of one expert.
+/// blocks of Threads >= TopK * blocks of K: a thread has one block of one expert. It reads the choice before it waits.
 template <class Weight, class T, int N, int TopK, int Threads, int PerThread>
 __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
   constexpr int blocks = blocks_in<Weight>;
-  __shared__ __align__(16) float x[TopK * blocks * block_stride];
-  __shared__ float sums[PerThread][TopK][blocks + 1], map[TopK][16], outputs[PerThread][TopK], weights[TopK];
+  extern __shared__ __align__(16) u8 dynamic[];
+  auto& s = *reinterpret_cast<PortableDownStage<Weight, TopK, PerThread>*>(dynamic);
+  __shared__ float maps[TopK][16], outputs[PerThread][TopK], weights[TopK];
   __shared__ int order[TopK];
-  const int t = int(threadIdx.x), choice = t / blocks, b = t % blocks, row = int(blockIdx.y);
-  const int first = int(blockIdx.x) * PerThread;
-  allow_next();
-  wait_for_previous();
-  const auto id = [&](int c) { return p.ids == nullptr ? 0 : p.ids[row * TopK + c]; };
-  const bool works = choice < TopK;
-  const u8* matrix = static_cast<const u8*>(p.experts[id(works ? choice : 0)].down);
+  const int t = int(threadIdx.x), row = int(blockIdx.y), first = int(blockIdx.x) * PerThread;
+  const bool works = t < TopK * blocks;
+  const int choice = works ? t / blocks : 0, b = works ? t % blocks : 0;
+  const auto id = [&](int c) { return p.ids == nullptr ? 0 : load_settled(p.ids + row * TopK + c); };
+  const auto matrix = [&](int c) { return static_cast<const u8*>(p.experts[id(c)].down); };
   Block<Weight> held[PerThread];
+  const u8* const own = matrix(choice);
 #pragma unroll
-  for (int i = 0; i < PerThread; ++i)
-    if (works) held[i].load(matrix, N, min(first + i, N - 1), b);
+  for (int i = 0; i < PerThread; ++i) held[i].load(own, N, min(first + i, N - 1), b);
   if (t < TopK) {  // where this choice comes among the experts
     int place = 0;
+#pragma unroll
     for (int c = 0; c < TopK; ++c) place += id(c) < id(t);
     order[place] = t;
-    weights[t] = p.ids == nullptr ? 1.0f : p.weights[row * TopK + t];
+    weights[t] = p.ids == nullptr ? 1.0f : load_settled(p.weights + row * TopK + t);
   }
-  for (int c = 0; c < TopK; ++c) {
-    const u8* own = static_cast<const u8*>(p.experts[id(c)].down);
-    load_code_map<Weight>(map[c], own, N);
-    stage_row_portable<Weight>(x + c * blocks * block_stride, p.activated + (i64(row) * TopK + c) * Weight::K, own, N,
-                               t, Threads);
-  }
+  if constexpr (has_map<Weight>)
+    for (int i = t; i < TopK * 16; i += Threads)
+      maps[i / 16][i % 16] = reinterpret_cast<const float*>(matrix(i / 16) + Weight::map_at(N))[i % 16];
+  allow_next();
+  wait_for_previous();
+  RowPart<TopK * Weight::K, Threads> rows;  // one after another
+  rows.load(p.activated + i64(row) * TopK * Weight::K);
+  rows.for_each([&](int k, const float4& four) {
+    const int c = k / Weight::K, column = k % Weight::K;
+    float* const to = s.x + c * blocks * block_stride;
+    if constexpr (Weight::permuted) {
+      const i32* columns = reinterpret_cast<const i32*>(matrix(c) + Weight::columns_at(N)) + column;
+      to[staged_column(columns[0])] = four.x;
+      to[staged_column(columns[1])] = four.y;
+      to[staged_column(columns[2])] = four.z;
+      to[staged_column(columns[3])] = four.w;
+    } else {
+      *reinterpret_cast<float4*>(to + staged_column(column)) = four;
+    }
+  });
   __syncthreads();
+  float x[32];
+  load_block(s.x, choice * blocks + b, x);
 #pragma unroll
   for (int i = 0; i < PerThread; ++i) {
-    if (!works) continue;
     float w[32];
-    held[i].values(b, map[choice], w);
-    sums[i][choice][b] = chain<Weight>(x + choice * blocks * block_stride, w, b);
+    held[i].values(b, maps[choice], w);
+    const float sum = chain(x, w, columns_in<Weight>(b));
+    if (works) s.sums[i][choice][b] = sum;
   }
   __syncthreads();
   constexpr int count = PerThread * TopK, finishing = (count * 8 + 31) / 32 * 32;
   for (int u = t; u < finishing; u += Threads) {
     const int one = min(u / 8, count - 1);
-    const float total = sum_of_blocks(sums[one / TopK][one % TopK], blocks, portable::segment_blocks(blocks));
+    const float total = sum_of_blocks<blocks>(s.sums[one / TopK][one % TopK]);
     if (u % 8 == 0 && u / 8 < count) outputs[one / TopK][one % TopK] = total;
   }
   __syncthreads();

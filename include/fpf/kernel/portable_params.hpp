@@ -10,8 +10,10 @@ namespace fpf::kernel {
 struct PortableProduct {
   const void* matrix;  // packed [n, K]
   const float* x;      // [rows, K]
+  const void* norm;    // [K] T: weight of an RMSNorm that x goes through first (only kernels that normalise)
+  float eps;           // of it
+  float* normed;       // [rows, K]: receives its result, unless null
   float* out;          // [rows, n]
-  void* tap;           // [rows, n] T: receives the result rounded, unless null (only kernels that add)
   int n;
   int rows;
 };

@@ -50,26 +50,39 @@ class PortablePass {
     run(to, "norm", plan_portable_norm(config_.dtype, config_.hidden), PortableNorm{x, weight, out, config_.eps}, rows);
   }
 
-  /// out = m x, or out += m x, which also goes to `tap` in T.
-  void product(const Stream& to, const char* name, const Matrix& m, const float* x, float* out, int rows, bool add,
-               void* tap = nullptr) const {
-    const PortableProduct params{m.data, x, out, tap, m.n, rows};
+  /// out = m x, or out += m x.
+  void product(const Stream& to, const char* name, const Matrix& m, const float* x, float* out, int rows,
+               bool add) const {
+    const PortableProduct params{m.data, x, nullptr, 0, nullptr, out, m.n, rows};
     if (rows <= 8)
-      run(to, name, plan_portable_gemv(m.format, config_.dtype, m.n, m.k, add), params, rows);
+      run(to, name, plan_portable_gemv(m.format, config_.dtype, m.n, m.k, false, add), params, rows);
     else
       run(to, name, plan_portable_gemm(m.format, config_.dtype, m.n, m.k, rows, add), params, 1);
+  }
+
+  /// out = m norm(x); norm(x) is left in `normed` where rows are many, or `keep` asks for it.
+  void normalised_product(const Stream& to, const char* name, const Matrix& m, const float* x, const void* weight,
+                          float* normed, bool keep, float* out, int rows) const {
+    if (rows > 8) {
+      norm(to, x, weight, normed, rows);
+      product(to, name, m, normed, out, rows, false);
+    } else {
+      run(to, name, plan_portable_gemv(m.format, config_.dtype, m.n, m.k, true, false),
+          PortableProduct{m.data, x, weight, config_.eps, keep ? normed : nullptr, out, m.n, rows}, rows);
+    }
   }
 
   /// One layer over x in place; the residual stream that leaves it also goes to `tap`, unless that is null.
   void layer(const Stream& to, std::size_t i, const Choice& choice, void* tap) const {
     const LayerWeights& w = weights_.layers[i];
-    norm(to, buffers_.x, w.input_norm, buffers_.normed, config_.rows);
-    product(to, "qkv", w.qkv, buffers_.normed, buffers_.qkv, config_.rows, false);
+    normalised_product(to, "qkv", w.qkv, buffers_.x, w.input_norm, buffers_.normed, false, buffers_.qkv, config_.rows);
     attention(to, w);
     product(to, "attention_output", w.o, buffers_.attended, buffers_.x, config_.rows, true);
-    norm(to, buffers_.x, w.post_norm, buffers_.normed, config_.rows);
-    if (config_.has_experts()) {
-      product(to, "router_logits", w.router, buffers_.normed, buffers_.router, config_.rows, false);
+    if (!config_.has_experts()) {
+      norm(to, buffers_.x, w.post_norm, buffers_.normed, config_.rows);
+    } else {
+      normalised_product(to, "router_logits", w.router, buffers_.x, w.post_norm, buffers_.normed, true, buffers_.router,
+                         config_.rows);
       run(to, "route", plan_portable_route(config_.mlp),
           RouteParams{buffers_.router, choice.ids, choice.weights, choice.margin, config_.rows}, config_.rows);
     }
@@ -105,11 +118,12 @@ class PortablePass {
                              tokens_,
                              0,
                              blocks};
-    run(to, "head_norm_rope", plan_portable_rope(config_.dtype, shape), params, config_.rows);
+    const bool append = config_.rows <= 8 && tokens_ == 1;
+    if (!append) run(to, "head_norm_rope", plan_portable_rope(config_.dtype, shape), params, config_.rows);
     for (int first = 0; first < config_.rows; first += portable_attention_rows) {
       const int rows = std::min(portable_attention_rows, config_.rows - first);
       params.first_row = first;
-      run(to, "attention", plan_portable_attend(config_.dtype, shape, blocks), params, rows);
+      run(to, "attention", plan_portable_attend(config_.dtype, shape, blocks, append), params, rows);
       run(to, "attention_join", plan_portable_join(shape), params, rows);
     }
   }

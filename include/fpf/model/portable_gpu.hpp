@@ -110,8 +110,8 @@ class PortableStep final : public kernel::AnyStep {
       pass_.layer(to, i, choice, tapped ? tap_buffer_ + taps_.hidden + place * rows * taps_.hidden_bytes : nullptr);
       place += tapped;
     }
-    pass_.norm(to, b.x, weights_.final_norm, b.normed, config_.rows);
-    pass_.product(to, "head", weights_.head, b.normed, logits_, config_.rows, false);
+    pass_.normalised_product(to, "head", weights_.head, b.x, weights_.final_norm, b.normed, false, logits_,
+                             config_.rows);
     const kernel::PortableLogProbs top{
         logits_,    candidates_,       sums_, tap<int>(taps_.ids), tap<float>(taps_.log_probs), tokens_,
         b.position, config_.vocabulary};
@@ -124,7 +124,7 @@ class PortableStep final : public kernel::AnyStep {
     };
     launch("top_of_slices", kernel::plan_portable_top_slices(config_.vocabulary, config_.top_k));
     launch("exponentials", kernel::plan_portable_exp_sums(config_.vocabulary, config_.top_k));
-    launch("log_probs", kernel::plan_portable_log_probs(config_.top_k));
+    launch("log_probs", kernel::plan_portable_log_probs(config_.vocabulary, config_.top_k));
   }
 
   kernel::Library& library_;
@@ -193,8 +193,8 @@ inline at::Tensor portable_forward(PortableForward f, const at::Tensor& tokens, 
   at::Tensor normed = at::empty_like(last);
   const int few = static_cast<int>(batch * f.logits_for);
   at::Tensor logits = at::empty({batch, f.logits_for, f.config.vocabulary}, last.options());
-  pass.norm(to, last.const_data_ptr<float>(), f.weights.final_norm, normed.data_ptr<float>(), few);
-  pass.product(to, "head", f.weights.head, normed.const_data_ptr<float>(), logits.data_ptr<float>(), few, false);
+  pass.normalised_product(to, "head", f.weights.head, last.const_data_ptr<float>(), f.weights.final_norm,
+                          normed.data_ptr<float>(), false, logits.data_ptr<float>(), few);
   return logits;
 }
 
