@@ -1,6 +1,7 @@
 // Experiment 7: every matrix divided over several ranks.
+#include <fpf/parallel/tensor.hpp>
+
 #include "driver.hpp"
-#include "variant_decoders.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{

@@ -1,6 +1,7 @@
 // Experiment 8: the experts divided over several ranks.
+#include <fpf/parallel/expert.hpp>
+
 #include "driver.hpp"
-#include "variant_decoders.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{

@@ -2,7 +2,7 @@
 #include <fpf/core/interrupt.hpp>
 #include <fpf/verify/report.hpp>
 
-#include "variant_decoders.hpp"
+#include "eager_decoders.hpp"
 
 int main(int argc, char** argv) {
   return fpf::run_program("verify", [&]() -> fpf::ExitCode {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <numeric>
 
+#include "eager_decoders.hpp"
 #include "signal_distance.hpp"
 
 namespace {
@@ -220,14 +221,14 @@ struct Witness : model::Taps {
 // the recorder's copy is not.
 BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
   const auto checkpoint = model::Checkpoint::open("synthetic:qwen3-moe-tiny");
-  model::Decoder<quant::None, attention::Flash, parallel::Single, Compiled> decoder(checkpoint, {}, at::kFloat,
-                                                                                    at::kCPU);
+  const auto decoder = model::DecoderFactory<quant::None, attention::Flash, Compiled>::make(
+      checkpoint, parallel::Rank::alone(checkpoint.config()), at::kFloat, at::kCPU);
   const std::int64_t layers = checkpoint.config().num_layers;
   const at::Tensor prompt = at::arange(7, at::kLong).unsqueeze(0);
 
   Witness witness;
-  auto cache = decoder.make_cache(1, 7);
-  decoder.forward(prompt, cache, 1, &witness);
+  auto cache = decoder->make_cache(1, 7);
+  decoder->forward(prompt, cache, 1, &witness);
   BOOST_REQUIRE_EQUAL(witness.seen.size(), layers);
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     BOOST_CHECK(witness.seen[layer].const_data_ptr() == witness.seen[0].const_data_ptr());
@@ -237,9 +238,9 @@ BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
   std::vector<std::int64_t> all(layers);
   std::iota(all.begin(), all.end(), 0);
   Recorder recorder(checkpoint.config(), DType::float32, all, 5, 7);
-  auto second = decoder.make_cache(1, 7);
+  auto second = decoder->make_cache(1, 7);
   recorder.start_pass(7);
-  recorder.next_tokens(decoder, decoder.forward(prompt, second, recorder.kept(), &recorder));
+  recorder.next_tokens(*decoder, decoder->forward(prompt, second, recorder.kept(), &recorder));
   const auto signals = recorder.take();
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     const at::Tensor last = witness.copies[layer].select(0, 0).narrow(0, 5, 2).contiguous();

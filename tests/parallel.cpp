@@ -16,6 +16,7 @@
 #include <map>
 
 #include "error_text.hpp"
+#include "reference_decoders.hpp"
 #include "signal_distance.hpp"
 #include "small_shape.hpp"
 

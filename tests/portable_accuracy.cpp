@@ -6,6 +6,7 @@
 
 #include "portable_model.hpp"
 #include "portable_runs.hpp"
+#include "reference_decoders.hpp"
 #include "signal_distance.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_portable_accuracy)

@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "reference_decoders.hpp"
+
 namespace portable_cases {
 
 /// One entry of the file's "runs": its model with {fixtures} and {models} replaced, prompt, steps and dtype.

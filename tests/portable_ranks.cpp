@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "error_text.hpp"
+#include "reference_decoders.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_portable_ranks)
 

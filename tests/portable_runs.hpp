@@ -9,6 +9,8 @@
 #include <fpf/quant/select.hpp>
 #include <numeric>
 
+#include "reference_decoders.hpp"
+
 /// `count` ids of a fixed sequence below `vocabulary`.
 inline std::vector<std::int32_t> some_ids(int count, std::int32_t first = 7, std::int32_t vocabulary = 4096) {
   std::vector<std::int32_t> out{first % vocabulary};
@@ -30,8 +32,8 @@ inline std::unique_ptr<fpf::model::AnyDecoder> portable_decoder(const fpf::model
                                                                 fpf::DType dtype) {
   std::unique_ptr<fpf::model::AnyDecoder> out;
   fpf::quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    out = std::make_unique<fpf::model::PortableDecoder<Quant, fpf::parallel::Single>>(
-        checkpoint, fpf::parallel::Single{}, fpf::device::scalar_type(dtype), at::kCPU);
+    out = fpf::model::PortableFactory<Quant>::make(checkpoint, fpf::parallel::Rank::alone(checkpoint.config()),
+                                                   fpf::device::scalar_type(dtype), at::kCPU);
   });
   return out;
 }

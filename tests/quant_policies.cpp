@@ -17,6 +17,7 @@
 
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
+#include "reference_decoders.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_quant_policies)
 
@@ -25,9 +26,12 @@ namespace data = boost::unit_test::data;
 
 namespace {
 
-using Plain = model::Decoder<quant::None, attention::Flash, parallel::Single, execution::Eager>;
+/// On a CPU, whole.
 template <class Quant>
-using Decoder = model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager>;
+std::unique_ptr<model::AnyDecoder> decoder_of(const model::Checkpoint& checkpoint, DType dtype) {
+  return model::DecoderFactory<Quant, attention::Flash, execution::Eager>::make(
+      checkpoint, parallel::Rank::alone(checkpoint.config()), device::scalar_type(dtype), at::kCPU);
+}
 
 /// What a part becomes before a GPU packs it: its values stay, its groups or blocks begin with it and have one length.
 template <class Quant>
@@ -156,12 +160,12 @@ at::Tensor random_tokens(std::int64_t count, std::int64_t vocabulary) {
   return tokens;
 }
 
-template <class D>
+template <class Quant>
 at::Tensor logits_of(const std::string& path, const at::Tensor& tokens, model::Taps* taps = nullptr) {
   const auto checkpoint = model::Checkpoint::open(path);
-  D decoder(checkpoint, parallel::Single{}, device::scalar_type(checkpoint.config().dtype), at::kCPU);
-  auto cache = decoder.make_cache(1, tokens.size(1));
-  return decoder.forward(tokens, cache, tokens.size(1), taps);
+  const auto decoder = decoder_of<Quant>(checkpoint, checkpoint.config().dtype);
+  auto cache = decoder->make_cache(1, tokens.size(1));
+  return decoder->forward(tokens, cache, tokens.size(1), taps);
 }
 
 }  // namespace
@@ -211,9 +215,9 @@ BOOST_DATA_TEST_CASE(quantised_models_compute_what_their_written_out_weights_do,
   const std::string description = std::string("synthetic:qwen3-moe-tiny?seed=5&quant=") + format;
   const model::SyntheticModel model(description);
   const at::Tensor tokens = random_tokens(48, 4096);
-  const at::Tensor plain = logits_of<Plain>(written_out(model).string(), tokens);
+  const at::Tensor plain = logits_of<quant::None>(written_out(model).string(), tokens);
   quant::select(model.config()["quantization_config"],
-                [&]<class Quant>() { BOOST_TEST(logits_of<Decoder<Quant>>(description, tokens).equal(plain)); });
+                [&]<class Quant>() { BOOST_TEST(logits_of<Quant>(description, tokens).equal(plain)); });
 }
 
 BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does, data::make({"awq", "gptq", "nf4"}),
@@ -226,13 +230,13 @@ BOOST_DATA_TEST_CASE(checkpoints_of_the_packages_compute_what_transformers_does,
   const at::Tensor logits = device::stored_tensor(expected, expected.at("logits")).to(at::kDouble);
   const auto checkpoint = model::Checkpoint::open(folder);
   quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    Decoder<Quant> decoder(checkpoint, parallel::Single{}, at::kFloat, at::kCPU);
-    auto cache = decoder.make_cache(1, tokens.size(1));
-    const at::Tensor ours = decoder.forward(tokens, cache, tokens.size(1), nullptr).squeeze(0).to(at::kDouble);
+    const auto decoder = decoder_of<Quant>(checkpoint, DType::float32);
+    auto cache = decoder->make_cache(1, tokens.size(1));
+    const at::Tensor ours = decoder->forward(tokens, cache, tokens.size(1), nullptr).squeeze(0).to(at::kDouble);
     BOOST_TEST((ours - logits).norm().template item<double>() < 1e-4 * logits.norm().template item<double>());
     BOOST_TEST(ours.argmax(-1).equal(logits.argmax(-1)));
     // Weights stay quantised: what is held is not more than the files'.
-    BOOST_TEST(decoder.weight_bytes() <= checkpoint.source().bytes());
+    BOOST_TEST(decoder->weight_bytes() <= checkpoint.source().bytes());
   });
 }
 
@@ -246,7 +250,7 @@ void check_spread(const std::string& description, std::int64_t layers, std::int6
   const at::Tensor tokens = random_tokens(count, 4096);
   model::Taps* const taps = &watch;
   quant::select(model.config().value("quantization_config", nlohmann::json()), [&]<class Quant>() {
-    const at::Tensor logits = logits_of<Decoder<Quant>>(description, tokens, taps);
+    const at::Tensor logits = logits_of<Quant>(description, tokens, taps);
     BOOST_TEST(logits.isfinite().all().template item<bool>());
   });
   for (std::size_t layer = 0; layer < watch.layers(); ++layer) {

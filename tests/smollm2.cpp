@@ -7,6 +7,8 @@
 #include <fpf/prompt/gguf_vocabulary.hpp>
 #include <fstream>
 
+#include "reference_decoders.hpp"
+
 BOOST_AUTO_TEST_SUITE(test_smollm2)
 
 using namespace fpf;

@@ -20,6 +20,8 @@
 #include <fpf/quant/select.hpp>
 #include <map>
 
+#include "reference_decoders.hpp"
+
 namespace {
 
 using namespace fpf;
@@ -79,10 +81,10 @@ model::ExpertUse use_of(const std::string& name, std::int64_t count) {
     tokens.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
         weights::synthetic::hash(99, static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(config.vocab_size));
   quant::select(config.quantization, [&]<class Quant>() {
-    model::Decoder<Quant, attention::Flash, parallel::Single, execution::Eager> decoder(
-        checkpoint, parallel::Single{}, device::scalar_type(config.dtype), at::kCPU);
-    auto cache = decoder.make_cache(1, count);
-    decoder.forward(tokens, cache, 1, &use);
+    const auto decoder = model::DecoderFactory<Quant, attention::Flash, execution::Eager>::make(
+        checkpoint, parallel::Rank::alone(config), device::scalar_type(config.dtype), at::kCPU);
+    auto cache = decoder->make_cache(1, count);
+    decoder->forward(tokens, cache, 1, &use);
   });
   return use;
 }

@@ -20,8 +20,8 @@ namespace fpf::checkpoint {
 inline double perplexity(const model::Checkpoint& checkpoint, const model::Windows& windows, Verbosity verbosity) {
   const c10::InferenceMode guard;
   return quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    const auto decoder = model::DecoderFactory<Quant, attention::Flash, parallel::Single, execution::Eager>::make(
-        checkpoint, parallel::Single{}, at::kFloat, at::kCPU);
+    const auto decoder = model::DecoderFactory<Quant, attention::Flash, execution::Eager>::make(
+        checkpoint, parallel::Rank::alone(checkpoint.config()), at::kFloat, at::kCPU);
     Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()), verbosity);
     double sum = 0;
     std::int64_t predicted = 0;

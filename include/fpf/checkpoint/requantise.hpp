@@ -78,8 +78,8 @@ class Requantiser : public LinearObserver {
       if (parameter.kind == model::Parameter::Kind::linear) layers.push_back(parameter.spec.name);
     const model::Checkpoint observed =
         checkpoint_.with_source(std::make_unique<ObservedSource>(checkpoint_.source(), layers, *this));
-    model::Decoder<Observed, attention::Flash, parallel::Single, execution::Eager> decoder(observed, parallel::Single{},
-                                                                                           at::kFloat, at::kCPU);
+    model::Decoder<Observed, attention::Flash, execution::Eager> decoder(
+        observed, parallel::Rank::alone(observed.config()), at::kFloat, at::kCPU);
     const at::Tensor tokens = model::batch_of(how_.calibration);
     const model::ModelConfig& config = checkpoint_.config();
     model::KvCache cache = model::KvCache::for_one_pass(config.num_layers, tokens.size(0), config.num_kv_heads,

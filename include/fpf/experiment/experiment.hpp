@@ -31,13 +31,13 @@ class Experiment final : public AnyExperiment {
       : AnyExperiment(settings, policies_of()), stream_(std::move(stream)) {
     parallel::RankOptions ranks = settings.ranks;
     ranks.device = settings.device;
-    for (Parallel& rank : Parallel::local_ranks(ranks)) {
+    for (const Parallel& rank : Parallel::local_ranks(ranks)) {
       const at::Device device(parallel::rank_device(ranks, rank.rank()));
       device::enter(device);
       device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
       add_rank(device::naming_memory(device, [&] {
-        return model::DecoderFactory<Quant, Attention, Parallel, Execution>::make(
-            checkpoint, std::move(rank), device::scalar_type(settings.dtype), device);
+        return model::DecoderFactory<Quant, Attention, Execution>::make(
+            checkpoint, parallel::Rank::of(rank, checkpoint.config()), device::scalar_type(settings.dtype), device);
       }));
     }
     meet();

@@ -21,31 +21,27 @@
 #include <fpf/model/layer.hpp>
 #include <fpf/model/portable_decoder.hpp>
 #include <fpf/model/taps.hpp>
+#include <fpf/parallel/rank.hpp>
 #include <memory>
 
 namespace fpf::model {
 
 /// One rank's decoder. Prefill and decode are the same function over many tokens or one.
-template <quant::QuantScheme Quant, attention::AttentionKernel Attention, parallel::Parallelism Parallel,
-          execution::Execution Execution>
+template <quant::QuantScheme Quant, attention::AttentionKernel Attention, execution::Execution Execution>
 class Decoder final : public AnyDecoder {
  public:
   /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen.
-  Decoder(const Checkpoint& checkpoint, Parallel parallel, at::ScalarType dtype, at::Device device)
-      : config_(checkpoint.config()),
-        parallel_(std::move(parallel)),
-        shard_(parallel_.shard(config_)),
-        collectives_(parallel_.communicator(), parallel_.partial()),
-        options_(at::TensorOptions(dtype).device(device)) {
+  Decoder(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype, at::Device device)
+      : config_(checkpoint.config()), rank_(std::move(rank)), options_(at::TensorOptions(dtype).device(device)) {
     const c10::InferenceMode guard;
     const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
     embedding_ = quant::load_dense(
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer)
-      layers_.emplace_back(loader, checkpoint, shard_, layer);
+      layers_.emplace_back(loader, checkpoint, rank_.shard, layer);
     if (device.is_cuda()) prepare_gpu();
     final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
-    const Range vocabulary = shard_.vocabulary;
+    const Range vocabulary = rank_.shard.vocabulary;
     head_ = config_.tied_head
                 ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
                 : Linear<Quant>(
@@ -57,10 +53,10 @@ class Decoder final : public AnyDecoder {
   const ModelConfig& config() const override { return config_; }
   at::ScalarType dtype() const override { return c10::typeMetaToScalarType(options_.dtype()); }
   at::Device device() const override { return options_.device(); }
-  const parallel::Shard& shard() const override { return shard_; }
-  int rank() const override { return parallel_.rank(); }
-  int ranks() const override { return parallel_.size(); }
-  const parallel::Collectives& collectives() const override { return collectives_; }
+  const parallel::Shard& shard() const override { return rank_.shard; }
+  int rank() const override { return rank_.rank; }
+  int ranks() const override { return rank_.size; }
+  const parallel::Collectives& collectives() const override { return rank_.collectives; }
   OperationTable operations() const override {
     return forward_operations<Quant, Attention, Execution>(config_, device(), dtype(),
                                                            groups_products(dtype(), hopper_));
@@ -75,7 +71,7 @@ class Decoder final : public AnyDecoder {
 
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const override {
     const c10::InferenceMode guard;
-    return {config_.num_layers, batch, shard_.kv_heads.size(), capacity, config_.head_dim, options_};
+    return {config_.num_layers, batch, rank_.shard.kv_heads.size(), capacity, config_.head_dim, options_};
   }
 
   std::size_t weight_bytes() const override {
@@ -110,11 +106,11 @@ class Decoder final : public AnyDecoder {
       const at::Tensor fed = config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
       const bool last = index + 1 == config_.num_layers;
       const at::Tensor& next_norm = last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
-      normed = Words::add_norm(x, collectives_.sum_mlp(fed), next_norm, config_.rms_norm_eps);
+      normed = Words::add_norm(x, rank_.collectives.sum_mlp(fed), next_norm, config_.rms_norm_eps);
       if (tap != nullptr) tap->hidden(index, x);
     }
     cache.advance(count);
-    return collectives_.gather_logits(head_(normed.narrow(1, count - logits_for, logits_for)));
+    return rank_.collectives.gather_logits(head_(normed.narrow(1, count - logits_for, logits_for)));
   }
 
  private:
@@ -135,7 +131,7 @@ class Decoder final : public AnyDecoder {
                        const execution::RopeTable& rope, KvCache& cache, Taps* tap) {
     const std::int64_t batch = x.size(0), count = x.size(1), d = config_.head_dim;
     const double eps = config_.rms_norm_eps;
-    const std::int64_t heads = shard_.heads.size(), kv_heads = shard_.kv_heads.size();
+    const std::int64_t heads = rank_.shard.heads.size(), kv_heads = rank_.shard.kv_heads.size();
     const at::Tensor qkv = layer.qkv(x).view({batch, count, heads + 2 * kv_heads, d});
     const std::int64_t length = cache.length() + count;
     at::Tensor q;
@@ -147,11 +143,11 @@ class Decoder final : public AnyDecoder {
       cache.append(index, k, qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
     }
     if (tap != nullptr)
-      tap->key(index, collectives_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count),
-                                               config_.num_kv_heads));
+      tap->key(index, rank_.collectives.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count),
+                                                    config_.num_kv_heads));
     const at::Tensor attended = Attention::attend(q, cache.keys(index, length), cache.values(index, length),
                                                   1.0 / std::sqrt(static_cast<double>(d)));
-    return collectives_.sum_attention(layer.o(attended.reshape({batch, count, -1})));
+    return rank_.collectives.sum_attention(layer.o(attended.reshape({batch, count, -1})));
   }
 
   at::Tensor dense_mlp(const Mlp<Quant>& mlp, const at::Tensor& x) const {
@@ -169,7 +165,7 @@ class Decoder final : public AnyDecoder {
     at::Tensor out = at::zeros_like(rows);
     const at::Tensor flat_weights = routing.weights.reshape({-1});
     for (std::size_t local = 0; local < layer.experts.size(); ++local) {
-      const at::Tensor slots = routing.expert_ids.eq(shard_.experts[local]).view({-1}).nonzero().view({-1});
+      const at::Tensor slots = routing.expert_ids.eq(rank_.shard.experts[local]).view({-1}).nonzero().view({-1});
       if (slots.size(0) == 0) continue;
       const at::Tensor at_rows = slots.div(config_.experts_per_token, "floor");
       const at::Tensor y = dense_mlp(layer.experts[local], rows.index_select(0, at_rows));
@@ -189,9 +185,7 @@ class Decoder final : public AnyDecoder {
   }
 
   ModelConfig config_;
-  Parallel parallel_;
-  parallel::Shard shard_;
-  parallel::Collectives collectives_;
+  parallel::Rank rank_;
   at::TensorOptions options_;
   at::Tensor embedding_;  // [vocab, hidden]
   std::vector<Layer<Quant>> layers_;
@@ -202,23 +196,21 @@ class Decoder final : public AnyDecoder {
 };
 
 /// Makes a rank's decoder under those policies. All of a decoder's code hangs on this one function, which is not inline:
-/// `extern template struct DecoderFactory<...>` leaves it to another object file.
-template <class Quant, class Attention, class Parallel, class Execution>
+/// `extern template struct DecoderFactory<...>` leaves it to another object file. (Portable execution: PortableFactory.)
+template <class Quant, class Attention, class Execution>
 struct DecoderFactory {
-  static std::unique_ptr<AnyDecoder> make(const Checkpoint& checkpoint, Parallel parallel, at::ScalarType dtype,
+  static std::unique_ptr<AnyDecoder> make(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype,
                                           at::Device device);
 };
 
-template <class Quant, class Attention, class Parallel, class Execution>
-std::unique_ptr<AnyDecoder> DecoderFactory<Quant, Attention, Parallel, Execution>::make(const Checkpoint& checkpoint,
-                                                                                        Parallel parallel,
-                                                                                        at::ScalarType dtype,
-                                                                                        at::Device device) {
+template <class Quant, class Attention, class Execution>
+std::unique_ptr<AnyDecoder> DecoderFactory<Quant, Attention, Execution>::make(const Checkpoint& checkpoint,
+                                                                              parallel::Rank rank, at::ScalarType dtype,
+                                                                              at::Device device) {
   if constexpr (execution::is_portable<Execution>())
-    return std::make_unique<PortableDecoder<Quant, Parallel>>(checkpoint, std::move(parallel), dtype, device);
+    return PortableFactory<Quant>::make(checkpoint, std::move(rank), dtype, device);
   else
-    return std::make_unique<Decoder<Quant, Attention, Parallel, Execution>>(checkpoint, std::move(parallel), dtype,
-                                                                            device);
+    return std::make_unique<Decoder<Quant, Attention, Execution>>(checkpoint, std::move(rank), dtype, device);
 }
 
 }  // namespace fpf::model

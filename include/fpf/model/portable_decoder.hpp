@@ -13,6 +13,7 @@
 #include <fpf/model/gpu_weights.hpp>
 #include <fpf/model/portable_gpu.hpp>
 #include <fpf/model/portable_layer.hpp>
+#include <fpf/parallel/rank.hpp>
 #include <fpf/portable/attention.hpp>
 #include <fpf/portable/rope.hpp>
 #include <fpf/portable/route.hpp>
@@ -21,37 +22,34 @@ namespace fpf::model {
 
 /// Activations are float32 throughout; weights that are not quantised, the cache and the recorded hidden states are in the
 /// dtype that is asked for. Bits do not depend on how many tokens a pass has.
-template <quant::QuantScheme Quant, parallel::Parallelism Parallel>
+template <quant::QuantScheme Quant>
 class PortableDecoder final : public AnyDecoder {
  public:
   /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for ranks that would
   /// cut a reduction where the definition does not.
-  PortableDecoder(const Checkpoint& checkpoint, Parallel parallel, at::ScalarType dtype, at::Device device)
-      : config_(checkpoint.config()),
-        parallel_(std::move(parallel)),
-        shard_(parallel_.shard(config_)),
-        collectives_(parallel_.communicator(), parallel_.partial()),
-        options_(at::TensorOptions(dtype).device(device)) {
+  PortableDecoder(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype, at::Device device)
+      : config_(checkpoint.config()), rank_(std::move(rank)), options_(at::TensorOptions(dtype).device(device)) {
     const c10::InferenceMode guard;
-    if (device.is_cuda() && parallel_.size() > 1)
+    if (device.is_cuda() && rank_.size > 1)
       fail("--execution portable divides a model over ranks on the CPU (--device cpu) only");
-    require_whole_segments("attention's output", config_.q_size(), shard_.heads.size() * config_.head_dim);
+    require_whole_segments("attention's output", config_.q_size(), rank_.shard.heads.size() * config_.head_dim);
     if (config_.is_moe())
-      require_whole_segments("an expert's down projection", config_.moe_intermediate_size, shard_.expert_mlp.size());
+      require_whole_segments("an expert's down projection", config_.moe_intermediate_size,
+                             rank_.shard.expert_mlp.size());
     else
-      require_whole_segments("the MLP's down projection", config_.intermediate_size, shard_.mlp.size());
+      require_whole_segments("the MLP's down projection", config_.intermediate_size, rank_.shard.mlp.size());
     const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
     embedding_ = quant::load_dense(
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
-      Layer<Quant> loaded(loader, checkpoint, shard_, layer);
+      Layer<Quant> loaded(loader, checkpoint, rank_.shard, layer);
       if (device.is_cuda())
         gpu_layers_.push_back(std::move(loaded));
       else
         layers_.emplace_back(loaded, config_);
     }
     final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
-    const Range vocabulary = shard_.vocabulary;
+    const Range vocabulary = rank_.shard.vocabulary;
     const quant::LinearSpec head{
         "lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}};
     Linear<Quant> loaded_head = config_.tied_head
@@ -74,10 +72,10 @@ class PortableDecoder final : public AnyDecoder {
   const ModelConfig& config() const override { return config_; }
   at::ScalarType dtype() const override { return c10::typeMetaToScalarType(options_.dtype()); }
   at::Device device() const override { return options_.device(); }
-  const parallel::Shard& shard() const override { return shard_; }
-  int rank() const override { return parallel_.rank(); }
-  int ranks() const override { return parallel_.size(); }
-  const parallel::Collectives& collectives() const override { return collectives_; }
+  const parallel::Shard& shard() const override { return rank_.shard; }
+  int rank() const override { return rank_.rank; }
+  int ranks() const override { return rank_.size; }
+  const parallel::Collectives& collectives() const override { return rank_.collectives; }
   bool is_fused() const override { return false; }
   bool captures_steps() const override { return true; }
   kernel::AttentionForm decode_attention() const override { return kernel::AttentionForm::split; }
@@ -116,7 +114,7 @@ class PortableDecoder final : public AnyDecoder {
 
   KvCache make_cache(std::int64_t batch, std::int64_t capacity) const override {
     const c10::InferenceMode guard;
-    return {config_.num_layers, batch, shard_.kv_heads.size(), capacity, config_.head_dim, options_};
+    return {config_.num_layers, batch, rank_.shard.kv_heads.size(), capacity, config_.head_dim, options_};
   }
 
   std::size_t weight_bytes() const override {
@@ -143,13 +141,13 @@ class PortableDecoder final : public AnyDecoder {
       const at::Tensor normed = norm(x, layer.post_norm);
       x.add_(config_.is_moe()
                  ? sparse_mlp(layer, index, normed, tap)
-                 : sum_ranks(layer.mlps.front()(rows_of(normed)), shard_.mlp.size() < config_.intermediate_size));
+                 : sum_ranks(layer.mlps.front()(rows_of(normed)), rank_.shard.mlp.size() < config_.intermediate_size));
       if (tap != nullptr) tap->hidden(index, portable::narrowed(x, dtype()).view({batch, count, -1}));
     }
     cache.advance(count);
     const at::Tensor last =
         norm(x.view({batch, count, -1}).narrow(1, count - logits_for, logits_for).flatten(0, 1), final_norm_);
-    return collectives_.gather_logits(head_(last).view({batch, logits_for, -1}));
+    return rank_.collectives.gather_logits(head_(last).view({batch, logits_for, -1}));
   }
 
  private:
@@ -190,7 +188,7 @@ class PortableDecoder final : public AnyDecoder {
       fail(
           "--execution portable: {} adds up {} products in segments of {}, and {} ranks would have {} each: expected a "
           "whole power of two of segments",
-          what, whole, columns, parallel_.size(), own);
+          what, whole, columns, rank_.size, own);
   }
 
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight) const {
@@ -207,7 +205,7 @@ class PortableDecoder final : public AnyDecoder {
 
   /// The ranks' tensors as a tree over neighbours; `own` where each rank has the whole.
   at::Tensor sum_ranks(const at::Tensor& own, bool divided) const {
-    return divided ? tree_of_ranks(collectives_.communicator(), own) : own;
+    return divided ? tree_of_ranks(rank_.collectives.communicator(), own) : own;
   }
   static at::Tensor tree_of_ranks(parallel::Communicator* communicator, const at::Tensor& own) {
     if (communicator == nullptr) return own;
@@ -240,15 +238,15 @@ class PortableDecoder final : public AnyDecoder {
   at::Tensor attention(const PortableLayer& layer, std::int64_t index, const at::Tensor& x,
                        const portable::RopeTable& rope, KvCache& cache, Taps* tap) {
     const std::int64_t batch = x.size(0), count = x.size(1), d = config_.head_dim, length = cache.length() + count;
-    const std::int64_t heads = shard_.heads.size(), kv_heads = shard_.kv_heads.size();
+    const std::int64_t heads = rank_.shard.heads.size(), kv_heads = rank_.shard.kv_heads.size();
     at::Tensor qkv = layer.qkv(x.flatten(0, 1)).view({batch, count, heads + 2 * kv_heads, d});
     turn(qkv, 0, heads, layer.q_norm, rope);
     turn(qkv, heads, kv_heads, layer.k_norm, rope);
     const at::Tensor kept = portable::narrowed(qkv.narrow(2, heads, 2 * kv_heads), dtype()).transpose(1, 2);
     cache.append(index, kept.narrow(1, 0, kv_heads), kept.narrow(1, kv_heads, kv_heads));
     if (tap != nullptr)
-      tap->key(index, collectives_.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count),
-                                               config_.num_kv_heads));
+      tap->key(index, rank_.collectives.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count),
+                                                    config_.num_kv_heads));
     at::Tensor attended = at::empty({batch, count, heads, d}, at::kFloat);
     portable::attend(qkv.narrow(2, 0, heads).contiguous(), cache.keys(index, length), cache.values(index, length),
                      static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))), attended);
@@ -265,7 +263,7 @@ class PortableDecoder final : public AnyDecoder {
     for (std::int64_t slot = 0; slot < rows * k; ++slot) slots[static_cast<std::size_t>(ids[slot])].push_back(slot);
     at::Tensor outputs = at::zeros({rows * k, hidden}, at::kFloat);
     for (std::size_t local = 0; local < layer.mlps.size(); ++local) {
-      const auto& own = slots[static_cast<std::size_t>(shard_.experts[local])];
+      const auto& own = slots[static_cast<std::size_t>(rank_.shard.experts[local])];
       if (own.empty()) continue;
       portable::RowPointers inputs;
       for (const std::int64_t slot : own) inputs.push_back(x.const_data_ptr<float>() + slot / k * hidden);
@@ -274,8 +272,8 @@ class PortableDecoder final : public AnyDecoder {
         std::copy_n(y.const_data_ptr<float>() + static_cast<std::int64_t>(i) * hidden, hidden,
                     outputs.data_ptr<float>() + own[i] * hidden);
     }
-    const bool divided =
-        shard_.expert_mlp.size() < config_.moe_intermediate_size || std::ssize(shard_.experts) < config_.num_experts;
+    const bool divided = rank_.shard.expert_mlp.size() < config_.moe_intermediate_size ||
+                         std::ssize(rank_.shard.experts) < config_.num_experts;
     const at::Tensor all = sum_ranks(outputs, divided);
     at::Tensor out = at::zeros({rows, hidden}, at::kFloat);
     const portable::Loops& loop = portable::loops();
@@ -287,9 +285,7 @@ class PortableDecoder final : public AnyDecoder {
   }
 
   ModelConfig config_;
-  Parallel parallel_;
-  parallel::Shard shard_;
-  parallel::Collectives collectives_;
+  parallel::Rank rank_;
   at::TensorOptions options_;
   at::Tensor embedding_;  // [vocab, hidden]
   std::vector<PortableLayer> layers_;
@@ -299,5 +295,18 @@ class PortableDecoder final : public AnyDecoder {
   Linear<Quant> gpu_head_;
   GpuRope gpu_rope_;
 };
+
+/// Makes one, like DecoderFactory: a function that is not inline.
+template <class Quant>
+struct PortableFactory {
+  static std::unique_ptr<AnyDecoder> make(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype,
+                                          at::Device device);
+};
+
+template <class Quant>
+std::unique_ptr<AnyDecoder> PortableFactory<Quant>::make(const Checkpoint& checkpoint, parallel::Rank rank,
+                                                         at::ScalarType dtype, at::Device device) {
+  return std::make_unique<PortableDecoder<Quant>>(checkpoint, std::move(rank), dtype, device);
+}
 
 }  // namespace fpf::model
