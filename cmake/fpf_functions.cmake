@@ -33,14 +33,19 @@ function(fpf_strict target)
   endif()
 endfunction()
 
-# Target fpf_pch: one precompiled header for everything that sees libtorch's tensors; others reuse it.
-function(fpf_add_precompiled_header)
+# Targets fpf_pch and fpf_core_pch: a precompiled header for everything that sees libtorch's tensors and one for what does
+# not (libtorch brings another fmt); others reuse them.
+function(fpf_add_precompiled_headers)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/fpf_pch.cpp CONTENT "int main() { return 0; }\n")
-  add_executable(fpf_pch ${PROJECT_BINARY_DIR}/fpf_pch.cpp)
+  foreach(target IN ITEMS fpf_pch fpf_core_pch)
+    add_executable(${target} ${PROJECT_BINARY_DIR}/fpf_pch.cpp)
+    fpf_strict(${target})
+    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  endforeach()
   target_link_libraries(fpf_pch PRIVATE fpf::fpf)
   target_precompile_headers(fpf_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
-  fpf_strict(fpf_pch)
-  set_target_properties(fpf_pch PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  target_link_libraries(fpf_core_pch PRIVATE fpf::core)
+  target_precompile_headers(fpf_core_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled_core.hpp)
 endfunction()
 
 # fpf_add_driver(<name> LIBS <target>...): build/bin/<name> from <name>.cpp.
@@ -79,7 +84,11 @@ function(fpf_add_tests program)
     file(MAKE_DIRECTORY ${scratch})
     add_test(NAME ${test} COMMAND ${target} --run_test=test_${test} WORKING_DIRECTORY ${scratch})
     # Threads that wait sleep: where other work shares the cores, spinning ones cost a test six times its time.
-    set_tests_properties(${test} PROPERTIES TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT OMP_WAIT_POLICY=PASSIVE)
+    set(environment OMP_WAIT_POLICY=PASSIVE)
+    if(NOT test MATCHES on_gpu)
+      list(APPEND environment CUDA_VISIBLE_DEVICES=)  # programs choose the CPU, as where there is no GPU
+    endif()
+    set_tests_properties(${test} PROPERTIES TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${environment}")
   endforeach()
 endfunction()
 
@@ -90,5 +99,7 @@ function(fpf_finish target)
     target_precompile_headers(${target} REUSE_FROM fpf_runner)
   elseif("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN)
     target_precompile_headers(${target} REUSE_FROM fpf_pch)
+  elseif(NOT "fpf::tools" IN_LIST ARGN)
+    target_precompile_headers(${target} REUSE_FROM fpf_core_pch)
   endif()
 endfunction()

@@ -1,6 +1,6 @@
 // Experiment 4: attention written out instead of flash attention.
 #include "driver.hpp"
-#include "eager_decoders.hpp"
+#include "eager_setups.hpp"
 
 int main(int argc, char** argv) {
   const fpf::ExperimentInfo info{

@@ -1,7 +1,6 @@
 // Experiment 7: every matrix divided over several ranks.
-#include <fpf/parallel/tensor.hpp>
-
 #include "driver.hpp"
+#include "rank_setups.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{

@@ -1,7 +1,6 @@
 // Experiment 8: the experts divided over several ranks.
-#include <fpf/parallel/expert.hpp>
-
 #include "driver.hpp"
+#include "rank_setups.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{

@@ -2,7 +2,8 @@
 #include <fpf/core/interrupt.hpp>
 #include <fpf/verify/report.hpp>
 
-#include "eager_decoders.hpp"
+#include "eager_setups.hpp"
+#include "rank_setups.hpp"
 
 int main(int argc, char** argv) {
   return fpf::run_program("verify", [&]() -> fpf::ExitCode {

@@ -12,7 +12,7 @@
 #include <random>
 
 #include "error_text.hpp"
-#include "reference_decoders.hpp"
+#include "reference_setups.hpp"
 #include "tensor_file.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_checkpoint_writer)

@@ -10,7 +10,7 @@
 #include <limits>
 #include <numeric>
 
-#include "eager_decoders.hpp"
+#include "eager_setups.hpp"
 #include "signal_distance.hpp"
 
 namespace {

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "error_text.hpp"
-#include "reference_decoders.hpp"
+#include "reference_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_experiment)
 

@@ -51,10 +51,9 @@ struct Inputs {
   }
   static Strings command(const std::string& program, const fs::path& out, const Strings& more = {},
                          const std::string& format = "none") {
-    Strings args{
-        bin + "/" + program, "--model", model(format), "--prompt-ids", "inputs/ids0.json", "--dtype", "float32",
-        "--decode-steps",    "4",       "--layers",    "0,last",       "--threads",        "1",       "--out",
-        out.string()};
+    Strings args{bin + "/" + program, "--model", model(format), "--prompt-ids", "inputs/ids0.json"};
+    args.insert(args.end(), {"--dtype", "float32", "--decode-steps", "4", "--layers", "0,last"});
+    args.insert(args.end(), {"--threads", "1", "--device", "cpu", "--out", out.string()});
     if (program != "exp0_reference") args.insert(args.end(), {"--baseline", baseline(format)});
     args.insert(args.end(), more.begin(), more.end());
     fs::create_directories(out);

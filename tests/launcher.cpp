@@ -51,7 +51,7 @@ Child::Environment place(int rank, int size, const std::string& port) {
 /// Experiment 7's or 8's command into `out`.
 Strings command(const std::string& out, const Strings& more = {}, const std::string& program = "exp7_tensor_parallel") {
   fresh_folder(out);
-  Strings all{"--device", "cpu", "--rank-timeout", "3", "--quiet"};
+  Strings all{"--rank-timeout", "3", "--quiet"};
   all.insert(all.end(), more.begin(), more.end());
   return Inputs::command(program, out, all);
 }
@@ -188,7 +188,7 @@ BOOST_AUTO_TEST_CASE(a_port_in_use_is_named) {
 BOOST_AUTO_TEST_CASE(ranks_and_processes_must_be_as_many) {
   check_refused(launch({command("many", {"--tp", "4"}), command("many", {"--tp", "4"})}), {"4 ranks", "launcher", "2"},
                 "many");
-  const Strings single = Inputs::command("exp0_reference", fresh_folder("single"), {"--device", "cpu", "--quiet"});
+  const Strings single = Inputs::command("exp0_reference", fresh_folder("single"), {"--quiet"});
   const auto ends = launch({single, single});
   for (const Outcome& end : ends) BOOST_TEST(mentions(end.err, {"a run of 1 ranks", "started 2"}), end.err);
 }

@@ -16,7 +16,7 @@
 #include <map>
 
 #include "error_text.hpp"
-#include "reference_decoders.hpp"
+#include "rank_setups.hpp"
 #include "signal_distance.hpp"
 #include "small_shape.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "portable_model.hpp"
 #include "portable_runs.hpp"
-#include "reference_decoders.hpp"
+#include "reference_setups.hpp"
 #include "signal_distance.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_portable_accuracy)

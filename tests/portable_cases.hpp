@@ -12,7 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "reference_decoders.hpp"
+#include "reference_setups.hpp"
 
 namespace portable_cases {
 

@@ -12,7 +12,7 @@
 #include <numeric>
 
 #include "error_text.hpp"
-#include "reference_decoders.hpp"
+#include "rank_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_portable_ranks)
 

@@ -9,7 +9,7 @@
 #include <fpf/quant/select.hpp>
 #include <numeric>
 
-#include "reference_decoders.hpp"
+#include "reference_setups.hpp"
 
 /// `count` ids of a fixed sequence below `vocabulary`.
 inline std::vector<std::int32_t> some_ids(int count, std::int32_t first = 7, std::int32_t vocabulary = 4096) {

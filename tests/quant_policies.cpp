@@ -17,7 +17,7 @@
 
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
-#include "reference_decoders.hpp"
+#include "reference_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_quant_policies)
 

@@ -20,7 +20,7 @@
 #include <fpf/quant/select.hpp>
 #include <map>
 
-#include "reference_decoders.hpp"
+#include "reference_setups.hpp"
 
 namespace {
 

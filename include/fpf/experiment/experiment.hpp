@@ -27,21 +27,7 @@ class Experiment final : public AnyExperiment {
 
   /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the
   /// policies.
-  Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {})
-      : AnyExperiment(settings, policies_of()), stream_(std::move(stream)) {
-    parallel::RankOptions ranks = settings.ranks;
-    ranks.device = settings.device;
-    for (const Parallel& rank : Parallel::local_ranks(ranks)) {
-      const at::Device device(parallel::rank_device(ranks, rank.rank()));
-      device::enter(device);
-      device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
-      add_rank(device::naming_memory(device, [&] {
-        return model::DecoderFactory<Quant, Attention, Execution>::make(
-            checkpoint, parallel::Rank::of(rank, checkpoint.config()), device::scalar_type(settings.dtype), device);
-      }));
-    }
-    meet();
-  }
+  Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {});
 
  private:
   static Policies policies_of() {
@@ -59,5 +45,24 @@ class Experiment final : public AnyExperiment {
 
   Stream stream_;
 };
+
+// Not inline: `extern template class Experiment<...>` leaves it to another object file.
+template <class Quant, class Attention, class Parallel, class Stream, class Execution>
+Experiment<Quant, Attention, Parallel, Stream, Execution>::Experiment(const model::Checkpoint& checkpoint,
+                                                                      const RunSettings& settings, Stream stream)
+    : AnyExperiment(settings, policies_of()), stream_(std::move(stream)) {
+  parallel::RankOptions ranks = settings.ranks;
+  ranks.device = settings.device;
+  for (const Parallel& rank : Parallel::local_ranks(ranks)) {
+    const at::Device device(parallel::rank_device(ranks, rank.rank()));
+    device::enter(device);
+    device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size()));
+    add_rank(device::naming_memory(device, [&] {
+      return model::DecoderFactory<Quant, Attention, Execution>::make(
+          checkpoint, parallel::Rank::of(rank, checkpoint.config()), device::scalar_type(settings.dtype), device);
+    }));
+  }
+  meet();
+}
 
 }  // namespace fpf
