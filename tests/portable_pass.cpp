@@ -1,5 +1,5 @@
 // The portable execution's passes on a GPU, launch by launch, without one: the fake driver hands every launch to the
-// kernels' own text on fibers. Prefill of many rows and of few, and decode steps, give the CPU's signals bit for bit.
+// kernels' own text on fibers. Prefill and decode steps of many rows and of few give the CPU's signals bit for bit.
 #include <cxxabi.h>
 #include <dlfcn.h>
 
@@ -73,6 +73,7 @@ void add_kernels() {
   add(&portable_gemm_grouped<Dense<Bf16, 128>>);
   add(&portable_gemm_grouped<Dense<Bf16, 64>>);
   add(&portable_group<6>);
+  add(&portable_group<1>);
   add(&portable_experts_sum<Bf16, 128, 2>);
   // a dense MLP
   add(&portable_gate_up<Dense<Bf16, 128>, 64, 1, 32, 4, 2>);
@@ -205,12 +206,12 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, model::AnyD
 
 BOOST_DATA_TEST_CASE(passes_have_the_cpus_bits, data::make({true, false}), experts) {
   add_kernels();
-  BOOST_REQUIRE(kernels().size() == 25u);
+  BOOST_REQUIRE(kernels().size() == 26u);
   fake_gpu()->run = run;
   const auto checkpoint = model::Checkpoint::open(description(experts));
   const RunSettings settings = all_layers(checkpoint, DType::bfloat16, 2);
   const auto decoder = portable_decoder(checkpoint, DType::bfloat16);
-  for (const auto& [length, batch] : {std::pair{experts ? 66 : 9, 1}, {4, 2}}) {
+  for (const auto& [length, batch] : {std::pair{experts ? 66 : 9, 1}, {4, 2}, {3, 9}}) {
     std::vector<std::vector<std::int32_t>> prompts;
     for (int b = 0; b < batch; ++b) prompts.push_back(some_ids(length, 7 + b, 512));
     const evidence::Signals found = run_on_fibers(checkpoint, *decoder, settings, prompts);

@@ -202,9 +202,11 @@ __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
 template <int Experts>
 __global__ void __launch_bounds__(1024) portable_group(const PortableGroups p) {
   __shared__ int counts[Experts], next[Experts];
+  wait_for_previous();
   for (int e = int(threadIdx.x); e < Experts; e += 1024) counts[e] = 0;
   __syncthreads();
-  for (int s = int(threadIdx.x); s < p.slots; s += 1024) atomicAdd(&counts[p.ids[s]], 1);
+  const auto expert = [&](int slot) { return p.ids == nullptr ? 0 : p.ids[slot]; };
+  for (int s = int(threadIdx.x); s < p.slots; s += 1024) atomicAdd(&counts[expert(s)], 1);
   __syncthreads();
   if (threadIdx.x == 0) {
     int at = 0;
@@ -215,7 +217,7 @@ __global__ void __launch_bounds__(1024) portable_group(const PortableGroups p) {
     }
   }
   __syncthreads();
-  for (int s = int(threadIdx.x); s < p.slots; s += 1024) p.order[atomicAdd(&next[p.ids[s]], 1)] = s;
+  for (int s = int(threadIdx.x); s < p.slots; s += 1024) p.order[atomicAdd(&next[expert(s)], 1)] = s;
 }
 
 /// gate <- silu(gate) * up. Grid: ceil(count / 256) blocks of 256. ElementwiseParams: a gate, b up, float32.

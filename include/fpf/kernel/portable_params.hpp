@@ -47,7 +47,7 @@ struct PortableMoe {
 
 /// portable_moe.cuh: slots (row * k + choice) sorted by expert.
 struct PortableGroups {
-  const int* ids;  // [slots]
+  const int* ids;  // [slots]; null: all of expert 0
   int* ends;       // [experts]
   int* order;      // [slots]
   int slots;

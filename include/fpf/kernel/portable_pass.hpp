@@ -19,6 +19,8 @@ struct PortableBuffers {
   int *ids, *ends, *order, *position;  // [rows, k], [experts], [rows * k], [rows]
 };
 
+/// Up to here rows go through kernels of their own, which read each weight once.
+inline constexpr int portable_few_rows = 8;
 /// Which rows of many attend together: their blocks' sums take memory.
 inline constexpr int portable_attention_rows = 128;
 
@@ -54,7 +56,7 @@ class PortablePass {
   void product(const Stream& to, const char* name, const Matrix& m, const float* x, float* out, int rows,
                bool add) const {
     const PortableProduct params{m.data, x, nullptr, 0, nullptr, out, m.n, rows};
-    if (rows <= 8)
+    if (rows <= portable_few_rows)
       run(to, name, plan_portable_gemv(m.format, config_.dtype, m.n, m.k, false, add), params, rows);
     else
       run(to, name, plan_portable_gemm(m.format, config_.dtype, m.n, m.k, rows, add), params, 1);
@@ -63,7 +65,7 @@ class PortablePass {
   /// out = m norm(x); norm(x) is left in `normed` where rows are many, or `keep` asks for it.
   void normalised_product(const Stream& to, const char* name, const Matrix& m, const float* x, const void* weight,
                           float* normed, bool keep, float* out, int rows) const {
-    if (rows > 8) {
+    if (rows > portable_few_rows) {
       norm(to, x, weight, normed, rows);
       product(to, name, m, normed, out, rows, false);
     } else {
@@ -86,7 +88,7 @@ class PortablePass {
       run(to, "route", plan_portable_route(config_.mlp),
           RouteParams{buffers_.router, choice.ids, choice.weights, choice.margin, config_.rows}, config_.rows);
     }
-    config_.rows <= 8 ? few_rows(to, w, choice, tap) : many_rows(to, w, choice, tap);
+    config_.rows <= portable_few_rows ? few_rows(to, w, choice, tap) : many_rows(to, w, choice, tap);
   }
 
  private:
@@ -118,7 +120,7 @@ class PortablePass {
                              tokens_,
                              0,
                              blocks};
-    const bool append = config_.rows <= 8 && tokens_ == 1;
+    const bool append = config_.rows <= portable_few_rows && tokens_ == 1;
     if (!append) run(to, "head_norm_rope", plan_portable_rope(config_.dtype, shape), params, config_.rows);
     for (int first = 0; first < config_.rows; first += portable_attention_rows) {
       const int rows = std::min(portable_attention_rows, config_.rows - first);
@@ -146,9 +148,8 @@ class PortablePass {
     const MoeShape& m = config_.mlp;
     const int slots = config_.rows * m.top_k;
     const bool sparse = config_.has_experts();
-    if (sparse)
-      run(to, "sort_by_expert", plan_portable_group(m.experts),
-          PortableGroups{choice.ids, buffers_.ends, buffers_.order, slots, m.experts}, 1);
+    run(to, "sort_by_expert", plan_portable_group(m.experts),
+        PortableGroups{sparse ? choice.ids : nullptr, buffers_.ends, buffers_.order, slots, m.experts}, 1);
     PortableGrouped params{
         w.experts, buffers_.normed, buffers_.gate, buffers_.ends, sparse ? buffers_.order : nullptr, nullptr, m.top_k,
         0,         m.intermediate,  m.experts};

@@ -38,7 +38,7 @@ class PortableMemory {
     buffers_.weights = floats(slots);
     buffers_.margin = floats(rows);
     buffers_.gate = floats(slots * size(c.mlp.intermediate));
-    const bool many = rows > 8;  // then up and the experts' outputs lie in memory
+    const bool many = c.rows > kernel::portable_few_rows;  // then up and the experts' outputs lie in memory
     buffers_.up = many ? floats(slots * size(c.mlp.intermediate)) : nullptr;
     buffers_.outputs = many ? floats(slots * size(c.mlp.hidden)) : nullptr;
     buffers_.ids = ints(slots);
@@ -53,7 +53,7 @@ class PortableMemory {
   kernel::PortableBuffers buffers_{};
 };
 
-/// The decode step of 1 to 8 rows.
+/// The decode step of any number of rows.
 class PortableStep final : public kernel::AnyStep {
  public:
   using Allocate = std::function<void*(std::size_t bytes)>;
@@ -66,7 +66,6 @@ class PortableStep final : public kernel::AnyStep {
         taps_(config_),
         memory_(config_, allocate),
         pass_(library_, config_, weights_, memory_.buffers(), 1) {
-    if (config_.rows > 8) fail("a portable decode step takes 1 to 8 rows, not {}", config_.rows);
     const auto rows = static_cast<std::size_t>(config_.rows), vocabulary = static_cast<std::size_t>(config_.vocabulary);
     logits_ = static_cast<float*>(allocate(rows * vocabulary * 4));
     sums_ = static_cast<float*>(allocate(rows * (vocabulary + 31) / 32 * 4 + 64));
@@ -168,7 +167,6 @@ inline at::Tensor portable_forward(PortableForward f, const at::Tensor& tokens, 
   };
   at::Tensor position = at::arange(cache.length(), cache.length() + count, at::TensorOptions(at::kInt).device(device));
   view(b.position, {batch, count}, at::kInt).copy_(position.unsqueeze(0).expand({batch, count}));
-  if (!f.config.has_experts()) view(b.ends, {1}, at::kInt).fill_(rows);
   const kernel::PortablePass pass(f.library, f.config, f.weights, b, static_cast<int>(count));
   const kernel::PortablePass::Stream to{f.stream, nullptr};
   const at::Tensor ids = tokens.contiguous();
