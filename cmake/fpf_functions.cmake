@@ -33,19 +33,15 @@ function(fpf_strict target)
   endif()
 endfunction()
 
-# Targets fpf_pch and fpf_core_pch: a precompiled header for everything that sees libtorch's tensors and one for what does
-# not (libtorch brings another fmt); others reuse them.
-function(fpf_add_precompiled_headers)
+# Target fpf_pch: one precompiled header for everything that sees libtorch's tensors; others reuse it. (Behind one for what
+# sees none GCC 12 warns falsely.)
+function(fpf_add_precompiled_header)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/fpf_pch.cpp CONTENT "int main() { return 0; }\n")
-  foreach(target IN ITEMS fpf_pch fpf_core_pch)
-    add_executable(${target} ${PROJECT_BINARY_DIR}/fpf_pch.cpp)
-    fpf_strict(${target})
-    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
-  endforeach()
+  add_executable(fpf_pch ${PROJECT_BINARY_DIR}/fpf_pch.cpp)
   target_link_libraries(fpf_pch PRIVATE fpf::fpf)
   target_precompile_headers(fpf_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
-  target_link_libraries(fpf_core_pch PRIVATE fpf::core)
-  target_precompile_headers(fpf_core_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled_core.hpp)
+  fpf_strict(fpf_pch)
+  set_target_properties(fpf_pch PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 endfunction()
 
 # fpf_add_driver(<name> LIBS <target>...): build/bin/<name> from <name>.cpp.
@@ -99,7 +95,5 @@ function(fpf_finish target)
     target_precompile_headers(${target} REUSE_FROM fpf_runner)
   elseif("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN)
     target_precompile_headers(${target} REUSE_FROM fpf_pch)
-  elseif(NOT "fpf::tools" IN_LIST ARGN)
-    target_precompile_headers(${target} REUSE_FROM fpf_core_pch)
   endif()
 endfunction()
