@@ -28,7 +28,7 @@ bool check_digests(const std::string& fixtures, const std::string& models) {
       fmt::print("absent      {}\n", one.name);
       continue;
     }
-    for (const int batch : {1, 2, 4}) {
+    for (const int batch : {1, 2, 4, 12}) {
       try {
         const evidence::Signals found = one.run("cuda", batch);
         const evidence::Digests digests = evidence::digests_of(found);
