@@ -25,24 +25,41 @@ function(fpf_add_library name)
   target_link_libraries(${target} INTERFACE ${ARG_LINK})
 endfunction()
 
-# Warnings are errors in what this project builds, never in what its users build.
-function(fpf_strict target)
+# How this project compiles what it builds, never what its users build: warnings are errors, fmt is a library.
+function(fpf_own target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(${target} PRIVATE -Wno-restrict)  # GCC bug 105651: "literal" + std::string is no overlap
   endif()
+  target_compile_options(${target} PRIVATE -UFMT_HEADER_ONLY)
+  target_link_libraries(${target} PRIVATE fpf_fmt fpf_fmt_of_libtorch)
 endfunction()
 
-# Target fpf_pch: one precompiled header for everything that sees libtorch's tensors; others reuse it. (Behind one for what
-# sees none GCC 12 warns falsely.)
-function(fpf_add_precompiled_header)
-  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/fpf_pch.cpp CONTENT "int main() { return 0; }\n")
-  add_executable(fpf_pch ${PROJECT_BINARY_DIR}/fpf_pch.cpp)
-  target_link_libraries(fpf_pch PRIVATE fpf::fpf)
-  target_precompile_headers(fpf_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
-  fpf_strict(fpf_pch)
-  set_target_properties(fpf_pch PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+# Targets that the project's own files share: fmt's functions in a library each for the system's fmt and the one that libtorch
+# brings (fpf_fmt, fpf_fmt_of_libtorch), and a precompiled header for everything that sees libtorch's tensors (fpf_pch; and
+# fpf_test_pch, because a precompiled header's optimisation is that of all functions behind it). Behind one for what sees no
+# tensors GCC 12 warns falsely.
+function(fpf_add_shared_targets)
+  add_library(fpf_fmt STATIC ${PROJECT_SOURCE_DIR}/cmake/fmt.cpp)
+  add_library(fpf_fmt_of_libtorch STATIC ${PROJECT_SOURCE_DIR}/cmake/fmt.cpp)
+  target_include_directories(fpf_fmt_of_libtorch SYSTEM PRIVATE
+                             $<TARGET_PROPERTY:Libtorch::Libtorch,INTERFACE_INCLUDE_DIRECTORIES>)
+  set_target_properties(fpf_fmt fpf_fmt_of_libtorch PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  fpf_add_precompiled_header(fpf_pch)
+  if(FPF_BUILD_TESTS)
+    fpf_add_precompiled_header(fpf_test_pch)
+    target_compile_options(fpf_test_pch PRIVATE ${FPF_TEST_OPTIONS})
+  endif()
 endfunction()
+function(fpf_add_precompiled_header name)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/${name}.cpp CONTENT "int main() { return 0; }\n")
+  add_executable(${name} ${PROJECT_BINARY_DIR}/${name}.cpp)
+  target_link_libraries(${name} PRIVATE fpf::fpf)
+  target_precompile_headers(${name} PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.hpp)
+  fpf_own(${name})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+endfunction()
+set(FPF_TEST_OPTIONS -O1)  # two thirds of the time to compile; numerics stay as the programs have them
 
 # fpf_add_driver(<name> LIBS <target>...): build/bin/<name> from <name>.cpp.
 function(fpf_add_driver name)
@@ -68,8 +85,11 @@ function(fpf_add_tests program)
   target_compile_definitions(${target} PRIVATE FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
                              FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
                              FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
-  fpf_finish(${target} ${ARG_LIBS})
-  target_compile_options(${target} PRIVATE -O1)  # a third less to compile; numerics stay as the programs have them
+  fpf_own(${target})
+  target_compile_options(${target} PRIVATE ${FPF_TEST_OPTIONS})
+  if("fpf::fpf" IN_LIST ARG_LIBS OR "fpf_reference" IN_LIST ARG_LIBS)
+    target_precompile_headers(${target} REUSE_FROM fpf_test_pch)
+  endif()
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0
                         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
   if(NOT ARG_TIMEOUT)
@@ -88,12 +108,10 @@ function(fpf_add_tests program)
   endforeach()
 endfunction()
 
-# fpf_finish(<target> <library>...): warnings, and the precompiled header that suits the libraries.
+# fpf_finish(<target> <library>...): fpf_own(), and the precompiled header where the libraries bring tensors.
 function(fpf_finish target)
-  fpf_strict(${target})
-  if("fpf_runner" IN_LIST ARGN)
-    target_precompile_headers(${target} REUSE_FROM fpf_runner)
-  elseif("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN)
+  fpf_own(${target})
+  if("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN OR "fpf_runner" IN_LIST ARGN)
     target_precompile_headers(${target} REUSE_FROM fpf_pch)
   endif()
 endfunction()

@@ -1,11 +1,10 @@
-// What every experiment's program includes. The runner, the same for all policies, is compiled once (runner.cpp), as are
-// the reference configuration's set-ups.
+// What every experiment's program includes: names. The runner is compiled once (runner.cpp), as are the set-ups that most
+// programs run (*_setups.cpp).
 #pragma once
 
 #include <fpf/experiment/runner_declaration.hpp>
 #include <fpf/experiment/variable_options.hpp>
-
-#include "reference_setups.hpp"
+#include <fpf/stream/exclusive.hpp>
 
 namespace fpf {
 

@@ -2,37 +2,14 @@
 // eager_setups.cpp (target fpf_eager_attention).
 #pragma once
 
-#include <fpf/attention/eager.hpp>
-#include <fpf/experiment/experiment.hpp>
-
 #include "reference_setups.hpp"
 
-namespace fpf::model {
-
-extern template struct DecoderFactory<quant::None, attention::Eager, execution::Eager>;
-extern template struct DecoderFactory<quant::Awq, attention::Eager, execution::Eager>;
-extern template struct DecoderFactory<quant::Gptq, attention::Eager, execution::Eager>;
-extern template struct DecoderFactory<quant::Nf4, attention::Eager, execution::Eager>;
-extern template struct DecoderFactory<quant::None, attention::Eager, execution::Compiled>;
-extern template struct DecoderFactory<quant::Awq, attention::Eager, execution::Compiled>;
-extern template struct DecoderFactory<quant::Gptq, attention::Eager, execution::Compiled>;
-extern template struct DecoderFactory<quant::Nf4, attention::Eager, execution::Compiled>;
-
-}  // namespace fpf::model
+#define FPF_EAGER_SETUPS(EXTERN)                \
+  FPF_DECODERS(EXTERN, Eager, Eager)            \
+  FPF_DECODERS(EXTERN, Eager, Compiled)         \
+  FPF_EXPERIMENTS(EXTERN, Eager, Single, Eager) \
+  FPF_EXPERIMENTS(EXTERN, Eager, Single, Compiled)
 
 namespace fpf {
-
-extern template class Experiment<quant::None, attention::Eager, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Awq, attention::Eager, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Gptq, attention::Eager, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Nf4, attention::Eager, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::None, attention::Eager, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Awq, attention::Eager, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Gptq, attention::Eager, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Nf4, attention::Eager, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-
-}  // namespace fpf
+FPF_EAGER_SETUPS(extern)
+}

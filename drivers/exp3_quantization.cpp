@@ -4,11 +4,11 @@
 namespace {
 
 template <class Quant>
-void run(fpf::Runner& runner, const std::string& option, const std::string& path, fpf::quant::Method method) {
+void run(fpf::Runner& runner, const std::string& tag, const std::string& option, const std::string& path,
+         fpf::quant::Method method) {
   const auto model = runner.open(option, path, method);
   fpf::execution::select(runner.options().execution, [&]<class Execution>() {
-    runner.run<fpf::Reference<Quant, Execution>>(
-        {.tag = std::string(Quant::name), .value = Quant::name, .model = &model});
+    runner.run<fpf::Reference<Quant, Execution>>({.tag = tag, .value = tag, .model = model});
   });
 }
 
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
     runner.open("model", options.model, fpf::quant::Method::awq);
     runner.open("model-bnb", options.model_bnb,
                 fpf::quant::Method::bitsandbytes);  // refused before GPTQ has run
-    run<fpf::quant::Gptq>(runner, "model-gptq", options.model_gptq, fpf::quant::Method::gptq);
-    run<fpf::quant::Nf4>(runner, "model-bnb", options.model_bnb, fpf::quant::Method::bitsandbytes);
+    run<fpf::quant::Gptq>(runner, "gptq", "model-gptq", options.model_gptq, fpf::quant::Method::gptq);
+    run<fpf::quant::Nf4>(runner, "bnb", "model-bnb", options.model_bnb, fpf::quant::Method::bitsandbytes);
   });
 }

@@ -1,6 +1,5 @@
 // Experiment 4: attention written out instead of flash attention.
 #include "driver.hpp"
-#include "eager_setups.hpp"
 
 int main(int argc, char** argv) {
   const fpf::ExperimentInfo info{
@@ -13,12 +12,13 @@ int main(int argc, char** argv) {
       "flash_attention_2",
       "flash"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    if (runner.options().execution == fpf::execution::Portable::name)
-      fpf::fail("--execution portable: its definition has one attention, so this experiment has nothing to vary there");
     runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup =
-          fpf::Experiment<Quant, fpf::attention::Eager, fpf::parallel::Single, fpf::stream::Exclusive, Execution>;
-      runner.run<Setup>({"eager", "eager"});
+      if constexpr (std::is_same_v<Execution, fpf::execution::Portable>)
+        fpf::fail("--execution portable: its definition has one attention, so there is nothing to vary");
+      else
+        runner.run<
+            fpf::Experiment<Quant, fpf::attention::Eager, fpf::parallel::Single, fpf::stream::Exclusive, Execution>>(
+            {"eager", "eager"});
     });
   });
 }

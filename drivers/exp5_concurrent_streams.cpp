@@ -1,7 +1,9 @@
 // Experiment 5: the reference beside a load that shares its device.
+#include <fpf/experiment/experiment.hpp>
 #include <fpf/stream/contended.hpp>
 
 #include "driver.hpp"
+#include "reference_setups.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{

@@ -1,6 +1,5 @@
 // Experiment 7: every matrix divided over several ranks.
 #include "driver.hpp"
-#include "rank_setups.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{

@@ -1,6 +1,5 @@
 // Experiment 8: the experts divided over several ranks.
 #include "driver.hpp"
-#include "rank_setups.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{

@@ -2,54 +2,16 @@
 // fpf_ranks).
 #pragma once
 
-#include <fpf/experiment/experiment.hpp>
-#include <fpf/parallel/expert.hpp>
-#include <fpf/parallel/tensor.hpp>
-
 #include "reference_setups.hpp"
 
+#define FPF_RANK_SETUPS(EXTERN)                    \
+  FPF_EXPERIMENTS(EXTERN, Flash, Tensor, Eager)    \
+  FPF_EXPERIMENTS(EXTERN, Flash, Tensor, Compiled) \
+  FPF_EXPERIMENTS(EXTERN, Flash, Tensor, Portable) \
+  FPF_EXPERIMENTS(EXTERN, Flash, Expert, Eager)    \
+  FPF_EXPERIMENTS(EXTERN, Flash, Expert, Compiled) \
+  FPF_EXPERIMENTS(EXTERN, Flash, Expert, Portable)
+
 namespace fpf {
-
-extern template class Experiment<quant::None, attention::Flash, parallel::Tensor, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Tensor, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Tensor, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Tensor, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::None, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::None, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Tensor, stream::Exclusive,
-                                 execution::Portable>;
-
-extern template class Experiment<quant::None, attention::Flash, parallel::Expert, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Expert, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Expert, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Expert, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::None, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::None, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Expert, stream::Exclusive,
-                                 execution::Portable>;
-
-}  // namespace fpf
+FPF_RANK_SETUPS(extern)
+}

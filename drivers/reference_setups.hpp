@@ -2,50 +2,16 @@
 // no others, so they are compiled once, in reference_setups.cpp (target fpf_reference).
 #pragma once
 
-#include <fpf/attention/flash.hpp>
-#include <fpf/execution/select.hpp>
-#include <fpf/experiment/experiment.hpp>
-#include <fpf/quant/select.hpp>
+#include "setups.hpp"
 
-namespace fpf::model {
-
-extern template struct DecoderFactory<quant::None, attention::Flash, execution::Eager>;
-extern template struct DecoderFactory<quant::Awq, attention::Flash, execution::Eager>;
-extern template struct DecoderFactory<quant::Gptq, attention::Flash, execution::Eager>;
-extern template struct DecoderFactory<quant::Nf4, attention::Flash, execution::Eager>;
-extern template struct DecoderFactory<quant::None, attention::Flash, execution::Compiled>;
-extern template struct DecoderFactory<quant::Awq, attention::Flash, execution::Compiled>;
-extern template struct DecoderFactory<quant::Gptq, attention::Flash, execution::Compiled>;
-extern template struct DecoderFactory<quant::Nf4, attention::Flash, execution::Compiled>;
-
-extern template struct PortableFactory<quant::None>;
-extern template struct PortableFactory<quant::Awq>;
-extern template struct PortableFactory<quant::Gptq>;
-extern template struct PortableFactory<quant::Nf4>;
-
-}  // namespace fpf::model
+#define FPF_REFERENCE_SETUPS(EXTERN)               \
+  FPF_DECODERS(EXTERN, Flash, Eager)               \
+  FPF_DECODERS(EXTERN, Flash, Compiled)            \
+  FPF_PORTABLE_DECODERS(EXTERN)                    \
+  FPF_EXPERIMENTS(EXTERN, Flash, Single, Eager)    \
+  FPF_EXPERIMENTS(EXTERN, Flash, Single, Compiled) \
+  FPF_EXPERIMENTS(EXTERN, Flash, Single, Portable)
 
 namespace fpf {
-
-extern template class Experiment<quant::None, attention::Flash, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Single, stream::Exclusive, execution::Eager>;
-extern template class Experiment<quant::None, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Compiled>;
-extern template class Experiment<quant::None, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Awq, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Gptq, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Portable>;
-extern template class Experiment<quant::Nf4, attention::Flash, parallel::Single, stream::Exclusive,
-                                 execution::Portable>;
-
-}  // namespace fpf
+FPF_REFERENCE_SETUPS(extern)
+}

@@ -11,6 +11,10 @@
 #include <fpf/model/decoder.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
+#include <fpf/quant/awq.hpp>
+#include <fpf/quant/gptq.hpp>
+#include <fpf/quant/nf4.hpp>
+#include <fpf/quant/none.hpp>
 #include <fpf/quant/select.hpp>
 
 namespace fpf::checkpoint {

@@ -15,6 +15,10 @@
 #include <fpf/model/parameters.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
+#include <fpf/quant/awq.hpp>
+#include <fpf/quant/gptq.hpp>
+#include <fpf/quant/nf4.hpp>
+#include <fpf/quant/none.hpp>
 #include <fpf/quant/select.hpp>
 #include <set>
 #include <span>

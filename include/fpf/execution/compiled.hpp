@@ -6,6 +6,7 @@
 #include <fpf/execution/fused_rope.hpp>
 #include <fpf/execution/fused_route.hpp>
 #include <fpf/execution/fused_silu_mul.hpp>
+#include <fpf/execution/names.hpp>
 
 namespace fpf::execution {
 
@@ -14,7 +15,7 @@ namespace fpf::execution {
 /// that is the decode step (kernel/decode_step.hpp, captured as one graph); a prompt goes operation by
 /// operation there.
 struct Compiled {
-  static constexpr std::string_view name = "compiled";
+  static constexpr std::string_view name = names::compiled;
   static constexpr std::string_view description =
       "fused with float32 intermediates and one rounding: residual add + norm, head norm + RoPE, SiLU * up, router softmax + "
       "top-k + weights";

@@ -9,6 +9,7 @@
 #include <ATen/ops/softmax.h>
 
 #include <fpf/execution/execution.hpp>
+#include <fpf/execution/names.hpp>
 #include <fpf/execution/router_margin.hpp>
 #include <fpf/execution/top_k.hpp>
 
@@ -16,7 +17,7 @@ namespace fpf::execution {
 
 /// The operations of transformers' Llama and Qwen3 modelling files, in their order and dtypes.
 struct Eager {
-  static constexpr std::string_view name = "eager";
+  static constexpr std::string_view name = names::eager;
   static constexpr Kernels kernels{.norm = "libtorch add, pow, mean, rsqrt, mul",
                                    .head_norm_rope = "libtorch norm as above; cat, mul, add",
                                    .silu_mul = "libtorch silu, mul",

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <fpf/execution/execution.hpp>
+#include <fpf/execution/names.hpp>
 
 namespace fpf::execution {
 
 /// The same bits on any CPU and GPU, with any number of threads, rows or ranks. It brings a whole decoder
 /// (model/portable_decoder.hpp): products and attention are part of the definition, so an attention policy has no say.
 struct Portable {
-  static constexpr std::string_view name = "portable";
+  static constexpr std::string_view name = names::portable;
   static constexpr std::string_view description =
       "fpf portable numerics, version 1: every operation is IEEE 754 binary32 in a written order (execution/PORTABLE.md)";
   static constexpr bool portable = true;

@@ -1,20 +1,18 @@
 // From --execution to the policy.
 #pragma once
 
-#include <fpf/core/error.hpp>
-#include <fpf/execution/compiled.hpp>
-#include <fpf/execution/eager.hpp>
-#include <fpf/execution/portable.hpp>
+#include <fpf/execution/names.hpp>
+#include <fpf/policies.hpp>
 
 namespace fpf::execution {
 
 /// Calls f.template operator()<Policy>() for the execution of that name. Throws Error for another name.
 template <class F>
 decltype(auto) select(std::string_view name, F f) {
-  if (name == Eager::name) return f.template operator()<Eager>();
-  if (name == Compiled::name) return f.template operator()<Compiled>();
-  if (name == Portable::name) return f.template operator()<Portable>();
-  fail("--execution {}: expected eager, compiled or portable", name);
+  names::require(name);
+  if (name == names::eager) return f.template operator()<Eager>();
+  if (name == names::compiled) return f.template operator()<Compiled>();
+  return f.template operator()<Portable>();
 }
 
 }  // namespace fpf::execution

@@ -6,6 +6,10 @@
 #include <fpf/evidence/manifest.hpp>
 #include <fpf/experiment/experiment_info.hpp>
 #include <fpf/experiment/settings.hpp>
+#include <fpf/quant/awq.hpp>
+#include <fpf/quant/gptq.hpp>
+#include <fpf/quant/nf4.hpp>
+#include <fpf/quant/none.hpp>
 #include <fpf/quant/select.hpp>
 
 namespace fpf {

@@ -8,23 +8,19 @@
 #include <fpf/experiment/any_experiment.hpp>
 #include <fpf/model/decoder.hpp>
 #include <fpf/parallel/single.hpp>
+#include <fpf/policies.hpp>
 #include <fpf/quant/none.hpp>
 #include <fpf/stream/exclusive.hpp>
 
 namespace fpf {
 
-/// An inference set-up: five choices of numerics, each a policy. Without arguments it is the reference
-/// configuration.
-template <class Quant = quant::None, class Attention = attention::Flash, class Parallel = parallel::Single,
-          class Stream = stream::Exclusive, class Execution = execution::Eager>
+template <class Quant, class Attention, class Parallel, class Stream, class Execution>
 class Experiment final : public AnyExperiment {
   static_assert(sizeof(quant::Require<Quant>) && sizeof(attention::Require<Attention>) &&
                 sizeof(parallel::Require<Parallel>) && sizeof(stream::Require<Stream>) &&
                 sizeof(execution::Require<Execution>));
 
  public:
-  using StreamPolicy = Stream;
-
   /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the
   /// policies.
   Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {});
@@ -63,6 +59,13 @@ Experiment<Quant, Attention, Parallel, Stream, Execution>::Experiment(const mode
     }));
   }
   meet();
+}
+
+/// An Experiment, for those who need not know what is in it.
+template <class Setup, class... Stream>
+std::shared_ptr<AnyExperiment> make_setup(const model::Checkpoint& checkpoint, const RunSettings& settings,
+                                          Stream... stream) {
+  return std::make_shared<Setup>(checkpoint, settings, std::move(stream)...);
 }
 
 }  // namespace fpf

@@ -2,16 +2,20 @@
 #pragma once
 
 #include <fpf/core/program.hpp>
-#include <fpf/evidence/run_json.hpp>
 #include <fpf/experiment/options.hpp>
-#include <fpf/model/checkpoint.hpp>
 #include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 namespace fpf {
 
-using evidence::Json;
+namespace model {
+class Checkpoint;
+}
+
+using Json = nlohmann::ordered_json;  // members stay in the order in which they are written
 
 /// A program, what it varies, and under which names its file says so.
 struct ExperimentInfo : ProgramInfo {
@@ -29,13 +33,13 @@ struct ExperimentInfo : ProgramInfo {
 
 /// One configuration of an experiment.
 struct Variant {
-  std::string tag;                           // config_id is <hardware>_<tag>
-  Json value;                                // variable_value
-  std::size_t neighbours = 0;                // further sequences of the batch, from the runner's neighbours
-  std::int64_t ranks = 1;                    // of its parallelism policy
-  const model::Checkpoint* model = nullptr;  // another checkpoint than --model
-  Json fixed = Json::object();               // further fixed_params
-  Json extra = Json::object();               // further members of the run
+  std::string tag;                                   // config_id is <hardware>_<tag>
+  Json value;                                        // variable_value
+  std::size_t neighbours = 0;                        // further sequences of the batch, from the runner's neighbours
+  std::int64_t ranks = 1;                            // of its parallelism policy
+  std::shared_ptr<const model::Checkpoint> model{};  // another checkpoint than --model
+  Json fixed = Json::object();                       // further fixed_params
+  Json extra = Json::object();                       // further members of the run
 };
 
 }  // namespace fpf

@@ -5,6 +5,7 @@
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/progress.hpp>
+#include <fpf/execution/names.hpp>
 #include <fpf/prompt/prompt_options.hpp>
 #include <optional>
 #include <sstream>
@@ -25,7 +26,7 @@ struct Options {
   std::string layers = "1,2,4,12,last";
   bool default_layers = true;
   std::int64_t top_k = 10;
-  std::string execution = "eager";
+  std::string execution{execution::names::eager};
   std::string device;  // empty: cuda if there is one
   std::string dtype;
   int threads = 0;
@@ -132,8 +133,7 @@ inline void validate(Options& options, const po::variables_map& values) {
   options.default_layers = values["layers"].defaulted();
   if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")
     fail("--dtype {}: expected float32, float16 or bfloat16", options.dtype);
-  if (options.execution != "eager" && options.execution != "compiled" && options.execution != "portable")
-    fail("--execution {}: expected eager, compiled or portable", options.execution);
+  execution::names::require(options.execution);
   if (options.baseline.empty())
     options.baseline = (std::filesystem::path(options.out) / "reference_baseline.json").string();
 }

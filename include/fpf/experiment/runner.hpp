@@ -8,6 +8,7 @@
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/description.hpp>
 #include <fpf/experiment/environment.hpp>
+#include <fpf/experiment/experiment.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/manifest.hpp>
 #include <fpf/experiment/neighbours.hpp>
@@ -18,6 +19,9 @@ namespace fpf {
 
 template <class T>
 struct BasicRunner<T>::State {
+  model::Checkpoint checkpoint;
+  parallel::World* world;
+  RunSettings settings{};
   Inputs inputs{};
   std::vector<prompt::Prompt> neighbours{};
   std::string hardware{};
@@ -35,31 +39,30 @@ template <class T>
 BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::World* world)
     : info_(std::move(info)),
       options_(std::move(options)),
-      checkpoint_(model::Checkpoint::open(options_.model)),
-      world_(world),
-      state_(std::make_unique<State>()) {
+      state_(std::make_unique<State>(model::Checkpoint::open(options_.model), world)) {
   if (options_.device.empty()) options_.device = default_device();
   require_device(options_.device);
   if (options_.threads > 0) at::set_num_threads(options_.threads);
-  const auto& config = checkpoint_.config();
+  const model::Checkpoint& checkpoint = state_->checkpoint;
+  const auto& config = checkpoint.config();
   std::string left_out;
-  settings_ = {.layers = parse_layers(options_, config.num_layers, left_out),
-               .top_k = std::min(options_.top_k, config.vocab_size),
-               .decode_steps = options_.decode_steps,
-               .dtype = activation_dtype(options_, config),
-               .device = options_.device,
-               .ranks = {.placement = options_.placement,
-                         .emulate = options_.emulate,
-                         .world = world_,
-                         .local_rank = world_ != nullptr ? world_->local_rank() : 0}};
+  state_->settings = {.layers = parse_layers(options_, config.num_layers, left_out),
+                      .top_k = std::min(options_.top_k, config.vocab_size),
+                      .decode_steps = options_.decode_steps,
+                      .dtype = activation_dtype(options_, config),
+                      .device = options_.device,
+                      .ranks = {.placement = options_.placement,
+                                .emulate = options_.emulate,
+                                .world = world,
+                                .local_rank = world != nullptr ? world->local_rank() : 0}};
   if (!left_out.empty()) notice(left_out);
-  state_->inputs = load_inputs(options_, checkpoint_);
+  state_->inputs = load_inputs(options_, checkpoint);
   state_->hardware = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
-  if (world_ != nullptr)
-    world_->agree({{"model", {sha256_hex(checkpoint_.config_text()), checkpoint_.source().bytes()}},
-                   {"prompt", state_->inputs.prompt.sha256},
-                   {"device", device_name(options_.device)},
-                   {"threads", options_.device == "cpu" ? at::get_num_threads() : 0}});
+  if (world != nullptr)
+    world->agree({{"model", {sha256_hex(checkpoint.config_text()), checkpoint.source().bytes()}},
+                  {"prompt", state_->inputs.prompt.sha256},
+                  {"device", device_name(options_.device)},
+                  {"threads", options_.device == "cpu" ? at::get_num_threads() : 0}});
   if (!is_root()) return;
   if (info_.type != "reference") load_baseline();
   std::error_code error;
@@ -72,6 +75,27 @@ template <class T>
 BasicRunner<T>::~BasicRunner() = default;
 
 template <class T>
+bool BasicRunner<T>::is_root() const {
+  return state_->world == nullptr || state_->world->is_root();
+}
+
+template <class T>
+const nlohmann::json& BasicRunner<T>::quantisation() const {
+  return state_->checkpoint.config().quantization;
+}
+
+template <class T>
+const model::Checkpoint& BasicRunner<T>::model_of(const Variant& variant) const {
+  return variant.model ? *variant.model : state_->checkpoint;
+}
+
+template <class T>
+const RunSettings& BasicRunner<T>::settings_for(const Variant& variant) {
+  state_->settings.ranks.size = static_cast<int>(variant.ranks);
+  return state_->settings;
+}
+
+template <class T>
 const Baseline& BasicRunner<T>::baseline() const {
   if (!state_->baseline) fail("{} has no baseline", info_.name);
   return *state_->baseline;
@@ -79,20 +103,20 @@ const Baseline& BasicRunner<T>::baseline() const {
 
 template <class T>
 void BasicRunner<T>::load_neighbours(std::size_t count) {
-  state_->neighbours = fpf::load_neighbours(options_, state_->inputs, checkpoint_.config(), count);
+  state_->neighbours = fpf::load_neighbours(options_, state_->inputs, state_->checkpoint.config(), count);
 }
 
 template <class T>
 Json BasicRunner<T>::metadata() const {
-  return describe_experiment(info_, checkpoint_, settings_, state_->inputs.prompt.token_ids.size());
+  return describe_experiment(info_, state_->checkpoint, state_->settings, state_->inputs.prompt.token_ids.size());
 }
 
 template <class T>
-model::Checkpoint BasicRunner<T>::open(const std::string& option, const std::string& model,
-                                       quant::Method method) const {
+std::shared_ptr<const model::Checkpoint> BasicRunner<T>::open(const std::string& option, const std::string& model,
+                                                              quant::Method method) const {
   if (model.empty()) fail("--{} is missing: expected a {} checkpoint of the same model", option, name_of(method));
-  model::Checkpoint out = model::Checkpoint::open(model);
-  const auto& found = out.config().quantization;
+  auto out = std::make_shared<const model::Checkpoint>(model::Checkpoint::open(model));
+  const auto& found = out->config().quantization;
   if (found.is_null() || quant::method_of(found) != method)
     fail("--{} {} is a checkpoint of format {}: expected {}", option, model,
          found.is_null() ? "none" : name_of(quant::method_of(found)), name_of(method));
@@ -101,9 +125,21 @@ model::Checkpoint BasicRunner<T>::open(const std::string& option, const std::str
     config.quantization = nullptr;
     return model::config_to_json(config);
   };
-  if (shape(out.config()) != shape(checkpoint_.config()))
+  if (shape(out->config()) != shape(state_->checkpoint.config()))
     fail("--{} {} is another model than --model {}: its shape is {}, expected {}", option, model, options_.model,
-         shape(out.config()).dump(), shape(checkpoint_.config()).dump());
+         shape(out->config()).dump(), shape(state_->checkpoint.config()).dump());
+  return out;
+}
+
+template <class T>
+template <class Parallel>
+std::vector<std::int64_t> BasicRunner<T>::rank_counts(const std::vector<std::int64_t>& asked) const {
+  const auto out = asked.empty() && state_->world != nullptr ? std::vector<std::int64_t>{state_->world->size()}
+                                                             : fpf::rank_counts(asked);
+  for (const std::int64_t size : out) {
+    const parallel::RankOptions threads{.size = static_cast<int>(size), .placement = options_.placement};
+    for (const Parallel& rank : Parallel::local_ranks(threads)) rank.shard(state_->checkpoint.config());
+  }
   return out;
 }
 
@@ -129,24 +165,25 @@ ExitCode BasicRunner<T>::finish() {
 template <class T>
 bool BasicRunner<T>::is_recorded(const Variant& variant) {
   const std::string id = config_id(state_->hardware, variant.tag);
-  if (world_ != nullptr && variant.ranks != world_->size())
+  auto* world = state_->world;
+  if (world != nullptr && variant.ranks != world->size())
     fail("{} is a run of {} ranks, but the launcher started {}: start as many processes as ranks, or none", variant.tag,
-         variant.ranks, world_->size());
+         variant.ranks, world->size());
   if (is_root() && state_->writer->has_finding(id))
     report(fmt::format("{}: repetitions differ or hold no numbers, as recorded before", id));
   const bool own = is_root() && state_->writer->has(id);
-  return world_ != nullptr ? world_->from_root(own ? "recorded" : "") == "recorded" : own;
+  return world != nullptr ? world->from_root(own ? "recorded" : "") == "recorded" : own;
 }
 
 template <class T>
-void BasicRunner<T>::run_setup(const Variant& variant, const model::Checkpoint& model, AnyExperiment& setup) {
+void BasicRunner<T>::run_setup(const Variant& variant, AnyExperiment& setup) {
   const std::string id = config_id(state_->hardware, variant.tag);
   if (variant.ranks > 1) print_ranks(variant, setup.manifest());
   std::vector<std::vector<std::int32_t>> prompts{state_->inputs.prompt.token_ids};
   for (const auto& neighbour : state_->neighbours_of(variant)) prompts.push_back(neighbour.token_ids);
   std::vector<Repetition> repetitions;
   {
-    Progress progress(id, options_.reps * (settings_.decode_steps + 1),
+    Progress progress(id, options_.reps * (state_->settings.decode_steps + 1),
                       is_root() ? options_.verbosity : Verbosity::quiet);
     for (std::int64_t rep = 0; rep < options_.reps; ++rep) {
       check_interrupt();
@@ -157,7 +194,7 @@ void BasicRunner<T>::run_setup(const Variant& variant, const model::Checkpoint& 
   if (!is_root()) return;
   const auto runs = runs_of(variant, id, setup, repetitions);
   add_baseline();
-  state_->writer->add(configuration(variant, id, model, setup), runs);
+  state_->writer->add(configuration(variant, id, setup), runs);
 }
 
 template <class T>
@@ -203,8 +240,8 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
 }
 
 template <class T>
-Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id, const model::Checkpoint& model,
-                                   const AnyExperiment& setup) const {
+Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id, const AnyExperiment& setup) const {
+  const model::Checkpoint& model = model_of(variant);
   Json fixed = setup.fixed_params();
   fixed["batch_size"] = 1 + variant.neighbours;
   fixed["quantization"] = quantisation_name(model);
@@ -221,14 +258,14 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
            setup.policies().attention == attention::Flash::name ? "libtorch " + torch_version() : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
-          {"manifest", manifest_of(model, settings_, setup)}};
+          {"manifest", manifest_of(model, state_->settings, setup)}};
 }
 
 /// What the baseline's fixed_params must be because this experiment varies something else.
 template <class T>
 Json BasicRunner<T>::required_params() const {
   Json out = {{"execution", options_.execution}};
-  if (!info_.any_checkpoint) out["quantization"] = quantisation_name(checkpoint_);
+  if (!info_.any_checkpoint) out["quantization"] = quantisation_name(state_->checkpoint);
   out.update(info_.baseline_params);
   return out;
 }
@@ -238,11 +275,11 @@ template <class T>
 std::string BasicRunner<T>::fingerprint() const {
   Json parts = metadata();
   parts.erase("date_created");
-  parts["config"] = sha256_hex(checkpoint_.config_text());
-  parts["bytes"] = checkpoint_.source().bytes();
+  parts["config"] = sha256_hex(state_->checkpoint.config_text());
+  parts["bytes"] = state_->checkpoint.source().bytes();
   parts["prompt"] = state_->inputs.prompt.sha256;
   parts["reps"] = options_.reps;
-  parts["device"] = settings_.device;
+  parts["device"] = state_->settings.device;
   parts["threads"] = at::get_num_threads();
   parts["hardware"] = state_->hardware;
   parts["execution"] = options_.execution;

@@ -2,18 +2,30 @@
 #pragma once
 
 #include <fpf/execution/select.hpp>
-#include <fpf/experiment/experiment.hpp>
 #include <fpf/experiment/experiment_info.hpp>
+#include <fpf/policies.hpp>
 #include <fpf/quant/select.hpp>
 #include <memory>
 
 namespace fpf {
 
+class AnyExperiment;
 class Baseline;
+struct RunSettings;
+struct Repetition;
+namespace parallel {
+class World;
+}
+
+/// Loads the model that an Experiment runs. `checkpoint` must outlive it. Throws Error when it does not fit the policies.
+/// Defined in experiment.hpp.
+template <class Setup, class... Stream>
+std::shared_ptr<AnyExperiment> make_setup(const model::Checkpoint& checkpoint, const RunSettings& settings,
+                                          Stream... stream);
 
 /// One experiment: opened inputs, a growing file, and the verdict on repetitions. A template without
 /// parameters of its own, so that a project of many programs can compile it once (`extern template`, as
-/// drivers/driver.hpp does).
+/// drivers/driver.hpp does): this header names decoders and inputs only.
 template <class = void>
 class BasicRunner {
  public:
@@ -22,15 +34,13 @@ class BasicRunner {
   ~BasicRunner();
 
   const Options& options() const { return options_; }
-  const model::Checkpoint& checkpoint() const { return checkpoint_; }
-  const RunSettings& settings() const { return settings_; }
   /// Experiment 0's file. Throws Error in experiment 0 itself.
   const Baseline& baseline() const;
 
   /// Calls f.template operator()<Quant>() with the policy that the checkpoint's quantization_config asks for.
   template <class F>
   void with_quantisation(F f) const {
-    quant::select(checkpoint_.config().quantization, f);
+    quant::select(quantisation(), f);
   }
 
   /// Calls f.template operator()<Quant, Execution>() with the checkpoint's policy and that of --execution.
@@ -47,24 +57,21 @@ class BasicRunner {
 
   /// Opens a further checkpoint of --model's shape that must be quantised by `method`. Throws Error naming
   /// `option`.
-  model::Checkpoint open(const std::string& option, const std::string& model, quant::Method method) const;
+  std::shared_ptr<const model::Checkpoint> open(const std::string& option, const std::string& model,
+                                                quant::Method method) const;
 
   /// The rank counts to run: those asked for, else the launcher's or 2 and 4. Throws Error when the model does not divide
   /// over one of them, before anything has run.
   template <class Parallel>
-  std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& asked) const {
-    const auto out =
-        asked.empty() && world_ != nullptr ? std::vector<std::int64_t>{world_->size()} : fpf::rank_counts(asked);
-    for (const std::int64_t size : out) {
-      const parallel::RankOptions threads{.size = static_cast<int>(size), .placement = options_.placement};
-      for (const Parallel& rank : Parallel::local_ranks(threads)) rank.shard(checkpoint_.config());
-    }
-    return out;
-  }
+  std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& asked) const;
 
-  /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already.
-  template <class Setup>
-  void run(const Variant& variant, typename Setup::StreamPolicy stream = {});
+  /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already. `stream`: a stream policy's
+  /// object, where it is not the default one.
+  template <class Setup, class... Stream>
+  void run(const Variant& variant, Stream... stream) {
+    if (!is_recorded(variant))
+      run_setup(variant, *make_setup<Setup>(model_of(variant), settings_for(variant), std::move(stream)...));
+  }
 
   /// Puts another program's reference configuration into the file, as one of this experiment's.
   void add(const Baseline& other, const std::string& tag, const Json& value);
@@ -76,21 +83,18 @@ class BasicRunner {
   static int main(int argc, char** argv, const ExperimentInfo& info, const std::function<void(BasicRunner&)>& body);
 
  private:
-  RunSettings settings_for(std::int64_t ranks) const {
-    RunSettings out = settings_;
-    out.ranks.size = static_cast<int>(ranks);
-    return out;
-  }
   std::filesystem::path file() const { return std::filesystem::path(options_.out) / info_.file(); }
 
   /// Whether this process writes the file and speaks to the user: rank 0, or the only one.
-  bool is_root() const { return world_ == nullptr || world_->is_root(); }
+  bool is_root() const;
+  const nlohmann::json& quantisation() const;
+  const model::Checkpoint& model_of(const Variant& variant) const;
+  const RunSettings& settings_for(const Variant& variant);
   bool is_recorded(const Variant& variant);
-  void run_setup(const Variant& variant, const model::Checkpoint& model, AnyExperiment& setup);
+  void run_setup(const Variant& variant, AnyExperiment& setup);
   std::vector<std::string> runs_of(const Variant& variant, const std::string& id, const AnyExperiment& setup,
                                    std::vector<Repetition>& repetitions);
-  Json configuration(const Variant& variant, const std::string& id, const model::Checkpoint& model,
-                     const AnyExperiment& setup) const;
+  Json configuration(const Variant& variant, const std::string& id, const AnyExperiment& setup) const;
   Json metadata() const;
   Json required_params() const;
   std::string fingerprint() const;
@@ -102,23 +106,11 @@ class BasicRunner {
 
   ExperimentInfo info_;
   Options options_;
-  model::Checkpoint checkpoint_;
-  RunSettings settings_;
-  parallel::World* world_;
   struct State;
-  std::unique_ptr<State> state_;  // inputs, baseline, the growing file
+  std::unique_ptr<State> state_;  // model, inputs, baseline, the growing file
 };
 
 using Runner = BasicRunner<>;
-
-template <class T>
-template <class Setup>
-void BasicRunner<T>::run(const Variant& variant, typename Setup::StreamPolicy stream) {
-  if (is_recorded(variant)) return;
-  const model::Checkpoint& model = variant.model != nullptr ? *variant.model : checkpoint_;
-  Setup setup(model, settings_for(variant.ranks), std::move(stream));
-  run_setup(variant, model, setup);
-}
 
 /// The main of an experiment's program.
 inline int experiment_main(int argc, char** argv, const ExperimentInfo& info,

@@ -1,10 +1,8 @@
 // From a checkpoint's quantization_config to the policy that reads it.
 #pragma once
 
-#include <fpf/quant/awq.hpp>
-#include <fpf/quant/gptq.hpp>
-#include <fpf/quant/nf4.hpp>
-#include <fpf/quant/none.hpp>
+#include <fpf/policies.hpp>
+#include <fpf/quant/quant_config.hpp>
 
 namespace fpf::quant {
 

@@ -14,12 +14,12 @@ namespace fpf::verify {
 namespace detail {
 
 template <class Quant, class Execution>
-std::unique_ptr<AnyExperiment> make(const model::Checkpoint& checkpoint, const RunSettings& settings,
+std::shared_ptr<AnyExperiment> make(const model::Checkpoint& checkpoint, const RunSettings& settings,
                                     const std::string& attention, const std::string& parallelism) {
   namespace p = parallel;
   using Alone = stream::Exclusive;
-  const auto with = [&]<class Attention, class Parallel>() -> std::unique_ptr<AnyExperiment> {
-    return std::make_unique<Experiment<Quant, Attention, Parallel, Alone, Execution>>(checkpoint, settings);
+  const auto with = [&]<class Attention, class Parallel>() -> std::shared_ptr<AnyExperiment> {
+    return fpf::make_setup<Experiment<Quant, Attention, Parallel, Alone, Execution>>(checkpoint, settings);
   };
   const bool flash = attention == attention::Flash::name || execution::is_portable<Execution>();
   if (flash && parallelism == p::Single::name) return with.template operator()<attention::Flash, p::Single>();
@@ -35,7 +35,7 @@ std::unique_ptr<AnyExperiment> make(const model::Checkpoint& checkpoint, const R
 
 /// Loads the model under the policies that a claim names, alone on its device: a load beside it changes no operation.
 /// `checkpoint` must outlive it. Throws Error for a policy that this build does not have.
-inline std::unique_ptr<AnyExperiment> make_setup(const Claim& claim, const model::Checkpoint& checkpoint,
+inline std::shared_ptr<AnyExperiment> make_setup(const Claim& claim, const model::Checkpoint& checkpoint,
                                                  const RunSettings& settings) {
   const std::string attention = claim.text_at("/manifest/policies/attention"),
                     parallelism = claim.text_at("/manifest/policies/parallelism");

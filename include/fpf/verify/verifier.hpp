@@ -39,7 +39,7 @@ class Verifier {
     try {
       report.complete = claim.complete();
       report.recorded_exact = claim.repeats();
-      report.portable = claim.at("/manifest/policies/execution") == "portable";
+      report.portable = claim.at("/manifest/policies/execution") == execution::names::portable;
       report.same_version = claim.at("/manifest/fpf/version") == json(version);
       if (report.complete) {
         const Model* found = model_of(claim, report.other_model);
@@ -199,7 +199,7 @@ class Verifier {
 
   const Settings& settings_;
   std::vector<Model> models_;
-  std::unique_ptr<AnyExperiment> setup_;
+  std::shared_ptr<AnyExperiment> setup_;
   json key_;
   std::string unused_;
 };
