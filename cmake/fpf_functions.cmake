@@ -25,26 +25,48 @@ function(fpf_add_library name)
   target_link_libraries(${target} INTERFACE ${ARG_LINK})
 endfunction()
 
-# How this project compiles what it builds, never what its users build: warnings are errors, fmt is a library.
+# How this project compiles what it builds, never what its users build: warnings are errors; fmt and nlohmann/json are
+# libraries (fpf_add_shared_targets).
 function(fpf_own target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(${target} PRIVATE -Wno-restrict)  # GCC bug 105651: "literal" + std::string is no overlap
   endif()
   target_compile_options(${target} PRIVATE -UFMT_HEADER_ONLY)
-  target_link_libraries(${target} PRIVATE fpf_fmt fpf_fmt_of_libtorch)
+  target_link_libraries(${target} PRIVATE fpf_fmt fpf_fmt_of_libtorch fpf_json)
 endfunction()
 
-# Targets that the project's own files share: fmt's functions in a library each for the system's fmt and the one that libtorch
-# brings (fpf_fmt, fpf_fmt_of_libtorch), and a precompiled header for everything that sees libtorch's tensors (fpf_pch; and
-# fpf_test_pch, because a precompiled header's optimisation is that of all functions behind it). Behind one for what sees no
-# tensors GCC 12 warns falsely.
+# fpf_finish(<target> [<library>...]): fpf_own() for an optimised program or library, behind a precompiled header where its
+# libraries bring tensors. fpf_finish_test() for a test.
+function(fpf_finish target)
+  fpf_own(${target})
+  fpf_precompile(${target} fpf_pch ${ARGN})
+endfunction()
+function(fpf_finish_test target)
+  fpf_own(${target})
+  target_compile_options(${target} PRIVATE ${FPF_TEST_OPTIONS})
+  fpf_precompile(${target} fpf_test_pch ${ARGN})
+endfunction()
+function(fpf_precompile target header)
+  if("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN OR "fpf_runner" IN_LIST ARGN)
+    target_precompile_headers(${target} REUSE_FROM ${header})
+  else()  # behind a precompiled header for what sees no tensors GCC 12 warns falsely
+    target_compile_options(${target} PRIVATE "SHELL:-include ${PROJECT_SOURCE_DIR}/cmake/compiled_json.hpp")
+  endif()
+endfunction()
+
+# What the project's own files share:
+#   fpf_fmt, fpf_fmt_of_libtorch, fpf_json  fmt (the system's, and that which libtorch brings) and nlohmann/json's parsers
+#   fpf_pch, fpf_test_pch                   a precompiled header for everything that sees libtorch's tensors: two, because its
+#                                           optimisation is that of all functions behind it, whatever their file is given
 function(fpf_add_shared_targets)
-  add_library(fpf_fmt STATIC ${PROJECT_SOURCE_DIR}/cmake/fmt.cpp)
-  add_library(fpf_fmt_of_libtorch STATIC ${PROJECT_SOURCE_DIR}/cmake/fmt.cpp)
+  add_library(fpf_fmt STATIC ${PROJECT_SOURCE_DIR}/cmake/compiled_fmt.cpp)
+  add_library(fpf_fmt_of_libtorch STATIC ${PROJECT_SOURCE_DIR}/cmake/compiled_fmt.cpp)
   target_include_directories(fpf_fmt_of_libtorch SYSTEM PRIVATE
                              $<TARGET_PROPERTY:Libtorch::Libtorch,INTERFACE_INCLUDE_DIRECTORIES>)
-  set_target_properties(fpf_fmt fpf_fmt_of_libtorch PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  add_library(fpf_json STATIC ${PROJECT_SOURCE_DIR}/cmake/compiled_json.cpp)
+  target_link_libraries(fpf_json PRIVATE nlohmann_json::nlohmann_json)
+  set_target_properties(fpf_fmt fpf_fmt_of_libtorch fpf_json PROPERTIES POSITION_INDEPENDENT_CODE ON)
   fpf_add_precompiled_header(fpf_pch)
   if(FPF_BUILD_TESTS)
     fpf_add_precompiled_header(fpf_test_pch)
@@ -85,11 +107,7 @@ function(fpf_add_tests program)
   target_compile_definitions(${target} PRIVATE FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
                              FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
                              FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
-  fpf_own(${target})
-  target_compile_options(${target} PRIVATE ${FPF_TEST_OPTIONS})
-  if("fpf::fpf" IN_LIST ARG_LIBS OR "fpf_reference" IN_LIST ARG_LIBS)
-    target_precompile_headers(${target} REUSE_FROM fpf_test_pch)
-  endif()
+  fpf_finish_test(${target} ${ARG_LIBS})
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0
                         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
   if(NOT ARG_TIMEOUT)
@@ -106,12 +124,4 @@ function(fpf_add_tests program)
     endif()
     set_tests_properties(${test} PROPERTIES TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${environment}")
   endforeach()
-endfunction()
-
-# fpf_finish(<target> <library>...): fpf_own(), and the precompiled header where the libraries bring tensors.
-function(fpf_finish target)
-  fpf_own(${target})
-  if("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN OR "fpf_runner" IN_LIST ARGN)
-    target_precompile_headers(${target} REUSE_FROM fpf_pch)
-  endif()
 endfunction()

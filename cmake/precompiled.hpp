@@ -9,3 +9,5 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "compiled_json.hpp"

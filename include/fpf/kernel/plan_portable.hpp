@@ -7,6 +7,9 @@
 
 namespace fpf::kernel {
 
+/// Up to here rows go through kernels of their own, which read each weight once.
+inline constexpr int portable_few_rows = 8;
+
 namespace detail {
 
 /// Blocks of 32 of a reduction over k, and the threads that take one each.
@@ -38,7 +41,7 @@ inline unsigned portable_tiles(int count) { return static_cast<unsigned>((count 
 
 }  // namespace detail
 
-/// A product with 1 to 8 rows; norm: of their RMSNorm; add: onto what is there. PortableProduct.
+/// A product with few rows; norm: of their RMSNorm; add: onto what is there. PortableProduct.
 inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, int k, bool norm, bool add) {
   constexpr unsigned most_blocks = 2112;  // of a vocabulary's matrix each takes many outputs, and x but once
   const int lanes = detail::portable_lanes(k), groups = std::max(1, 256 / lanes);
@@ -50,7 +53,7 @@ inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, i
                                     std::min(detail::blocks(n, groups * each), most_blocks), 0,
                                     static_cast<unsigned>(lanes * groups));
   plan.shared_fixed = detail::portable_stage_bytes(k, groups * each);
-  plan.max_rows = 8;
+  plan.max_rows = portable_few_rows;
   plan.hot = true;
   return plan;
 }
@@ -114,7 +117,7 @@ inline Plan plan_portable_route(const MoeShape& m) {
   return detail::portable_plan("moe", fmt::format("route<{}, {}, {}>", m.experts, m.top_k, m.renormalise), 1, 1, 32);
 }
 
-/// The chosen experts of 1 to 8 rows. PortableMoe; gate_up's second axis is rows * top_k.
+/// The chosen experts of few rows. PortableMoe; gate_up's second axis is rows * top_k.
 inline Plan plan_portable_gate_up(const WeightFormat& format, DType dtype, const MoeShape& m) {
   const int lanes = detail::portable_lanes(m.hidden), groups = std::max(1, 128 / lanes), each = 2;
   Plan plan =
@@ -124,7 +127,7 @@ inline Plan plan_portable_gate_up(const WeightFormat& format, DType dtype, const
                             detail::blocks(m.intermediate, groups * each), 2, static_cast<unsigned>(lanes * groups));
   plan.grid.y = static_cast<unsigned>(m.top_k);
   plan.shared_fixed = detail::portable_stage_bytes(m.hidden, 2 * groups * each);
-  plan.max_rows = 8;
+  plan.max_rows = portable_few_rows;
   return plan;
 }
 inline Plan plan_portable_down(const WeightFormat& format, DType dtype, const MoeShape& m) {
@@ -138,7 +141,7 @@ inline Plan plan_portable_down(const WeightFormat& format, DType dtype, const Mo
                                                 device_type(dtype), m.hidden, m.top_k, threads, each),
                                     detail::blocks(m.hidden, each), 2, static_cast<unsigned>(threads));
   plan.shared_fixed = static_cast<unsigned>(4 * m.top_k * (blocks * 36 + each * (blocks + 1)));
-  plan.max_rows = 8;
+  plan.max_rows = portable_few_rows;
   return plan;
 }
 

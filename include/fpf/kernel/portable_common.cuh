@@ -168,6 +168,20 @@ __device__ __forceinline__ float4 four(const T* from) {
 inline constexpr int block_stride = 36;
 __device__ __forceinline__ int staged_column(int k) { return k / block_columns * block_stride + k % block_columns; }
 
+/// Columns k to k + 3 of x go where `matrix` has them.
+template <class Weight>
+__device__ __forceinline__ void stage_four(float* staged, int k, const float4& four, const u8* matrix, i64 n) {
+  if constexpr (Weight::permuted) {
+    const int4 to = *reinterpret_cast<const int4*>(reinterpret_cast<const i32*>(matrix + Weight::columns_at(n)) + k);
+    staged[staged_column(to.x)] = four.x;
+    staged[staged_column(to.y)] = four.y;
+    staged[staged_column(to.z)] = four.z;
+    staged[staged_column(to.w)] = four.w;
+  } else {
+    *reinterpret_cast<float4*>(staged + staged_column(k)) = four;
+  }
+}
+
 /// Block b of the staged x.
 __device__ __forceinline__ void load_block(const float* staged, int b, float (&x)[32]) {
 #pragma unroll

@@ -14,22 +14,6 @@ struct PortableStage {
   float map[16];
 };
 
-/// The row goes where `matrix` has its columns.
-template <class Weight, int Threads>
-__device__ __forceinline__ void stage_row(float* staged, RowPart<Weight::K, Threads>& row, const u8* matrix, i64 n) {
-  row.for_each([&](int k, const float4& four) {
-    if constexpr (Weight::permuted) {
-      const int4 to = *reinterpret_cast<const int4*>(reinterpret_cast<const i32*>(matrix + Weight::columns_at(n)) + k);
-      staged[staged_column(to.x)] = four.x;
-      staged[staged_column(to.y)] = four.y;
-      staged[staged_column(to.z)] = four.z;
-      staged[staged_column(to.w)] = four.w;
-    } else {
-      *reinterpret_cast<float4*>(staged + staged_column(k)) = four;
-    }
-  });
-}
-
 /// Grid: blocks of Lanes * Groups threads, each of which takes every gridDim-th tile of Groups * PerThread outputs; Lanes
 /// >= the blocks of K, a multiple of 32. Norm: of x's RMSNorm, which the first block also leaves in p.normed.
 template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, bool Add>
@@ -68,7 +52,7 @@ __global__ void __launch_bounds__(Lanes* Groups) portable_gemv(const PortablePro
             });
           if constexpr (Weight::permuted) __syncthreads();
         }
-        stage_row<Weight>(s.x, row, matrix, p.n);
+        row.for_each([&](int k, const float4& four) { stage_four<Weight>(s.x, k, four, matrix, p.n); });
         __syncthreads();
         load_block(s.x, own, x);
       }

@@ -157,17 +157,8 @@ __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
   RowPart<TopK * Weight::K, Threads> rows;  // one after another
   rows.load(p.activated + i64(row) * TopK * Weight::K);
   rows.for_each([&](int k, const float4& four) {
-    const int c = k / Weight::K, column = k % Weight::K;
-    float* const to = s.x + c * blocks * block_stride;
-    if constexpr (Weight::permuted) {
-      const i32* columns = reinterpret_cast<const i32*>(matrix(c) + Weight::columns_at(N)) + column;
-      to[staged_column(columns[0])] = four.x;
-      to[staged_column(columns[1])] = four.y;
-      to[staged_column(columns[2])] = four.z;
-      to[staged_column(columns[3])] = four.w;
-    } else {
-      *reinterpret_cast<float4*>(to + staged_column(column)) = four;
-    }
+    const int c = k / Weight::K;
+    stage_four<Weight>(s.x + c * blocks * block_stride, k % Weight::K, four, Weight::permuted ? matrix(c) : nullptr, N);
   });
   __syncthreads();
   float x[32];

@@ -19,8 +19,6 @@ struct PortableBuffers {
   int *ids, *ends, *order, *position;  // [rows, k], [experts], [rows * k], [rows]
 };
 
-/// Up to here rows go through kernels of their own, which read each weight once.
-inline constexpr int portable_few_rows = 8;
 /// Which rows of many attend together: their blocks' sums take memory.
 inline constexpr int portable_attention_rows = 128;
 
