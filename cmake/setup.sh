@@ -177,5 +177,5 @@ for stack in "${stacks[@]}"; do
   cmake -S "$build/.." -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER_LAUNCHER=ccache \
     -DLibtorch_ROOT="$(cd "$root" && pwd)" -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$folder/bin" -DFPF_BUILD_TESTS=OFF \
     >"$folder/configure.log" || { cat "$folder/configure.log" >&2; exit 1; }
-  cmake --build "$folder" --target exp0_reference
+  cmake --build "$folder" -j "$(nproc)" --target exp0_reference
 done

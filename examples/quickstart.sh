@@ -30,7 +30,7 @@ export PATH=$PWD/build/venv/bin:$PATH
 
 step "Building"
 cmake --preset release -DFPF_BUILD_TESTS=OFF >build/configure.log || { cat build/configure.log; exit 1; }
-cmake --build --preset release
+cmake --build --preset release -j "$(nproc)"  # ninja's own two jobs more than cores are a fifth slower on two
 
 model=build/models/SmolLM2-135M-Instruct.Q4_1.gguf
 moe='synthetic:qwen3-moe-tiny?seed=1'

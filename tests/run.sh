@@ -10,5 +10,5 @@ if [ -d ../shared/data/published ]; then export FPF_PUBLISHED_DATA=${FPF_PUBLISH
 
 cmake --preset release -DFPF_BUILD_DRIVERS=ON -DFPF_BUILD_TESTS=ON -DFPF_BUILD_BENCHMARKS=ON >build/configure.log ||
   { cat build/configure.log; exit 1; }
-cmake --build --preset release --target all all_verify_interface_header_sets
+cmake --build --preset release -j "$(nproc)" --target all all_verify_interface_header_sets
 ctest --preset release --no-tests=error

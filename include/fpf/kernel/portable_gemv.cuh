@@ -14,6 +14,12 @@ struct PortableStage {
   float map[16];
 };
 
+/// The row goes where `matrix` has its columns.
+template <class Weight, int Threads>
+__device__ __forceinline__ void stage_row(float* staged, RowPart<Weight::K, Threads>& row, const u8* matrix, i64 n) {
+  row.for_each([&](int k, const float4& four) { stage_four<Weight>(staged, k, four, matrix, n); });
+}
+
 /// Grid: blocks of Lanes * Groups threads, each of which takes every gridDim-th tile of Groups * PerThread outputs; Lanes
 /// >= the blocks of K, a multiple of 32. Norm: of x's RMSNorm, which the first block also leaves in p.normed.
 template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, bool Add>
@@ -52,7 +58,7 @@ __global__ void __launch_bounds__(Lanes* Groups) portable_gemv(const PortablePro
             });
           if constexpr (Weight::permuted) __syncthreads();
         }
-        row.for_each([&](int k, const float4& four) { stage_four<Weight>(s.x, k, four, matrix, p.n); });
+        stage_row<Weight>(s.x, row, matrix, p.n);
         __syncthreads();
         load_block(s.x, own, x);
       }
