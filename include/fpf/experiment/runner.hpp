@@ -5,6 +5,8 @@
 
 #include <fpf/core/progress.hpp>
 #include <fpf/evidence/experiment_writer.hpp>
+#include <fpf/execution/compiled.hpp>
+#include <fpf/execution/portable.hpp>
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/description.hpp>
 #include <fpf/experiment/environment.hpp>
