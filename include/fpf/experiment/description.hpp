@@ -6,6 +6,7 @@
 #include <fpf/evidence/manifest.hpp>
 #include <fpf/experiment/experiment_info.hpp>
 #include <fpf/experiment/settings.hpp>
+#include <fpf/model/checkpoint.hpp>
 #include <fpf/quant/awq.hpp>
 #include <fpf/quant/gptq.hpp>
 #include <fpf/quant/nf4.hpp>
