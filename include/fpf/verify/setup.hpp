@@ -1,10 +1,15 @@
 // From what a run claims to be to the set-up that re-executes it here.
 #pragma once
 
+#include <fpf/execution/compiled.hpp>
+#include <fpf/execution/portable.hpp>
 #include <fpf/execution/select.hpp>
 #include <fpf/experiment/experiment.hpp>
 #include <fpf/parallel/expert.hpp>
 #include <fpf/parallel/tensor.hpp>
+#include <fpf/quant/awq.hpp>
+#include <fpf/quant/gptq.hpp>
+#include <fpf/quant/nf4.hpp>
 #include <fpf/quant/select.hpp>
 #include <fpf/verify/claim.hpp>
 #include <memory>
