@@ -109,7 +109,7 @@ inline Json metadata(DType dtype) {
 
 /// Writes an experiment of one configuration with one run.
 inline fs::path write_experiment(const fs::path& path, const RunRecord& run) {
-  ExperimentWriter writer(path, metadata(run.signals.layers.front().hidden.dtype), "fingerprint", false);
+  ExperimentWriter writer(path, metadata(run.signals.layers.front().hidden.dtype), {"fingerprint"}, false);
   writer.add(configuration(run.config_id), {to_json(run)});
   writer.finish();
   return path;

@@ -177,7 +177,7 @@ BOOST_AUTO_TEST_CASE(what_the_writer_writes_the_reader_reads) {
   record.rep_id = 2;
   record.token_texts = {"a", "\"b\"", "\xff"};
   record.signals = signals;
-  ExperimentWriter writer("written.json", {{"experiment_type", "t"}, {"schema_version", 1}}, "print", false);
+  ExperimentWriter writer("written.json", {{"experiment_type", "t"}, {"schema_version", 1}}, {"print"}, false);
   writer.add({{"config_id", "A_1"}, {"hardware", "A"}, {"variable_value", nullptr}}, {to_json(record)});
   writer.finish();
   const auto file = open_experiment("written.json");

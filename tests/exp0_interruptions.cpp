@@ -69,6 +69,23 @@ BOOST_AUTO_TEST_CASE(what_was_finished_is_not_computed_again) {
   require_recomputed();
 }
 
+BOOST_AUTO_TEST_CASE(records_of_other_weights_under_the_same_name_are_not_resumed) {
+  const auto model = copy_of("llama_tied", "model"), weights = model / "model.safetensors";
+  const auto digest = [&] { return run({"sha256sum", weights.string()}).out.substr(0, 64); };
+  fresh_folder("out");
+  fs::create_directory(fs::path("out") / result);
+  BOOST_TEST(run(command({{"--model", model.string()}})).code == 2);
+  fs::remove(fs::path("out") / result);
+  const std::string before = digest();
+  std::string changed = text_of(weights);
+  changed.back() ^= 1;
+  write(weights, changed);
+  const Outcome resumed = run(command({{"--model", model.string()}}, {"--resume"}));
+  BOOST_TEST(resumed.code == 2);
+  BOOST_TEST(mentions(resumed.err, {result + ".partial", "other weights", before, digest()}), resumed.err);
+  BOOST_TEST((names_in("out") == std::set<std::string>{result + ".partial"}));
+}
+
 BOOST_AUTO_TEST_CASE(a_finding_is_not_lost_by_resuming) {
   fresh_folder("out");
   fs::create_directory(fs::path("out") / result);

@@ -10,7 +10,7 @@ BOOST_AUTO_TEST_CASE(a_file_appears_under_its_name_only_when_it_is_complete) {
   const auto path = folder / "reference_baseline.json";
   const auto run_text = to_json(record_of(signals_of(fixture().at(0))));
   {
-    ExperimentWriter writer(path, metadata(DType::float32), "fingerprint", false);
+    ExperimentWriter writer(path, metadata(DType::float32), {"fingerprint"}, false);
     BOOST_TEST((names_in(folder) == std::set<std::string>{"reference_baseline.json.partial"}));
     writer.add(configuration(), {run_text});
     BOOST_TEST((names_in(folder) == std::set<std::string>{"reference_baseline.json.partial"}));
@@ -29,7 +29,7 @@ BOOST_AUTO_TEST_CASE(what_ends_before_its_first_record_leaves_nothing_and_what_w
   const auto folder = fresh_folder("writer");
   const auto path = folder / "reference_baseline.json";
   std::ofstream(path) << "an earlier file";
-  { const ExperimentWriter writer(path, metadata(DType::float32), "fingerprint", false); }
+  { const ExperimentWriter writer(path, metadata(DType::float32), {"fingerprint"}, false); }
   BOOST_TEST((names_in(folder) == std::set<std::string>{"reference_baseline.json"}));
   BOOST_TEST(text_of(path) == "an earlier file");
   { AtomicFile(path).append("half"); }
@@ -43,7 +43,7 @@ BOOST_AUTO_TEST_CASE(an_interrupted_experiment_is_continued_record_by_record) {
   const fs::path partial = path.string() + ".partial";
   const auto run_of = [](const std::string& id) { return to_json(record_of(signals_of(fixture().at(1)), id)); };
   const auto write = [&](bool resume, std::initializer_list<const char*> ids, bool finish) {
-    ExperimentWriter writer(path, metadata(DType::float16), "fingerprint", resume);
+    ExperimentWriter writer(path, metadata(DType::float16), {"fingerprint"}, resume);
     for (const std::string id : ids)
       if (!writer.has(id)) writer.add(configuration(id), {run_of(id)});
     if (finish) writer.finish();
@@ -56,11 +56,11 @@ BOOST_AUTO_TEST_CASE(an_interrupted_experiment_is_continued_record_by_record) {
   const auto two = text_of(partial);
   std::ofstream(partial, std::ios::app) << R"({"configuration":{"config_id":"t_bs4"},"runs":[{"confi)";  // cut off
   {
-    const ExperimentWriter writer(path, metadata(DType::float16), "fingerprint", true);
+    const ExperimentWriter writer(path, metadata(DType::float16), {"fingerprint"}, true);
     BOOST_TEST(writer.has("t_bs1"));
     BOOST_TEST(writer.has("t_bs2"));
     BOOST_TEST(!writer.has("t_bs4"));
-    BOOST_TEST(!writer.has_finding("t_bs1"));
+    BOOST_TEST(!writer.find("t_bs1")->finding);
     BOOST_TEST((text_of(partial) == two));
   }
   write(true, {"t_bs1", "t_bs2", "t_bs4"}, true);
@@ -79,27 +79,27 @@ BOOST_AUTO_TEST_CASE(a_resumed_configuration_keeps_its_finding) {
   Signals broken = signals_of(fixture().at(0));
   broken.logprobs.values[0] = std::numeric_limits<float>::infinity();
   {
-    ExperimentWriter writer(path, metadata(DType::float32), "fingerprint", false);
+    ExperimentWriter writer(path, metadata(DType::float32), {"fingerprint"}, false);
     writer.add(configuration("t_differs"), {to_json(differing)});
     writer.add(configuration("t_broken"), {to_json(record_of(broken, "t_broken"))});
     writer.add(configuration("t_fine"), {to_json(record_of(signals_of(fixture().at(0)), "t_fine"))});
     writer.add(configuration("t_plan"), {R"({"config_id":"t_plan","rep_id":0,"decode_steps":[]})"});
   }
-  const ExperimentWriter writer(path, metadata(DType::float32), "fingerprint", true);
-  BOOST_TEST(writer.has_finding("t_differs"));
-  BOOST_TEST(writer.has_finding("t_broken"));
-  BOOST_TEST(!writer.has_finding("t_fine"));
-  BOOST_TEST(!writer.has_finding("t_plan"));
+  const ExperimentWriter writer(path, metadata(DType::float32), {"fingerprint"}, true);
+  BOOST_TEST(writer.find("t_differs")->finding);
+  BOOST_TEST(writer.find("t_broken")->finding);
+  BOOST_TEST(!writer.find("t_fine")->finding);
+  BOOST_TEST(!writer.find("t_plan")->finding);
 }
 
 BOOST_AUTO_TEST_CASE(a_partial_file_of_something_else_is_refused_and_kept) {
   const auto path = fresh_folder("writer") / "x_experiment.json";
   const fs::path partial = path.string() + ".partial";
   const auto complaint = [&] {
-    return error_text([&] { ExperimentWriter(path, metadata(DType::float32), "fingerprint", true); });
+    return error_text([&] { ExperimentWriter(path, metadata(DType::float32), {"fingerprint"}, true); });
   };
   {
-    ExperimentWriter writer(path, metadata(DType::float32), "another", false);
+    ExperimentWriter writer(path, metadata(DType::float32), {"another"}, false);
     writer.add(configuration(), {to_json(record_of(signals_of(fixture().at(0))))});
   }
   const auto before = text_of(partial);
@@ -110,27 +110,51 @@ BOOST_AUTO_TEST_CASE(a_partial_file_of_something_else_is_refused_and_kept) {
     BOOST_TEST(mentions(complaint(), {partial.string(), "damaged at byte 0"}), complaint());
   }
   std::ofstream(partial) << before.substr(0, before.find('\n') + 1) << "{\"configuration\":{}}\n";
-  BOOST_TEST(mentions(error_text([&] { ExperimentWriter(path, metadata(DType::float32), "another", true); }),
+  BOOST_TEST(mentions(error_text([&] { ExperimentWriter(path, metadata(DType::float32), {"another"}, true); }),
                       {partial.string(), "damaged at byte"}));
+}
+
+// The fingerprint is that of options; weights are told apart by content, and both digests are named.
+BOOST_AUTO_TEST_CASE(a_partial_file_of_other_weights_is_refused_by_their_digests) {
+  const auto path = fresh_folder("writer") / "x_experiment.json";
+  const auto model = [](const std::string& sha256) {
+    return Json{{"id", "m"}, {"config_sha256", "c"}, {"files", {{{"file", "w"}, {"sha256", sha256}}}}};
+  };
+  Json made = configuration("t_one");
+  made["manifest"] = {{"model", model("aaaa")}};
+  {
+    ExperimentWriter writer(path, metadata(DType::float32), {"same", model("aaaa")}, false);
+    writer.add(made, {R"({"config_id":"t_one","neighbours":[{"prompt_sha256":"n1"},{"prompt_sha256":"n2"}]})"});
+  }
+  BOOST_TEST(mentions(error_text([&] {
+                        ExperimentWriter(path, metadata(DType::float32), {"same", model("bbbb")}, true);
+                      }),
+                      {path.string() + ".partial", "other weights", "files/0/sha256", "aaaa", "bbbb", "--resume"}));
+  const ExperimentWriter writer(path, metadata(DType::float32), {"same", model("aaaa")}, true);
+  const auto* found = writer.find("t_one");
+  BOOST_REQUIRE(found != nullptr);
+  BOOST_TEST(found->resumed);
+  BOOST_TEST((found->model == model("aaaa")));
+  BOOST_TEST((found->neighbours == std::vector<std::string>{"n1", "n2"}));
 }
 
 BOOST_AUTO_TEST_CASE(places_that_cannot_be_written_are_named) {
   const auto folder = fresh_folder("writer");
   std::ofstream(folder / "file") << "";
   const auto below = folder / "file" / "reference_baseline.json";
-  BOOST_TEST(mentions(error_text([&] { ExperimentWriter(below, metadata(DType::float32), "f", false); }),
+  BOOST_TEST(mentions(error_text([&] { ExperimentWriter(below, metadata(DType::float32), {"f"}, false); }),
                       {below.string(), "Not a directory"}));
   const auto taken = folder / "reference_baseline.json";
   fs::create_directory(taken);
   {
-    ExperimentWriter writer(taken, metadata(DType::float32), "f", false);
+    ExperimentWriter writer(taken, metadata(DType::float32), {"f"}, false);
     writer.add(configuration(), {to_json(record_of(signals_of(fixture().at(0))))});
     BOOST_TEST(mentions(error_text([&] { writer.finish(); }), {taken.string(), "directory"}));
   }
   const std::set<std::string> kept{"file", "reference_baseline.json", "reference_baseline.json.partial"};
   BOOST_TEST((names_in(folder) == kept));
   fs::remove(taken);
-  ExperimentWriter(taken, metadata(DType::float32), "f", true).finish();
+  ExperimentWriter(taken, metadata(DType::float32), {"f"}, true).finish();
   BOOST_TEST(open_experiment(taken).runs.size() == 1u);
 }
 

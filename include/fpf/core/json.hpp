@@ -65,6 +65,14 @@ inline nlohmann::json read_json(const std::filesystem::path& path, const JsonRul
   return parse_json(MappedFile(path).text(), path.string(), rules);
 }
 
+/// A member of what may be no object at all; a null where there is none.
+inline const nlohmann::json& member_or_null(const nlohmann::json& json, const char* key) {
+  static const nlohmann::json null;
+  if (!json.is_object()) return null;
+  const auto found = json.find(key);
+  return found == json.end() ? null : *found;
+}
+
 /// Typed look-ups in an object, which must outlive this; Errors name the key and `name`, where the object
 /// stands. A null counts as missing.
 class JsonObject {

@@ -5,23 +5,40 @@
 #include <algorithm>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/evidence/run_json.hpp>
+#include <fpf/evidence/weights.hpp>
 #include <fstream>
 
 namespace fpf::evidence {
 
 /// Collects finished configurations in `<path>.partial` and turns them into `path` at the end.
 ///
-/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ...}; every further line is a record
-/// {"configuration": ..., "runs": [...]} that was synced to disk when it was added. The fingerprint says what the records
-/// were made from (model, prompt, options); resuming with another one is refused.
+/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ..., "model": ...}; every further line is a
+/// record {"configuration": ..., "runs": [...]} that was synced to disk when it was added. Fingerprint and model say what
+/// the records are made from; resuming with others is refused.
 class ExperimentWriter {
  public:
+  /// What records are made from.
+  struct Origin {
+    std::string fingerprint;  // of prompt, options, machine and software
+    Json model{};             // its manifest.model
+  };
+
+  /// A finished configuration. The members behind `resumed` are those of one that an earlier process left.
+  struct Recorded {
+    std::string config_id;
+    bool resumed = false;
+    Json model{};                           // its manifest.model
+    std::vector<std::string> neighbours{};  // prompt_sha256 of its first run's other sequences
+    bool finding = false;                   // repetitions differ, or a value is no number
+  };
+
   /// Starts anew, or, with `resume`, goes on after the last complete record of an earlier partial file (if
   /// any). Throws Error when the folder cannot be written or the partial file was made from something else.
-  ExperimentWriter(std::filesystem::path path, Json metadata, const std::string& fingerprint, bool resume)
+  ExperimentWriter(std::filesystem::path path, Json metadata, const Origin& origin, bool resume)
       : path_(std::move(path)), partial_(path_.string() + ".partial") {
-    const Json head = {{"experiment_metadata", std::move(metadata)}, {"fingerprint", fingerprint}};
-    if (resume && std::filesystem::exists(partial_)) take_up(fingerprint);
+    const Json head = {
+        {"experiment_metadata", std::move(metadata)}, {"fingerprint", origin.fingerprint}, {"model", origin.model}};
+    if (resume && std::filesystem::exists(partial_)) take_up(origin);
     const bool fresh = lines_.empty();
     if (fresh) lines_.push_back(head.dump());
     fd_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (fresh ? O_TRUNC : O_APPEND), 0644);
@@ -37,13 +54,15 @@ class ExperimentWriter {
     if (lines_.size() == 1) ::unlink(partial_.c_str());
   }
 
-  /// Whether a configuration is already recorded (after resuming).
-  bool has(std::string_view config_id) const { return std::ranges::find(finished_, config_id) != finished_.end(); }
-
-  /// Whether a resumed configuration has repetitions that differ, or a value that is no number.
-  bool has_finding(std::string_view config_id) const {
-    return std::ranges::find(findings_, config_id) != findings_.end();
+  /// The record of a configuration that is finished already; null while it is not.
+  const Recorded* find(std::string_view config_id) const {
+    const auto found = std::ranges::find(recorded_, config_id, &Recorded::config_id);
+    return found == recorded_.end() ? nullptr : &*found;
   }
+  bool has(std::string_view config_id) const { return find(config_id) != nullptr; }
+
+  /// Where the records lie until the file is complete.
+  const std::filesystem::path& partial() const { return partial_; }
 
   /// Records a configuration and its runs (each the text of one JSON object), durably.
   void add(const Json& configuration, const std::vector<std::string>& runs) {
@@ -57,7 +76,7 @@ class ExperimentWriter {
     }
     line += "]}";
     put(line);
-    finished_.push_back(configuration.at("config_id").get<std::string>());
+    recorded_.push_back({.config_id = configuration.at("config_id").get<std::string>()});
     lines_.push_back(std::move(line));
   }
 
@@ -104,13 +123,13 @@ class ExperimentWriter {
   }
 
   /// Reads the complete lines of an earlier partial file and cuts off what was being written when it stopped.
-  void take_up(const std::string& fingerprint) {
+  void take_up(const Origin& origin) {
     std::ifstream file(partial_, std::ios::binary);
     std::uintmax_t whole = 0;
     for (std::string line; std::getline(file, line) && !file.eof();) {
       const Json record = Json::parse(line, nullptr, false);
       try {
-        lines_.empty() ? check_head(record, fingerprint) : take_up(record);
+        lines_.empty() ? check_head(record, origin) : take_up(record);
       } catch (const Json::exception&) {
         fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it", partial_.string(),
              whole);
@@ -121,27 +140,38 @@ class ExperimentWriter {
     std::filesystem::resize_file(partial_, whole);
   }
 
-  void check_head(const Json& head, const std::string& fingerprint) const {
-    if (!head.at("experiment_metadata").is_object() || head.at("fingerprint").get<std::string>() != fingerprint)
+  void check_head(const Json& head, const Origin& origin) const {
+    if (!head.at("experiment_metadata").is_object() || head.at("fingerprint").get<std::string>() != origin.fingerprint)
       fail(
-          "{} was made from another model, prompt or options than this run's: remove it, or run without "
-          "--resume",
+          "{} was made from another model, prompt or options, or on another machine or software, than this run: remove it, "
+          "or run without --resume",
           partial_.string());
+    const nlohmann::json before = head.value("model", Json()), now = origin.model;
+    if (!identifies_weights(before) || !identifies_weights(now)) return;
+    if (const auto difference = weights_difference(before, now))
+      fail(
+          "{} was made from other weights: model/{} is {} there and {} in this run; remove it, or run without --resume",
+          partial_.string(), difference.field, difference.a, difference.b);
   }
 
   void take_up(const Json& record) {
     using Pointer = Json::json_pointer;
-    finished_.push_back(record.at("configuration").at("config_id").get<std::string>());
+    const Json& configuration = record.at("configuration");
+    Recorded& out = recorded_.emplace_back();
+    out.resumed = true;
+    out.config_id = configuration.at("config_id").get<std::string>();
+    out.model = configuration.value(Pointer("/manifest/model"), Json());
     for (const Json& run : record.at("runs"))
-      if (run.value("status", "complete") != "complete" || !run.value(Pointer("/reproducibility/bit_exact"), true))
-        findings_.push_back(finished_.back());
+      out.finding |=
+          run.value("status", "complete") != "complete" || !run.value(Pointer("/reproducibility/bit_exact"), true);
+    for (const Json& one : record.at("runs").at(0).value("neighbours", Json::array()))
+      out.neighbours.push_back(one.at("prompt_sha256").get<std::string>());
   }
 
   std::filesystem::path path_;
   std::filesystem::path partial_;
   std::vector<std::string> lines_;
-  std::vector<std::string> finished_;
-  std::vector<std::string> findings_;
+  std::vector<Recorded> recorded_;
   int fd_ = -1;
 };
 

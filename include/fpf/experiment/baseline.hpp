@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <fpf/evidence/conditions.hpp>
 #include <fpf/evidence/experiment_index.hpp>
 #include <fpf/evidence/run_json.hpp>
+#include <fpf/evidence/weights.hpp>
 #include <string>
 #include <vector>
 
@@ -51,6 +53,39 @@ class Baseline {
       if (fixed.contains(name) && fixed.at(name) != nlohmann::json(value))
         fail("the baseline {} does not fit: its {} is {}, expected {}", path, name, fixed.at(name).dump(),
              value.dump());
+  }
+
+  /// Throws Error, naming both digests, when the baseline's weights are not those of `model` (as ModelIdentity describes
+  /// it), or, with `any_checkpoint`, not another format of the same model. What the file does not identify passes.
+  void require_model(const std::string& path, const nlohmann::json& model, bool any_checkpoint) const {
+    const auto& own = evidence::model_of(configuration());
+    const bool known = evidence::identifies_weights(own) && evidence::identifies_weights(model);
+    const auto difference = any_checkpoint ? evidence::base_difference(own, model)
+                            : known        ? evidence::weights_difference(own, model)
+                                           : evidence::ModelDifference{};
+    if (difference)
+      fail("the baseline {} was made from another model: its model/{} is {}, that of this run's {} is {}", path,
+           difference.field, difference.a, model.value("id", ""), difference.b);
+  }
+
+  /// The conditions in which a configuration of an experiment of that type differs from the baseline, beside what the
+  /// experiment varies, as sentences. Throws Error for one that changes results. With `in_part` only what `configuration`
+  /// names is held against the baseline.
+  std::vector<std::string> require_conditions(const std::string& path, const nlohmann::json& other,
+                                              const std::string& experiment_type, bool in_part = false) const {
+    auto own = evidence::conditions_of(configuration(), nullptr);
+    const auto theirs = evidence::conditions_of(other, nullptr);
+    if (in_part) std::erase_if(own, [&](const auto& field) { return !theirs.contains(field.first); });
+    std::vector<std::string> out;
+    for (const auto& one : evidence::condition_differences(own, theirs, evidence::Relation::beside, experiment_type)) {
+      if (one.treatment == evidence::Treatment::refused)
+        fail(
+            "the baseline {} does not fit: its {} is {}, this run's is {}, and that changes results beside what the "
+            "experiment varies ({})",
+            path, one.words, one.a, one.b, one.field);
+      out.push_back(one.text());
+    }
+    return out;
   }
 
   const nlohmann::json& configuration() const { return file_.configurations.front(); }

@@ -3,12 +3,12 @@
 
 #include <fpf/experiment/any_experiment.hpp>
 #include <fpf/experiment/environment.hpp>
-#include <fpf/model/checkpoint.hpp>
 
 namespace fpf {
 
-/// What a set-up says of itself, with its environment and the model's files. On a GPU complete once a repetition has run.
-inline evidence::Json manifest_of(const model::Checkpoint& model, const RunSettings& settings,
+/// What a set-up says of itself, with its environment and the model's content. On a GPU complete once a repetition has run.
+/// `model`: as ModelIdentity describes it.
+inline evidence::Json manifest_of(const evidence::Json& model, const RunSettings& settings,
                                   const AnyExperiment& setup) {
   evidence::Json out = describe_environment(settings.device);
   if (const evidence::Json kernels = describe_kernels(settings.device); !kernels.empty()) {
@@ -16,9 +16,7 @@ inline evidence::Json manifest_of(const model::Checkpoint& model, const RunSetti
     out["own_kernels"] = kernels;
     out["nvrtc"] = {{"version", compiler.version_name()}, {"library", compiler.toolkit().nvrtc.string()}};
   }
-  out["model"] = {{"id", model.id()},
-                  {"config_sha256", sha256_hex(model.config_text())},
-                  {"files", evidence::describe_files(model.source().files())}};
+  out["model"] = model;
   out["activation_dtype"] = name_of(settings.dtype);
   out.update(setup.manifest());
   return out;

@@ -35,6 +35,7 @@ struct Options {
   std::string hardware;
   std::string provider = "unknown";
   bool resume = false;
+  bool hash_weights = false;
   Verbosity verbosity = Verbosity::normal;
   std::vector<std::int64_t>
       inject_fault;  // repetition, step, layer where a recorded hidden state is changed; for tests
@@ -108,7 +109,9 @@ inline po::options_description shared_options(Options& out) {
       ("baseline", text(out.baseline, "F"), "experiment 0's file (default: OUT/reference_baseline.json)")          //
       ("hardware", text(out.hardware, "NAME"), "the device's name in the file, e.g. A100-80GB")                    //
       ("provider", po::value(&out.provider)->value_name("NAME")->default_value(out.provider), "who rents it out")  //
-      ("resume", po::bool_switch(&out.resume), "go on from an interrupted run's .partial file")                    //
+      ("hash-weights", po::bool_switch(&out.hash_weights),
+       "hash the model's files even where an earlier run did and they have not changed since")   //
+      ("resume", po::bool_switch(&out.resume), "go on from an interrupted run's .partial file")  //
       ("quiet",
        po::bool_switch()->notifier([&out](bool on) { out.verbosity = on ? Verbosity::quiet : Verbosity::normal; }),
        "no progress");

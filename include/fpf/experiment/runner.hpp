@@ -13,8 +13,10 @@
 #include <fpf/experiment/experiment.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/manifest.hpp>
+#include <fpf/experiment/model_identity.hpp>
 #include <fpf/experiment/neighbours.hpp>
 #include <fpf/experiment/runner_declaration.hpp>
+#include <map>
 #include <optional>
 
 namespace fpf {
@@ -23,6 +25,9 @@ template <class T>
 struct BasicRunner<T>::State {
   model::Checkpoint checkpoint;
   parallel::World* world;
+  evidence::Hashing hashing = evidence::Hashing::cached;
+  std::optional<ModelIdentity> identity{};                                     // on the root
+  std::map<std::shared_ptr<const model::Checkpoint>, ModelIdentity> others{};  // of variants' own checkpoints
   RunSettings settings{};
   Inputs inputs{};
   std::vector<prompt::Prompt> neighbours{};
@@ -58,6 +63,8 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
                                 .world = world,
                                 .local_rank = world != nullptr ? world->local_rank() : 0}};
   if (!left_out.empty()) notice(left_out);
+  if (options_.hash_weights) state_->hashing = evidence::Hashing::content;
+  if (is_root()) state_->identity.emplace(checkpoint, state_->hashing, options_.verbosity);
   state_->inputs = load_inputs(options_, checkpoint);
   state_->hardware = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
   if (world != nullptr)
@@ -70,7 +77,9 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
   std::error_code error;
   std::filesystem::create_directories(options_.out, error);
   if (error) fail("--out {}: cannot make that folder: {}", options_.out, error.message());
-  state_->writer.emplace(file(), metadata(), fingerprint(), options_.resume);
+  state_->writer.emplace(file(), metadata(),
+                         evidence::ExperimentWriter::Origin{fingerprint(), state_->identity->describe()},
+                         options_.resume);
 }
 
 template <class T>
@@ -89,6 +98,13 @@ const nlohmann::json& BasicRunner<T>::quantisation() const {
 template <class T>
 const model::Checkpoint& BasicRunner<T>::model_of(const Variant& variant) const {
   return variant.model ? *variant.model : state_->checkpoint;
+}
+
+/// Of the model that a variant runs; hashing starts with the first question.
+template <class T>
+const ModelIdentity& BasicRunner<T>::identity_of(const Variant& variant) const {
+  if (!variant.model) return *state_->identity;
+  return state_->others.try_emplace(variant.model, *variant.model, state_->hashing, options_.verbosity).first->second;
 }
 
 template <class T>
@@ -122,14 +138,10 @@ std::shared_ptr<const model::Checkpoint> BasicRunner<T>::open(const std::string&
   if (found.is_null() || quant::method_of(found) != method)
     fail("--{} {} is a checkpoint of format {}: expected {}", option, model,
          found.is_null() ? "none" : name_of(quant::method_of(found)), name_of(method));
-  const auto shape = [](model::ModelConfig config) {
-    config.dtype = DType::float32;
-    config.quantization = nullptr;
-    return model::config_to_json(config);
-  };
-  if (shape(out->config()) != shape(state_->checkpoint.config()))
+  const Json found_shape = base_config(out->config()), shape = base_config(state_->checkpoint.config());
+  if (found_shape != shape)
     fail("--{} {} is another model than --model {}: its shape is {}, expected {}", option, model, options_.model,
-         shape(out->config()).dump(), shape(state_->checkpoint.config()).dump());
+         found_shape.dump(), shape.dump());
   return out;
 }
 
@@ -149,7 +161,11 @@ template <class T>
 void BasicRunner<T>::add(const Baseline& other, const std::string& tag, const Json& value) {
   other.require_match(other.name(), metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint, required_params());
   const std::string id = config_id(other.hardware(), tag);
-  if (!is_root() || state_->writer->has(id)) return;
+  if (!is_root()) return;
+  other.require_model(other.name(), state_->identity->describe(), info_.any_checkpoint);
+  for (const auto& difference : baseline().require_conditions(options_.baseline, other.configuration(), info_.type))
+    notice(fmt::format("beside {}, {} differs from the baseline: {}", info_.variable, id, difference));
+  if (state_->writer->has(id)) return;
   if (!other.is_sound()) report(fmt::format("{}: repetitions differ or hold no numbers", id));
   add_baseline();
   state_->writer->add(other.relabelled(id, value, false), other.runs_as(id));
@@ -171,16 +187,40 @@ bool BasicRunner<T>::is_recorded(const Variant& variant) {
   if (world != nullptr && variant.ranks != world->size())
     fail("{} is a run of {} ranks, but the launcher started {}: start as many processes as ranks, or none", variant.tag,
          variant.ranks, world->size());
-  if (is_root() && state_->writer->has_finding(id))
-    report(fmt::format("{}: repetitions differ or hold no numbers, as recorded before", id));
-  const bool own = is_root() && state_->writer->has(id);
+  const bool own = is_root() && is_resumed(variant);
   return world != nullptr ? world->from_root(own ? "recorded" : "") == "recorded" : own;
+}
+
+/// Whether the resumed file has a configuration. Throws Error unless that is what this run would make: of the same weights,
+/// beside the same neighbours.
+template <class T>
+bool BasicRunner<T>::is_resumed(const Variant& variant) {
+  const std::string id = config_id(state_->hardware, variant.tag);
+  const ModelIdentity& identity = identity_of(variant);
+  const auto* recorded = state_->writer->find(id);
+  if (recorded == nullptr || !recorded->resumed) return recorded != nullptr;
+  const nlohmann::json before = recorded->model, now = identity.describe();
+  if (evidence::identifies_weights(before) && evidence::identifies_weights(now))
+    if (const auto difference = evidence::weights_difference(before, now))
+      fail("{} holds {} of other weights: model/{} is {} there and {} in this run; remove it, or run without --resume",
+           state_->writer->partial().string(), id, difference.field, difference.a, difference.b);
+  std::vector<std::string> neighbours;
+  for (const auto& one : state_->neighbours_of(variant)) neighbours.push_back(one.sha256);
+  if (neighbours != recorded->neighbours)
+    fail(
+        "{} holds {} beside other neighbours: their prompt_sha256 are [{}] there and [{}] in this run; remove it, or run "
+        "without --resume",
+        state_->writer->partial().string(), id, fmt::join(recorded->neighbours, ", "), fmt::join(neighbours, ", "));
+  if (recorded->finding) report(fmt::format("{}: repetitions differ or hold no numbers, as recorded before", id));
+  return true;
 }
 
 template <class T>
 void BasicRunner<T>::run_setup(const Variant& variant, AnyExperiment& setup) {
   const std::string id = config_id(state_->hardware, variant.tag);
   if (variant.ranks > 1) print_ranks(variant, setup.manifest());
+  if (is_root() && state_->baseline)
+    state_->baseline->require_conditions(options_.baseline, configuration(variant, id, setup), info_.type);
   std::vector<std::vector<std::int32_t>> prompts{state_->inputs.prompt.token_ids};
   for (const auto& neighbour : state_->neighbours_of(variant)) prompts.push_back(neighbour.token_ids);
   std::vector<Repetition> repetitions;
@@ -195,8 +235,12 @@ void BasicRunner<T>::run_setup(const Variant& variant, AnyExperiment& setup) {
   }
   if (!is_root()) return;
   const auto runs = runs_of(variant, id, setup, repetitions);
+  const Json done = configuration(variant, id, setup);
+  if (state_->baseline)
+    for (const auto& difference : state_->baseline->require_conditions(options_.baseline, done, info_.type))
+      notice(fmt::format("beside {}, {} differs from the baseline: {}", info_.variable, id, difference));
   add_baseline();
-  state_->writer->add(configuration(variant, id, setup), runs);
+  state_->writer->add(done, runs);
 }
 
 template <class T>
@@ -260,7 +304,7 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
            setup.policies().attention == attention::Flash::name ? "libtorch " + torch_version() : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
-          {"manifest", manifest_of(model, state_->settings, setup)}};
+          {"manifest", manifest_of(identity_of(variant).describe(), state_->settings, setup)}};
 }
 
 /// What the baseline's fixed_params must be because this experiment varies something else.
@@ -277,12 +321,9 @@ template <class T>
 std::string BasicRunner<T>::fingerprint() const {
   Json parts = metadata();
   parts.erase("date_created");
-  parts["config"] = sha256_hex(state_->checkpoint.config_text());
-  parts["bytes"] = state_->checkpoint.source().bytes();
   parts["prompt"] = state_->inputs.prompt.sha256;
   parts["reps"] = options_.reps;
-  parts["device"] = state_->settings.device;
-  parts["threads"] = at::get_num_threads();
+  parts["environment"] = describe_environment(state_->settings.device);
   parts["hardware"] = state_->hardware;
   parts["execution"] = options_.execution;
   parts["own"] = {options_.model_gptq,    options_.model_bnb, options_.neighbour_pdfs,
@@ -299,10 +340,11 @@ void BasicRunner<T>::load_baseline() {
   state_->baseline = Baseline::read(options_.baseline);
   state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint,
                                   required_params());
-  const auto threads = state_->baseline->configuration().value(nlohmann::json::json_pointer("/manifest/threads"), 0);
-  if (options_.device == "cpu" && state_->baseline->hardware() == state_->hardware && threads != at::get_num_threads())
-    notice(fmt::format("the baseline {} was made with {} threads, this run uses {}: on a CPU that changes results too",
-                       options_.baseline, threads, at::get_num_threads()));
+  state_->baseline->require_model(options_.baseline, state_->identity->describe(), info_.any_checkpoint);
+  Json environment = describe_environment(options_.device);
+  environment["activation_dtype"] = name_of(state_->settings.dtype);
+  state_->baseline->require_conditions(options_.baseline, {{"hardware", state_->hardware}, {"manifest", environment}},
+                                       info_.type, true);
 }
 
 /// Not before something of this experiment's own is finished: until then a failure leaves no file.

@@ -11,6 +11,7 @@ namespace fpf {
 
 class AnyExperiment;
 class Baseline;
+class ModelIdentity;
 struct RunSettings;
 struct Repetition;
 namespace parallel {
@@ -89,8 +90,10 @@ class BasicRunner {
   bool is_root() const;
   const nlohmann::json& quantisation() const;
   const model::Checkpoint& model_of(const Variant& variant) const;
+  const ModelIdentity& identity_of(const Variant& variant) const;
   const RunSettings& settings_for(const Variant& variant);
   bool is_recorded(const Variant& variant);
+  bool is_resumed(const Variant& variant);
   void run_setup(const Variant& variant, AnyExperiment& setup);
   std::vector<std::string> runs_of(const Variant& variant, const std::string& id, const AnyExperiment& setup,
                                    std::vector<Repetition>& repetitions);

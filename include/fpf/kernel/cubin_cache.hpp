@@ -1,9 +1,9 @@
 // Compiled kernels on disk, shared by every process of a user and safe under concurrent starts.
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/core/cache_folder.hpp>
 #include <fpf/core/error.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/core/mapped_file.hpp>
@@ -20,8 +20,8 @@ namespace fpf::kernel {
 /// is written under a temporary name and renamed; one whose checksum does not fit is treated as missing.
 class CubinCache {
  public:
-  /// $XDG_CACHE_HOME/fpf, or ~/.cache/fpf. Where neither exists or can be written, nothing is kept.
-  CubinCache() : folder_(default_folder()), required_(false) {}
+  /// user_cache_folder(); where that is none or cannot be written, nothing is kept.
+  CubinCache() : folder_(user_cache_folder()), required_(false) {}
 
   /// A folder of the user's choice; made if missing. Throws Error when that fails.
   explicit CubinCache(std::filesystem::path folder) : folder_(std::move(folder)), required_(true) {
@@ -60,14 +60,6 @@ class CubinCache {
 
  private:
   static constexpr std::string_view magic = "fpf-cubin 1 ";
-
-  static std::filesystem::path default_folder() {
-    if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg == '/')
-      return std::filesystem::path(xdg) / "fpf";
-    if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
-      return std::filesystem::path(home) / ".cache" / "fpf";
-    return {};
-  }
 
   // "fpf-cubin 1 <sha256 of the rest>\n", then "<name>\t<symbol>\n" per kernel, an empty line, and the cubin.
   static std::string serialise(const Compiled& compiled) {

@@ -192,4 +192,11 @@ inline nlohmann::ordered_json config_to_json(const ModelConfig& config) {
   return out;
 }
 
+/// What checkpoints of one model in different formats share: the same without quantisation and dtype.
+inline nlohmann::ordered_json base_config(ModelConfig config) {
+  config.dtype = DType::float32;
+  config.quantization = nullptr;
+  return config_to_json(config);
+}
+
 }  // namespace fpf::model

@@ -44,15 +44,6 @@ inline std::string first_layer_of(const std::string& name, const model::Checkpoi
   return folder;
 }
 
-/// Digests of shards that the trial computed are kept beside the shards, so that nothing hashes them again.
-inline void keep_digests(const std::string& name, const fs::path& folder) {
-  std::error_code ignored;
-  if (!fs::is_directory(name, ignored)) return;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".sha256" && !entry.is_symlink())
-      fs::copy_file(entry.path(), fs::path(name) / entry.path().filename(), fs::copy_options::skip_existing, ignored);
-}
-
 }  // namespace detail
 
 /// Runs `reps` repetitions of `ids` and two decode steps on the first layer, or with `full` on the whole model, as
@@ -86,6 +77,7 @@ inline Trial try_model(const std::string& name, const model::Checkpoint& checkpo
       results.string(),
       "--quiet"};
   if (!whole) args.insert(args.end(), {"--layers", "0"});
+  if (full) args.emplace_back("--hash-weights");
   if (!options.device.empty()) args.insert(args.end(), {"--device", options.device});
   if (!options.dtype.empty()) args.insert(args.end(), {"--dtype", options.dtype});
   if (options.threads > 0) args.insert(args.end(), {"--threads", std::to_string(options.threads)});
@@ -95,7 +87,6 @@ inline Trial try_model(const std::string& name, const model::Checkpoint& checkpo
   const int code = run_child(args, &error);
   check_interrupt();
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (!whole) detail::keep_digests(name, model);
   const auto file = results / "reference_baseline.json";
   if (std::filesystem::exists(file))
     out.file = read_json(file);

@@ -27,7 +27,7 @@ namespace detail {
 inline bool is_name(std::string_view field) {
   constexpr std::array names{"model/id", "nvrtc/library", "policies/stream"};
   return std::ranges::find(names, field) != names.end() ||
-         (field.starts_with("model/files/") && field.ends_with("/file"));
+         (field.starts_with("model/files/") && (field.ends_with("/file") || field.ends_with("/digest_from")));
 }
 
 /// "model/files/0/sha256" -> its text. fpf's own kernels stand under their names, since a process lists all that it
@@ -72,21 +72,6 @@ inline std::vector<FieldDifference> machine_differences(const json& a, const jso
     return !one.matters || one.field.starts_with("own_kernels/") || one.field.starts_with("model/");
   });
   return out;
-}
-
-/// The field in which a manifest names another model than `here` does, or nothing: another shape, or files of another
-/// content. Synthetic models are their descriptions.
-inline std::string model_difference(const json& claimed, const json& here) {
-  const auto a = claimed.value("model", json::object()), b = here.value("model", json::object());
-  if (a.value("config_sha256", json()) != b.value("config_sha256", json())) return "model/config_sha256";
-  const auto x = a.value("files", json::array()), y = b.value("files", json::array());
-  if (x.size() != y.size()) return "model/files";
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const bool content = y[i].contains("sha256");
-    const char* field = content ? "sha256" : "file";
-    if (x[i].value(field, json()) != y[i].value(field, json())) return fmt::format("model/files/{}/{}", i, field);
-  }
-  return "";
 }
 
 }  // namespace fpf::verify

@@ -42,7 +42,8 @@ inline std::vector<Claim> honest_for(const Claim& claim, const std::list<evidenc
                           differences.front().claimed);
         continue;
       }
-      const RunReport found = verifier.inspect(honest);
+      RunReport found = verifier.inspect(honest);
+      verifier.identify(honest, found);
       if (found.decision == Decision::reject || !found.complete)
         fail("--noise {}: expected an honest run, and {}", file.name(), found.reason);
       why.clear();
@@ -91,6 +92,11 @@ inline Result run(const Settings& settings) {
   std::erase_if(claims, [&](const Claim& claim) { return !detail::asked_for(settings, claim); });
   if (claims.empty()) fail("--config-id: {} has no such run; it has {}", file.name(), file.runs.front().config_id);
   for (Claim& claim : claims) out.runs.push_back(verifier.inspect(claim));
+  if (worst_of(out.runs) != Decision::reject) {
+    if (const auto first = std::ranges::find(out.runs, true, &RunReport::complete); first != out.runs.end())
+      verifier.prepare(claims[static_cast<std::size_t>(first - out.runs.begin())]);
+    for (std::size_t i = 0; i < claims.size(); ++i) verifier.identify(claims[i], out.runs[i]);
+  }
   std::list<evidence::ExperimentFile> noise;
   for (const std::string& name : settings.noise) noise.push_back(evidence::open_experiment(name));
   if (worst_of(out.runs) != Decision::reject) {

@@ -3,6 +3,7 @@
 
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/manifest.hpp>
+#include <fpf/experiment/model_identity.hpp>
 #include <fpf/verify/options.hpp>
 #include <fpf/verify/setup.hpp>
 #include <fpf/verify/verdict.hpp>
@@ -21,15 +22,15 @@ class Verifier {
   explicit Verifier(const Settings& settings) : settings_(settings) {
     for (const std::string& name : settings.models) models_.push_back({model::Checkpoint::open(name), {}, {}});
     for (Model& one : models_) {
+      one.identity.emplace(one.checkpoint, evidence::Hashing::content, settings.verbosity);
       Options options;
       options.tokenizer = settings.tokenizer;
       one.tokenizer = load_tokenizer(options, one.checkpoint);
-      one.identity = {{"config_sha256", sha256_hex(one.checkpoint.config_text())},
-                      {"files", evidence::describe_files(one.checkpoint.source().files())}};
     }
   }
 
-  /// Finds a claim's model and what the two together contradict: ids, dimensions, the texts of tokens. Nothing runs.
+  /// Finds a claim's model, by shape and sizes, and what the two together contradict: ids, dimensions, the texts of tokens.
+  /// Nothing runs.
   RunReport inspect(Claim& claim) {
     RunReport report;
     report.config_id = claim.id();
@@ -42,7 +43,7 @@ class Verifier {
       report.portable = claim.at("/manifest/policies/execution") == execution::names::portable;
       report.same_version = claim.at("/manifest/fpf/version") == json(version);
       if (report.complete) {
-        const Model* found = model_of(claim, report.other_model);
+        const Model* found = model_like(claim, report.other_model);
         if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
       }
     } catch (const json::exception& error) {  // a member of another type
@@ -53,7 +54,20 @@ class Verifier {
     return report;
   }
 
-  /// Re-executes an inspected claim and fills the report. `honest`: claims of the noise files, already inspected.
+  /// Loads what a claim runs on, while the models' files are hashed.
+  void prepare(const Claim& claim) {
+    std::string unused;
+    if (const Model* model = model_like(claim, unused)) setup_for(claim, *model, settings_for(claim));
+  }
+
+  /// Holds an inspected claim's model against the content of --model's files. Throws Error when they change meanwhile.
+  void identify(const Claim& claim, RunReport& report) {
+    if (report.decision == Decision::reject || !report.complete) return;
+    model_of(claim, report.other_model);
+    decide(report);
+  }
+
+  /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected.
   void reexecute(const Claim& claim, const std::vector<Claim>& honest, RunReport& report) {
     const auto own = paths_of(claim, &report);
     report.decode = own.first;
@@ -75,20 +89,36 @@ class Verifier {
   struct Model {
     model::Checkpoint checkpoint;
     std::optional<prompt::Tokenizer> tokenizer;
-    json identity;
+    std::optional<ModelIdentity> identity;
   };
 
-  /// The model that a claim's manifest names; nullptr, and the field that differs from the first model, for none.
-  const Model* model_of(const Claim& claim, std::string& difference) const {
+  /// The first model for which difference_to(model) is none; nullptr, and the first model's difference, for none.
+  template <class Difference>
+  const Model* find_model(std::string& difference, Difference difference_to) const {
     for (const Model& one : models_) {
-      const auto found = model_difference(claim.at("/manifest"), {{"model", one.identity}});
-      if (found.empty()) {
+      const evidence::ModelDifference found = difference_to(*one.identity);
+      if (!found) {
         difference.clear();
         return &one;
       }
-      if (difference.empty()) difference = found;
+      if (difference.empty())
+        difference = fmt::format("model/{}, which is {} there and {} here", found.field, found.a, found.b);
     }
     return nullptr;
+  }
+
+  /// By what is known before the files are hashed.
+  const Model* model_like(const Claim& claim, std::string& difference) const {
+    return find_model(difference, [&](const ModelIdentity& identity) {
+      return evidence::outline_difference(claim.at("/manifest/model"), identity.outline());
+    });
+  }
+
+  /// By content.
+  const Model* model_of(const Claim& claim, std::string& difference) const {
+    return find_model(difference, [&](const ModelIdentity& identity) {
+      return evidence::weights_difference(claim.at("/manifest/model"), identity.describe());
+    });
   }
 
   static void check_fit(Claim& claim, const Model& model) {
@@ -129,7 +159,8 @@ class Verifier {
 
   /// Both re-executions of a claim against it. For the evidence itself, `report` gets manifests and own repetitions.
   std::pair<Path, Path> paths_of(const Claim& claim, RunReport* report) {
-    const Model& model = *model_of(claim, unused_);
+    std::string unused;
+    const Model& model = *model_of(claim, unused);
     const RunSettings settings = settings_for(claim);
     AnyExperiment& setup = setup_for(claim, model, settings);
     const auto& tokens = claim.signals.token_ids;
@@ -145,7 +176,8 @@ class Verifier {
     check_interrupt();
     const Repetition prefill = setup.run_prefill(claim.prompts.front(), tokens);
     progress.advance();
-    if (report != nullptr) report->differences = differences(claim, manifest_of(model.checkpoint, settings, setup));
+    if (report != nullptr)
+      report->differences = differences(claim, manifest_of(model.identity->describe(), settings, setup));
     return {path_of(claim.signals, decode.signals, decode.timing.total),
             path_of(claim.signals, prefill.signals, prefill.timing.total)};
   }
@@ -201,7 +233,6 @@ class Verifier {
   std::vector<Model> models_;
   std::shared_ptr<AnyExperiment> setup_;
   json key_;
-  std::string unused_;
 };
 
 }  // namespace fpf::verify

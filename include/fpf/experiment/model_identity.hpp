@@ -1,0 +1,58 @@
+// Which model ran, by content: the manifest's `model`.
+#pragma once
+
+#include <fpf/core/hash.hpp>
+#include <fpf/evidence/file_digest.hpp>
+#include <fpf/evidence/run_json.hpp>
+#include <fpf/model/checkpoint.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace fpf {
+
+/// The digests of an opened checkpoint, found while it loads. Movable; `checkpoint` must outlive it.
+class ModelIdentity {
+ public:
+  /// Starts to hash. Throws Error for a file that is gone.
+  ModelIdentity(const model::Checkpoint& checkpoint, evidence::Hashing hashing, Verbosity verbosity)
+      : checkpoint_(&checkpoint), verbosity_(verbosity) {
+    digests_ = std::make_unique<evidence::FileDigests>(checkpoint.source().files(), hashing);
+  }
+
+  void set_tokenizer(std::string sha256) { tokenizer_sha256_ = std::move(sha256); }
+
+  /// What is known at once: {"id", "config_sha256", "base_config_sha256", "tokenizer_sha256" where there is one, "files"},
+  /// the files by name and size alone (none of a synthetic model, whose id says how it is made).
+  evidence::Json outline() const {
+    evidence::Json out = {{"id", checkpoint_->id()},
+                          {"config_sha256", sha256_hex(checkpoint_->config_text())},
+                          {"base_config_sha256", sha256_hex(model::base_config(checkpoint_->config()).dump())}};
+    if (tokenizer_sha256_) out["tokenizer_sha256"] = *tokenizer_sha256_;
+    out["files"] = evidence::Json::array();
+    for (std::size_t i = 0; i < digests_->files().size(); ++i)
+      out["files"].push_back(
+          {{"file", digests_->files()[i].filename().string()}, {"bytes", digests_->stamps()[i].size}});
+    return out;
+  }
+
+  /// The same with every file's "sha256" and "digest_from": "content" when it was hashed now, "cache" when an earlier run
+  /// hashed the same state of the file. Waits until all are found. Throws Error when a file changed since it was opened.
+  evidence::Json describe() const {
+    evidence::Json out = outline();
+    const auto& digests = digests_->wait(verbosity_);
+    for (std::size_t i = 0; i < digests.size(); ++i) {
+      out["files"][i]["sha256"] = digests[i].sha256;
+      out["files"][i]["digest_from"] = digests[i].from == evidence::Hashing::content ? "content" : "cache";
+    }
+    return out;
+  }
+
+ private:
+  const model::Checkpoint* checkpoint_;
+  Verbosity verbosity_;
+  std::unique_ptr<evidence::FileDigests> digests_;
+  std::optional<std::string> tokenizer_sha256_;
+};
+
+}  // namespace fpf
