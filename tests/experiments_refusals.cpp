@@ -33,6 +33,8 @@ BOOST_AUTO_TEST_CASE(each_names_what_is_wrong_and_leaves_no_file) {
       {"exp2_compile", {"--model", odd}, {"does not fit", "model"}},
       {"exp2_compile", {"--baseline", "nowhere.json"}, {"nowhere.json"}},
       {"exp2_compile", {"--baseline", made(case_of("compile")).string()}, {"expected experiment 0's file"}},
+      {"exp2_compile", {"--threads", "2"}, {"does not fit", "threads is 1", "this run's is 2"}},
+      {"exp2_compile", {"--hardware", "elsewhere"}, {"does not fit", "hardware", "elsewhere"}},
       {"exp3_quantization", {}, {"does not fit", "awq-int4"}},
       {"exp3_quantization", {"--model-bnb", Inputs::model("nf4")}, {"--model-gptq is missing"}, "awq"},
       {"exp3_quantization",

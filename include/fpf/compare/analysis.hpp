@@ -103,6 +103,7 @@ struct Comparison {
   bool against_baseline = false;            // exactly one side is the baseline value
   std::optional<int> first_divergent_step;  // the runs' tokens differ from this decode step on
   int steps_compared = 0;                   // decode steps whose inputs are equal and that both runs have
+  std::vector<std::string> also_differs;    // conditions beside the variable: "threads 2 against 1"
   std::vector<TapDistance> taps;            // in the order of Analysis::taps; a tap that one side lacks is absent
 
   const TapDistance* find(const Tap& tap) const {
@@ -198,7 +199,8 @@ struct Verdict {
   Scope scope{};
   std::string baseline_value, value;  // the change that is tested
   Outcome outcome{};
-  std::string text;  // one sentence: the outcome, the rows, the noise and the rule it rests on
+  std::string text;  // one sentence: the outcome, the rows, the noise and the rule it rests on, the caveats
+  std::vector<std::string> caveats;  // what the outcome may be due to instead: "also differs: threads 2 against 1"
 
   std::vector<double> noise, signal;           // L2 of every row, of every comparison that counts
   std::vector<int> noise_steps, signal_steps;  // the step of each of them: the bootstrap's clusters
@@ -218,6 +220,13 @@ struct Verdict {
   std::optional<double> hedges_g, cliffs_delta;  // effect size
   std::optional<double> tokens_needed;           // rows per side for 95 % power at 1 % false positives, if above chance
 };
+
+/// The outcome with its caveats, as people read it.
+inline std::string headline_of(const Verdict& verdict) {
+  std::string out(name_of(verdict.outcome));
+  for (const std::string& caveat : verdict.caveats) out += "; " + caveat;
+  return out;
+}
 
 /// Whether run time alone tells two configurations of one hardware type apart.
 struct TimingComparison {
@@ -242,6 +251,7 @@ struct Analysis {
   std::vector<std::string> files;
   double threshold = 1.5;
   bool after_divergence = false;
+  bool weights_identified = true;  // every configuration says by content which weights it ran
   std::vector<Configuration> configurations;
   std::vector<std::string> hardware;  // distinct, sorted
   std::optional<std::string> baseline_value;

@@ -2,80 +2,14 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <cstddef>
-#include <fpf/evidence/experiment_file.hpp>
-#include <iterator>
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <fpf/compare/conditions.hpp>
+#include <fpf/compare/experiment.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace fpf::compare {
-
-/// A configuration of a joined experiment with its stored runs.
-struct Member {
-  std::string id;  // config_id, with "#2", "#3", ... from the second file that has it on
-  std::string hardware;
-  nlohmann::json value;   // variable_value
-  bool baseline = false;  // marked so in the file
-  std::size_t file = 0;   // index into Experiment::files
-  const nlohmann::json* configuration = nullptr;
-  std::vector<const evidence::StoredRun*> runs;  // in the file's order
-
-  /// Repetition 0 if stored, else the lowest; null without runs.
-  const evidence::StoredRun* first_run() const {
-    const auto lowest = std::ranges::min_element(runs, {}, [](const auto* run) { return run->rep_id; });
-    return lowest == runs.end() ? nullptr : *lowest;
-  }
-};
-
-struct Experiment {
-  std::vector<evidence::ExperimentFile> files;
-  std::vector<Member> members;
-
-  const nlohmann::json& metadata() const { return files.front().metadata; }
-  const evidence::ExperimentFile& file_of(const Member& member) const { return files[member.file]; }
-
-  /// Layers at which any file stores a signal, ascending.
-  std::vector<int> layers(evidence::StoredSignal signal) const {
-    std::vector<int> found;
-    for (const auto& file : files) std::ranges::copy(file.layers(signal), std::back_inserter(found));
-    std::ranges::sort(found);
-    found.erase(std::unique(found.begin(), found.end()), found.end());
-    return found;
-  }
-
-  std::vector<std::string> hardware() const {
-    std::vector<std::string> found;
-    for (const auto& member : members) found.push_back(member.hardware);
-    std::ranges::sort(found);
-    found.erase(std::unique(found.begin(), found.end()), found.end());
-    return found;
-  }
-};
-
-/// The JSON text of a variable's value; strings stand without quotes.
-inline std::string value_text(const nlohmann::json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
-/// Equality and order as the plan's Python has them: booleans are the numbers 0 and 1, strings compare by
-/// code point. What Python does not order (null, numbers, strings) stands in that order.
-inline int compare_values(const nlohmann::json& a, const nlohmann::json& b) {
-  const auto kind = [](const nlohmann::json& v) { return v.is_null() ? 0 : v.is_string() ? 2 : 1; };
-  const auto sign = [](const auto& x, const auto& y) { return x < y ? -1 : y < x ? 1 : 0; };
-  if (kind(a) != kind(b)) return sign(kind(a), kind(b));
-  if (a.is_string()) return sign(a.get_ref<const std::string&>(), b.get_ref<const std::string&>());
-  if (a.is_null()) return 0;
-  const auto number = [](const nlohmann::json& v) {
-    return v.is_boolean() ? (v.get<bool>() ? 1.0 : 0.0) : v.get<double>();
-  };
-  return sign(number(a), number(b));
-}
-inline bool equal_values(const nlohmann::json& a, const nlohmann::json& b) { return compare_values(a, b) == 0; }
 
 namespace detail {
 
@@ -86,12 +20,6 @@ inline std::string metadata_text(const evidence::ExperimentFile& file, const cha
   if (!metadata[name].is_string())
     fail("{}: expected a string as experiment_metadata.{}, found {:.40}", file.name(), name, metadata[name].dump());
   return metadata[name].get<std::string>();
-}
-
-inline std::string shortened(const nlohmann::json& value) {
-  std::string text = value.dump();
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
 }
 
 [[noreturn]] inline void fail_join(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b,
@@ -142,9 +70,9 @@ inline void check_prompts(const Experiment& experiment) {
 
 }  // namespace detail
 
-/// Joins files of one experiment, in the order given. Throws Error when experiment_type, variable_tested,
-/// model (but for the quantization experiment, which varies it), extraction_config, decode_steps or a
-/// prompt_sha256 differ, naming the field; dates, versions and providers may.
+/// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type, variable_tested,
+/// model (but for the quantization experiment, which varies it), extraction_config, decode_steps or a prompt_sha256 differ,
+/// and where require_comparable() does.
 inline Experiment join(std::vector<evidence::ExperimentFile> files) {
   Experiment out;
   out.files = std::move(files);
@@ -169,9 +97,11 @@ inline Experiment join(std::vector<evidence::ExperimentFile> files) {
         member.id = fmt::format("{}#{}", id, number);
       for (const auto& run : file.runs)
         if (run.config_id == id) member.runs.push_back(&run);
+      member.conditions = evidence::conditions_of(configuration, member.first_run());
       out.members.push_back(std::move(member));
     }
   }
+  require_comparable(out);
   return out;
 }
 

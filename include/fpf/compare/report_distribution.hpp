@@ -130,7 +130,7 @@ inline std::string distribution_commands(const std::vector<Sample>& samples, dou
 }
 
 inline std::string verdict_clause(const Verdict& verdict) {
-  std::string out = fmt::format("{}: {}", change_text(verdict.baseline_value, verdict.value), name_of(verdict.outcome));
+  std::string out = fmt::format("{}: {}", change_text(verdict.baseline_value, verdict.value), headline_of(verdict));
   if (verdict.signal.empty()) return out + " (no row with equal inputs)";
   if (verdict.outcome == Outcome::zero_noise)
     out += ", signal rows reach " + number_text(*std::ranges::max_element(verdict.signal));

@@ -106,7 +106,7 @@ inline std::string verdicts_html(const Analysis& analysis) {
     if (std::ranges::find(taps, v.tap) == taps.end()) continue;
     const std::string change = change_text(v.baseline_value, v.value);
     grid.rows.push_back({change, std::string(name_of(v.scope)), words_for(v.tap),
-                         fmt::format("{} {}", look_of(v.outcome).second, name_of(v.outcome)),
+                         fmt::format("{} {}", look_of(v.outcome).second, headline_of(v)),
                          v.ratio ? number_text(*v.ratio) + "×" : "", optional_number(v.auc),
                          v.auc_low ? fmt::format("{:.3f} – {:.3f}", *v.auc_low, *v.auc_high) : "",
                          optional_number(v.partial_auc), optional_number(v.hedges_g), optional_number(v.cliffs_delta),

@@ -31,7 +31,7 @@ inline std::pair<const char*, const char*> look_of(Outcome outcome) {
 
 inline std::string chip_html(const Verdict& verdict) {
   const auto [name, sign] = look_of(verdict.outcome);
-  std::string out = fmt::format("<span class=\"chip {}\">{} {}</span>", name, sign, name_of(verdict.outcome));
+  std::string out = fmt::format("<span class=\"chip {}\">{} {}</span>", name, sign, html_escaped(headline_of(verdict)));
   if (verdict.ratio) out += fmt::format(" <span class=\"soft\">{}×</span>", number_text(*verdict.ratio));
   return out;
 }

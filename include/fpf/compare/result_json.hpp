@@ -92,6 +92,7 @@ inline OrderedJson comparison_json(const Analysis& analysis, const Comparison& c
           {"against_baseline", comparison.against_baseline},
           {"first_divergent_step", optional_json(comparison.first_divergent_step)},
           {"steps_compared", comparison.steps_compared},
+          {"also_differs", comparison.also_differs},
           {"first_difference", first},
           {"signals", taps}};
 }
@@ -136,6 +137,7 @@ inline OrderedJson verdict_json(const Verdict& verdict) {
                   {"value", verdict.value},
                   {"outcome", name_of(verdict.outcome)},
                   {"text", verdict.text},
+                  {"caveats", verdict.caveats},
                   {"threshold", verdict.threshold},
                   {"noise_floor", verdict.noise_floor},
                   {"signal_level", verdict.signal_level},
@@ -207,7 +209,8 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
                      {"hardware", analysis.hardware},
                      {"baseline_value", detail::optional_json(analysis.baseline_value)},
                      {"threshold", analysis.threshold},
-                     {"after_divergence", analysis.after_divergence}};
+                     {"after_divergence", analysis.after_divergence},
+                     {"weights_identified", analysis.weights_identified}};
   for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
     out[name] = OrderedJson::array();
   for (const auto& entry : analysis.configurations) out["configurations"].push_back(detail::configuration_json(entry));

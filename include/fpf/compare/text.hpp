@@ -118,7 +118,7 @@ inline std::vector<Cell> verdict_cells(const Verdict& verdict) {
   return {{fmt::format("{} -> {}", verdict.baseline_value, verdict.value)},
           {std::string(name_of(verdict.scope))},
           {label_of(verdict.tap)},
-          {std::string(name_of(verdict.outcome)), style_of(verdict.outcome)},
+          {headline_of(verdict), style_of(verdict.outcome)},
           {optional_text(verdict.ratio, "{:.2f}x")},
           {optional_text(verdict.auc, "{:.3f}")},
           {optional_text(verdict.partial_auc, "{:.3f}")},

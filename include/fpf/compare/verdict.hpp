@@ -99,7 +99,7 @@ inline std::string partial_auc_text(const Verdict& verdict) {
                      verdict.noise.size(), fewest_noise_rows);
 }
 
-inline std::string text_of(const Verdict& verdict) {
+inline std::string basis_text(const Verdict& verdict) {
   const std::string basis =
       fmt::format("{} rows in {} comparison{} against {}", verdict.signal.size(), verdict.signal_comparisons,
                   verdict.signal_comparisons == 1 ? "" : "s", noise_text(verdict));
@@ -122,6 +122,23 @@ inline std::string text_of(const Verdict& verdict) {
   return fmt::format("{}: {:.3g} times the noise floor, {} of {} comparisons reach {:g}; {}; {}; {}",
                      name_of(verdict.outcome), *verdict.ratio, verdict.detectable_comparisons,
                      verdict.signal_comparisons, verdict.threshold, area, partial_auc_text(verdict), basis);
+}
+
+inline std::string text_of(const Verdict& verdict) {
+  std::string out = basis_text(verdict);
+  for (const std::string& caveat : verdict.caveats) out += "; " + caveat;
+  return out;
+}
+
+/// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are known.
+inline std::vector<std::string> caveats_of(const Analysis& analysis, const std::vector<const Comparison*>& rests_on) {
+  std::vector<std::string> differences, out;
+  for (const Comparison* comparison : rests_on)
+    for (const std::string& one : comparison->also_differs)
+      if (std::ranges::find(differences, one) == differences.end()) differences.push_back(one);
+  if (!differences.empty()) out.push_back(fmt::format("also differs: {}", fmt::join(differences, ", ")));
+  if (!analysis.weights_identified) out.emplace_back("weights not identified");
+  return out;
 }
 
 inline void add_statistics(Verdict& verdict) {
@@ -148,10 +165,13 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   out.value = value;
   out.threshold = analysis.threshold;
   std::vector<double> floors, levels;  // largest L2 of each comparison
+  std::vector<const Comparison*> rests_on;
   for (const Comparison& comparison : analysis.comparisons) {
     const TapDistance* found = comparison.find(tap);
     if (found == nullptr) continue;
-    if (is_noise_of(comparison, scope)) {
+    const bool noise = is_noise_of(comparison, scope);
+    if (noise || is_signal_of(analysis, comparison, scope, value)) rests_on.push_back(&comparison);
+    if (noise) {
       add_rows(*found, out.noise, out.noise_steps);
       out.noise_bits_differ |= found->first_difference.has_value();
       floors.push_back(found->l2.max);
@@ -173,6 +193,7 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   }
   add_statistics(out);
   out.outcome = outcome_of(out);
+  out.caveats = caveats_of(analysis, rests_on);
   out.text = text_of(out);
   return out;
 }

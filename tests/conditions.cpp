@@ -1,0 +1,370 @@
+// evidence/conditions.hpp and weights.hpp: everything that can differ between a baseline and its variant, or between two
+// machines' files, has a decision, and programs act on it.
+#include <fpf/evidence/conditions.hpp>
+
+#include "experiments.hpp"
+
+BOOST_AUTO_TEST_SUITE(test_conditions)
+
+namespace {
+
+using fpf::evidence::Treatment;
+
+/// The decisions, once more: what a difference means beside the variable of an experiment, and between two machines. A new
+/// field of a configuration fails the test below until it stands here and in the table.
+struct Decision {
+  std::string field;  // "a/*": all below a
+  Treatment beside, between;
+  std::string variable_of{};
+};
+constexpr auto allowed = Treatment::allowed, reported = Treatment::reported, refused = Treatment::refused;
+const std::string kernels = "batch_size compile quantization attention cuda_version tensor_parallel expert_parallel",
+                  ranks = "tensor_parallel expert_parallel";
+const std::vector<Decision> decisions{
+    {"config_id", allowed, allowed},
+    {"variable_value", allowed, allowed},
+    {"baseline", allowed, allowed},
+    {"hardware", refused, allowed},
+    {"provider", reported, allowed},
+    {"cuda_version", refused, reported, "cuda_version"},
+    {"torch_version", refused, reported, "cuda_version"},
+    {"transformers_version", refused, reported},
+    {"flash_attn_version", allowed, allowed},
+    {"python_version", refused, reported},
+    {"fixed_params/compile", refused, refused, "compile"},
+    {"fixed_params/execution", refused, refused, "compile"},
+    {"fixed_params/attention_impl", refused, refused, "attention"},
+    {"fixed_params/tp_size", refused, refused, "tensor_parallel"},
+    {"fixed_params/ep_size", refused, refused, "expert_parallel"},
+    {"fixed_params/expert_placement", refused, refused, "expert_parallel"},
+    {"fixed_params/concurrent_streams", refused, refused, "concurrent_streams"},
+    {"fixed_params/batch_size", refused, refused, "batch_size"},
+    {"fixed_params/quantization", refused, refused, "quantization"},
+    {"fixed_params/kernels_by", refused, refused, "cuda_version"},
+    {"neighbours", refused, refused, "batch_size"},
+    {"threads", refused, allowed},
+    {"manifest/fpf/version", reported, reported},
+    {"manifest/fpf/revision", reported, reported},
+    {"manifest/device/type", refused, allowed},
+    {"manifest/device/name", refused, allowed},
+    {"manifest/device/cores", reported, allowed},
+    {"manifest/device/host", reported, allowed},
+    {"manifest/device/multiprocessors", refused, allowed},
+    {"manifest/device/compute_capability", refused, allowed},
+    {"manifest/device/driver", reported, allowed},
+    {"manifest/device/clock_mhz", reported, allowed},
+    {"manifest/device/memory_clock_mhz", reported, allowed},
+    {"manifest/threads", allowed, allowed},
+    {"manifest/cpu_capability", refused, allowed},
+    {"manifest/libraries/libtorch", refused, reported, "cuda_version"},
+    {"manifest/libraries/cuda", refused, reported, "cuda_version"},
+    {"manifest/libraries/mkl", refused, reported, "cuda_version"},
+    {"manifest/libraries/onednn", refused, reported, "cuda_version"},
+    {"manifest/libraries/openmp", refused, reported, "cuda_version"},
+    {"manifest/knobs/deterministic_algorithms", refused, refused},
+    {"manifest/knobs/tf32_matmul", refused, refused},
+    {"manifest/knobs/float32_matmul_precision", refused, refused},
+    {"manifest/model/*", allowed, allowed},  // held against one another by content, below
+    {"manifest/activation_dtype", refused, refused},
+    {"manifest/policies/quantisation", refused, refused, "quantization"},
+    {"manifest/policies/attention", refused, refused, "attention"},
+    {"manifest/policies/parallelism", refused, refused, ranks},
+    {"manifest/policies/stream", refused, refused, "concurrent_streams"},
+    {"manifest/policies/execution", refused, refused, "compile"},
+    {"manifest/policies/execution_detail", refused, refused, "compile"},
+    {"manifest/ranks/*", allowed, allowed},
+    {"manifest/communicator/*", reported, reported, ranks},
+    {"manifest/operations/*", reported, allowed, kernels},
+    {"manifest/nvrtc/version", refused, reported, "cuda_version"},
+    {"manifest/nvrtc/library", allowed, allowed},
+};
+
+/// What only a GPU's manifest has, beside what the experiments here write.
+const json on_gpu = {{"fixed_params", {{"kernels_by", "NVRTC 12.1"}}},
+                     {"neighbours", {"a"}},
+                     {"threads", 1},
+                     {"manifest",
+                      {{"device",
+                        {{"host", "h"},
+                         {"multiprocessors", 1},
+                         {"compute_capability", "9.0"},
+                         {"driver", "CUDA 13.0"},
+                         {"clock_mhz", 1},
+                         {"memory_clock_mhz", 1}}},
+                       {"nvrtc", {{"version", "13.0"}, {"library", "l"}}}}}};
+
+bool covers(const std::string& pattern, const std::string& field) {
+  return pattern.ends_with("/*") ? field.starts_with(pattern.substr(0, pattern.size() - 1)) : pattern == field;
+}
+
+void add_fields(const json& value, const std::string& at, std::set<std::string>& out) {
+  if (!value.is_object()) {
+    out.insert(at);
+    return;
+  }
+  for (const auto& [name, member] : value.items())
+    if (at != "manifest" || name != "own_kernels") add_fields(member, at.empty() ? name : at + "/" + name, out);
+}
+
+std::set<std::string> all_fields() {
+  std::set<std::string> out;
+  add_fields(on_gpu, "", out);
+  for (const Case& one : cases())
+    for (const json& configuration : read(made(one)).at("configurations")) add_fields(configuration, "", out);
+  return out;
+}
+
+const Decision* decision_on(const std::string& field) {
+  const auto found = std::ranges::find_if(decisions, [&](const Decision& d) { return covers(d.field, field); });
+  return found == decisions.end() ? nullptr : &*found;
+}
+
+struct Compared {
+  int code = 0;
+  std::string err;
+  json caveats = json::array();  // of every verdict, one after another
+  std::size_t verdicts = 0;
+};
+
+Compared compared(const Strings& files) {
+  Strings args{bin + "/compare", "--json", "--output", "conditions/result.json"};
+  args.insert(args.end(), files.begin(), files.end());
+  const Outcome outcome = run(args);
+  Compared out{outcome.code, outcome.err};
+  if (outcome.code != 0) return out;
+  for (const json& verdict : json::parse(outcome.out).at("analyses").at(0).at("verdicts")) {
+    ++out.verdicts;
+    for (const json& caveat : verdict.at("caveats")) {
+      out.caveats.push_back(caveat);
+      BOOST_TEST(mentions(verdict.at("text"), {caveat.get<std::string>()}));
+    }
+  }
+  return out;
+}
+
+json changed(const json& value) {
+  if (value.is_boolean()) return !value.get<bool>();
+  if (value.is_number()) return value.get<int>() + 1;
+  return "another";
+}
+
+json& at(json& configuration, const std::string& field) { return configuration[json::json_pointer("/" + field)]; }
+
+std::string saved(const json& file, const std::string& name = "a") {
+  const fs::path path = fs::path("conditions") / (name + ".json");
+  write(path, file.dump());
+  return path.string();
+}
+
+/// The same experiment from another machine.
+json elsewhere(json file) {
+  for (json& configuration : file.at("configurations")) configuration["hardware"] = "another machine";
+  return file;
+}
+
+json attention() { return read(made(case_of("attention"))); }
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_field_of_a_configuration_has_a_decision) {
+  std::set<std::string> used;
+  for (const std::string& field : all_fields()) {
+    const Decision* decision = decision_on(field);
+    BOOST_TEST(decision != nullptr, field << " is new: decide what a difference in it means");
+    const auto& row = fpf::evidence::condition_of(field);
+    BOOST_TEST(row.field != "", field << " is not in the table");
+    if (decision == nullptr) continue;
+    BOOST_TEST((row.beside == decision->beside && row.between == decision->between), field);
+    BOOST_TEST(row.variable_of == decision->variable_of, field);
+    used.insert(decision->field);
+  }
+  for (const Decision& decision : decisions) BOOST_TEST(used.contains(decision.field), decision.field << " is stale");
+  BOOST_CHECK(fpf::evidence::condition_of("manifest/new_field").beside == reported);
+}
+
+// Every field in turn, in the variant alone: compare says so in the verdict, or nothing where it cannot matter.
+BOOST_AUTO_TEST_CASE(what_changed_beside_the_variable_stands_in_the_verdict) {
+  fresh_folder("conditions");
+  const json original = attention();
+  BOOST_TEST(compared({saved(original)}).caveats == json::array());
+  std::set<std::string> fields;
+  add_fields(original.at("configurations").at(1), "", fields);
+  for (const std::string& field : fields) {
+    if (field == "hardware" || field == "config_id" || field == "variable_value" || field == "baseline") continue;
+    if (field.starts_with("manifest/model/")) continue;
+    json file = original;
+    json& value = at(file["configurations"][1], field);
+    if (value.is_structured()) continue;
+    value = changed(value);
+    const Decision& decision = *decision_on(field);
+    const bool told = decision.beside != allowed && decision.variable_of.find("attention") == std::string::npos;
+    const Compared found = compared({saved(file)});
+    BOOST_TEST_CONTEXT(field << " " << found.err << found.caveats) {
+      BOOST_REQUIRE(found.code == 0);
+      BOOST_TEST(found.caveats.size() == (told ? found.verdicts : 0u));
+      if (told)
+        BOOST_TEST(mentions(found.caveats.at(0),
+                            {"also differs: ", fmt::format("{}", value.is_string() ? "another" : value.dump())}));
+    }
+  }
+}
+
+// Every field in turn, in all configurations of a second machine's file.
+BOOST_AUTO_TEST_CASE(what_differs_between_machines_is_refused_reported_or_noise) {
+  fresh_folder("conditions");
+  const json original = attention(), other = elsewhere(original);
+  const std::string first = saved(original);
+  const Compared alike = compared({first, saved(other, "b")});
+  BOOST_TEST(alike.code == 0, alike.err);
+  BOOST_TEST(alike.caveats == json::array());
+  std::set<std::string> fields;
+  add_fields(original.at("configurations").at(0), "", fields);
+  for (const std::string& field : fields) {
+    if (field == "hardware" || field == "config_id" || field == "variable_value" || field == "baseline") continue;
+    if (field.starts_with("manifest/model/")) continue;
+    json file = other;
+    if (at(file["configurations"][0], field).is_structured()) continue;
+    for (json& configuration : file["configurations"]) at(configuration, field) = changed(at(configuration, field));
+    const Compared found = compared({first, saved(file, "b")});
+    const Treatment expected = decision_on(field)->between;
+    BOOST_TEST_CONTEXT(field << " " << found.err << found.caveats) {
+      BOOST_TEST(found.code == (expected == refused ? 2 : 0));
+      if (expected == refused) BOOST_TEST(mentions(found.err, {field, "a.json", "b.json"}));
+      if (expected == allowed) BOOST_TEST(found.caveats == json::array());
+      if (expected == reported) BOOST_TEST(!found.caveats.empty());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(threads_count_where_they_compute) {
+  fresh_folder("conditions");
+  json file = attention();
+  file["configurations"][1]["manifest"]["ranks"][0]["threads"] = 2;
+  BOOST_TEST(mentions(compared({saved(file)}).caveats.at(0), {"also differs: threads 2 against 1"}));
+  for (json& configuration : file["configurations"]) configuration["manifest"]["device"]["type"] = "cuda";
+  BOOST_TEST(compared({saved(file)}).caveats == json::array());
+}
+
+BOOST_AUTO_TEST_CASE(other_neighbours_are_another_set_up) {
+  fresh_folder("conditions");
+  const json original = read(made(case_of("batch_size")));
+  json other = elsewhere(original);
+  const std::string first = saved(original);
+  BOOST_TEST(compared({first, saved(other, "b")}).code == 0);
+  other["runs"].back()["neighbours"][0]["prompt_sha256"] = std::string(64, '0');
+  const Compared found = compared({first, saved(other, "b")});
+  BOOST_TEST(found.code == 2);
+  BOOST_TEST(mentions(found.err, {"neighbours"}), found.err);
+}
+
+// By content, not by name; of one file and of two.
+BOOST_AUTO_TEST_CASE(configurations_of_other_weights_are_not_compared) {
+  const auto with_files = [](json file) {
+    for (json& configuration : file["configurations"])
+      configuration["manifest"]["model"]["files"] = {{{"file", "model.safetensors"}, {"sha256", std::string(64, 'a')}}};
+    return file;
+  };
+  const auto digest = [](json& file, std::size_t configuration) -> json& {
+    return file["configurations"][configuration]["manifest"]["model"]["files"][0]["sha256"];
+  };
+  const std::string b(64, 'b');
+  fresh_folder("conditions");
+  const json original = with_files(attention());
+  json file = original;
+  BOOST_TEST(compared({saved(file)}).code == 0);
+  digest(file, 1) = b;
+  Compared found = compared({saved(file)});
+  BOOST_TEST(found.code == 2);
+  BOOST_TEST(mentions(found.err, {"a.json", "different models", "files/0/sha256", std::string(64, 'a'), b}), found.err);
+
+  json other = elsewhere(original);
+  digest(other, 0) = b;
+  digest(other, 1) = b;
+  found = compared({saved(original), saved(other, "b")});
+  BOOST_TEST(found.code == 2);
+  BOOST_TEST(mentions(found.err, {"a.json", "b.json", std::string(64, 'a'), b}), found.err);
+
+  other = elsewhere(original);
+  for (json& configuration : other["configurations"])
+    configuration["manifest"]["model"]["files"][0]["file"] = "renamed.safetensors";
+  BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 0);
+  for (json& configuration : other["configurations"]) configuration["manifest"]["model"]["config_sha256"] = b;
+  BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 2);
+
+  file = original;
+  file["configurations"][1]["manifest"]["model"]["files"][0].erase("sha256");
+  found = compared({saved(file)});
+  BOOST_TEST(found.code == 0, found.err);
+  BOOST_TEST(found.caveats == json(std::vector<std::string>(found.verdicts, "weights not identified")));
+  file["configurations"][1].erase("manifest");  // as the plan's own files
+  BOOST_TEST(compared({saved(file)}).caveats ==
+             json(std::vector<std::string>(found.verdicts, "weights not identified")));
+}
+
+// Experiment 3 varies the weights: there the model without its format must agree, and machine against machine the weights.
+BOOST_AUTO_TEST_CASE(formats_are_of_one_model) {
+  fresh_folder("conditions");
+  const json original = read(made(case_of("quantization")));
+  BOOST_TEST(compared({saved(original)}).code == 0);
+  for (const char* field : {"base_config_sha256", "tokenizer_sha256"}) {
+    json file = original;
+    for (json& configuration : file["configurations"]) configuration["manifest"]["model"][field] = std::string(64, 'a');
+    BOOST_TEST(compared({saved(file)}).code == 0);
+    file["configurations"][2]["manifest"]["model"][field] = std::string(64, 'b');
+    const Compared found = compared({saved(file)});
+    BOOST_TEST(found.code == 2);
+    BOOST_TEST(mentions(found.err, {field, std::string(64, 'a'), std::string(64, 'b')}), found.err);
+  }
+  json other = elsewhere(original);
+  BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 0);
+  other["configurations"][1]["manifest"]["model"]["id"] = "synthetic:inputs/config.json?seed=4&quant=gptq";
+  const Compared found = compared({saved(original), saved(other, "b")});
+  BOOST_TEST(found.code == 2);
+  BOOST_TEST(mentions(found.err, {"seed=3", "seed=4"}), found.err);
+}
+
+// The checkpoint under the same folder name is another one since experiment 0.
+BOOST_AUTO_TEST_CASE(a_baseline_of_other_weights_is_refused_by_both_digests) {
+  const fs::path from = fs::path(FPF_FIXTURES) / "parity/qwen3_moe_raw";
+  fresh_folder("model");
+  fresh_folder("replaced");
+  for (const char* file : {"config.json", "model.safetensors"}) {
+    fs::copy_file(from / file, fs::path("model") / file);
+    fs::permissions(fs::path("model") / file, fs::perms::owner_all);
+  }
+  const fs::path weights = "model/model.safetensors";
+  const auto digest = [&] { return run({"sha256sum", weights.string()}).out.substr(0, 64); };
+  const auto command = [&](const std::string& name) {
+    return Strings{bin + "/" + name,
+                   "--model",
+                   "model",
+                   "--prompt-ids",
+                   (from / "prompt.json").string(),
+                   "--decode-steps",
+                   "2",
+                   "--reps",
+                   "2",
+                   "--layers",
+                   "0,last",
+                   "--threads",
+                   "1",
+                   "--device",
+                   "cpu",
+                   "--out",
+                   "replaced"};
+  };
+  BOOST_REQUIRE_EQUAL(run(command("exp0_reference")).code, 0);
+  BOOST_REQUIRE_EQUAL(run(command("exp4_attention")).code, 0);
+  fs::remove("replaced/attention_experiment.json");
+  const std::string before = digest();
+  std::string content = text_of(weights);
+  content.back() ^= 1;
+  write(weights, content);
+  const Outcome outcome = run(command("exp4_attention"));
+  BOOST_TEST(outcome.code == 2);
+  BOOST_TEST(mentions(outcome.err, {"reference_baseline.json", "another model", before, digest()}), outcome.err);
+  BOOST_TEST(names_in("replaced") == std::set<std::string>{"reference_baseline.json"},
+             boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
