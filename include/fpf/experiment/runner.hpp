@@ -248,6 +248,8 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
   fixed["batch_size"] = 1 + variant.neighbours;
   fixed["quantization"] = quantisation_name(model);
   fixed.update(variant.fixed);
+  Json manifest = manifest_of(model, state_->settings, setup);
+  manifest["prompt"] = prompt::describe_prompt(state_->inputs.prompt);
   return {{"config_id", id},
           {"hardware", state_->hardware},
           {"provider", options_.provider},
@@ -260,7 +262,7 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
            setup.policies().attention == attention::Flash::name ? "libtorch " + torch_version() : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
-          {"manifest", manifest_of(model, state_->settings, setup)}};
+          {"manifest", manifest}};
 }
 
 /// What the baseline's fixed_params must be because this experiment varies something else.

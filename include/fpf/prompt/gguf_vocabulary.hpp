@@ -29,6 +29,26 @@ inline constexpr std::array special_tokens{
     begin_token, end_token, SpecialToken{"tokenizer.ggml.unknown_token_id", nullptr, "unk_token"},
     SpecialToken{"tokenizer.ggml.padding_token_id", "pad_token_id", "pad_token"}};
 
+namespace detail {
+
+/// What llama.cpp puts around a text with its add_special: the keys' word, or a begin token for Llama 3's pre-tokeniser
+/// and nothing for the others (llama-vocab.cpp).
+inline Surrounding gguf_surrounding(const weights::GgufMetadata& metadata, const Vocabulary& vocabulary) {
+  Surrounding out;
+  const auto add = [&](const char* key, bool fallback, const std::optional<std::int32_t>& id, const SpecialToken& token,
+                       std::vector<std::int32_t>& to) {
+    if (!metadata.get_or(key, fallback)) return;
+    if (id && *id >= 0 && static_cast<std::size_t>(*id) < vocabulary.tokens.size()) return to.push_back(*id);
+    out.unknown = fmt::format("{} asks for the {} around a text, of which {} names no token of the vocabulary", key,
+                              token.text, token.gguf);
+  };
+  add("tokenizer.ggml.add_bos_token", vocabulary.ignore_merges, vocabulary.bos_id, begin_token, out.before);
+  add("tokenizer.ggml.add_eos_token", false, vocabulary.eos_id, end_token, out.after);
+  return out;
+}
+
+}  // namespace detail
+
 /// Converts GGUF metadata. Throws Error when the tokeniser is no byte-level BPE ("gpt2" in GGUF's words), its
 /// pre-tokeniser is unknown, or a part is missing. Choices GGUF leaves to its reader are those of the models'
 /// tokenizer.json: NFC for qwen2, ignore_merges for llama3, and bytes without a token are dropped (the file's
@@ -60,6 +80,10 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
   };
   out.bos_id = id_of(begin_token.gguf);
   out.eos_id = id_of(end_token.gguf);
+  for (const SpecialToken& token : special_tokens)
+    if (const auto id = id_of(token.gguf); id && *id >= 0 && static_cast<std::size_t>(*id) < out.tokens.size())
+      out.named_tokens[token.text] = out.tokens[static_cast<std::size_t>(*id)];
+  out.surrounding = detail::gguf_surrounding(metadata, out);
   out.chat_template = metadata.get_or<std::string>("tokenizer.chat_template", "");
   return out;
 }
