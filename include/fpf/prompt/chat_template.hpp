@@ -52,7 +52,7 @@ inline RenderedChats render_chats(const std::string& jinja, const std::vector<Ch
 struct RenderedTurn {
   std::string before, after;                        // up to where the assistant's answer begins
   std::size_t trimmed_left = 0, trimmed_right = 0;  // bytes of the message that the template left out
-  std::string renderer;
+  std::string renderer{};
 };
 
 namespace detail {

@@ -27,9 +27,9 @@ struct ChatMessage {
 
 /// What a template is rendered with, beside the messages.
 struct ChatVariables {
-  std::map<std::string, std::string> tokens;  // bos_token and so on
-  std::vector<std::string> unknown_tokens;    // of those names, the ones of which nothing is known
-  std::string date;                           // YYYY-MM-DD, what strftime_now() says; empty: it is refused
+  std::map<std::string, std::string> tokens{};  // bos_token and so on
+  std::vector<std::string> unknown_tokens{};    // of those names, the ones of which nothing is known
+  std::string date{};                           // YYYY-MM-DD, what strftime_now() says; empty: it is refused
 };
 
 /// Texts, one for each message, and who rendered them.
@@ -79,7 +79,14 @@ inline std::vector<std::string> pythons() {
   fail("the chat template cannot be rendered: {}{}", said, template_advice);
 }
 
-/// Its answer, as JSON. Throws Error where it was stopped or said nothing.
+[[noreturn]] inline void refuse_missing_jinja(const std::string& tried) {
+  fail(
+      "this chat template is not one that fpf renders itself, and no Python with jinja2 3.1 or later was found{}: install "
+      "it (bash cmake/setup.sh, or pip install jinja2==3.1.6){}",
+      tried, template_advice);
+}
+
+/// The script's answer, as JSON. Throws Error where it was stopped or said nothing.
 inline nlohmann::json jinja_answer(const std::string& python, const std::string& request, const ChildLimits& limits) {
   using End = ChildOutput::End;
   const ChildOutput ran = run_piped({python, "-I", "-c", std::string(jinja_script)}, request, limits);
@@ -133,10 +140,7 @@ inline RenderedChats render_by_jinja(const std::string& jinja, const std::vector
     if (!fault.empty()) detail::refuse_jinja(fault, answer.value("what", ""));
     return {answer.at("texts").get<std::vector<std::string>>(), "jinja2 " + answer.at("jinja2").get<std::string>()};
   }
-  fail(
-      "this chat template is not one that fpf renders itself, and no Python with jinja2 3.1 or later was found{}{}: "
-      "install it (bash cmake/setup.sh, or pip install jinja2==3.1.6){}",
-      tried, tried.empty() ? "" : ")", detail::template_advice);
+  detail::refuse_missing_jinja(tried.empty() ? "" : tried + ")");
 }
 
 }  // namespace fpf::prompt

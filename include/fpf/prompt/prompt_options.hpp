@@ -17,7 +17,7 @@ struct PromptOptions {
   bool chat_template = true;
   bool thinking = false;
   bool add_special_tokens = true;  // of the tokeniser's post-processor, around raw text
-  std::string template_date;       // YYYY-MM-DD, today's date as a chat template is told; may be empty
+  std::string template_date{};     // YYYY-MM-DD, today's date as a chat template is told; may be empty
 };
 
 /// A document and how to make a prompt of it.
