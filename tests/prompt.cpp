@@ -153,6 +153,9 @@ BOOST_AUTO_TEST_CASE(files_that_hold_no_ids_are_named) {
   BOOST_TEST(mentions(complaint(R"({"prompt_token_ids": [1], "prompt_sha256": "00"})"),
                       {"prompt_sha256", "\"00\"", "digest"}));
   BOOST_TEST(mentions(error_text([] { read_prompt_ids("nowhere.json"); }), {"nowhere.json"}));
+  BOOST_TEST(mentions(complaint("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+                      {"given.json", "Git LFS pointer"}));
+  BOOST_TEST(complaint("\xef\xbb\xbf[1, 2]") == "no error");
 }
 
 namespace {
@@ -178,6 +181,13 @@ BOOST_AUTO_TEST_CASE(the_program_writes_what_the_library_makes) {
   BOOST_TEST(read_prompt_ids("written.json").sha256 == row["sha256"].get<std::string>());
   BOOST_REQUIRE(run(common + fmt::format("--prompt-tokens {}", row["tokens"].get<int>())) == 0);
   BOOST_TEST(read_prompt_ids("stdout.txt").sha256 == row["sha256"].get<std::string>());
+  const json written = json::parse(std::ifstream("written.json"));
+  BOOST_TEST(written["template_renderer"] == "native");
+  BOOST_TEST(written["template_sha256"] == sha256_hex(template_of("smollm2")));
+  BOOST_TEST(written["template_date"].is_null());
+  BOOST_TEST(written["add_special_tokens"] == true);
+  BOOST_REQUIRE(run(common + "--prompt-tokens 30 --no-chat-template --out written.json") == 0);
+  BOOST_TEST(json::parse(std::ifstream("written.json"))["template_renderer"] == "none");
 }
 
 BOOST_AUTO_TEST_CASE(the_program_makes_6144_tokens_of_a_real_pdf) {
@@ -206,6 +216,8 @@ BOOST_AUTO_TEST_CASE(the_program_refuses_with_exit_code_2_and_leaves_no_file) {
   refused(gguf + " --prompt-text document.txt --prompt-tokens many", {"prompt-tokens", "many"});
   refused(gguf + " --prompt-text document.txt", {"document.txt is too short", "it has 219 tokens", "6144"});
   refused(gguf + " --prompt-text document.txt --thinking perhaps", {"--thinking perhaps", "on or off"});
+  refused(gguf + " --prompt-text document.txt --add-special-tokens some", {"--add-special-tokens some", "on or off"});
+  refused(gguf + " --prompt-text document.txt --template-date 1.2.2024", {"--template-date 1.2.2024", "YYYY-MM-DD"});
   refused(gguf + " --prompt-pdf document.txt", {"document.txt is no PDF"});
   refused(gguf + " --prompt-text nothing.txt", {"nothing.txt"});
   refused("--tokenizer document.txt --prompt-text document.txt", {"document.txt is no tokeniser"});

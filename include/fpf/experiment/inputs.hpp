@@ -63,8 +63,10 @@ inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, c
 inline prompt::Prompt prompt_from_document(const Options& options, const Inputs& inputs,
                                            const prompt::PromptSource& source) {
   if (!inputs.tokenizer)
-    fail("the model {} has no tokeniser{}: name one with --tokenizer, or give token ids", options.model,
-         inputs.unknown_tokenizer.empty() ? "" : fmt::format(" that fpf knows ({})", inputs.unknown_tokenizer));
+    fail(
+        "the model {} has no tokeniser{}: name one with --tokenizer, or give --prompt-ids (neighbours: --neighbour-ids)",
+        options.model,
+        inputs.unknown_tokenizer.empty() ? "" : fmt::format(" that fpf knows ({})", inputs.unknown_tokenizer));
   return prompt::prompt_from_document(*inputs.tokenizer, source, [&](const std::string& damage) {
     if (options.verbosity == Verbosity::normal) fmt::print(stderr, "{}\n", damage);
   });
