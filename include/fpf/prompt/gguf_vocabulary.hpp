@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <fpf/core/error.hpp>
+#include <fpf/core/git_lfs.hpp>
+#include <fpf/core/mapped_file.hpp>
 #include <fpf/prompt/tokenizer.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 #include <fpf/weights/gguf.hpp>
@@ -93,6 +95,7 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
 inline Tokenizer open_tokenizer(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) return Tokenizer::from_directory(path);
   if (path.extension() == ".json") return Tokenizer::from_json_file(path);
+  if (std::filesystem::is_regular_file(path)) refuse_git_lfs_pointer(MappedFile(path).text(), path.string());
   if (!weights::GgufFile::is_gguf(path))
     fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file", path.string());
   const weights::GgufFile file(path);

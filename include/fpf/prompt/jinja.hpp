@@ -89,7 +89,7 @@ inline std::vector<std::string> pythons() {
 /// The script's answer, as JSON. Throws Error where it was stopped or said nothing.
 inline nlohmann::json jinja_answer(const std::string& python, const std::string& request, const ChildLimits& limits) {
   using End = ChildOutput::End;
-  const ChildOutput ran = run_piped({python, "-I", "-c", std::string(jinja_script)}, request, limits);
+  const ChildOutput ran = run_piped({python, "-I", "-B", "-c", std::string(jinja_script)}, request, limits);
   if (ran.end == End::out_of_time)
     refuse_jinja("limit",
                  fmt::format("time (more than {} s of the CPU's, or {:g} s)", limits.cpu_seconds, limits.wall_seconds));
