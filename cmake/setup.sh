@@ -82,10 +82,10 @@ if [ ${#wanted[@]} -gt 0 ]; then
   fi
 fi
 
-# --- libtorch, cmake and ninja from PyPI -----------------------------------------------------------------------------
-# The system's cmake may be older than the build needs; torch's wheel is libtorch with headers.
+# --- libtorch, cmake, ninja and jinja2 from PyPI ---------------------------------------------------------------------
+# The system's cmake may be older than the build needs; torch's wheel is libtorch with headers; jinja2 renders chat templates.
 venv=$build/venv
-wheels=(torch==2.11.0 cmake==4.4.5 ninja==1.13.2)
+wheels=(torch==2.11.0 cmake==4.4.5 ninja==1.13.2 jinja2==3.1.6)
 if $tests; then wheels+=(jsonschema==4.26.0 numpy==2.4.6); fi
 stamp=$venv/installed
 if ! grep -qsxF "${wheels[*]}" "$stamp"; then

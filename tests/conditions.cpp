@@ -64,7 +64,8 @@ const std::vector<Decision> decisions{
     {"manifest/knobs/deterministic_algorithms", refused, refused},
     {"manifest/knobs/tf32_matmul", refused, refused},
     {"manifest/knobs/float32_matmul_precision", refused, refused},
-    {"manifest/model/*", allowed, allowed},  // held against one another by content, below
+    {"manifest/model/*", allowed, allowed},   // held against one another by content, below
+    {"manifest/prompt/*", allowed, allowed},  // prompt_sha256 decides
     {"manifest/activation_dtype", refused, refused},
     {"manifest/policies/quantisation", refused, refused, "quantization"},
     {"manifest/policies/attention", refused, refused, "attention"},

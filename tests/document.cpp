@@ -148,6 +148,55 @@ BOOST_AUTO_TEST_CASE(damaged_pdfs_are_named) {
   BOOST_TEST(mentions(refusal(write("scan.pdf", drawing)), {"scan.pdf", "no text on its 2 pages"}));
 }
 
+BOOST_AUTO_TEST_CASE(what_stands_behind_the_end_of_a_pdf_is_left_out) {
+  const std::string whole = pdf({line("first"), line("second")}), text = "first\n\nsecond\n\n";
+  for (const std::string& tail : {std::string(5000, '\0'), std::string(3000, ' '), std::string("\r\n\r\n"),
+                                  std::string("<html>trailer of a movie</html>\n"),
+                                  std::string("objection: 12 objects, 0 obj\n") + std::string(4000, 'x'),
+                                  std::string("\x80\x00\xff", 3), std::string("--boundary--")})
+    BOOST_TEST(document_text(write("tail.pdf", whole + tail)) == text, tail.substr(0, 40));
+  std::vector<std::string> problems;
+  document_text(write("tail.pdf", whole + std::string(2048, '\0')), DocumentKind::pdf, &problems);
+  BOOST_TEST(problems.empty());
+  BOOST_TEST(document_text(write("tail.pdf.gz", gzip(whole + std::string(2048, '\0')))) == text);
+}
+
+// An update appends objects, a table and an %%EOF of its own (ISO 32000-1, 7.5.6).
+BOOST_AUTO_TEST_CASE(a_pdf_whose_last_update_breaks_off_is_refused) {
+  const std::string whole = pdf({line("first")});
+  const auto start = whole.rfind("startxref\n") + 10;
+  const std::string before = whole.substr(start, whole.find('\n', start) - start), content = line("second, longer");
+  std::string update =
+      fmt::format("4 0 obj\n<< /Length {} >>\nstream\n{}\nendstream\nendobj\n", content.size(), content);
+  const std::size_t table = whole.size() + update.size();
+  update +=
+      fmt::format("xref\n4 1\n{:010} 00000 n \ntrailer\n<< /Size 8 /Root 7 0 R /Prev {} >>\nstartxref\n{}\n%%EOF\n",
+                  whole.size(), before, table);
+  BOOST_TEST(document_text(write("updated.pdf", whole + update)) == "second, longer\n\n");
+  for (std::size_t length = 1; length < update.find("%%EOF") + 5; ++length)
+    BOOST_TEST(mentions(refusal(write("bad.pdf", whole + update.substr(0, length))), {"bad.pdf", "damaged PDF"}),
+               length);
+}
+
+// A linearised file begins with its first page, "startxref 0" and an %%EOF; its length stands in its first object (annex F).
+BOOST_AUTO_TEST_CASE(a_linearised_pdf_that_breaks_off_is_refused) {
+  std::string whole = pdf({line("first")});
+  const std::size_t length = whole.size() + 1000;
+  const std::string head =
+      fmt::format("%PDF-1.5\n9 0 obj\n<< /Linearized 1 /L {} /N 1 >>\nendobj\nstartxref\n0\n%%EOF\n", length);
+  const std::string padded = head + whole.substr(9);
+  for (const std::size_t cut : {head.size() - 1, head.size(), head.size() + 3, head.size() + 200, padded.size() - 20})
+    BOOST_TEST(mentions(refusal(write("bad.pdf", padded.substr(0, cut))), {"bad.pdf", "damaged PDF"}), cut);
+  const std::string first =
+      fmt::format("%PDF-1.5\n9 0 obj\n<< /Linearized 1 /L 9 /N 1 >>\nendobj\nstartxref\n0\n%%EOF\n");
+  BOOST_TEST(mentions(refusal(write("bad.pdf", first)), {"linearised"}));
+}
+
+BOOST_AUTO_TEST_CASE(git_lfs_pointers_are_named_as_such) {
+  const auto file = write("pointer.pdf", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n");
+  BOOST_TEST(mentions(refusal(file), {"pointer.pdf", "Git LFS pointer", "12345 bytes", "git lfs pull"}));
+}
+
 BOOST_AUTO_TEST_CASE(complaints_about_a_readable_pdf_are_handed_on) {
   std::vector<std::string> problems;
   document_text(write("good.pdf", pdf({line("good")})), DocumentKind::pdf, &problems);

@@ -84,6 +84,14 @@ BOOST_AUTO_TEST_CASE(what_stands_in_the_file_is_found) {
   BOOST_TEST(nlohmann::json::parse(file.text(run))["rep_id"] == 2);
 }
 
+BOOST_AUTO_TEST_CASE(a_byte_order_mark_is_passed_over_and_a_git_lfs_pointer_named) {
+  const auto file = open("\xef\xbb\xbf" + sound), same = open(sound);
+  BOOST_TEST(file.runs.size() == same.runs.size());
+  BOOST_TEST((file.metadata == same.metadata));
+  BOOST_TEST(mentions(open_error("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"),
+                      {"bad.json", "Git LFS pointer", "git lfs pull"}));
+}
+
 BOOST_AUTO_TEST_CASE(unique_rows_are_read_once_and_every_row_on_request) {
   const auto file = open(sound);
   const auto unique = read_rows<float>(file, file.runs[0], StoredSignal::key_vectors, 3);

@@ -46,6 +46,50 @@ BOOST_AUTO_TEST_CASE(it_says_what_produced_the_numbers) {
   BOOST_TEST(experiment({{"--reps", "1"}}).at("configurations").at(0).at("manifest").at("threads") == 1);
 }
 
+BOOST_AUTO_TEST_CASE(it_says_how_the_prompt_came_about) {
+  const auto prompt_of = [](const json& file) { return file.at("configurations").at(0).at("manifest").at("prompt"); };
+  const json given = prompt_of(experiment({{"--reps", "1"}}));
+  BOOST_TEST(given.at("source") == "ids");
+  BOOST_TEST(given.at("template_renderer").is_null());
+  Options options{{"--model", smollm2.string()},
+                  {"--prompt-ids", ""},
+                  {"--prompt-pdf", manual.string()},
+                  {"--prompt-tokens", "48"},
+                  {"--decode-steps", "2"},
+                  {"--reps", "1"},
+                  {"--layers", "0"}};
+  const json native = prompt_of(experiment(options));
+  BOOST_TEST(native.at("source") == "document");
+  BOOST_TEST(native.at("template_renderer") == "native");
+  BOOST_TEST(native.at("template_sha256") == "872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788");
+  BOOST_TEST(native.at("thinking") == false);
+  const json raw = prompt_of(experiment(options, {"--no-chat-template"}));
+  BOOST_TEST(raw.at("template_renderer") == "none");
+  BOOST_TEST(raw.at("template_sha256").is_null());
+  BOOST_TEST(raw.at("special_tokens_added") == 0);
+}
+
+// Ids are given, so that nothing depends on the tokeniser but the tokens' texts.
+BOOST_AUTO_TEST_CASE(a_tokeniser_that_is_not_known_leaves_texts_empty_and_says_so) {
+  copy_of("llama_tied", "model");
+  const json plain = experiment({{"--reps", "1"}, {"--model", "model"}});
+  for (const char* tokenizer : {R"({"model": {"type": "Unigram", "vocab": []}})", "{",
+                                "version https://git-lfs.github.com/spec/v1\nsize 7\n"}) {
+    write("model/tokenizer.json", tokenizer);
+    fresh_folder("out");
+    const Outcome outcome = run(command({{"--reps", "1"}, {"--model", "model"}}));
+    BOOST_TEST(outcome.code == 0);
+    BOOST_TEST(mentions(outcome.err, {"the model's tokeniser is not known", "model/tokenizer.json"}), outcome.err);
+    const json file = json::parse(text_of(fs::path("out") / result));
+    BOOST_TEST(file.at("runs").at(0).at("signals_sha256") == plain.at("runs").at(0).at("signals_sha256"));
+    BOOST_TEST(file.at("runs").at(0).at("decode_steps").at(0).at("token_text") == "");
+    const Outcome verified = run({FPF_BIN "/verify", "out/" + result, "--model", "model", "--output", "verdict.json"});
+    BOOST_TEST(verified.code == 0);
+    BOOST_TEST(mentions(json::parse(text_of("verdict.json")).at("runs").at(0).at("notes").dump(),
+                        {"texts of prompt and tokens are not checked", "tokenizer.json"}));
+  }
+}
+
 // libtorch's version as its wheel states it, against what the running program loaded.
 BOOST_AUTO_TEST_CASE(it_has_the_versions_of_the_libraries_that_were_loaded) {
   const json file = experiment({{"--reps", "1"}});

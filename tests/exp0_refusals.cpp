@@ -69,6 +69,8 @@ BOOST_AUTO_TEST_CASE(options_that_make_no_sense) {
   refused({{"--prompt-ids", ""}}, {"exactly one", "--prompt-pdf", "found 0"});
   refused({{"--prompt-text", "a.txt"}}, {"exactly one", "found 2"});
   refused({{"--thinking", "maybe"}}, {"--thinking maybe", "on or off"});
+  refused({{"--add-special-tokens", "1"}}, {"--add-special-tokens 1", "on or off"});
+  refused({{"--template-date", "today"}}, {"--template-date today", "YYYY-MM-DD"});
   refused({{"--dtype", "int8"}}, {"--dtype int8", "bfloat16"});
   refused({{"--device", "nonsense"}}, {"--device nonsense", "cuda:N"});
   refused({{"--device", "cuda:99"}}, {"--device cuda:99", "devices"});
@@ -209,6 +211,10 @@ BOOST_AUTO_TEST_CASE(tokenisers_that_do_not_fit) {
   with("bare.gguf", {"bare.gguf", "byte-level BPE"});
   write("a.txt", "some text");
   refused({{"--prompt-ids", ""}, {"--prompt-text", "a.txt"}}, {"no tokeniser", "--tokenizer", "--prompt-ids"});
+  copy_of("llama_tied", "model");
+  write("model/tokenizer.json", R"({"model": {"type": "Unigram"}})");
+  refused({{"--model", "model"}, {"--prompt-ids", ""}, {"--prompt-text", "a.txt"}},
+          {"no tokeniser that fpf knows", "unsupported model Unigram", "--prompt-ids"});
 }
 
 BOOST_AUTO_TEST_CASE(documents_that_give_no_prompt) {

@@ -264,11 +264,11 @@ BOOST_AUTO_TEST_CASE(help_and_version_go_to_standard_output) {
   BOOST_TEST(help.code == 0);
   BOOST_TEST(help.err == "");
   for (const char* option :
-       {"--model",     "--prompt-pdf",       "--prompt-text", "--prompt-ids",   "--prompt-tokens", "--request",
-        "--tokenizer", "--no-chat-template", "--thinking",    "--decode-steps", "--reps",          "--layers",
-        "--top-k",     "--execution",        "--device",      "--dtype",        "--threads",       "--out",
-        "--hardware",  "--provider",         "--resume",      "--quiet",        "--config",        "--help",
-        "--version"})
+       {"--model",     "--prompt-pdf",         "--prompt-text",  "--prompt-ids",   "--prompt-tokens", "--request",
+        "--tokenizer", "--no-chat-template",   "--thinking",     "--decode-steps", "--reps",          "--layers",
+        "--top-k",     "--execution",          "--device",       "--dtype",        "--threads",       "--out",
+        "--hardware",  "--provider",           "--resume",       "--quiet",        "--config",        "--help",
+        "--version",   "--add-special-tokens", "--template-date"})
     BOOST_TEST(help.out.find(option) != std::string::npos, option);
   BOOST_TEST(help.out.find("inject-fault") == std::string::npos);
   const Outcome version = run({program, "--version"});

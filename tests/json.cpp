@@ -28,6 +28,23 @@ BOOST_AUTO_TEST_CASE(what_is_no_json_is_refused_by_name) {
   BOOST_TEST(mentions(error_text([] { read_json("nowhere.json"); }), {"nowhere.json"}));
 }
 
+BOOST_AUTO_TEST_CASE(a_byte_order_mark_is_passed_over) {
+  for (const JsonRules& rules : {JsonRules{}, JsonRules{.unique_keys = true, .levels = 3}})
+    BOOST_TEST(parse_json("\xef\xbb\xbf{\"a\": 1}", "a.json", rules)["a"] == 1);
+  BOOST_TEST(mentions(refused("\xef\xbb{}"), {"a.json", "not JSON"}));
+  BOOST_TEST(mentions(refused("{\xef\xbb\xbf}"), {"a.json", "not JSON"}));
+}
+
+BOOST_AUTO_TEST_CASE(git_lfs_pointers_are_named_as_such) {
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+      "size 12345\n";
+  BOOST_TEST(mentions(refused(pointer), {"a.json", "Git LFS pointer", "12345 bytes", "git lfs pull"}));
+  BOOST_TEST(!is_git_lfs_pointer("{\"version\": \"https://git-lfs.github.com/spec/v1\"}"));
+  BOOST_TEST(!is_git_lfs_pointer(pointer + std::string(1024, ' ')));
+  BOOST_TEST(error_text([&] { refuse_git_lfs_pointer("text", "a"); }) == "no error");
+}
+
 BOOST_AUTO_TEST_CASE(stricter_rules_where_they_are_asked_for) {
   const std::string twice = R"({"a":[{"b":1,"c":{"b":2}},{"b":3,"b":4}]})";
   BOOST_TEST(parse_json(twice, "a.json")["a"][1]["b"] == 4);

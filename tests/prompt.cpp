@@ -27,19 +27,21 @@ const json& expected() {
   return file;
 }
 
-// The parts of the published templates that decide how one user message is rendered.
-const std::string turns =
-    R"({%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + message.content }}{%- endfor %})";
-const std::string given_system = R"({{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }})";
-const std::string switched =
-    turns + R"({{- '<|im_start|>assistant\n' }}{%- if enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }})";
-
+// Templates that give for one user message what the published ones give (expected.json's texts are of those).
 std::string template_of(const std::string& model) {
+  static const std::string qwen3 = [] {
+    const json file = json::parse(std::ifstream(fs::path(FPF_FIXTURES) / "prompts" / "templates.json"));
+    for (const json& row : file["templates"])
+      if (row["name"] == "qwen 3") return row["template"].get<std::string>();
+    return std::string();
+  }();
+  static const std::string turns =
+      R"({%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{%- endfor %})"
+      R"({{- '<|im_start|>assistant\n' }})";
   if (model == "smollm2") return smollm2_vocabulary().chat_template;  // the model's own
-  if (model == "qwen3") return given_system + switched;
-  if (model == "qwq") return given_system + turns + R"({{- '<|im_start|>assistant\n<think>\n' }})";
-  return given_system + "{%- else %}" +
-         R"({{- '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n' }})" +
+  if (model == "qwen3") return qwen3;
+  if (model == "qwq") return turns + R"({{- '<think>\n' }})";
+  return R"({{- '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n' }})" +
          turns;
 }
 
@@ -69,39 +71,16 @@ std::string refusal(const PromptOptions& options, const std::string& document = 
 BOOST_AUTO_TEST_CASE(templates_render_as_jinja_renders_them) {
   BOOST_TEST(expected()["templates"].size() == 15u);
   for (const json& row : expected()["templates"]) {
-    const RenderedTurn turn = render(read_chat_template(template_of(row[0])), row[1].get<bool>());
-    BOOST_TEST(turn.before + row[2].get<std::string>() + turn.after == row[3].get<std::string>());
+    const ChatMessage message{row[2], row[1].get<bool>() && row[0] == "qwen3"};
+    const RenderedTurn turn = render_turn(template_of(row[0]), message, {});
+    BOOST_TEST(turn.before + message.content + turn.after == row[3].get<std::string>());
+    BOOST_TEST((turn.renderer == "native") == (row[0] == "smollm2"));
   }
 }
 
-BOOST_AUTO_TEST_CASE(thinking_is_a_choice_only_where_the_template_has_one) {
-  const auto complaint = [](const std::string& model, bool thinking) {
-    return error_text([&] { render(read_chat_template(template_of(model)), thinking); });
-  };
-  BOOST_TEST(mentions(complaint("smollm2", true), {"--thinking on", "no such switch"}));
-  BOOST_TEST(mentions(complaint("qwq", false), {"--thinking off", "always thinks"}));
+BOOST_AUTO_TEST_CASE(thinking_needs_a_chat_template) {
   BOOST_TEST(mentions(refusal({.tokens = 20, .chat_template = false, .thinking = true}),
                       {"--thinking on", "--no-chat-template"}));
-}
-
-BOOST_AUTO_TEST_CASE(templates_that_would_be_rendered_wrongly_are_refused) {
-  const auto complaint = [](const std::string& jinja) { return error_text([&] { read_chat_template(jinja); }); };
-  BOOST_TEST(mentions(complaint("[INST] {{ message.content }} [/INST]"), {"ChatML", "--no-chat-template"}));
-  BOOST_TEST(mentions(complaint(turns + "{{ strftime_now('%d %b %Y') }}"), {"strftime_now"}));
-  BOOST_TEST(mentions(complaint("{{ bos_token }}" + turns), {"bos_token"}));
-  BOOST_TEST(mentions(complaint("{% set system_message = 'Be nice.' %}" + turns), {"set system"}));
-  BOOST_TEST(mentions(complaint(turns + "{% if enable_thinking %}{{ '/think' }}{% endif %}"), {"enable_thinking"}));
-  BOOST_TEST(complaint(turns) == "no error");
-  BOOST_TEST(complaint("") == "no error");
-}
-
-BOOST_AUTO_TEST_CASE(a_default_system_message_is_found_in_any_quotes) {
-  const auto system = [](const std::string& jinja) { return read_chat_template(jinja).system; };
-  BOOST_TEST(system(R"({{ "<|im_start|>system\nIt's \"me\"<|im_end|>\n" }})") == "It's \"me\"");
-  BOOST_TEST(system(R"({{ '<|im_start|>system\nIt\'s me<|im_end|>\n' }})") == "It's me");
-  BOOST_TEST(system("{% else %}<|im_start|>system\nRaw text<|im_end|>\n{% endif %}") == "Raw text");
-  BOOST_TEST(system("{% else %}<|im_start|>system\n{{ system }}<|im_end|>\n{% endif %}") == "");
-  BOOST_TEST(system(R"({{ '<|im_start|>system\n' + x + '<|im_end|>' }})") == "");
 }
 
 BOOST_AUTO_TEST_CASE(prompts_have_the_ids_that_the_definition_gives) {
@@ -133,9 +112,13 @@ BOOST_AUTO_TEST_CASE(a_document_that_does_not_fit_is_an_error_with_numbers) {
                       {"short.txt"}));
 }
 
-BOOST_AUTO_TEST_CASE(a_tokeniser_without_chatml_tokens_is_refused) {
-  const Tokenizer small = Tokenizer::from_directory(fs::path(FPF_FIXTURES) / "tokens" / "small_whole");
+BOOST_AUTO_TEST_CASE(a_tokeniser_without_a_template_or_its_tokens_is_refused) {
+  Vocabulary vocabulary = read_tokenizer_directory(fs::path(FPF_FIXTURES) / "tokens" / "small_whole");
+  const Tokenizer small = Tokenizer::from_vocabulary(vocabulary);
   BOOST_TEST(mentions(error_text([&] { make_prompt(small, "a b c", {.tokens = 60}); }),
+                      {"no chat template", "--no-chat-template", "--prompt-ids"}));
+  vocabulary.chat_template = template_of("smollm2");
+  BOOST_TEST(mentions(error_text([&] { make_prompt(Tokenizer::from_vocabulary(vocabulary), "a b c", {.tokens = 60}); }),
                       {"<|im_start|>", "--no-chat-template"}));
   BOOST_TEST(make_prompt(small, "a b c", {.tokens = 2, .request = "", .chat_template = false}).token_ids.size() == 2u);
 }
@@ -170,6 +153,9 @@ BOOST_AUTO_TEST_CASE(files_that_hold_no_ids_are_named) {
   BOOST_TEST(mentions(complaint(R"({"prompt_token_ids": [1], "prompt_sha256": "00"})"),
                       {"prompt_sha256", "\"00\"", "digest"}));
   BOOST_TEST(mentions(error_text([] { read_prompt_ids("nowhere.json"); }), {"nowhere.json"}));
+  BOOST_TEST(mentions(complaint("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+                      {"given.json", "Git LFS pointer"}));
+  BOOST_TEST(complaint("\xef\xbb\xbf[1, 2]") == "no error");
 }
 
 namespace {
@@ -195,6 +181,13 @@ BOOST_AUTO_TEST_CASE(the_program_writes_what_the_library_makes) {
   BOOST_TEST(read_prompt_ids("written.json").sha256 == row["sha256"].get<std::string>());
   BOOST_REQUIRE(run(common + fmt::format("--prompt-tokens {}", row["tokens"].get<int>())) == 0);
   BOOST_TEST(read_prompt_ids("stdout.txt").sha256 == row["sha256"].get<std::string>());
+  const json written = json::parse(std::ifstream("written.json"));
+  BOOST_TEST(written["template_renderer"] == "native");
+  BOOST_TEST(written["template_sha256"] == sha256_hex(template_of("smollm2")));
+  BOOST_TEST(written["template_date"].is_null());
+  BOOST_TEST(written["add_special_tokens"] == true);
+  BOOST_REQUIRE(run(common + "--prompt-tokens 30 --no-chat-template --out written.json") == 0);
+  BOOST_TEST(json::parse(std::ifstream("written.json"))["template_renderer"] == "none");
 }
 
 BOOST_AUTO_TEST_CASE(the_program_makes_6144_tokens_of_a_real_pdf) {
@@ -223,6 +216,8 @@ BOOST_AUTO_TEST_CASE(the_program_refuses_with_exit_code_2_and_leaves_no_file) {
   refused(gguf + " --prompt-text document.txt --prompt-tokens many", {"prompt-tokens", "many"});
   refused(gguf + " --prompt-text document.txt", {"document.txt is too short", "it has 219 tokens", "6144"});
   refused(gguf + " --prompt-text document.txt --thinking perhaps", {"--thinking perhaps", "on or off"});
+  refused(gguf + " --prompt-text document.txt --add-special-tokens some", {"--add-special-tokens some", "on or off"});
+  refused(gguf + " --prompt-text document.txt --template-date 1.2.2024", {"--template-date 1.2.2024", "YYYY-MM-DD"});
   refused(gguf + " --prompt-pdf document.txt", {"document.txt is no PDF"});
   refused(gguf + " --prompt-text nothing.txt", {"nothing.txt"});
   refused("--tokenizer document.txt --prompt-text document.txt", {"document.txt is no tokeniser"});

@@ -2,8 +2,10 @@
 // real and small vocabularies, and tokenizer.json files that must be refused.
 #include <boost/test/unit_test.hpp>
 #include <fpf/prompt/tokenizer.hpp>
+#include <fpf/prompt/tokenizer_digest.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "error_text.hpp"
@@ -225,6 +227,68 @@ BOOST_AUTO_TEST_CASE(a_missing_part_is_named) {
   BOOST_TEST(
       mentions(error_text([] { Tokenizer::from_directory("empty_folder"); }), {"empty_folder", "tokenizer.json"}));
   BOOST_TEST(mentions(error_text([] { Tokenizer::from_directory("nowhere"); }), {"nowhere", "not a directory"}));
+}
+
+BOOST_AUTO_TEST_CASE(a_tokenisers_digest_is_of_its_meaning) {
+  const json file = read_rows(fixtures / "small_flags" / "tokenizer.json");
+  const auto digest = [](const json& of, int indent = -1) {
+    std::ofstream("digest.json") << of.dump(indent);
+    return tokenizer_sha256(read_tokenizer_json("digest.json"));
+  };
+  const std::string own = digest(file);
+  BOOST_TEST(own.size() == 64u);
+  BOOST_TEST(digest(file, 4) == own);
+  json same = file;
+  for (json& merge : same["model"]["merges"]) {  // the other spelling of a merge
+    const auto text =
+        merge.is_string() ? merge.get<std::string>() : merge[0].get<std::string>() + " " + merge[1].get<std::string>();
+    const auto space = text.find(' ');
+    merge = merge.is_string() ? json{text.substr(0, space), text.substr(space + 1)} : json(text);
+  }
+  std::reverse(same["added_tokens"].begin(), same["added_tokens"].end());
+  BOOST_TEST(digest(same) == own);
+  std::set<std::string> all{own};
+  const auto differs = [&](const char* place, const json& value) {
+    json other = file;
+    other[json::json_pointer(place)] = value;
+    BOOST_TEST(all.insert(digest(other)).second, place);
+  };
+  differs("/normalizer", nullptr);
+  differs("/added_tokens/0/special", !file["added_tokens"][0]["special"].get<bool>());
+  differs("/added_tokens/0/lstrip", !file["added_tokens"][0]["lstrip"].get<bool>());
+  differs("/added_tokens/0/rstrip", !file["added_tokens"][0]["rstrip"].get<bool>());
+  differs("/added_tokens/0/normalized", !file["added_tokens"][0]["normalized"].get<bool>());
+  differs("/model/ignore_merges", !file["model"].value("ignore_merges", false));
+  differs("/model/unk_token", "a");
+  differs("/pre_tokenizer/pretokenizers/0/pattern/Regex", "a");
+  json other = file;
+  std::swap(other["model"]["merges"][0], other["model"]["merges"][1]);
+  BOOST_TEST(all.insert(digest(other)).second);
+  other = file;
+  std::swap(other["model"]["vocab"]["a"], other["model"]["vocab"]["b"]);
+  BOOST_TEST(all.insert(digest(other)).second);
+}
+
+BOOST_AUTO_TEST_CASE(the_digests_bytes_are_those_that_its_comment_describes) {
+  Vocabulary vocabulary;
+  vocabulary.tokens = {"a", "b", "", "ab", "<x>"};
+  vocabulary.merges = {"a b"};
+  vocabulary.added = {{.id = 4, .content = "<x>", .special = true, .strip_right = true}};
+  vocabulary.pre_tokeniser.splits = {SplitStep{Regex("[a-z]+"), SplitStep::Keep::matches}};
+  vocabulary.pre_tokeniser.prefix_space = true;
+  vocabulary.nfc = true;
+  vocabulary.unknown_token = "a";
+  BOOST_TEST(tokenizer_sha256(vocabulary) ==
+             sha256_hex("fpf-tokenizer 1\ntoken 0 1:a\ntoken 1 1:b\ntoken 3 2:ab\ntoken 4 3:<x>\nmerge 3:a b\n"
+                        "added 4 1001 3:<x>\nsplit 2 6:[a-z]+\nprefix_space 0\nnfc\nunknown 0 1:a\n"));
+  vocabulary.chat_template = "{{ x }}";
+  vocabulary.surrounding.before = {0};
+  BOOST_TEST(tokenizer_sha256(vocabulary) == tokenizer_sha256([&] {
+               Vocabulary bare = vocabulary;
+               bare.chat_template.clear();
+               bare.surrounding = {};
+               return bare;
+             }()));
 }
 
 BOOST_AUTO_TEST_CASE(a_directorys_configuration_names_tokens_and_template) {

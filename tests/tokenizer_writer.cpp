@@ -3,6 +3,7 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 #include <fpf/prompt/tokenizer.hpp>
+#include <fpf/prompt/tokenizer_digest.hpp>
 #include <fpf/prompt/tokenizer_writer.hpp>
 #include <fstream>
 #include <iterator>
@@ -65,6 +66,8 @@ BOOST_DATA_TEST_CASE(what_is_written_from_gguf_gives_the_packages_ids,
   BOOST_TEST(tokenizer.vocabulary().chat_template == original.chat_template);
   BOOST_TEST((tokenizer.vocabulary().bos_id == original.bos_id));
   BOOST_TEST((tokenizer.vocabulary().eos_id == original.eos_id));
+  BOOST_TEST((tokenizer.vocabulary().surrounding.before == original.surrounding.before));
+  BOOST_TEST(tokenizer_sha256(tokenizer.vocabulary()) == tokenizer_sha256(original));
 }
 
 BOOST_AUTO_TEST_CASE(qwens_has_its_normaliser) {

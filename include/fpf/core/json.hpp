@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fpf/core/error.hpp>
+#include <fpf/core/git_lfs.hpp>
 #include <fpf/core/mapped_file.hpp>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
@@ -25,7 +26,7 @@ struct JsonRules {
 
 enum class JsonFault : std::uint8_t { syntax, repeated_key, depth };
 
-/// Parses `text`. `on_fault(fault, what)` must throw; what: the parser's message, the key, or nothing.
+/// Parses `text`, with or without a byte order mark before it. `on_fault(fault, what)` must throw; what: the parser's message, the key, or nothing.
 template <class OnFault>
 nlohmann::json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on_fault) {
   std::vector<std::unordered_set<std::string>> open;  // keys so far of the objects around the current one
@@ -51,8 +52,9 @@ nlohmann::json parse_json(std::string_view text, const JsonRules& rules, const O
   throw std::logic_error("a fault in JSON was not thrown");
 }
 
-/// Parses the text of the file `name`. Throws Error naming it.
+/// Parses the text of the file `name`. Throws Error naming it, and what it is where it is a Git LFS pointer.
 inline nlohmann::json parse_json(std::string_view text, const std::string& name, const JsonRules& rules = {}) {
+  refuse_git_lfs_pointer(text, name);
   return parse_json(text, rules, [&](JsonFault fault, const std::string& what) {
     if (fault == JsonFault::depth) fail("{} nests deeper than {} levels", name, rules.levels);
     if (fault == JsonFault::repeated_key) fail("{} names '{}' twice", name, what);

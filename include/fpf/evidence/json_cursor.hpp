@@ -11,6 +11,7 @@
 #include <cstring>
 #include <forward_list>
 #include <fpf/core/error.hpp>
+#include <fpf/core/git_lfs.hpp>
 #include <fpf/core/json.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -30,9 +31,13 @@ class JsonCursor {
  public:
   static constexpr std::size_t max_depth = 1024;
 
-  /// `source` is what errors call the text, usually the file name. The text must outlive the cursor.
+  /// `source` is what errors call the text, usually the file name. The text must outlive the cursor; a byte order mark
+  /// before it is passed over. Throws Error for a Git LFS pointer.
   JsonCursor(std::string_view text, std::string source)
-      : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), source_(std::move(source)) {}
+      : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), source_(std::move(source)) {
+    refuse_git_lfs_pointer(text, source_);
+    if (text.starts_with("\xef\xbb\xbf")) at_ += 3;  // a byte order mark
+  }
 
   std::size_t offset() const { return static_cast<std::size_t>(at_ - begin_); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <fpf/core/text.hpp>
 #include <fpf/evidence/signals.hpp>
 #include <fpf/experiment/options.hpp>
 #include <fpf/model/checkpoint.hpp>
@@ -16,6 +17,7 @@ namespace fpf {
 struct Inputs {
   prompt::Prompt prompt;
   std::optional<prompt::Tokenizer> tokenizer;
+  std::string unknown_tokenizer;  // why the model's own could not be read, where that is so
 
   std::string token_text(std::int32_t id) const { return tokenizer ? tokenizer->token_text(id) : std::string(); }
 };
@@ -28,16 +30,29 @@ inline DType activation_dtype(const Options& options, const model::ModelConfig& 
   return out;
 }
 
-/// The tokeniser that --tokenizer names, or the model's own, or none. Throws Error when its ids do not fit
-/// the model.
-inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, const model::Checkpoint& checkpoint) {
+/// The tokeniser that --tokenizer names, or the model's own, or none. Where it is not needed, `unknown` is given: then a
+/// tokeniser of the model's own that fpf cannot read is none, and why stands there. Throws Error when it cannot be read, and
+/// when its ids do not fit the model.
+inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, const model::Checkpoint& checkpoint,
+                                                       std::string* unknown = nullptr) {
+  const auto own = [&]() -> std::optional<prompt::Tokenizer> {
+    if (checkpoint.gguf() != nullptr)
+      return prompt::Tokenizer::from_vocabulary(prompt::vocabulary_of(checkpoint.gguf()->metadata()));
+    if (!checkpoint.folder().empty() && std::filesystem::exists(checkpoint.folder() / "tokenizer.json"))
+      return prompt::Tokenizer::from_directory(checkpoint.folder());
+    return std::nullopt;
+  };
   std::optional<prompt::Tokenizer> out;
-  if (!options.tokenizer.empty())
+  if (!options.tokenizer.empty()) {
     out = prompt::open_tokenizer(options.tokenizer);
-  else if (checkpoint.gguf() != nullptr)
-    out = prompt::Tokenizer::from_vocabulary(prompt::vocabulary_of(checkpoint.gguf()->metadata()));
-  else if (!checkpoint.folder().empty() && std::filesystem::exists(checkpoint.folder() / "tokenizer.json"))
-    out = prompt::Tokenizer::from_directory(checkpoint.folder());
+  } else {
+    try {
+      out = own();
+    } catch (const Error& error) {
+      if (unknown == nullptr) throw;
+      *unknown = error.what();
+    }
+  }
   const auto vocabulary = static_cast<std::size_t>(checkpoint.config().vocab_size);
   if (out && out->vocab_size() > vocabulary)
     fail("the tokeniser has ids up to {}: the model's vocabulary ends at {}", out->vocab_size() - 1, vocabulary - 1);
@@ -45,10 +60,14 @@ inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, c
 }
 
 /// A prompt from a document; what it is damaged in is noted unless --quiet.
-inline prompt::Prompt prompt_from_document(const Options& options, const std::optional<prompt::Tokenizer>& tokenizer,
+inline prompt::Prompt prompt_from_document(const Options& options, const Inputs& inputs,
                                            const prompt::PromptSource& source) {
-  if (!tokenizer) fail("the model {} has no tokeniser: name one with --tokenizer, or give --prompt-ids", options.model);
-  return prompt::prompt_from_document(*tokenizer, source, [&](const std::string& damage) {
+  if (!inputs.tokenizer)
+    fail(
+        "the model {} has no tokeniser{}: name one with --tokenizer, or give --prompt-ids (neighbours: --neighbour-ids)",
+        options.model,
+        inputs.unknown_tokenizer.empty() ? "" : fmt::format(" that fpf knows ({})", inputs.unknown_tokenizer));
+  return prompt::prompt_from_document(*inputs.tokenizer, source, [&](const std::string& damage) {
     if (options.verbosity == Verbosity::normal) fmt::print(stderr, "{}\n", damage);
   });
 }
@@ -70,12 +89,15 @@ inline void require_fit(const prompt::Prompt& prompt, const model::ModelConfig& 
 /// Opens what --prompt-pdf, --prompt-text or --prompt-ids names.
 inline Inputs load_inputs(const Options& options, const model::Checkpoint& checkpoint) {
   Inputs out;
-  out.tokenizer = load_tokenizer(options, checkpoint);
+  out.tokenizer = load_tokenizer(options, checkpoint, &out.unknown_tokenizer);
   if (!options.prompt_ids.empty()) {
     out.prompt = prompt::read_prompt_ids(options.prompt_ids);
     if (out.prompt.text.empty() && out.tokenizer) out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
+    if (!out.unknown_tokenizer.empty() && options.verbosity == Verbosity::normal)
+      fmt::print(stderr, "the model's tokeniser is not known, so that tokens stand without their text: {}\n",
+                 one_line(out.unknown_tokenizer));
   } else {
-    out.prompt = prompt_from_document(options, out.tokenizer, options.prompt);
+    out.prompt = prompt_from_document(options, out, options.prompt);
   }
   require_fit(out.prompt, checkpoint.config(), options.decode_steps);
   return out;

@@ -5,6 +5,8 @@
 #include <fpf/evidence/file_digest.hpp>
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/model/checkpoint.hpp>
+#include <fpf/prompt/tokenizer.hpp>
+#include <fpf/prompt/tokenizer_digest.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,7 +22,10 @@ class ModelIdentity {
     digests_ = std::make_unique<evidence::FileDigests>(checkpoint.source().files(), hashing);
   }
 
-  void set_tokenizer(std::string sha256) { tokenizer_sha256_ = std::move(sha256); }
+  /// The tokeniser in use with it, if any.
+  void set_tokenizer(const std::optional<prompt::Tokenizer>& tokenizer) {
+    if (tokenizer) tokenizer_sha256_ = prompt::tokenizer_sha256(tokenizer->vocabulary());
+  }
 
   /// What is known at once: {"id", "config_sha256", "base_config_sha256", "tokenizer_sha256" where there is one, "files"},
   /// the files by name and size alone (none of a synthetic model, whose id says how it is made).

@@ -66,6 +66,7 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
   if (options_.hash_weights) state_->hashing = evidence::Hashing::content;
   if (is_root()) state_->identity.emplace(checkpoint, state_->hashing, options_.verbosity);
   state_->inputs = load_inputs(options_, checkpoint);
+  if (is_root()) state_->identity->set_tokenizer(state_->inputs.tokenizer);
   state_->hardware = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
   if (world != nullptr)
     world->agree({{"model", {sha256_hex(checkpoint.config_text()), checkpoint.source().bytes()}},
@@ -104,7 +105,11 @@ const model::Checkpoint& BasicRunner<T>::model_of(const Variant& variant) const 
 template <class T>
 const ModelIdentity& BasicRunner<T>::identity_of(const Variant& variant) const {
   if (!variant.model) return *state_->identity;
-  return state_->others.try_emplace(variant.model, *variant.model, state_->hashing, options_.verbosity).first->second;
+  const auto [found, fresh] =
+      state_->others.try_emplace(variant.model, *variant.model, state_->hashing, options_.verbosity);
+  std::string unknown;
+  if (fresh) found->second.set_tokenizer(load_tokenizer(options_, *variant.model, &unknown));
+  return found->second;
 }
 
 template <class T>
@@ -142,6 +147,13 @@ std::shared_ptr<const model::Checkpoint> BasicRunner<T>::open(const std::string&
   if (found_shape != shape)
     fail("--{} {} is another model than --model {}: its shape is {}, expected {}", option, model, options_.model,
          found_shape.dump(), shape.dump());
+  std::string unknown;
+  const auto tokenizer = load_tokenizer(options_, *out, &unknown);
+  if (const auto& own = state_->inputs.tokenizer;
+      tokenizer && own &&
+      prompt::tokenizer_sha256(tokenizer->vocabulary()) != prompt::tokenizer_sha256(own->vocabulary()))
+    fail("--{} {} has another tokeniser than --model {}: expected checkpoints of one model", option, model,
+         options_.model);
   return out;
 }
 
@@ -292,6 +304,8 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
   fixed["batch_size"] = 1 + variant.neighbours;
   fixed["quantization"] = quantisation_name(model);
   fixed.update(variant.fixed);
+  Json manifest = manifest_of(identity_of(variant).describe(), state_->settings, setup);
+  manifest["prompt"] = prompt::describe_prompt(state_->inputs.prompt);
   return {{"config_id", id},
           {"hardware", state_->hardware},
           {"provider", options_.provider},
@@ -304,7 +318,7 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
            setup.policies().attention == attention::Flash::name ? "libtorch " + torch_version() : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
-          {"manifest", manifest_of(identity_of(variant).describe(), state_->settings, setup)}};
+          {"manifest", manifest}};
 }
 
 /// What the baseline's fixed_params must be because this experiment varies something else.

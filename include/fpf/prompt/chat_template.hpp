@@ -1,95 +1,135 @@
-// Chat templates: ChatML around one user message.
+// Chat templates: the text around one user message, as the template's own Jinja gives it.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <fpf/core/error.hpp>
+#include <fpf/core/hash.hpp>
+#include <fpf/core/utf8.hpp>
+#include <fpf/prompt/jinja.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fpf::prompt {
 
-/// What fpf takes from a model's Jinja template. It is not a Jinja interpreter: it reads the three things in
-/// which ChatML templates differ for a single user message, and refuses templates that do more.
-struct ChatTemplate {
-  enum class Thinking {
-    none,      // no switch in the template
-    optional,  // enable_thinking: off writes an empty think block (Qwen3)
-    always     // the assistant's turn starts inside a think block (Qwen3 Thinking)
-  };
-  std::string system;  // the system message that stands where the user gives none; empty: no system turn
-  Thinking thinking = Thinking::none;
-  std::string thinking_prefix;  // what starts the assistant's turn with thinking on
+/// A template that fpf renders itself: the whole text is known, and with it what it makes of one user message.
+struct NativeTemplate {
+  std::string_view sha256;  // of the template's text, byte for byte
+  std::string_view before, after;
 };
 
-/// The text around the user's message.
+inline constexpr std::array native_templates{
+    // SmolLM2-135M/360M/1.7B-Instruct
+    NativeTemplate{
+        "872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788",
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\n",
+        "<|im_end|>\n<|im_start|>assistant\n"}};
+
+/// The one of native_templates that a text is, or nullptr.
+inline const NativeTemplate* native_template(std::string_view jinja) {
+  const std::string digest = sha256_hex(jinja);
+  const auto found = std::ranges::find(native_templates, digest, &NativeTemplate::sha256);
+  return found == native_templates.end() ? nullptr : &*found;
+}
+
+/// Renders each of the messages by itself, natively or by Jinja. Throws Error as render_by_jinja() does.
+inline RenderedChats render_chats(const std::string& jinja, const std::vector<ChatMessage>& messages,
+                                  const ChatVariables& variables) {
+  std::size_t bytes = jinja.size();
+  for (const ChatMessage& one : messages) bytes += one.content.size();
+  const NativeTemplate* native = native_template(jinja);
+  if (native == nullptr) return render_by_jinja(jinja, messages, variables, jinja_limits(bytes));
+  RenderedChats out{.texts = {}, .renderer = "native"};
+  for (const ChatMessage& one : messages)
+    out.texts.push_back(fmt::format("{}{}{}", native->before, one.content, native->after));
+  return out;
+}
+
+/// A rendered text around the user's message, which stands in it once, as it is but for white space at its ends.
 struct RenderedTurn {
-  std::string before;
-  std::string after;  // up to where the assistant's answer begins
+  std::string before, after;                        // up to where the assistant's answer begins
+  std::size_t trimmed_left = 0, trimmed_right = 0;  // bytes of the message that the template left out
+  std::string renderer{};
 };
 
 namespace detail {
 
-inline void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
+/// Python's str.isspace() of one character: what Jinja's trim and a template's strip() take away.
+inline bool is_python_space(char32_t c) { return is_white_space(c) || (c >= 0x1c && c <= 0x1f); }
+
+/// The length of the white space at the start of valid UTF-8.
+inline std::size_t leading_space(std::string_view text) {
+  std::size_t length = 0;
+  while (length < text.size()) {
+    const Utf8Step step = decode_utf8(text.substr(length));
+    if (!is_python_space(step.code_point)) break;
+    length += step.length;
+  }
+  return length;
 }
 
-// The literal after "<|im_start|>system\n" up to "<|im_end|>", where one string of the template holds both.
-inline std::string default_system_message(std::string_view jinja) {
-  constexpr std::string_view start = "<|im_start|>system\n", end = "<|im_end|>";
-  for (std::size_t at = jinja.find(start); at != std::string_view::npos; at = jinja.find(start, at + 1)) {
-    const char before = at == 0 ? '}' : jinja[at - 1];
-    const char quote = before == '\'' || before == '"' ? before : '{';  // outside a string the next tag ends it
-    const std::string_view rest = jinja.substr(at + start.size());
-    std::size_t stop = 0;
-    while (stop < rest.size() && rest[stop] != quote && !rest.substr(stop).starts_with(end))
-      stop += rest[stop] == '\\' ? 2 : 1;
-    if (stop == 0 || stop >= rest.size() || !rest.substr(stop).starts_with(end)) continue;
-    std::string message(rest.substr(0, stop));
-    replace_all(message, R"(\')", "'");
-    replace_all(message, R"(\")", "\"");
-    return message;
+/// The length of the white space at the end of valid UTF-8.
+inline std::size_t trailing_space(std::string_view text) {
+  std::size_t end = text.size();
+  while (end > 0) {
+    std::size_t at = end - 1;
+    while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) --at;
+    if (!is_python_space(decode_utf8(text.substr(at)).code_point)) break;
+    end = at;
   }
-  return {};
+  return text.size() - end;
+}
+
+/// How `shown` is `message` without white space at its ends: sets what is left out, or returns false.
+inline bool find_trimmed(std::string_view message, std::string_view shown, RenderedTurn& turn) {
+  if (shown.size() > message.size()) return false;
+  const std::size_t missing = message.size() - shown.size(), left = leading_space(message),
+                    right = trailing_space(message);
+  for (const std::size_t cut : {std::size_t{0}, std::min(left, missing)}) {  // the end alone, then the start first
+    if (missing - cut > right || message.substr(cut, shown.size()) != shown) continue;
+    turn.trimmed_left = cut;
+    turn.trimmed_right = missing - cut;
+    return true;
+  }
+  return false;
 }
 
 }  // namespace detail
 
-/// Reads a Jinja template; an empty one is plain ChatML. Throws Error naming what fpf cannot render.
-inline ChatTemplate read_chat_template(std::string jinja) {
-  ChatTemplate out;
-  if (jinja.empty()) return out;
-  detail::replace_all(jinja, "\\n", "\n");  // inside the template's string literals
-  const auto has = [&](std::string_view part) { return jinja.find(part) != std::string::npos; };
-  constexpr std::string_view advice = "; use --no-chat-template, or give the rendered prompt by --prompt-ids";
-  if (!has("<|im_start|>")) fail("unsupported chat template: expected ChatML (<|im_start|>){}", advice);
-  for (const std::string_view part : {"strftime_now", "bos_token", "set system", "set default_system"})
-    if (has(part)) fail("unsupported chat template: it uses \"{}\"{}", part, advice);
-  out.system = detail::default_system_message(jinja);
-  if (has("<|im_start|>assistant\n<think>\n'") || has("<|im_start|>assistant\n<think>\n\"")) {
-    out.thinking = ChatTemplate::Thinking::always;
-    out.thinking_prefix = "<think>\n";
-  } else if (has("enable_thinking")) {
-    if (!has("<think>\n\n</think>\n\n"))
-      fail("unsupported chat template: enable_thinking without an empty think block{}", advice);
-    out.thinking = ChatTemplate::Thinking::optional;
-    if (has("'<think>\n'") || has("\"<think>\n\"")) out.thinking_prefix = "<think>\n";
-  }
-  return out;
-}
-
-/// The text around one user message. Throws Error when the template has no such choice of thinking.
-inline RenderedTurn render(const ChatTemplate& chat, bool thinking) {
-  using Thinking = ChatTemplate::Thinking;
-  if (thinking && chat.thinking == Thinking::none) fail("--thinking on: the model's chat template has no such switch");
-  if (!thinking && chat.thinking == Thinking::always)
-    fail("--thinking off: the model's chat template always thinks; use --thinking on");
-  RenderedTurn out;
-  if (!chat.system.empty()) out.before = "<|im_start|>system\n" + chat.system + "<|im_end|>\n";
-  out.before += "<|im_start|>user\n";
-  out.after = "<|im_end|>\n<|im_start|>assistant\n";
-  if (thinking) out.after += chat.thinking_prefix;
-  if (!thinking && chat.thinking == Thinking::optional) out.after += "<think>\n\n</think>\n\n";
+/// Renders a template around one user message and finds the message in it. Where the template shows the message is learnt
+/// from a word that stands in no document. With `thinking`, the template must make a difference between thinking and not.
+/// Throws Error for a template that is empty, that fails (render_by_jinja()), or that shows the message changed, not at all or
+/// more than once.
+inline RenderedTurn render_turn(const std::string& jinja, const ChatMessage& message, const ChatVariables& variables) {
+  if (jinja.empty())
+    fail("the tokeniser has no chat template (or several, none of them named default){}", detail::template_advice);
+  const std::string word = "fpf" + sha256_hex(jinja + message.content).substr(0, 24);
+  std::vector<ChatMessage> messages{{word, message.thinking}, message};
+  if (message.thinking) messages.push_back({word, false});
+  const RenderedChats chats = render_chats(jinja, messages, variables);
+  const std::string& around = chats.texts[0];
+  const std::string_view whole = chats.texts[1];
+  if (message.thinking && chats.texts[2] == around)
+    fail(
+        "--thinking on: the model's chat template has no such switch, it gives the same with enable_thinking or without");
+  const std::size_t at = around.find(word);
+  if (at == std::string::npos || around.find(word, at + 1) != std::string::npos)
+    fail("unsupported chat template: it shows the user's message {}, expected once as it is{}",
+         at == std::string::npos ? "not at all or changed" : "more than once", detail::template_advice);
+  RenderedTurn out{
+      .before = around.substr(0, at), .after = around.substr(at + word.size()), .renderer = chats.renderer};
+  const bool fits = whole.size() >= out.before.size() + out.after.size() && whole.starts_with(out.before) &&
+                    whole.ends_with(out.after);
+  if (!fits ||
+      !detail::find_trimmed(message.content,
+                            whole.substr(out.before.size(), whole.size() - out.before.size() - out.after.size()), out))
+    fail(
+        "unsupported chat template: it changes the user's message beyond white space at its ends, or what stands around it "
+        "depends on the message{}",
+        detail::template_advice);
   return out;
 }
 

@@ -10,8 +10,10 @@
 #include <cstddef>
 #include <filesystem>
 #include <fpf/core/error.hpp>
+#include <fpf/core/git_lfs.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/mapped_file.hpp>
+#include <fpf/core/parse_number.hpp>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -86,10 +88,72 @@ class PopplerMessages {
   std::vector<std::string> messages_;
 };
 
-inline std::string pdf_text(std::string_view content, const std::string& name, std::vector<std::string>* problems) {
-  // Poppler makes what it can of a file that breaks off; a prompt of half a document should not pass unseen.
-  if (content.substr(content.size() - std::min<std::size_t>(content.size(), 1024)).find("%%EOF") == std::string::npos)
-    fail("{} is a damaged PDF: expected %%EOF within its last 1024 bytes", name);
+/// The words of `text` up to `count`, parted by PDF's white space (ISO 32000-1, table 1).
+inline std::vector<std::string_view> first_words(std::string_view text, std::size_t count) {
+  constexpr std::string_view space("\0\t\n\f\r ", 6);
+  std::vector<std::string_view> out;
+  while (out.size() < count) {
+    text.remove_prefix(std::min(text.find_first_not_of(space), text.size()));
+    if (text.empty()) break;
+    out.push_back(text.substr(0, text.find_first_of(space)));
+    text.remove_prefix(out.back().size());
+  }
+  return out;
+}
+
+inline bool is_number(std::string_view word) {
+  return !word.empty() && word.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+/// Whether a PDF goes on in what stands behind an %%EOF: an update (or the body of a linearised file) of which the end is
+/// missing, if only so little of it is there as "12 0 o". Padding and text of another kind are not that.
+inline bool goes_on(std::string_view tail) {
+  const auto words = first_words(tail, 3);
+  if (words.empty()) return false;
+  const std::string_view last = words.back(), xref = "xref", obj = "obj";
+  if (words.front().starts_with(xref) || (words.size() == 1 && xref.starts_with(last))) return true;
+  if (is_number(words.front()) && (words.size() < 2 || is_number(words[1])) &&
+      (words.size() < 3 || last.starts_with(obj) || (obj.starts_with(last) && tail.ends_with(last))))
+    return true;
+  for (std::size_t at = tail.find(" obj"); at != std::string_view::npos; at = tail.find(" obj", at + 1)) {
+    const std::string_view line = tail.substr(at < 24 ? 0 : at - 24, std::min<std::size_t>(at, 24));  // "12 0"
+    const auto generation = line.find_last_not_of("0123456789");
+    if (generation == std::string_view::npos || generation + 1 == line.size() || line[generation] != ' ') continue;
+    if (generation > 0 && line[generation - 1] >= '0' && line[generation - 1] <= '9') return true;
+  }
+  return false;
+}
+
+/// A PDF up to its last %%EOF, without what some writers and servers put behind it. Poppler makes what it can of a file
+/// that breaks off, and a prompt of half a document should not pass unseen: throws Error where the end is missing.
+inline std::string_view whole_pdf(std::string_view content, const std::string& name) {
+  constexpr std::string_view mark = "%%EOF";
+  const std::size_t found = content.rfind(mark);
+  if (found == std::string_view::npos) fail("{} is a damaged PDF: expected %%EOF at its end", name);
+  const std::string_view whole = content.substr(0, found + mark.size()), tail = content.substr(whole.size());
+  if (goes_on(tail))
+    fail("{} is a damaged PDF: it goes on behind its last %%EOF (byte {} of {}), but its end is missing", name, found,
+         content.size());
+  // A linearised file (ISO 32000-1, annex F) has an %%EOF near its start, with "startxref 0" before it, and says how long
+  // it is.
+  const auto head = content.substr(0, 2048);
+  std::size_t length = 0;
+  if (const auto at = head.find("/Linearized"); at != std::string_view::npos)
+    if (const auto key = head.find("/L ", at); key != std::string_view::npos) {
+      const auto words = first_words(head.substr(key + 3), 1);
+      const std::string digits(words.empty() ? "" : words[0].substr(0, words[0].find_first_not_of("0123456789")));
+      length = parse_number<std::size_t>(digits).value_or(0);
+    }
+  const auto start = whole.rfind("startxref");
+  const auto words = first_words(start == std::string_view::npos ? "" : whole.substr(start), 2);
+  const bool first_part = words.size() == 2 && words[1] == "0";
+  if (length > content.size() || (length != 0 && first_part))
+    fail("{} is a damaged PDF: it is linearised and has {} bytes, expected {}", name, content.size(), length);
+  return whole;
+}
+
+inline std::string pdf_text(std::string_view file, const std::string& name, std::vector<std::string>* problems) {
+  const std::string_view content = whole_pdf(file, name);
   if (content.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     fail("{} has {} bytes: expected a PDF below 2 GiB", name, content.size());
   const PopplerMessages messages;
@@ -127,6 +191,7 @@ inline std::string document_text(const std::filesystem::path& path, DocumentKind
                                  std::vector<std::string>* problems = nullptr) {
   const std::string name = path.string(), content = detail::file_content(path);
   if (content.empty()) fail("{} is empty: expected a document", name);
+  refuse_git_lfs_pointer(content, name);
   const bool pdf = detail::is_pdf(content);
   if (kind == DocumentKind::pdf && !pdf) fail("{} is no PDF: expected %PDF- within its first 1024 bytes", name);
   if (kind == DocumentKind::text && pdf) fail("{} is a PDF: expected plain text", name);

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <fpf/core/error.hpp>
+#include <fpf/core/git_lfs.hpp>
+#include <fpf/core/mapped_file.hpp>
 #include <fpf/prompt/tokenizer.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 #include <fpf/weights/gguf.hpp>
@@ -28,6 +30,26 @@ inline constexpr SpecialToken begin_token{"tokenizer.ggml.bos_token_id", "bos_to
 inline constexpr std::array special_tokens{
     begin_token, end_token, SpecialToken{"tokenizer.ggml.unknown_token_id", nullptr, "unk_token"},
     SpecialToken{"tokenizer.ggml.padding_token_id", "pad_token_id", "pad_token"}};
+
+namespace detail {
+
+/// What llama.cpp puts around a text with its add_special: the keys' word, or a begin token for Llama 3's pre-tokeniser
+/// and nothing for the others (llama-vocab.cpp).
+inline Surrounding gguf_surrounding(const weights::GgufMetadata& metadata, const Vocabulary& vocabulary) {
+  Surrounding out;
+  const auto add = [&](const char* key, bool fallback, const std::optional<std::int32_t>& id, const SpecialToken& token,
+                       std::vector<std::int32_t>& to) {
+    if (!metadata.get_or(key, fallback)) return;
+    if (id && *id >= 0 && static_cast<std::size_t>(*id) < vocabulary.tokens.size()) return to.push_back(*id);
+    out.unknown = fmt::format("{} asks for the {} around a text, of which {} names no token of the vocabulary", key,
+                              token.text, token.gguf);
+  };
+  add("tokenizer.ggml.add_bos_token", vocabulary.ignore_merges, vocabulary.bos_id, begin_token, out.before);
+  add("tokenizer.ggml.add_eos_token", false, vocabulary.eos_id, end_token, out.after);
+  return out;
+}
+
+}  // namespace detail
 
 /// Converts GGUF metadata. Throws Error when the tokeniser is no byte-level BPE ("gpt2" in GGUF's words), its
 /// pre-tokeniser is unknown, or a part is missing. Choices GGUF leaves to its reader are those of the models'
@@ -60,6 +82,10 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
   };
   out.bos_id = id_of(begin_token.gguf);
   out.eos_id = id_of(end_token.gguf);
+  for (const SpecialToken& token : special_tokens)
+    if (const auto id = id_of(token.gguf); id && *id >= 0 && static_cast<std::size_t>(*id) < out.tokens.size())
+      out.named_tokens[token.text] = out.tokens[static_cast<std::size_t>(*id)];
+  out.surrounding = detail::gguf_surrounding(metadata, out);
   out.chat_template = metadata.get_or<std::string>("tokenizer.chat_template", "");
   return out;
 }
@@ -69,6 +95,7 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
 inline Tokenizer open_tokenizer(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) return Tokenizer::from_directory(path);
   if (path.extension() == ".json") return Tokenizer::from_json_file(path);
+  if (std::filesystem::is_regular_file(path)) refuse_git_lfs_pointer(MappedFile(path).text(), path.string());
   if (!weights::GgufFile::is_gguf(path))
     fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file", path.string());
   const weights::GgufFile file(path);

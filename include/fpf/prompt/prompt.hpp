@@ -1,11 +1,13 @@
 // Prompts of exact length: a document, a request about it, a chat template around both.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <fpf/core/error.hpp>
 #include <fpf/core/hash.hpp>
+#include <fpf/core/utf8.hpp>
 #include <fpf/prompt/chat_template.hpp>
 #include <fpf/prompt/prompt_options.hpp>
 #include <fpf/prompt/tokenizer.hpp>
@@ -21,8 +23,13 @@ struct Prompt {
   std::vector<std::int32_t> token_ids;
   std::string sha256;                    // of the ids as little-endian int32
   std::string document_sha256;           // of the document's text, in hexadecimal; empty where it is unknown
-  std::size_t document_tokens = 0;       // what the whole document has
+  std::size_t document_tokens = 0;       // what the whole document has, without white space that the template trims
   std::size_t document_tokens_used = 0;  // what the prompt holds of it
+  std::string template_renderer;         // "native", "jinja2 3.1.6", "none" (raw text); empty: the ids were given
+  std::string template_sha256;           // of the template's text, in hexadecimal; empty without one
+  std::string template_date;             // what strftime_now() said; empty without one
+  bool thinking = false;                 // enable_thinking
+  std::size_t special_tokens = 0;        // those that the tokeniser's post-processor put around raw text
 };
 
 /// SHA-256 over the ids as little-endian int32, in hexadecimal (formats.md, `prompt_sha256`).
@@ -31,50 +38,151 @@ inline std::string prompt_sha256(std::span<const std::int32_t> ids) {
   return sha256_hex(std::as_bytes(ids));
 }
 
-/// A prompt of exactly options.tokens tokens, which are the concatenation of
-///     encode(before, special) + the first D of encode(document) + encode("\n\n" + request) + encode(after,
-///     special)
-/// where before and after are the chat template around a user message (empty without one), special tokens are
-/// looked for in the template alone, and D fills the length. The parts are encoded apart, so that no token
-/// spans a seam and the document is cut at one of its own tokens. Without a request its part is empty. Throws
-/// Error when the document is too short (with the tokens it has), when not one of its tokens fits, or when
-/// the template is not ChatML or its tokens are missing.
-inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options,
-                          std::string_view document_name = "the document") {
-  std::vector<std::int32_t> before, after;
-  if (options.chat_template) {
-    const RenderedTurn turn = render(read_chat_template(tokenizer.vocabulary().chat_template), options.thinking);
+namespace detail {
+
+using Ids = std::vector<std::int32_t>;
+
+/// A prompt's parts before the document is cut.
+struct PromptParts {
+  Ids before, request, after;
+  std::string document;  // as the template shows it
+  RenderedTurn turn;
+  std::string lead, request_text, tail;  // of the user's message: white space trimmed away, the request, the same
+
+  std::size_t around() const { return before.size() + request.size() + after.size(); }
+};
+
+inline ChatVariables chat_variables(const Vocabulary& vocabulary, const PromptOptions& options) {
+  return {.tokens = vocabulary.named_tokens, .unknown_tokens = vocabulary.unknown_names, .date = options.template_date};
+}
+
+inline std::string request_part(const PromptOptions& options) {
+  return options.request.empty() ? std::string() : "\n\n" + replace_invalid_utf8(options.request);
+}
+
+inline PromptParts raw_parts(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options) {
+  if (options.thinking) fail("--thinking on needs the chat template: found --no-chat-template");
+  PromptParts out;
+  out.document = document;
+  out.request = tokenizer.encode(request_part(options), false);
+  const Surrounding& around = tokenizer.vocabulary().surrounding;
+  if (!options.add_special_tokens) return out;
+  if (!around.unknown.empty())
+    fail(
+        "{}: what it puts around raw text is unknown; use --add-special-tokens off, or give the tokens by --prompt-ids",
+        around.unknown);
+  out.before = around.before;
+  out.after = around.after;
+  return out;
+}
+
+inline PromptParts chat_parts(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options) {
+  const std::string& jinja = tokenizer.vocabulary().chat_template;
+  std::string message = replace_invalid_utf8(document);
+  const std::size_t length = message.size();
+  message += request_part(options);
+  PromptParts out;
+  out.turn = render_turn(jinja, {message, options.thinking}, chat_variables(tokenizer.vocabulary(), options));
+  if (native_template(jinja) != nullptr)
     for (const char* token : {"<|im_start|>", "<|im_end|>"})
       if (tokenizer.encode(token, true).size() != 1)
         fail("the tokeniser has no special token {}, which ChatML needs; use --no-chat-template", token);
-    before = tokenizer.encode(turn.before, true);
-    after = tokenizer.encode(turn.after, true);
-  } else if (options.thinking) {
-    fail("--thinking on needs the chat template: found --no-chat-template");
+  const std::size_t first = out.turn.trimmed_left, last = message.size() - out.turn.trimmed_right;
+  const std::size_t seam = std::clamp(length, first, last);
+  out.lead = message.substr(0, first);
+  out.document = message.substr(first, seam - first);
+  out.request_text = message.substr(seam, last - seam);
+  out.tail = message.substr(last);
+  out.before = tokenizer.encode(out.turn.before, true);
+  out.request = tokenizer.encode(out.request_text, false);
+  out.after = tokenizer.encode(out.turn.after, true);
+  return out;
+}
+
+/// Whether the first `count` of a document's tokens end in white space that a template would trim.
+inline bool ends_in_space(const Tokenizer& tokenizer, std::span<const std::int32_t> body, std::size_t count) {
+  const std::size_t few = std::min<std::size_t>(count, 4);  // a character has four bytes at most
+  return trailing_space(tokenizer.decode(body.subspan(count - few, few))) > 0;
+}
+
+/// Renders once more, around the document as it is cut. Throws Error where the template would show it otherwise.
+inline void require_exact_rendering(const Tokenizer& tokenizer, const PromptParts& parts,
+                                    std::span<const std::int32_t> body, std::size_t used,
+                                    const PromptOptions& options) {
+  std::string shown = tokenizer.decode(body.first(used));
+  if (tokenizer.vocabulary().pre_tokeniser.prefix_space && !parts.document.starts_with(' ') && shown.starts_with(' '))
+    shown.erase(0, 1);  // the tokeniser's own, not the document's
+  shown += parts.request_text;
+  const auto& vocabulary = tokenizer.vocabulary();
+  const RenderedChats again =
+      render_chats(vocabulary.chat_template, {{parts.lead + shown + parts.tail, options.thinking}},
+                   chat_variables(vocabulary, options));
+  if (again.texts.front() == parts.turn.before + shown + parts.turn.after) return;
+  if (parts.request_text.empty() && ends_in_space(tokenizer, body, used)) {
+    std::string lengths;
+    const auto offer = [&](std::size_t count) {
+      lengths += fmt::format("{}{}", lengths.empty() ? "" : " or ", parts.around() + count);
+    };
+    std::size_t less = used - 1, more = used + 1;
+    while (less > 0 && ends_in_space(tokenizer, body, less)) --less;
+    while (more < body.size() && ends_in_space(tokenizer, body, more)) ++more;
+    if (less > 0) offer(less);
+    if (more <= body.size()) offer(more);
+    if (!lengths.empty())
+      fail(
+          "a prompt of {} tokens is not possible: the document is cut behind white space, which the chat template trims; "
+          "--prompt-tokens {} is",
+          options.tokens, lengths);
   }
-  const auto request =
-      options.request.empty() ? std::vector<std::int32_t>{} : tokenizer.encode("\n\n" + options.request, false);
-  const auto around = static_cast<std::int64_t>(before.size() + request.size() + after.size());
+  fail("unsupported chat template: what it shows around or of the user's message changes with the message's length{}",
+       template_advice);
+}
+
+}  // namespace detail
+
+/// A prompt of exactly options.tokens tokens, which are the concatenation of
+///     encode(before, special) + the first D of encode(document) + encode("\n\n" + request) + encode(after, special)
+/// where before and after are what the model's chat template puts around a user message that holds document and request
+/// (with white space trimmed where the template trims it), and D fills the length. Special tokens are looked for in the
+/// template alone. Without a request its part is empty; without the template, before and after are the tokens that the
+/// tokeniser's post-processor puts around a text, or nothing. The parts are encoded apart, so that no token spans a seam and
+/// the document is cut at one of its own tokens; rendered around the document so cut, the template gives the prompt's text.
+/// Throws Error when the document is too short (with the tokens it has), when not one of its tokens fits, for a length
+/// that the template's trimming makes impossible, and as render_turn() does.
+inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options,
+                          std::string_view document_name = "the document") {
+  const detail::PromptParts parts = options.chat_template ? detail::chat_parts(tokenizer, document, options)
+                                                          : detail::raw_parts(tokenizer, document, options);
+  const auto around = static_cast<std::int64_t>(parts.around());
   if (options.tokens <= around)
     fail(
         "a prompt of {} tokens has no room for the document: template and request take {}, expected at least "
         "{}",
         options.tokens, around, around + 1);
-  const auto body = tokenizer.encode(document, false);
+  const auto body = tokenizer.encode(parts.document, false);
   const auto used = static_cast<std::size_t>(options.tokens - around);
   if (body.size() < used)
     fail("{} is too short: it has {} tokens, and a prompt of {} needs {} of it ({} are template and request)",
          document_name, body.size(), options.tokens, used, around);
+  if (options.chat_template) detail::require_exact_rendering(tokenizer, parts, body, used, options);
 
   Prompt out;
-  out.token_ids = before;
+  out.token_ids = parts.before;
   out.token_ids.insert(out.token_ids.end(), body.begin(), body.begin() + static_cast<std::ptrdiff_t>(used));
-  out.token_ids.insert(out.token_ids.end(), request.begin(), request.end());
-  out.token_ids.insert(out.token_ids.end(), after.begin(), after.end());
+  out.token_ids.insert(out.token_ids.end(), parts.request.begin(), parts.request.end());
+  out.token_ids.insert(out.token_ids.end(), parts.after.begin(), parts.after.end());
   out.text = tokenizer.decode(out.token_ids);
   out.sha256 = prompt_sha256(out.token_ids);
   out.document_tokens = body.size();
   out.document_tokens_used = used;
+  out.thinking = options.thinking;
+  out.template_renderer = options.chat_template ? parts.turn.renderer : "none";
+  if (options.chat_template) {
+    out.template_sha256 = sha256_hex(tokenizer.vocabulary().chat_template);
+    if (out.template_renderer != "native") out.template_date = options.template_date;
+  } else {
+    out.special_tokens = parts.before.size() + parts.after.size();
+  }
   return out;
 }
 

@@ -23,6 +23,26 @@ struct PromptOrigin {
   PromptOptions options;
 };
 
+/// How a prompt came about, for a manifest: {"source": "document" or "ids", "template_renderer", "template_sha256",
+/// "template_date", "thinking", "special_tokens_added"}; null where there is none, and all but the source where the ids were
+/// given.
+inline nlohmann::ordered_json describe_prompt(const Prompt& prompt) {
+  const bool given = prompt.template_renderer.empty();
+  const auto text = [](const std::string& value) {
+    return value.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(value);
+  };
+  nlohmann::ordered_json out = {{"source", given ? "ids" : "document"},
+                                {"template_renderer", text(prompt.template_renderer)},
+                                {"template_sha256", text(prompt.template_sha256)},
+                                {"template_date", text(prompt.template_date)},
+                                {"thinking", nullptr},
+                                {"special_tokens_added", nullptr}};
+  if (given) return out;
+  out["thinking"] = prompt.thinking;
+  out["special_tokens_added"] = prompt.special_tokens;
+  return out;
+}
+
 /// The file's text: {"prompt_token_ids", "prompt_sha256", "prompt_tokens", "prompt_text"} and its origin.
 inline std::string prompt_json(const Prompt& prompt, const PromptOrigin& origin) {
   nlohmann::ordered_json json;
@@ -36,6 +56,10 @@ inline std::string prompt_json(const Prompt& prompt, const PromptOrigin& origin)
   json["request"] = origin.options.request;
   json["chat_template"] = origin.options.chat_template;
   json["thinking"] = origin.options.thinking;
+  json["add_special_tokens"] = origin.options.add_special_tokens;
+  const auto how = describe_prompt(prompt);
+  for (const char* key : {"template_renderer", "template_sha256", "template_date", "special_tokens_added"})
+    json[key] = how[key];
   json["prompt_text"] = prompt.text;
   json["prompt_token_ids"] = prompt.token_ids;
   // A path or a request may be no UTF-8; the prompt's own text always is.
@@ -55,6 +79,7 @@ inline void write_prompt_file(const std::filesystem::path& path, const Prompt& p
 inline Prompt read_prompt_ids(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string name = path.string();
+  refuse_git_lfs_pointer(file.text(), name);
   const auto json = parse_json(file.text(), {}, [&](JsonFault, const std::string&) {
     fail("{} is not JSON: expected an array of token ids, or a file of make_prompt", name);
   });

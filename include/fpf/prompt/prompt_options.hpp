@@ -1,9 +1,13 @@
 // What a user says of a prompt: the same words and defaults in every program that makes one.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <string>
+#include <string_view>
 
 namespace fpf::prompt {
 
@@ -12,6 +16,8 @@ struct PromptOptions {
   std::string request = "Provide a summary of the text above.";  // may be empty
   bool chat_template = true;
   bool thinking = false;
+  bool add_special_tokens = true;  // of the tokeniser's post-processor, around raw text
+  std::string template_date{};     // YYYY-MM-DD, today's date as a chat template is told; may be empty
 };
 
 /// A document and how to make a prompt of it.
@@ -22,8 +28,37 @@ struct PromptSource {
   const std::string& file() const { return pdf.empty() ? text : pdf; }
 };
 
-/// Adds the options, into `out` when notified; notifying throws Error for a --thinking that is neither on nor
-/// off.
+namespace detail {
+
+/// An option that is on or off; notifying throws Error for any other value.
+inline po::typed_value<std::string>* on_or_off(const char* option, bool& out) {
+  return po::value<std::string>()
+      ->value_name("on|off")
+      ->default_value(out ? "on" : "off")
+      ->notifier([option, &out](const std::string& value) {
+        if (value != "on" && value != "off") fail("--{} {}: expected on or off", option, value);
+        out = value == "on";
+      });
+}
+
+/// Throws Error unless the text is a day of the Gregorian calendar as YYYY-MM-DD.
+inline void require_date(const std::string& option, const std::string& text) {
+  const auto part = [&](std::size_t at, std::size_t length) {
+    const auto number = parse_number<int>(std::string_view(text).substr(at, length));
+    return number && *number > 0 ? *number : 0;
+  };
+  if (text.size() == 10 && text[4] == '-' && text[7] == '-') {
+    const std::chrono::year_month_day day{std::chrono::year(part(0, 4)),
+                                          std::chrono::month(static_cast<unsigned>(part(5, 2))),
+                                          std::chrono::day(static_cast<unsigned>(part(8, 2)))};
+    if (day.ok() && part(0, 4) > 0) return;
+  }
+  fail("--{} {}: expected a date, YYYY-MM-DD", option, text);
+}
+
+}  // namespace detail
+
+/// Adds the options, into `out` when notified; notifying throws Error for a value that is none.
 inline void prompt_options(po::options_description& described, PromptSource& out) {
   const auto file = [](std::string& to) { return po::value(&to)->value_name("F"); };
   PromptOptions& options = out.options;
@@ -35,14 +70,14 @@ inline void prompt_options(po::options_description& described, PromptSource& out
       ("request", po::value(&options.request)->value_name("TEXT")->default_value(options.request),
        "what the prompt asks after the document; may be empty")  //
       ("no-chat-template", po::bool_switch()->notifier([&options](bool on) { options.chat_template = !on; }),
-       "document and request as raw text")  //
-      ("thinking",
-       po::value<std::string>()->value_name("on|off")->default_value("off")->notifier(
-           [&options](const std::string& value) {
-             if (value != "on" && value != "off") fail("--thinking {}: expected on or off", value);
-             options.thinking = value == "on";
-           }),
-       "what a template with that switch is told");
+       "document and request as raw text")                                                                       //
+      ("thinking", detail::on_or_off("thinking", options.thinking), "what a template with that switch is told")  //
+      ("template-date", po::value(&options.template_date)->value_name("DATE")->notifier([](const std::string& value) {
+        detail::require_date("template-date", value);
+      }),
+       "today's date, YYYY-MM-DD, for a chat template that asks for it")  //
+      ("add-special-tokens", detail::on_or_off("add-special-tokens", options.add_special_tokens),
+       "with --no-chat-template: what the tokeniser puts around raw text (a begin token, say)");
 }
 
 }  // namespace fpf::prompt

@@ -10,6 +10,7 @@
 #include <fpf/prompt/bpe.hpp>
 #include <fpf/prompt/byte_level.hpp>
 #include <fpf/prompt/normalise.hpp>
+#include <fpf/prompt/tokenizer_directory.hpp>
 #include <fpf/prompt/tokenizer_json.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 #include <limits>

@@ -1,6 +1,5 @@
 // tokenizer.json of the `tokenizers` package (Hugging Face) -> Vocabulary. What fpf would read differently
-// from that package is refused by name; truncation, padding and the post-processor belong to callers and are
-// not read.
+// from that package is refused by name; truncation and padding belong to callers and are not read.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +7,7 @@
 #include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fpf/core/json.hpp>
-#include <fpf/core/mapped_file.hpp>
+#include <fpf/prompt/post_processor.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -128,26 +127,6 @@ inline void read_added_token(const Json& token, Vocabulary& vocabulary) {
   vocabulary.added.push_back(std::move(added));
 }
 
-// A token of tokenizer_config.json is a string or {"content": string}.
-inline std::optional<std::int32_t> configured_id(const Json& config, const char* name, const Vocabulary& vocabulary) {
-  if (!config.contains(name) || config[name].is_null()) return std::nullopt;
-  const Json& value = config[name];
-  const std::string content = value.is_object() ? value.at("content") : value;
-  for (const AddedToken& token : vocabulary.added)
-    if (token.content == content) return token.id;
-  return std::nullopt;
-}
-
-// A template is a string, or a list of {"name", "template"} with one named default.
-inline std::string configured_template(const Json& config) {
-  if (!config.contains("chat_template") || config["chat_template"].is_null()) return {};
-  const Json& value = config["chat_template"];
-  if (value.is_string()) return value;
-  for (const Json& entry : value)
-    if (entry.at("name") == "default") return entry.at("template");
-  return {};
-}
-
 // Runs read; an error in it gets the file's name in front, unless it has it already.
 template <class Read>
 auto reading(const std::filesystem::path& path, Read&& read) {
@@ -175,28 +154,9 @@ inline Vocabulary read_tokenizer_json(const std::filesystem::path& path) {
     out.nfc = detail::read_normaliser(json.value("normalizer", detail::Json()));
     out.pre_tokeniser = detail::read_pre_tokeniser(json.value("pre_tokenizer", detail::Json()));
     detail::check_decoder(json.value("decoder", detail::Json()));
+    out.surrounding = read_post_processor(json.value("post_processor", detail::Json()));
     return out;
   });
-}
-
-/// Reads a Hugging Face directory: tokenizer.json, and for the begin and end tokens and the chat template
-/// tokenizer_config.json and chat_template.jinja (which wins) where they exist.
-inline Vocabulary read_tokenizer_directory(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder)) fail("{} is not a directory", folder.string());
-  const auto file = folder / "tokenizer.json", config_file = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(file)) fail("{} has no tokenizer.json", folder.string());
-  Vocabulary out = read_tokenizer_json(file);
-  if (std::filesystem::exists(config_file)) {
-    const detail::Json config = read_json(config_file);
-    detail::reading(config_file, [&] {
-      out.bos_id = detail::configured_id(config, "bos_token", out);
-      out.eos_id = detail::configured_id(config, "eos_token", out);
-      out.chat_template = detail::configured_template(config);
-    });
-  }
-  if (const auto file_template = folder / "chat_template.jinja"; std::filesystem::exists(file_template))
-    out.chat_template = MappedFile(file_template).text();
-  return out;
 }
 
 }  // namespace fpf::prompt

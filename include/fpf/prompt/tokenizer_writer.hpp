@@ -40,22 +40,28 @@ inline Json added_token_json(const AddedToken& token) {
           {"special", token.special}};
 }
 
-/// What is put before every text by callers that ask for special tokens: the begin token, or nothing.
-inline Json post_processor_json(const Vocabulary& vocabulary, bool adds_bos) {
-  if (!adds_bos || !vocabulary.bos_id) return nullptr;
-  const std::string& bos = vocabulary.tokens.at(static_cast<std::size_t>(*vocabulary.bos_id));
+/// What is put around every text by callers that ask for special tokens. Throws Error where it is unknown.
+inline Json post_processor_json(const Vocabulary& vocabulary) {
+  const Surrounding& around = vocabulary.surrounding;
+  if (!around.unknown.empty()) fail("{}", around.unknown);
+  if (around.before.empty() && around.after.empty()) return nullptr;
+  Json tokens = Json::object();
+  const auto piece = [&](std::int32_t id, int type) -> Json {
+    const std::string& token = vocabulary.tokens.at(static_cast<std::size_t>(id));
+    tokens[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+    return {{"SpecialToken", {{"id", token}, {"type_id", type}}}};
+  };
   const auto template_of = [&](bool pair) {
     Json out = Json::array();
     for (int type = 0; type <= (pair ? 1 : 0); ++type) {
-      out.push_back({{"SpecialToken", {{"id", bos}, {"type_id", type}}}});
+      for (const std::int32_t id : around.before) out.push_back(piece(id, type));
       out.push_back({{"Sequence", {{"id", type == 0 ? "A" : "B"}, {"type_id", type}}}});
+      for (const std::int32_t id : around.after) out.push_back(piece(id, type));
     }
     return out;
   };
-  return {{"type", "TemplateProcessing"},
-          {"single", template_of(false)},
-          {"pair", template_of(true)},
-          {"special_tokens", {{bos, {{"id", bos}, {"ids", {*vocabulary.bos_id}}, {"tokens", {bos}}}}}}};
+  Json single = template_of(false), pair = template_of(true);
+  return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", tokens}};
 }
 
 }  // namespace detail
@@ -65,7 +71,6 @@ inline nlohmann::json tokenizer_json(const weights::GgufMetadata& metadata) {
   using detail::Json;
   const Vocabulary vocabulary = vocabulary_of(metadata);
   const auto pre = metadata.get<std::string>("tokenizer.ggml.pre");
-  const bool llama3 = pre == "llama3" || pre == "llama-bpe";
   Json ids = Json::object();
   for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
     if (!vocabulary.tokens[id].empty()) ids[vocabulary.tokens[id]] = id;
@@ -77,8 +82,7 @@ inline nlohmann::json tokenizer_json(const weights::GgufMetadata& metadata) {
           {"added_tokens", added},
           {"normalizer", vocabulary.nfc ? Json{{"type", "NFC"}} : Json()},
           {"pre_tokenizer", detail::pre_tokenizer_json(pre)},
-          {"post_processor",
-           detail::post_processor_json(vocabulary, metadata.get_or("tokenizer.ggml.add_bos_token", llama3))},
+          {"post_processor", detail::post_processor_json(vocabulary)},
           {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
           {"model",
            {{"type", "BPE"},

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <fpf/prompt/pre_tokeniser.hpp>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,12 @@ struct AddedToken {
   bool strip_right = false;
 };
 
+/// What a tokeniser's post-processor puts around a text.
+struct Surrounding {
+  std::vector<std::int32_t> before, after;
+  std::string unknown;  // why that is not known: "unsupported post-processor X ..."; empty: it is
+};
+
 /// Everything a Tokenizer is made of. Sources: tokenizer.json of the `tokenizers` package, tokenizer.ggml.*
 /// of GGUF.
 struct Vocabulary {
@@ -31,7 +38,13 @@ struct Vocabulary {
   std::optional<std::string> unknown_token;  // for a byte the vocabulary lacks; without one the byte is dropped
   bool fuse_unknown = false;                 // neighbouring unknown bytes give one token
   std::optional<std::int32_t> bos_id, eos_id;
+  Surrounding surrounding;
   std::string chat_template;  // Jinja source; empty if there is none
+
+  // What a chat template may name: bos_token, eos_token, ... -> their text; and of those names the ones that the files
+  // leave to a class which is not known here.
+  std::map<std::string, std::string> named_tokens;
+  std::vector<std::string> unknown_names;
 };
 
 }  // namespace fpf::prompt

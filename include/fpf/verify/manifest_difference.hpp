@@ -38,6 +38,7 @@ inline std::map<std::string, std::string> fields_of(const json& manifest) {
   for (const json& kernel : plain.value("own_kernels", json::array()))
     kernels[kernel.value("name", "") + " " + kernel.value("options", json()).dump()] = kernel;
   plain["own_kernels"] = kernels;
+  plain.erase("prompt");  // where the ids came from; they are compared themselves
   std::map<std::string, std::string> out;
   const json flat = plain.flatten();
   for (const auto& [pointer, value] : flat.items())

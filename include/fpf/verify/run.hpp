@@ -22,6 +22,7 @@ inline bool begins_as_evidence(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string head(64, '\0');
   file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  if (head.starts_with("\xef\xbb\xbf")) head.erase(0, 3);  // a byte order mark
   std::erase_if(head, [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; });
   return head.starts_with(R"({"experiment_metadata":)");
 }
@@ -105,7 +106,10 @@ inline Result run(const Settings& settings) {
     for (std::size_t i = 0; i < claims.size(); ++i)
       honest.push_back(detail::honest_for(claims[i], noise, verifier, out.runs[i], used));
     for (const auto& one : noise)
-      if (!used.contains(one.name())) fail("--noise {}", out.runs.front().notes.front());
+      if (!used.contains(one.name()))
+        fail("--noise {}", *std::ranges::find_if(out.runs.front().notes, [&](const std::string& note) {
+               return note.starts_with(one.name());
+             }));
     for (std::size_t i = 0; i < claims.size(); ++i)
       if (out.runs[i].complete) verifier.reexecute(claims[i], honest[i], out.runs[i]);
   }

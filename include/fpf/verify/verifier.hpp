@@ -1,6 +1,7 @@
 // Re-executes the runs of a file, two ways kept apart, and holds the evidence against them.
 #pragma once
 
+#include <fpf/core/text.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/manifest.hpp>
 #include <fpf/experiment/model_identity.hpp>
@@ -20,12 +21,13 @@ class Verifier {
  public:
   /// Opens --model's checkpoints. Throws Error.
   explicit Verifier(const Settings& settings) : settings_(settings) {
-    for (const std::string& name : settings.models) models_.push_back({model::Checkpoint::open(name), {}, {}});
+    for (const std::string& name : settings.models) models_.push_back({model::Checkpoint::open(name), {}, {}, {}});
     for (Model& one : models_) {
       one.identity.emplace(one.checkpoint, evidence::Hashing::content, settings.verbosity);
       Options options;
       options.tokenizer = settings.tokenizer;
-      one.tokenizer = load_tokenizer(options, one.checkpoint);
+      one.tokenizer = load_tokenizer(options, one.checkpoint, &one.unknown_tokenizer);
+      one.identity->set_tokenizer(one.tokenizer);
     }
   }
 
@@ -45,6 +47,10 @@ class Verifier {
       if (report.complete) {
         const Model* found = model_like(claim, report.other_model);
         if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
+        if (found != nullptr && !found->unknown_tokenizer.empty())
+          report.notes.push_back(
+              "the texts of prompt and tokens are not checked, since the model's tokeniser is not known: " +
+              one_line(found->unknown_tokenizer));
       }
     } catch (const json::exception& error) {  // a member of another type
       claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
@@ -89,6 +95,7 @@ class Verifier {
   struct Model {
     model::Checkpoint checkpoint;
     std::optional<prompt::Tokenizer> tokenizer;
+    std::string unknown_tokenizer;
     std::optional<ModelIdentity> identity;
   };
 
