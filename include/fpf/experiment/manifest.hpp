@@ -19,6 +19,7 @@ inline evidence::Json manifest_of(const model::Checkpoint& model, const RunSetti
   out["model"] = {{"id", model.id()},
                   {"config_sha256", sha256_hex(model.config_text())},
                   {"files", evidence::describe_files(model.source().files())}};
+  if (!setup.unread().empty()) out["model"]["unread"] = model::describe(setup.unread());
   out["activation_dtype"] = name_of(settings.dtype);
   out.update(setup.manifest());
   return out;
