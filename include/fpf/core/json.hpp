@@ -73,6 +73,8 @@ class JsonObject {
  public:
   JsonObject(const nlohmann::json& json, std::string name) : json_(json), name_(std::move(name)) {}
 
+  /// Whether there is such a key, be it null.
+  bool contains(const char* key) const { return json_.contains(key); }
   bool has(const char* key) const {
     asked_.insert(key);
     return json_.contains(key) && !json_.at(key).is_null();

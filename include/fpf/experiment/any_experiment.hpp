@@ -104,8 +104,11 @@ class AnyExperiment {
     } else {
       for (const std::string& one : settings_.ranks.world->all(own.front().dump()))
         ranks_.push_back(evidence::Json::parse(one));
-      for (const std::string& one : settings_.ranks.world->all(bits(taken)))
-        for (std::size_t i = 0; i < taken.size(); ++i) taken[i] = taken[i] || one.at(i) == '1';
+      for (const std::string& one : settings_.ranks.world->all(bits(taken))) {
+        if (one.size() != taken.size())
+          fail("a rank finds {} tensors in the model, another {}", taken.size(), one.size());
+        for (std::size_t i = 0; i < taken.size(); ++i) taken[i] = taken[i] || one[i] == '1';
+      }
     }
     unread_ = model::account(checkpoint, taken);
   }

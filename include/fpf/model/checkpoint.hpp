@@ -102,10 +102,11 @@ class Checkpoint {
     if (config.quantization.is_null() && packed != names.end())
       fail("{} has no quantization_config: tensor '{}' in {} is of a quantised layer", file, *packed,
            source.find(*packed)->file);
-    if (!config.quantization.is_null() && packed == names.end() &&
-        config.quantization.value("quant_method", "") != "compressed-tensors")
-      fail("{} has a quantization_config: none of the {} tensors is of a quantised layer (.qweight, .weight.absmax)",
-           file, names.size());
+    if (config.quantization.is_null()) return;
+    const auto method = quant::method_of(config.quantization);
+    if (packed == names.end())
+      fail("{} has a quantization_config of {}: none of the {} tensors is of a quantised layer", file,
+           quant::name_of(method), names.size());
   }
 
   static Checkpoint gguf_file(const std::filesystem::path& path) {

@@ -200,6 +200,9 @@ inline std::vector<std::string> unread_keys(const JsonObject& config) {
 /// Entries of attention: heads, those of keys and values, and elements of each.
 inline void read_heads(const JsonObject& in, const Architecture& architecture, ModelConfig& out) {
   out.num_heads = in.positive("num_attention_heads");
+  if (architecture.own_kv_default && !in.contains("num_key_value_heads"))
+    fail("{} lacks 'num_key_value_heads', without which {} has a default that no checkpoint means", in.name(),
+         architecture.name);
   out.num_kv_heads = in.has("num_key_value_heads") ? in.positive("num_key_value_heads") : out.num_heads;
   if (in.has("head_dim")) {
     out.head_dim = in.positive("head_dim");
