@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(safetensors_files_that_lie) {
   with(whole.substr(0, 500), {"model.safetensors", "header of", "truncated"});
   with(whole.substr(0, whole.size() - 10), {"model.safetensors", "truncated"});
   with(replaced(whole, std::string(whole, 0, 8), std::string(8, '\x7f')), {"model.safetensors", "claims a header"});
-  with(replaced(whole, "\"F32\"", "\"F99\""), {"'F99'", "model.safetensors"});
+  with(replaced(whole, "\"F32\"", "\"F99\""), {"type F99", "model.safetensors"});
   with(replaced(whole, "model.norm.weight", "model.gone.weight"),
        {"'model.norm.weight' is missing", "model.safetensors"});
   write(weights, whole);

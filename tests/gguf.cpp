@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "error_text.hpp"
+#include "gguf_file.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_gguf)
 
@@ -226,10 +227,15 @@ BOOST_AUTO_TEST_CASE(refuses_tensors_that_lie) {
   };
   BOOST_TEST(complaint(one({32, 2}, 0)) == "no error");
   BOOST_TEST(complaint(one({}, 0)) == "no error");
-  refused(one({256}, 12), {"'t'", "Q4_K"});
-  refused(one({256}, 14), {"'t'", "Q6_K"});
-  refused(one({32}, 4), {"'t'", "number 4"});
-  refused(one({32}, 4000), {"'t'", "number 4000"});
+  // A type that fpf does not read is refused when somebody asks for the tensor; its size is known before.
+  for (const auto& [type, name] :
+       std::map<std::uint32_t, std::string>{{12, "Q4_K"}, {14, "Q6_K"}, {4, "number 4"}, {4000, "number 4000"}}) {
+    BOOST_TEST(complaint(one({256}, type)) == "no error");
+    const auto text = error_text([] { GgufFile("bad.gguf").at("t"); });
+    BOOST_TEST(mentions(text, {"'t'", "bad.gguf", name, "Q4_0"}), text);
+  }
+  refused(one({512}, 14), {"'t'", "420 bytes", "256"});
+  refused(one({255}, 14), {"'t'", "[255]", "Q6_K", "256"});
   refused(one({1, 1, 1, 1, 1}, 0), {"'t'", "5 dimensions"});
   refused(one({33}, 2), {"'t'", "[33]", "Q4_0", "32"});
   refused(one({16, 2}, 8), {"'t'", "[2, 16]", "Q8_0"});
@@ -251,6 +257,87 @@ BOOST_AUTO_TEST_CASE(refuses_tensors_that_lie) {
   BOOST_TEST(complaint(aligned(64)) == "no error");
   refused(aligned(0), {"general.alignment", "0"});
   refused(aligned(24), {"general.alignment", "24"});
+}
+
+namespace {
+
+/// A model of three tensors in parts "model-0000N-of-0000M.gguf" in the fresh folder "split".
+GgufContent three_tensors() {
+  GgufContent out;
+  out.text("general.architecture", "llama");
+  out.number("llama.block_count", 7);
+  for (const char* name : {"a", "b", "c"}) out.floats(name, {static_cast<float>(name[0])});
+  return out;
+}
+void split(std::uint16_t parts) {
+  fs::remove_all("split");
+  fs::create_directory("split");
+  write_split(three_tensors(), "split", "model", parts);
+}
+std::string split_complaint(const std::string& file) {
+  return error_text([&] { GgufFile(fs::path("split") / file); });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_split_model_is_read_whole_from_any_part) {
+  split(3);
+  for (int part = 1; part <= 3; ++part) {
+    const GgufFile file(fmt::format("split/model-0000{}-of-00003.gguf", part));
+    BOOST_TEST((file.names() == std::vector<std::string>{"a", "b", "c"}));
+    for (const char* name : {"a", "b", "c"}) BOOST_TEST(file.at(name).as<float>()[0] == static_cast<float>(name[0]));
+    BOOST_TEST(file.metadata().get<int>("llama.block_count") == 7);
+    BOOST_REQUIRE(file.files().size() == 3u);
+    for (std::size_t i = 0; i < 3; ++i)
+      BOOST_TEST(file.files()[i].filename().string() == fmt::format("model-0000{}-of-00003.gguf", i + 1));
+  }
+  BOOST_TEST(GgufFile::model_name("x/model-00002-of-00003.gguf") == "model");
+  BOOST_TEST(GgufFile::model_name("x/model-00004-of-00003.gguf") == "model-00004-of-00003");
+}
+
+BOOST_AUTO_TEST_CASE(a_split_model_whose_parts_do_not_belong_together) {
+  split(3);
+  fs::remove("split/model-00002-of-00003.gguf");
+  BOOST_TEST(mentions(split_complaint("model-00003-of-00003.gguf"), {"split/model-00002-of-00003.gguf is missing"}));
+  fs::copy_file("split/model-00003-of-00003.gguf", "split/model-00002-of-00003.gguf");
+  BOOST_TEST(mentions(split_complaint("model-00001-of-00003.gguf"), {"model-00002-of-00003.gguf", "part 3 of 3"}));
+  BOOST_TEST(mentions(split_complaint("model-00002-of-00003.gguf"), {"part 3 of 3", "its name says part 2 of 3"}));
+  fs::copy_file("split/model-00003-of-00003.gguf", "split/renamed.gguf");
+  BOOST_TEST(mentions(split_complaint("renamed.gguf"), {"renamed.gguf", "part 3 of 3", "-00003-of-00003.gguf"}));
+
+  const auto second = [](auto change) {
+    split(2);
+    GgufContent part;
+    part.small("split.no", 1);
+    part.small("split.count", 2);
+    part.number("split.tensors.count", 3);
+    part.floats("b", {1});
+    change(part);
+    part.write("split/model-00002-of-00002.gguf");
+    return split_complaint("model-00001-of-00002.gguf");
+  };
+  BOOST_TEST(second([](GgufContent&) {}) == "no error");
+  const auto text = [&](auto change, std::initializer_list<std::string> words) {
+    const auto found = second(change);
+    BOOST_TEST(mentions(found, words), found);
+    BOOST_TEST(mentions(found, {"00002.gguf"}), found);
+  };
+  text([](GgufContent& c) { c.number("split.tensors.count", 4); }, {"4 tensors", "one of 3"});
+  text([](GgufContent& c) { c.small("split.count", 3); }, {"part 2 of 3", "part 2 of 2"});
+  text([](GgufContent& c) { c.keys.erase("split.count"); }, {"part 1 of 1"});
+  text([](GgufContent& c) { c.tensors.clear(); }, {"2 tensors", "says 3"});
+  text(
+      [](GgufContent& c) {
+        c.tensors.clear();
+        c.floats("a", {1});
+      },
+      {"'a'", "twice", "00001-of-00002.gguf"});
+  text([](GgufContent& c) { c.number("llama.block_count", 8); }, {"llama.block_count", "another"});
+  text([](GgufContent& c) { c.number("llama.rope.x", 8); }, {"llama.rope.x", "first part"});
+
+  GgufContent plain = three_tensors();
+  plain.write("split/whole-00001-of-00002.gguf");
+  BOOST_TEST(mentions(split_complaint("whole-00001-of-00002.gguf"), {"part 1 of 2 by its name", "split.count"}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,8 +1,8 @@
-// core/json.hpp, core/parse_number.hpp and what model/config.hpp reads with them.
+// core/json.hpp, core/parse_number.hpp and what model/config_json.hpp reads with them.
 #include <boost/test/unit_test.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/core/parse_number.hpp>
-#include <fpf/model/config.hpp>
+#include <fpf/model/config_json.hpp>
 #include <fstream>
 
 #include "error_text.hpp"

@@ -106,7 +106,8 @@ BOOST_AUTO_TEST_CASE(refuses_headers_that_lie) {
   refused(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0, {"'a'", "4294967296"});
   refused(R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0,
           {"'a'", "4611686018427387904"});
-  refused(R"({"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}})", 8, {"'a'", "F8_E4M3", "BF16"});
+  refused(R"({"a":{"dtype":"F8_E4M3","shape":[9],"data_offsets":[0,8]}})", 8, {"'a'", "F8_E4M3", "8 bytes", "9"});
+  refused(R"({"a":{"dtype":"F4","shape":[15],"data_offsets":[0,8]}})", 8, {"'a'", "F4", "[15]"});
   refused(R"({"a":{"dtype":7,"shape":[8],"data_offsets":[0,8]}})", 8, {"'a'", "dtype"});
   refused(R"({"a":{"shape":[8],"data_offsets":[0,8]}})", 8, {"'a'", "dtype"});
   refused(R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", 8, {"'a'", "shape"});
@@ -162,9 +163,47 @@ BOOST_AUTO_TEST_CASE(refuses_directories_that_lack_something) {
   BOOST_TEST(mentions(text(), {"weight_map"}), text());
   index("{");
   BOOST_TEST(mentions(text(), {"index.json", "JSON"}), text());
-  fs::copy_file("dir/model-00001-of-00002.safetensors", "dir/copy.safetensors");
-  index(R"({"weight_map":{"layer.0.weight":"model-00001-of-00002.safetensors","layer.1.weight":"copy.safetensors"}})");
-  BOOST_TEST(mentions(text(), {"layer.0.weight", "twice", "copy.safetensors"}), text());
+}
+
+BOOST_AUTO_TEST_CASE(a_type_that_fpf_does_not_read_stops_only_who_asks_for_it) {
+  for (const auto& [dtype, elements] :
+       std::map<std::string, int>{{"F8_E4M3", 8}, {"U16", 4}, {"F4", 16}, {"NEW7", 5}}) {
+    const std::string header = R"({"a":{"dtype":")" + dtype + R"(","shape":[)" + std::to_string(elements) +
+                               R"(],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[4],"data_offsets":[8,12]}})";
+    BOOST_TEST(complaint(header, 12) == "no error", dtype);
+    const SafetensorsDirectory source("bad.safetensors");
+    BOOST_TEST(source.at("b").as<std::uint8_t>().size() == 4u);
+    BOOST_TEST(source.bytes() == 12u);
+    const auto text = error_text([&] { source.at("a"); });
+    BOOST_TEST(mentions(text, {"'a'", "bad.safetensors", dtype, "BF16"}), text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_tensor_is_where_the_index_says) {
+  fs::remove_all("indexed");
+  fs::create_directory("indexed");
+  const std::vector<float> stale{1, 2}, right{3, 4};
+  const auto tensor = [](const std::string& name, std::span<const float> values) {
+    return StoredTensor{.name = name, .shape = {2}, .data = std::as_bytes(values), .file = {}};
+  };
+  const std::vector<StoredTensor> first{tensor("x", stale), tensor("old", stale)}, second{tensor("x", right)};
+  write_safetensors("indexed/1.safetensors", first);
+  write_safetensors("indexed/2.safetensors", second);
+  std::ofstream("indexed/model.safetensors.index.json") << R"({"weight_map":{"x":"2.safetensors"}})";
+  const SafetensorsDirectory alone("indexed");
+  BOOST_TEST(alone.at("x").as<float>()[0] == 3);
+  std::ofstream("indexed/model.safetensors.index.json")
+      << R"({"weight_map":{"x":"2.safetensors","y":"1.safetensors"}})";
+  BOOST_TEST(mentions(error_text([] { SafetensorsDirectory("indexed"); }), {"'y'", "1.safetensors"}));
+  write_safetensors("indexed/1.safetensors", std::vector{tensor("x", stale), tensor("old", stale), tensor("y", stale)});
+  const SafetensorsDirectory both("indexed");
+  BOOST_TEST(both.at("x").as<float>()[0] == 3);
+  BOOST_TEST((both.names() == std::vector<std::string>{"x", "y"}));
+  std::vector<std::string> outside = both.outside();
+  std::ranges::sort(outside);
+  BOOST_TEST((outside == std::vector<std::string>{"old in 1.safetensors", "x in 1.safetensors"}));
+  const auto text = error_text([&] { both.at("old"); });
+  BOOST_TEST(mentions(text, {"'old' is missing", "index", "1.safetensors"}), text);
 }
 
 BOOST_AUTO_TEST_CASE(writes_what_it_reads_aligned) {

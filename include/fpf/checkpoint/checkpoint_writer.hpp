@@ -8,6 +8,7 @@
 #include <fpf/checkpoint/request.hpp>
 #include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/model/account.hpp>
 #include <fpf/prompt/tokenizer_writer.hpp>
 #include <memory>
 #include <numeric>
@@ -87,9 +88,17 @@ inline void write_companions(const model::Checkpoint& checkpoint, const nlohmann
   write_json(to / "generation_config.json", generation);
 }
 
-inline std::vector<weights::TensorSpec> stored_tensors(const weights::TensorSource& source) {
+/// The tensors that the model's parameters are made of, as the source stores them. Throws Error for others that may not be
+/// left behind.
+inline std::vector<weights::TensorSpec> stored_tensors(const model::Checkpoint& checkpoint) {
+  read_parameters(checkpoint);
+  model::account(checkpoint);
+  const weights::TensorSource& source = checkpoint.source();
+  const std::vector<std::string> names = source.names();
+  const std::vector<bool> taken = source.taken();
   std::vector<weights::TensorSpec> out;
-  for (const std::string& name : source.names()) out.push_back({name, source.at(name).dtype(), source.at(name).shape});
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (taken[i]) out.push_back({names[i], source.at(names[i]).dtype(), source.at(names[i]).shape});
   return out;
 }
 
@@ -98,7 +107,7 @@ inline std::vector<weights::TensorSpec> stored_tensors(const weights::TensorSour
 /// Writes the folder `to`, which must be new or empty; it appears when it is complete. A source whose linear
 /// layers are in the requested format already is copied bit for bit; one in another quantised format is
 /// dequantised first. Throws Error by name for what does not fit: group sizes, options that the format has no
-/// use for, a disk without room.
+/// use for, a disk without room, tensors of the source that may not be left unread (model/account.hpp).
 inline void write_checkpoint(const model::Checkpoint& checkpoint, const CheckpointRequest& request,
                              const std::filesystem::path& to) {
   require_sense(request, checkpoint);
@@ -106,8 +115,7 @@ inline void write_checkpoint(const model::Checkpoint& checkpoint, const Checkpoi
   const bool copy = already_in(request, config);
   const DType dtype = copy ? config.dtype : request.dtype.value_or(detail::default_dtype(config));
   const auto format = detail::format_of(request, dtype);
-  const auto tensors =
-      copy ? detail::stored_tensors(checkpoint.source()) : requantised_tensors(checkpoint, *format, dtype);
+  const auto tensors = copy ? detail::stored_tensors(checkpoint) : requantised_tensors(checkpoint, *format, dtype);
 
   AtomicDirectory folder(to);
   folder.require_space(std::accumulate(tensors.begin(), tensors.end(), std::uintmax_t{0},
@@ -122,11 +130,12 @@ inline void write_checkpoint(const model::Checkpoint& checkpoint, const Checkpoi
   {
     weights::SafetensorsDirectoryWriter out(folder.content(), tensors, request.shard_bytes);
     if (copy)
-      copy_weights(checkpoint.source(), out, request.verbosity);
+      copy_weights(checkpoint.source(), tensors, out, request.verbosity);
     else
       requantise(checkpoint, {*format, dtype, request.calibration, request.verbosity}, out);
     out.finish();
   }
+  if (!copy) model::account(checkpoint);
   folder.commit();
 }
 

@@ -29,11 +29,11 @@ class ObservedSource : public weights::TensorSource {
     std::ranges::sort(hidden);
     for (const auto& file : base.files()) add_file(file);
     for (const auto& name : base.names())
-      if (!std::ranges::binary_search(hidden, name)) add(base.at(name));
+      if (!std::ranges::binary_search(hidden, name)) add(*base.find(name));
   }
 
   void read(const weights::StoredTensor& tensor, std::size_t first_byte, std::span<std::byte> out) const override {
-    base_.read(base_.at(tensor.name), first_byte, out);
+    base_.read(*base_.find(tensor.name), first_byte, out);
   }
   LinearObserver& observer() const { return observer_; }
 

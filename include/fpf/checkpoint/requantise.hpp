@@ -159,14 +159,30 @@ inline void requantise(const model::Checkpoint& checkpoint, const Requantisation
   detail::Requantiser(checkpoint, how, out).run();
 }
 
-/// Writes all tensors as the source has them.
-inline void copy_weights(const weights::TensorSource& source, weights::SafetensorsDirectoryWriter& out,
-                         Verbosity verbosity) {
-  Progress progress("copying tensors", static_cast<std::int64_t>(source.size()), verbosity);
-  std::vector<std::byte> scratch;
-  for (const std::string& name : source.names()) {
+/// Reads every parameter once, as a decoder would. Throws Error, by name, for tensors that are missing, misshapen or
+/// contradict themselves.
+inline void read_parameters(const model::Checkpoint& checkpoint) {
+  const model::ModelConfig& config = checkpoint.config();
+  const quant::Loader loader{checkpoint.source(), config.quantization, device::scalar_type(config.dtype), at::kCPU};
+  for (const model::Parameter& parameter : model::parameters_of(config, checkpoint.interleaved_rope())) {
     check_interrupt();
-    out.write(name, source.bytes_of(source.at(name), scratch));
+    if (parameter.kind == model::Parameter::Kind::vector)
+      quant::load_vector(loader, parameter.spec.name + ".weight", parameter.spec.out_features);
+    else if (config.quantization.is_null())
+      quant::load_dense(loader, parameter.spec);
+    else
+      quant::select(config.quantization, [&]<class Quant>() { model::Linear<Quant>(loader, parameter.spec); });
+  }
+}
+
+/// Writes the tensors that `out` expects as the source has them.
+inline void copy_weights(const weights::TensorSource& source, const std::vector<weights::TensorSpec>& tensors,
+                         weights::SafetensorsDirectoryWriter& out, Verbosity verbosity) {
+  Progress progress("copying tensors", static_cast<std::int64_t>(tensors.size()), verbosity);
+  std::vector<std::byte> scratch;
+  for (const weights::TensorSpec& tensor : tensors) {
+    check_interrupt();
+    out.write(tensor.name, source.bytes_of(source.at(tensor.name), scratch));
     progress.advance();
   }
 }

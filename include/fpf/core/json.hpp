@@ -9,6 +9,7 @@
 #include <fpf/core/mapped_file.hpp>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -76,14 +77,31 @@ inline const nlohmann::json& member_or_null(const nlohmann::json& json, const ch
 }
 
 /// Typed look-ups in an object, which must outlive this; Errors name the key and `name`, where the object
-/// stands. A null counts as missing.
+/// stands. A null counts as missing. It keeps which keys were asked for, so that what nobody read can be named; for one
+/// thread at a time.
 class JsonObject {
  public:
   JsonObject(const nlohmann::json& json, std::string name) : json_(json), name_(std::move(name)) {}
 
-  bool has(const char* key) const { return json_.contains(key) && !json_.at(key).is_null(); }
-  const nlohmann::json& at(const char* key) const { return json_.at(key); }
+  /// Whether there is such a key, be it null.
+  bool contains(const char* key) const { return json_.contains(key); }
+  bool has(const char* key) const {
+    asked_.insert(key);
+    return json_.contains(key) && !json_.at(key).is_null();
+  }
+  const nlohmann::json& at(const char* key) const {
+    asked_.insert(key);
+    return json_.at(key);
+  }
   const std::string& name() const { return name_; }
+
+  /// The object's keys that nobody asked for, sorted.
+  std::vector<std::string> unasked() const {
+    std::vector<std::string> out;
+    for (const auto& entry : json_.items())
+      if (!asked_.contains(entry.key())) out.push_back(entry.key());
+    return out;
+  }
 
   /// Throws Error for a missing value and for one of another type.
   template <class T>
@@ -131,6 +149,7 @@ class JsonObject {
 
   const nlohmann::json& json_;
   std::string name_;
+  mutable std::set<std::string, std::less<>> asked_;
 };
 
 }  // namespace fpf

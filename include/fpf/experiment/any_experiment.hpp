@@ -4,6 +4,7 @@
 #include <fpf/device/memory.hpp>
 #include <fpf/experiment/gpu_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
+#include <fpf/model/account.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <fpf/parallel/world.hpp>
 #include <memory>
@@ -28,6 +29,8 @@ class AnyExperiment {
 
   const std::vector<std::unique_ptr<model::AnyDecoder>>& decoders() const { return decoders_; }
   const Policies& policies() const { return policies_; }
+  /// What of the model's files no rank read.
+  const model::Unread& unread() const { return unread_; }
 
   /// One repetition: prefill, then `decode_steps` greedy steps against the KV cache. `prompts` are the
   /// sequences of the batch, all of one length of at least 2; signals are of sequence 0. With `forced`, those
@@ -90,19 +93,33 @@ class AnyExperiment {
     gpu_.emplace_back();
   }
 
-  /// Once this process's ranks are loaded: what all ranks hold, those of other processes too.
-  void meet() {
+  /// Once this process's ranks are loaded: what all ranks hold, those of other processes too, and what of the model none
+  /// of them read. Throws Error for what may not be left unread.
+  void meet(const model::Checkpoint& checkpoint) {
     std::vector<evidence::Json> own;
     for (const auto& decoder : decoders_) own.push_back(describe_rank(*decoder));
+    std::vector<bool> taken = checkpoint.source().taken();
     if (settings_.ranks.world == nullptr) {
       ranks_ = own;
-      return;
+    } else {
+      for (const std::string& one : settings_.ranks.world->all(own.front().dump()))
+        ranks_.push_back(evidence::Json::parse(one));
+      for (const std::string& one : settings_.ranks.world->all(bits(taken))) {
+        if (one.size() != taken.size())
+          fail("a rank finds {} tensors in the model, another {}", taken.size(), one.size());
+        for (std::size_t i = 0; i < taken.size(); ++i) taken[i] = taken[i] || one[i] == '1';
+      }
     }
-    for (const std::string& one : settings_.ranks.world->all(own.front().dump()))
-      ranks_.push_back(evidence::Json::parse(one));
+    unread_ = model::account(checkpoint, taken);
   }
 
  private:
+  static std::string bits(const std::vector<bool>& values) {
+    std::string out;
+    for (const bool value : values) out += value ? '1' : '0';
+    return out;
+  }
+
   /// What the first rank's work(decoder, rank) returns; all ranks have the same.
   template <class Work>
   Repetition on_ranks(Work work) {
@@ -160,6 +177,7 @@ class AnyExperiment {
   std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
   std::vector<GpuRepetitions> gpu_;  // a decoder's
   evidence::Json ranks_;             // descriptions of all ranks
+  model::Unread unread_;
 };
 
 }  // namespace fpf

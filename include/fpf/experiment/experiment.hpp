@@ -22,7 +22,7 @@ class Experiment final : public AnyExperiment {
 
  public:
   /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the
-  /// policies.
+  /// policies, and for tensors that would have to be read (model/account.hpp).
   Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {});
 
  private:
@@ -58,7 +58,7 @@ Experiment<Quant, Attention, Parallel, Stream, Execution>::Experiment(const mode
           checkpoint, parallel::Rank::of(rank, checkpoint.config()), device::scalar_type(settings.dtype), device);
     }));
   }
-  meet();
+  meet(checkpoint);
 }
 
 /// An Experiment, for those who need not know what is in it.

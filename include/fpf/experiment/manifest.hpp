@@ -17,6 +17,7 @@ inline evidence::Json manifest_of(const evidence::Json& model, const RunSettings
     out["nvrtc"] = {{"version", compiler.version_name()}, {"library", compiler.toolkit().nvrtc.string()}};
   }
   out["model"] = model;
+  if (!setup.unread().empty()) out["model"]["unread"] = model::describe(setup.unread());
   out["activation_dtype"] = name_of(settings.dtype);
   out.update(setup.manifest());
   return out;

@@ -18,12 +18,15 @@ struct Architecture {
   bool qk_norm;                 // RMSNorm per head on q and k, before RoPE
   bool experts;                 // a router and experts in every layer instead of one MLP
   bool gguf_interleaves;        // GGUF files store q's and k's rows per head as [d/2, 2] instead of [2, d/2]
+  bool window_has_switch;       // config.json's sliding_window counts with use_sliding_window only
+  bool own_kv_default;          // a config.json without num_key_value_heads means a number of its own to transformers
+  int default_head_dim;         // where config.json has no head_dim, as transformers does; 0: hidden_size / heads
 };
 
 inline constexpr std::array<Architecture, 3> architectures{
-    {{"LlamaForCausalLM", "llama", "llama", false, false, true},
-     {"Qwen3ForCausalLM", "qwen3", "qwen3", true, false, false},
-     {"Qwen3MoeForCausalLM", "qwen3_moe", "qwen3moe", true, true, false}}};
+    {{"LlamaForCausalLM", "llama", "llama", false, false, true, false, false, 0},
+     {"Qwen3ForCausalLM", "qwen3", "qwen3", true, false, false, true, true, 128},
+     {"Qwen3MoeForCausalLM", "qwen3_moe", "qwen3moe", true, true, false, true, true, 0}}};
 
 namespace detail {
 

@@ -1,8 +1,11 @@
 // A model as it lies on disk (or is made from a seed): configuration and tensors under Hugging Face's names.
 #pragma once
 
+#include <fpf/core/git_lfs.hpp>
 #include <fpf/core/json.hpp>
-#include <fpf/model/config.hpp>
+#include <fpf/model/config_gguf.hpp>
+#include <fpf/model/config_json.hpp>
+#include <fpf/model/expert_stacks.hpp>
 #include <fpf/model/gguf_names.hpp>
 #include <fpf/model/synthetic_model.hpp>
 #include <fpf/weights/safetensors.hpp>
@@ -64,15 +67,50 @@ class Checkpoint {
   static Checkpoint directory(const std::filesystem::path& path) {
     Checkpoint out;
     const auto config_path = path / "config.json";
+    const std::string file = config_path.string();
     out.config_text_ = std::string(MappedFile(config_path).text());
-    out.config_ = config_from_json(parse_json(out.config_text_, config_path.string()), config_path.string());
-    out.source_ = std::make_unique<weights::SafetensorsDirectory>(path);
+    refuse_git_lfs_pointer(out.config_text_, file);
+    const nlohmann::json json = parse_json(out.config_text_, file);
+    out.config_ = config_from_json(json, file);
+    if (std::filesystem::exists(path / "adapter_config.json"))
+      fail(
+          "{} holds an adapter (adapter_config.json), which transformers would add to the weights: merge it into them, "
+          "or move it away",
+          path.string());
+    auto source = std::make_unique<weights::SafetensorsDirectory>(path);
+    if (!names_dtype(json)) {
+      if (!source->dtype())
+        fail("{} names no dtype, and {} holds no floating-point tensor that would tell", file, path.string());
+      out.config_.dtype = detail::activations_of(*source->dtype(), "the type of the stored weights", path.string());
+    }
+    require_quantised(out.config_, *source, file);
+    if (UnstackedExperts::are_in(*source))
+      out.source_ = std::make_unique<UnstackedExperts>(std::move(source));
+    else
+      out.source_ = std::move(source);
     out.folder_ = path;
     out.id_ = std::filesystem::canonical(path).filename().string();
     return out;
   }
 
+  /// config.json and the tensors must both speak of quantised layers, or neither.
+  static void require_quantised(const ModelConfig& config, const weights::TensorSource& source,
+                                const std::string& file) {
+    const auto names = source.names();
+    const auto packed = std::ranges::find_if(
+        names, [](const std::string& name) { return name.ends_with(".qweight") || name.ends_with(".weight.absmax"); });
+    if (config.quantization.is_null() && packed != names.end())
+      fail("{} has no quantization_config: tensor '{}' in {} is of a quantised layer", file, *packed,
+           source.find(*packed)->file);
+    if (config.quantization.is_null()) return;
+    const auto method = quant::method_of(config.quantization);
+    if (packed == names.end())
+      fail("{} has a quantization_config of {}: none of the {} tensors is of a quantised layer", file,
+           quant::name_of(method), names.size());
+  }
+
   static Checkpoint gguf_file(const std::filesystem::path& path) {
+    refuse_git_lfs_pointer(MappedFile(path).text(), path.string());
     if (!weights::GgufFile::is_gguf(path))
       fail("{} is no model: expected a .gguf file, a Hugging Face directory or synthetic:...", path.string());
     Checkpoint out;
@@ -81,7 +119,7 @@ class Checkpoint {
     out.config_ = config_from_gguf(*out.gguf_);
     out.config_text_ = config_to_json(out.config_).dump();
     out.source_ = std::move(source);
-    out.id_ = path.stem().string();
+    out.id_ = weights::GgufFile::model_name(path);
     return out;
   }
 

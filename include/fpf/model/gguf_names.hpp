@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <fpf/model/expert_stacks.hpp>
 #include <fpf/weights/gguf.hpp>
 #include <utility>
 
@@ -9,13 +10,14 @@ namespace fpf::model {
 
 /// The tensors of a GGUF file as views with the names that a Hugging Face checkpoint of the same model has
 /// (gguf-py's tensor_mapping, backwards). `blk.N.ffn_gate_exps.weight` [experts, out, in] becomes one tensor an expert.
-/// Rows stay as stored: llama files keep those of q and k interleaved, see Checkpoint::interleaved_rope.
+/// Rows stay as stored: llama files keep those of q and k interleaved, see Checkpoint::interleaved_rope. What has no such
+/// name keeps its own, so that it is accounted for.
 class GgufAsHuggingFace : public weights::TensorSource {
  public:
   explicit GgufAsHuggingFace(const std::filesystem::path& path) : gguf_(path) {
     for (const auto& file : gguf_.files()) add_file(file);
     for (const std::string& name : gguf_.names()) {
-      const weights::StoredTensor& tensor = gguf_.at(name);
+      const weights::StoredTensor& tensor = *gguf_.find(name);
       const auto [prefix, part] = split(name);
       if (const auto* whole = find_in(top_names, name)) {
         add_as(*whole, tensor);
@@ -23,6 +25,8 @@ class GgufAsHuggingFace : public weights::TensorSource {
         add_as(prefix + std::string(*inner), tensor);
       } else if (const auto* projection = find_in(expert_names, part)) {
         add_experts(prefix, *projection, tensor);
+      } else {
+        add(tensor);
       }
     }
   }
@@ -66,22 +70,14 @@ class GgufAsHuggingFace : public weights::TensorSource {
   }
 
   void add_as(std::string name, weights::StoredTensor tensor) {
-    tensor.name = std::move(name);
+    tensor.name_in_file = std::exchange(tensor.name, std::move(name));
     add(std::move(tensor));
   }
   void add_as(std::string_view name, const weights::StoredTensor& tensor) { add_as(std::string(name), tensor); }
 
   void add_experts(const std::string& prefix, std::string_view projection, const weights::StoredTensor& stacked) {
-    if (stacked.shape.size() != 3 || stacked.shape[0] <= 0)
-      fail("tensor '{}' in {} has shape {}: expected [experts, out, in]", stacked.name, stacked.file,
-           weights::shape_text(stacked.shape));
-    const std::size_t bytes = stacked.data.size() / static_cast<std::size_t>(stacked.shape[0]);
-    for (std::int64_t expert = 0; expert < stacked.shape[0]; ++expert) {
-      weights::StoredTensor view = stacked;
-      view.shape.erase(view.shape.begin());
-      view.data = stacked.data.subspan(static_cast<std::size_t>(expert) * bytes, bytes);
-      add_as(fmt::format("{}mlp.experts.{}.{}.weight", prefix, expert, projection), std::move(view));
-    }
+    for (std::int64_t expert = 0; expert < (stacked.shape.empty() ? 1 : stacked.shape[0]); ++expert)
+      add(expert_of(stacked, expert, fmt::format("{}mlp.experts.{}.{}.weight", prefix, expert, projection)));
   }
 
   weights::GgufFile gguf_;

@@ -92,7 +92,7 @@ class SyntheticModel : public weights::TensorSource {
   const SyntheticRequest& request() const { return request_; }
 
   const weights::synthetic::Recipe* recipe(const weights::StoredTensor& tensor) const override {
-    return &recipes_.at(&at(tensor.name));
+    return &recipes_.at(find(tensor.name));
   }
 
   void read(const weights::StoredTensor& tensor, std::size_t first_byte, std::span<std::byte> out) const override {
@@ -132,13 +132,15 @@ class SyntheticModel : public weights::TensorSource {
     out.num_layers = size("num_hidden_layers");
     if (out.num_layers > 4096)
       fail("'num_hidden_layers' in {} is {}: expected at most 4096", request_.model, out.num_layers);
-    if (moe) out.num_experts = size("num_experts");
+    if (moe) out.num_experts = size(in.has("num_experts") ? "num_experts" : "num_local_experts");
     if (out.num_layers * out.num_experts > 1 << 20)
       fail("{} has {} layers of {} experts: expected at most 2^20 experts", request_.model, out.num_layers,
            out.num_experts);
     out.num_heads = size("num_attention_heads");
     out.num_kv_heads = size("num_key_value_heads");
-    out.head_dim = in.has("head_dim") ? size("head_dim") : out.hidden_size / out.num_heads;
+    const std::int64_t by_default =
+        architecture.default_head_dim != 0 ? architecture.default_head_dim : out.hidden_size / out.num_heads;
+    out.head_dim = in.has("head_dim") ? size("head_dim") : by_default;
     (moe ? out.moe_intermediate_size : out.intermediate_size) =
         size(moe ? "moe_intermediate_size" : "intermediate_size");
     out.tied_head = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == true;

@@ -31,7 +31,9 @@ inline std::string first_layer_of(const std::string& name, const model::Checkpoi
                                   const fs::path& folder) {
   if (checkpoint.gguf() != nullptr) return fs::absolute(name);
   auto config = parse_json(checkpoint.config_text(), name);
+  config["fpf_first_layers_of"] = checkpoint.config().num_layers;  // the others' tensors are not missed
   config["num_hidden_layers"] = 1;
+  if (config.contains("layer_types")) config["layer_types"] = {"full_attention"};
   config["max_window_layers"] = 1;
   std::ofstream(folder / "config.json") << config.dump();
   if (name.starts_with("synthetic:")) {

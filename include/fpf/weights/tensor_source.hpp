@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -23,7 +24,8 @@ namespace synthetic {
 struct Recipe;
 }
 
-/// How a tensor's elements are stored: the plain dtypes (same order as DType), then GGUF's block formats.
+/// How a tensor's elements are stored: the plain dtypes (same order as DType), then GGUF's block formats, then whatever
+/// fpf does not read, which stands in a source all the same: a file may hold what the model has no use for.
 enum class Format : std::uint8_t {
   float64,
   float32,
@@ -37,7 +39,8 @@ enum class Format : std::uint8_t {
   boolean,
   q4_0,
   q4_1,
-  q8_0  // blocks of 32 elements along the last dimension
+  q8_0,  // blocks of 32 elements along the last dimension
+  other
 };
 
 struct FormatInfo {
@@ -54,6 +57,7 @@ constexpr bool is_plain(Format format) { return format < Format::q4_0; }
 constexpr Format format_of(DType dtype) { return static_cast<Format>(dtype); }
 
 constexpr FormatInfo info(Format format) {
+  if (format == Format::other) return {format, "another type", 1, 1};
   if (!is_plain(format)) return block_format_table[static_cast<std::size_t>(format) - dtype_table.size()];
   const auto& dtype = fpf::info(static_cast<DType>(format));
   return {format, dtype.name, 1, dtype.size};
@@ -89,9 +93,14 @@ struct StoredTensor {
   std::vector<std::int64_t> shape;
   std::span<const std::byte> data;  // view of the mapped file; no data when the source generates it (see read)
   std::string file;                 // for messages
+  std::string name_in_file{};       // where it stands there under another name
+  std::string type_name{};          // of Format::other: what the file calls it
 
+  const std::string& own_name() const { return name_in_file.empty() ? name : name_in_file; }
   std::int64_t elements() const { return checked_elements(shape).value(); }
-  std::size_t bytes() const { return static_cast<std::size_t>(checked_bytes(format, shape).value()); }
+  std::size_t bytes() const {
+    return format == Format::other ? data.size() : static_cast<std::size_t>(checked_bytes(format, shape).value());
+  }
   bool resident() const { return data.size() == bytes(); }
 
   /// The plain dtype. Throws Error, naming tensor and file, when the tensor is stored in blocks.
@@ -131,7 +140,8 @@ struct TensorSpec {
 };
 
 /// A set of named tensors. Lookups are const and may run from several threads; views stay valid while the
-/// source lives.
+/// source lives. It knows which of its tensors were taken: those that at() gave out. find() and contains() only look.
+/// A source that stands on another one keeps its own account; see model/account.hpp for what becomes of the rest.
 class TensorSource {
  public:
   virtual ~TensorSource() = default;
@@ -140,17 +150,22 @@ class TensorSource {
 
   const StoredTensor* find(std::string_view name) const {
     const auto found = tensors_.find(name);
-    return found == tensors_.end() ? nullptr : &found->second;
+    return found == tensors_.end() ? nullptr : &found->second.tensor;
   }
 
-  /// Throws Error naming the tensor and the files that lack it.
+  /// Takes a tensor. Throws Error naming the tensor and the files that lack it, and for one of a type that fpf does not
+  /// read.
   const StoredTensor& at(std::string_view name) const {
-    if (const auto* tensor = find(name)) return *tensor;
-    constexpr std::size_t named = 3;
-    std::string where = files_.empty() && !tensors_.empty() ? tensors_.begin()->second.file : "";
-    for (std::size_t i = 0; i < std::min(named, files_.size()); ++i) where += (i == 0 ? "" : ", ") + files_[i].string();
-    if (files_.size() > named) where += fmt::format(" and {} more", files_.size() - named);
-    fail("tensor '{}' is missing: looked among {} tensors in {}", name, tensors_.size(), where);
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) missing(name);
+    const StoredTensor& tensor = found->second.tensor;
+    if (tensor.format == Format::other)
+      fail(
+          "tensor '{}' in {} is of type {}: expected one that fpf reads (safetensors: F64, F32, F16, BF16, I64, I32, "
+          "I16, I8, U8, BOOL; GGUF: F32, F16, BF16, Q4_0, Q4_1, Q8_0, F64, I8 to I64)",
+          tensor.own_name(), tensor.file, tensor.type_name);
+    found->second.taken.store(true, std::memory_order_relaxed);
+    return tensor;
   }
 
   /// As at(), and the shape must be the given one; throws Error naming both shapes.
@@ -168,6 +183,17 @@ class TensorSource {
   bool contains(std::string_view name) const { return find(name) != nullptr; }
   std::size_t size() const { return tensors_.size(); }
 
+  /// Whether at() gave out the tensor, in the order of names().
+  std::vector<bool> taken() const {
+    std::vector<bool> out;
+    out.reserve(tensors_.size());
+    for (const auto& entry : tensors_) out.push_back(entry.second.taken.load(std::memory_order_relaxed));
+    return out;
+  }
+
+  /// What the files hold beside the source's tensors, as "NAME in FILE": what an index of shards does not name.
+  const std::vector<std::string>& outside() const { return outside_; }
+
   /// All names, sorted.
   std::vector<std::string> names() const {
     std::vector<std::string> out;
@@ -183,7 +209,7 @@ class TensorSource {
   /// Sum of the tensors' stored bytes.
   std::size_t bytes() const {
     std::size_t total = 0;
-    for (const auto& entry : tensors_) total += entry.second.bytes();
+    for (const auto& entry : tensors_) total += entry.second.tensor.bytes();
     return total;
   }
 
@@ -212,10 +238,11 @@ class TensorSource {
   /// Adds a tensor whose shape and format were checked. Throws Error when the name is taken.
   void add(StoredTensor tensor) {
     const auto [at, fresh] = tensors_.try_emplace(tensor.name);
-    if (!fresh) fail("tensor '{}' appears twice: in {} and in {}", tensor.name, at->second.file, tensor.file);
-    at->second = std::move(tensor);
+    if (!fresh) fail("tensor '{}' appears twice: in {} and in {}", tensor.name, at->second.tensor.file, tensor.file);
+    at->second.tensor = std::move(tensor);
   }
   void add_file(std::filesystem::path file) { files_.push_back(std::move(file)); }
+  void add_outside(std::string description) { outside_.push_back(std::move(description)); }
 
   static void require_range(const StoredTensor& tensor, std::size_t first_byte, std::size_t count) {
     const auto size = tensor.bytes();
@@ -225,8 +252,25 @@ class TensorSource {
   }
 
  private:
-  std::map<std::string, StoredTensor, std::less<>> tensors_;
+  struct Entry {
+    StoredTensor tensor;
+    mutable std::atomic<bool> taken = false;
+  };
+
+  [[noreturn]] void missing(std::string_view name) const {
+    for (const std::string& one : outside_)
+      if (one.starts_with(std::string(name) + " in "))
+        fail("tensor '{}' is missing: the index does not name it, though there is {}", name, one);
+    constexpr std::size_t named = 3;
+    std::string where = files_.empty() && !tensors_.empty() ? tensors_.begin()->second.tensor.file : "";
+    for (std::size_t i = 0; i < std::min(named, files_.size()); ++i) where += (i == 0 ? "" : ", ") + files_[i].string();
+    if (files_.size() > named) where += fmt::format(" and {} more", files_.size() - named);
+    fail("tensor '{}' is missing: looked among {} tensors in {}", name, tensors_.size(), where);
+  }
+
+  std::map<std::string, Entry, std::less<>> tensors_;
   std::vector<std::filesystem::path> files_;
+  std::vector<std::string> outside_;
 };
 
 }  // namespace fpf::weights
