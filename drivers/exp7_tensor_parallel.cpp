@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
       1,
       "tp1"};
   info.options = fpf::tensor_options;
+  info.takes_ranks = true;
   info.default_model = "synthetic:qwen3-moe-tiny";
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     const auto sizes = runner.rank_counts<fpf::parallel::Tensor>(runner.options().tp);

@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
       1,
       "ep1"};
   info.options = fpf::expert_options;
+  info.takes_ranks = true;
   info.default_model = "synthetic:qwen3-moe-tiny";
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     const auto& options = runner.options();

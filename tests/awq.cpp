@@ -98,6 +98,20 @@ BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   BOOST_TEST(mentions(complaint(good, 24, 128), {"g32.qweight", "[64, 3]", "[128, 3]"}));
 }
 
+// Engines that read zeros and engines that go by zero_point agree only where they are 8.
+BOOST_AUTO_TEST_CASE(zeros_that_zero_point_denies_are_refused) {
+  const auto source = quant_tensors("awq");
+  const auto complaint = [&](Variant variant) {
+    const auto opened = variant.open();
+    return error_text([&] { AwqTensors::find(opened, config_of(32, false), "g32", 24, 64); });
+  };
+  const Variant given(source, "g32");
+  const auto text = complaint(given);
+  BOOST_TEST(mentions(text, {"g32.qzeros", "variant.safetensors", "zero_point false", "8"}), text);
+  BOOST_TEST(complaint(Variant(given).with("g32.qzeros", DType::int32, {2, 3}, std::string(24, '\x88'))) == "no error");
+  BOOST_TEST(complaint(Variant(given).without("g32.qzeros")) == "no error");
+}
+
 BOOST_AUTO_TEST_CASE(refuses_configurations_by_name) {
   const auto refused = [](const nlohmann::json& json, Method method, std::initializer_list<std::string> words) {
     const auto text = error_text([&] { read_quantisation(json, method); });
@@ -114,6 +128,11 @@ BOOST_AUTO_TEST_CASE(refuses_configurations_by_name) {
   refused({{"quant_method", "awq"}, {"group_size", 0}}, Method::awq, {"'group_size'", "0"});
   refused({{"quant_method", "gptq"}, {"bits", 3}}, Method::gptq, {"'bits'", "3"});
   refused({{"quant_method", "gptq"}, {"checkpoint_format", "marlin"}}, Method::gptq, {"marlin", "gptq_v2"});
+  refused({{"quant_method", "gptq"}, {"format", "marlin"}}, Method::gptq, {"'format'", "marlin", "gptq_v2"});
+  refused({{"quant_method", "gptq"}, {"format", "gptq_v2"}, {"checkpoint_format", "gptq"}}, Method::gptq,
+          {"'format'", "'gptq_v2'", "'checkpoint_format'", "'gptq'"});
+  BOOST_TEST(!read_quantisation({{"quant_method", "gptq"}, {"format", "gptq_v2"}}, Method::gptq).zeros_are_one_less);
+  refused({{"quant_method", "gptq"}, {"sym", "yes"}}, Method::gptq, {"'sym'", "yes"});
   refused({{"quant_method", "gptq"}, {"pack_dtype", "int16"}}, Method::gptq, {"'pack_dtype'", "int16"});
   refused({{"quant_method", "gptq"}, {"dynamic", {{"+:.*down.*", {{"bits", 8}}}}}}, Method::gptq,
           {"'dynamic'", "down"});

@@ -108,6 +108,112 @@ BOOST_AUTO_TEST_CASE(inputs_go_by_group_where_groups_are_equal) {
   }
 }
 
+namespace {
+
+/// A configuration of `example` that says more of it.
+QuantisationConfig saying(const nlohmann::json& example, nlohmann::json more) {
+  more.update({{"quant_method", "gptq"}, {"bits", 4}, {"group_size", example["group_size"]}});
+  if (!more.contains("checkpoint_format")) more["checkpoint_format"] = example["checkpoint_format"];
+  return read_quantisation(more, Method::gptq);
+}
+
+nlohmann::json example_named(const std::string& name) {
+  for (const auto& example : quant_cases("gptq"))
+    if (example["name"] == name) return example;
+  throw std::logic_error(name);
+}
+
+std::string words_of(std::initializer_list<std::uint32_t> words) {
+  return {reinterpret_cast<const char*>(words.begin()), 4 * words.size()};
+}
+
+}  // namespace
+
+// GPTQModel's own g_idx of layers without desc_act is k / group_size, which many files leave out.
+BOOST_AUTO_TEST_CASE(without_g_idx_groups_follow_one_another) {
+  const auto source = quant_tensors("gptq");
+  for (const std::string name : {"v1_g32", "v2_g32", "g64", "column", "last_group_short"}) {
+    const auto example = example_named(name);
+    const auto opened = Variant(source, name).without(name + ".g_idx").open();
+    for (const nlohmann::json& said : {nlohmann::json::object(), nlohmann::json{{"desc_act", false}}}) {
+      const auto found = GptqTensors::find(opened, saying(example, said), name, example["out"], example["in"]);
+      const auto values = dequantise(found.view());
+      BOOST_TEST(sha_as(example["own_dtype"], values) == example["own"].get<std::string>(), name);
+      const auto part = slice(found.view(), {0, found.out}, {8, found.in});
+      BOOST_TEST(dequantise(part) == rectangle(values, found.out, {8, found.in}, {0, found.out}));
+      BOOST_TEST(std::ranges::equal(found.groups_in_order(), source.at(name + ".g_idx").as<std::int32_t>()));
+    }
+    const auto text = error_text([&] {
+      GptqTensors::find(opened, saying(example, {{"desc_act", true}}), name, example["out"], example["in"]);
+    });
+    if (name == "column")  // one group, in whatever order
+      BOOST_TEST(text == "no error");
+    else
+      BOOST_TEST(mentions(text, {name + ".g_idx", "desc_act", "variant.safetensors"}), text);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_order_that_desc_act_denies_is_refused) {
+  const auto source = quant_tensors("gptq");
+  const auto complaint = [&](const std::string& name, const nlohmann::json& said) {
+    const auto example = example_named(name);
+    return error_text(
+        [&] { GptqTensors::find(source, saying(example, said), name, example["out"], example["in"]).view(); });
+  };
+  for (const std::string name : {"act_order", "act_order_v2"}) {
+    BOOST_TEST(complaint(name, nlohmann::json::object()) == "no error");
+    BOOST_TEST(complaint(name, {{"desc_act", true}}) == "no error");
+    const auto text = complaint(name, {{"desc_act", false}});
+    BOOST_TEST(mentions(text, {name + ".g_idx", "gptq.safetensors", "desc_act false", "ignore g_idx"}), text);
+  }
+  for (const bool desc_act : {false, true}) BOOST_TEST(complaint("v1_g32", {{"desc_act", desc_act}}) == "no error");
+}
+
+// g128_sym was packed by GPTQModel with zeros of 8, in version 1: its words are 0x77777777.
+BOOST_AUTO_TEST_CASE(zeros_that_contradict_sym_are_refused) {
+  const auto source = quant_tensors("gptq");
+  for (const auto word : source.at("g128_sym.qzeros").as<std::int32_t>()) BOOST_REQUIRE_EQUAL(word, 0x77777777);
+  const auto complaint = [&](const nlohmann::json& said, const std::string& zeros = {}) {
+    Variant variant(source, "g128_sym");
+    if (!zeros.empty()) variant.with("g128_sym.qzeros", DType::int32, {2, 2}, zeros);
+    const auto opened = variant.open();
+    return error_text([&] { GptqTensors::find(opened, saying(example_named("g128_sym"), said), "g128_sym", 16, 256); });
+  };
+  const auto version_2 = words_of({0x88888888u, 0x88888888u, 0x88888888u, 0x88888888u});
+  const nlohmann::json symmetric = {{"sym", true}}, v2 = {{"sym", true}, {"checkpoint_format", "gptq_v2"}};
+  BOOST_TEST(complaint(symmetric) == "no error");
+  BOOST_TEST(complaint(v2, version_2) == "no error");
+  const auto taken_for_v1 = complaint(symmetric, version_2);
+  BOOST_TEST(mentions(taken_for_v1, {"g128_sym.qzeros", "variant.safetensors", "stores the zero 8", "sym true",
+                                     "version 1", "stored as 7", "all are those of gptq_v2"}),
+             taken_for_v1);
+  const auto taken_for_v2 = complaint(v2);
+  BOOST_TEST(mentions(taken_for_v2, {"g128_sym.qzeros", "stores the zero 7", "gptq_v2", "stored as 8",
+                                     "all are those of gptq (version 1)"}),
+             taken_for_v2);
+  // The very last of them.
+  const auto last = words_of({0x77777777u, 0x77777777u, 0x77777777u, 0x67777777u});
+  const auto one = complaint(symmetric, last);
+  BOOST_TEST(mentions(one, {"stores the zero 6", "group 1, output 15", "stored as 7", "not symmetric"}), one);
+  // Without a word of sym only zeros that are all the other version's are refused; with sym false none are.
+  BOOST_TEST(mentions(complaint(nlohmann::json::object(), version_2), {"nothing of sym", "all are those of gptq_v2"}));
+  BOOST_TEST(complaint(nlohmann::json::object(), last) == "no error");
+  for (const auto& zeros : {version_2, last}) BOOST_TEST(complaint({{"sym", false}}, zeros) == "no error");
+}
+
+// What stands above the last output is nobody's zero.
+BOOST_AUTO_TEST_CASE(padding_of_zeros_is_not_judged) {
+  const auto source = quant_tensors("gptq");
+  const auto opened =
+      Variant(source, "odd_out")
+          .with("odd_out.qzeros", DType::int32, {2, 3},
+                words_of({0x77777777u, 0x77777777u, 0x12347777u, 0x77777777u, 0x77777777u, 0xfedc7777u}))
+          .open();
+  BOOST_TEST(error_text([&] {
+               GptqTensors::find(opened, saying(example_named("odd_out"), {{"sym", true}}), "odd_out", 20, 64);
+             }) == "no error");
+}
+
 BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   const auto source = quant_tensors("gptq");
   const auto complaint = [&](Variant variant, std::int64_t group = 32) {
@@ -116,7 +222,7 @@ BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   };
   const Variant good(source, "v1_g32");
   BOOST_TEST(complaint(good) == "no error");
-  for (const std::string missing : {"qweight", "qzeros", "scales", "g_idx"}) {
+  for (const std::string missing : {"qweight", "qzeros", "scales"}) {
     const auto text = complaint(Variant(good).without("v1_g32." + missing));
     BOOST_TEST(mentions(text, {"v1_g32." + missing, "variant.safetensors"}), text);
   }

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <fpf/kernel/decode_step.hpp>
 #include <fpf/kernel/plan_synthetic.hpp>
+#include <map>
 #include <memory>
 
 #include "error_text.hpp"
@@ -37,10 +38,8 @@ struct Memory {
   }
 };
 
-/// Launches of one step of a two-layer mixture of experts.
-std::uint64_t launches_of_step(const WeightFormat& format, DType dtype, int rows, bool fused) {
-  Library library(0, compiler(), cache());
-  Memory memory;
+/// A two-layer mixture of experts, of one format or one a layer.
+StepConfig small_step(DType dtype, int rows, bool fused) {
   StepConfig config;
   config.dtype = dtype;
   config.hidden = 256;
@@ -51,8 +50,11 @@ std::uint64_t launches_of_step(const WeightFormat& format, DType dtype, int rows
   config.rows = rows;
   config.fused = fused;
   config.tapped = {1};
+  return config;
+}
+ModelWeights small_model(const WeightFormat& first, const WeightFormat& second) {
   ModelWeights weights;
-  for (int i = 0; i < 2; ++i) {
+  for (const WeightFormat& format : {first, second}) {
     LayerWeights layer;
     layer.qkv = {nullptr, format, 768, 256};
     layer.o = {nullptr, format, 256, 512};
@@ -61,7 +63,16 @@ std::uint64_t launches_of_step(const WeightFormat& format, DType dtype, int rows
     weights.layers.push_back(layer);
   }
   weights.head = {nullptr, dense_format(), 1024, 256};
-  const DecodeStep step(library, config, weights, [&](std::size_t bytes) { return memory(bytes); });
+  return weights;
+}
+
+/// Launches of one step.
+std::uint64_t launches_of_step(const WeightFormat& first, const WeightFormat& second, DType dtype, int rows,
+                               bool fused) {
+  Library library(0, compiler(), cache());
+  Memory memory;
+  const DecodeStep step(library, small_step(dtype, rows, fused), small_model(first, second),
+                        [&](std::size_t bytes) { return memory(bytes); });
   const auto before = fake_gpu()->launches;
   step.enqueue(nullptr);
   return fake_gpu()->launches - before;
@@ -169,9 +180,37 @@ BOOST_AUTO_TEST_CASE(every_launch_of_a_step_is_one_that_a_gpu_takes) {
          {int4_format(32), int4_format(64, DType::float16, true), nf4_format(), dense_format()})
       for (const int rows : {1, 2, 8}) {
         const DType dtype = format.permuted ? DType::float16 : DType::bfloat16;
-        BOOST_TEST(launches_of_step(format, dtype, rows, false) == 1u + 2 * 11u + 4u);
-        BOOST_TEST(launches_of_step(format, dtype, rows, true) == 1u + 2 * (rows == 1 ? 7u : 8u) + 3u);
+        BOOST_TEST(launches_of_step(format, format, dtype, rows, false) == 1u + 2 * 11u + 4u);
+        BOOST_TEST(launches_of_step(format, format, dtype, rows, true) == 1u + 2 * (rows == 1 ? 7u : 8u) + 3u);
       }
+  }
+}
+
+// Checkpoints leave layers out of their quantisation: each layer has kernels of its own format, and the names that go into
+// the manifest say in which layers.
+BOOST_AUTO_TEST_CASE(layers_of_two_formats_have_kernels_of_their_own) {
+  const With gpu({});
+  Library library(0, compiler(), cache());
+  Memory memory;
+  for (const bool fused : {false, true}) {
+    BOOST_TEST(launches_of_step(int4_format(32), dense_format(), DType::bfloat16, 2, fused) ==
+               launches_of_step(dense_format(), dense_format(), DType::bfloat16, 2, fused));
+    const auto names = [&](const WeightFormat& first, const WeightFormat& second) {
+      const DecodeStep step(library, small_step(DType::bfloat16, 1, fused), small_model(first, second),
+                            [&](std::size_t bytes) { return memory(bytes); });
+      const auto table = step.operations();
+      return std::map<std::string, std::string>(table.begin(), table.end());
+    };
+    const auto quantised = names(int4_format(32), int4_format(32)), dense = names(dense_format(), dense_format());
+    const auto mixed = names(int4_format(32), dense_format());
+    BOOST_TEST(mixed.size() == dense.size());
+    for (const auto& [operation, kernel] : mixed) {
+      const std::string &first = quantised.at(operation), &second = dense.at(operation);
+      BOOST_TEST(kernel == (first == second ? first : "layer 0: " + first + "; layer 1: " + second), operation);
+    }
+    for (const char* operation : {"qkv", "attention_output", "gate_up", "down"})
+      BOOST_TEST(mentions(mixed.at(operation), {"layer 0: ", "Int4<", "layer 1: ", "Dense<"}), mixed.at(operation));
+    BOOST_TEST(!mentions(mixed.at("router_logits"), {"layer"}));
   }
 }
 

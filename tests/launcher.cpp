@@ -188,14 +188,43 @@ BOOST_AUTO_TEST_CASE(a_port_in_use_is_named) {
 BOOST_AUTO_TEST_CASE(ranks_and_processes_must_be_as_many) {
   check_refused(launch({command("many", {"--tp", "4"}), command("many", {"--tp", "4"})}), {"4 ranks", "launcher", "2"},
                 "many");
-  const Strings single = Inputs::command("exp0_reference", fresh_folder("single"), {"--quiet"});
+}
+
+// Experiments 0 to 6 are one process's work: they wait for nobody.
+BOOST_AUTO_TEST_CASE(what_has_no_ranks_does_not_wait_for_others) {
+  const auto command_of = [](const std::string& program, const std::string& folder, const Strings& more = {}) {
+    return Inputs::command(program, fresh_folder(folder), more);
+  };
+  const auto start = Clock::now();
+  // Started by a launcher, each process would write the same file.
+  const Strings single = command_of("exp0_reference", "single");
   const auto ends = launch({single, single});
-  for (const Outcome& end : ends) BOOST_TEST(mentions(end.err, {"a run of 1 ranks", "started 2"}), end.err);
+  for (std::size_t r = 0; r < ends.size(); ++r) {
+    BOOST_TEST(ends[r].code == 2);
+    BOOST_TEST(mentions(ends[r].err, {"RANK is " + std::to_string(r), "WORLD_SIZE is 2", "exp0_reference",
+                                      "without the launcher", "env -u RANK -u WORLD_SIZE"}),
+               ends[r].err);
+  }
+  BOOST_TEST(names_in("single").empty());
+  // Left over from something else: there is no rank.
+  const Outcome alone =
+      run(command_of("exp0_reference", "left"), ".", {{"WORLD_SIZE", "4"}, {"MASTER_ADDR", "127.0.0.1"}});
+  BOOST_TEST(alone.code == 0, alone.err);
+  BOOST_TEST(mentions(alone.err, {"WORLD_SIZE is 4 without a RANK", "runs alone"}), alone.err);
+  BOOST_TEST(signals_of(read("left/reference_baseline.json")) ==
+             signals_of(read("inputs/none/reference_baseline.json")));
+  const Outcome quiet = run(command_of("exp2_compile", "quiet", {"--quiet"}), ".", {{"WORLD_SIZE", "many"}});
+  BOOST_TEST(quiet.code == 0);
+  BOOST_TEST(quiet.err == "");
+  const Outcome one = run(command_of("exp0_reference", "one"), ".", {{"WORLD_SIZE", "1"}, {"RANK", "0"}});
+  BOOST_TEST(one.code == 0);
+  BOOST_TEST(!mentions(one.err, {"WORLD_SIZE"}), one.err);
+  BOOST_TEST(std::chrono::duration<double>(Clock::now() - start).count() < 30);
 }
 
 BOOST_AUTO_TEST_CASE(a_launchers_incomplete_words_are_named) {
   const Outcome end = run(command("words"), ".", {{"WORLD_SIZE", "2"}, {"RANK", "two"}});
-  check_refused({end}, {"RANK is 'two'", "WORLD_SIZE is 2"}, "words");
+  check_refused({end}, {"RANK is 'two'", "WORLD_SIZE is 2", "without one unset WORLD_SIZE"}, "words");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -44,6 +44,32 @@ BOOST_AUTO_TEST_CASE(dequantises_as_bitsandbytes_does) {
   }
 }
 
+// bnb_4bit_quant_storage: bitsandbytes gives the same bytes under another dtype (functional.quantize_4bit's quant_storage).
+BOOST_AUTO_TEST_CASE(codes_may_be_stored_under_another_dtype) {
+  const auto source = quant_tensors("nf4");
+  for (const auto& example : quant_cases("nf4")) {
+    const std::string name = example["name"], weight = name + ".weight";
+    const auto bytes = source.at(weight).data;
+    for (const DType dtype : {DType::int8, DType::float16, DType::bfloat16, DType::float32}) {
+      if (bytes.size() % size_of(dtype) != 0) continue;
+      const auto opened = Variant(source, name)
+                              .with(weight, dtype, {static_cast<std::int64_t>(bytes.size() / size_of(dtype)), 1},
+                                    {reinterpret_cast<const char*>(bytes.data()), bytes.size()})
+                              .open();
+      BOOST_TEST(
+          sha_as(example["own_dtype"], dequantise(find(opened, example).view())) == example["own"].get<std::string>(),
+          name << " as " << name_of(dtype));
+    }
+  }
+  for (const char* storage : {"uint8", "int8", "float16", "bfloat16", "float32"})
+    read_quantisation({{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}, {"bnb_4bit_quant_storage", storage}},
+                      Method::bitsandbytes);
+  const auto text = error_text([] {
+    read_quantisation({{"quant_method", "bitsandbytes"}, {"bnb_4bit_quant_storage", "int64"}}, Method::bitsandbytes);
+  });
+  BOOST_TEST(mentions(text, {"bnb_4bit_quant_storage", "int64"}), text);
+}
+
 BOOST_AUTO_TEST_CASE(the_code_books_are_the_packages) {
   const auto source = quant_tensors("nf4");
   BOOST_TEST(std::ranges::equal(source.at("nested.weight.quant_map").as<float>(), weights::nf4_code));
@@ -123,6 +149,16 @@ BOOST_AUTO_TEST_CASE(refuses_layers_by_name) {
   BOOST_TEST(mentions(wide, {weight + ".absmax", "float32", "uint8"}), wide);
   const auto codes = complaint(Variant(good).with(weight, DType::uint8, {767, 1}));
   BOOST_TEST(mentions(codes, {weight, "767", "768"}), codes);
+  for (const DType storage :
+       {DType::bfloat16, DType::float16, DType::float32}) {  // as many elements, not as many bytes
+    const auto text = complaint(Variant(good).with(weight, storage, {768, 1}));
+    BOOST_TEST(mentions(text, {weight, std::to_string(768 * size_of(storage)), "768", "[768, 1]"}), text);
+  }
+  const auto whole = complaint(Variant(good).with(weight, DType::int64, {96, 1}));
+  BOOST_TEST(mentions(whole, {weight, "int64", "bfloat16"}), whole);
+  const std::string fp4 = weight + ".quant_state.bitsandbytes__fp4";
+  const auto other = complaint(Variant(good).without(state).with(fp4, DType::uint8, {2}, "{}"));
+  BOOST_TEST(mentions(other, {"nested", fp4, "expected nf4"}), other);
 
   const auto described = [&](const std::string& text) {
     return complaint(Variant(good).with(state, DType::uint8, {static_cast<std::int64_t>(text.size())}, text));

@@ -1,8 +1,13 @@
 // The engine on a GPU, through the programs as a user runs them: the same bits every time, and its distance
-// from the CPU's results. Without a GPU all is skipped; the tests are there for whoever has one.
+// from the CPU's results. Without a GPU most is skipped; the tests are there for whoever has one.
+#include <fmt/format.h>
+
+#include <fpf/weights/safetensors.hpp>
 #include <map>
+#include <regex>
 
 #include "folders.hpp"
+#include "tensor_file.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_on_gpu)
 
@@ -138,6 +143,151 @@ BOOST_AUTO_TEST_CASE(as_near_to_the_cpu_as_transformers_is, *ut::precondition(on
       BOOST_TEST(found.near_keys >= least_near, format << tag << ": " << found.near_keys);
       for (std::size_t layer = 0; layer < transformers.size(); ++layer)
         BOOST_TEST(found.hidden[layer] <= 2 * transformers[layer], format << tag << ", layer " << layer);
+    }
+  }
+}
+
+namespace {
+
+/// `from` with the tensors of some layers taken from `dense`, the same model written out.
+void leave_dense(const fs::path& from, const fs::path& dense, const fs::path& to, const std::regex& layers) {
+  fresh_folder(to);
+  fs::copy_file(from / "config.json", to / "config.json");
+  const fpf::weights::SafetensorsDirectory quantised(from), written_out(dense);
+  std::vector<fpf::weights::StoredTensor> tensors;
+  const auto is_left = [&](const std::string& name) { return std::regex_search(name, layers); };
+  for (const auto& name : quantised.names())
+    if (!is_left(name)) tensors.push_back(quantised.at(name));
+  for (const auto& name : written_out.names())
+    if (is_left(name)) tensors.push_back(written_out.at(name));
+  write_safetensors(to / "model.safetensors", tensors);
+}
+
+/// log-probabilities of every step's last position, as {id, value} by step.
+std::vector<std::map<int, double>> log_probs_of(const fs::path& model, const std::string& device,
+                                                const std::string& execution, json* operations = nullptr) {
+  const fs::path out = model / (device + "-" + execution);
+  const Outcome outcome = run({bin + "/exp0_reference",
+                               "--model",
+                               model.string(),
+                               "--prompt-ids",
+                               "prompt.json",
+                               "--dtype",
+                               "float32",
+                               "--device",
+                               device,
+                               "--execution",
+                               execution,
+                               "--decode-steps",
+                               "4",
+                               "--reps",
+                               "2",
+                               "--layers",
+                               "0,last",
+                               "--out",
+                               out.string(),
+                               "--top-k",
+                               "20"});
+  BOOST_REQUIRE_MESSAGE(outcome.code == 0, model << " on " << device << ": " << outcome.err);
+  const json file = json::parse(text_of(out / "reference_baseline.json"));
+  if (operations != nullptr) *operations = file.at("configurations").at(0).at("manifest").at("operations");
+  std::vector<std::map<int, double>> steps;
+  for (const json& step : file.at("runs").back().at("decode_steps")) {
+    const json& row = step.at("logprobs").at("pos_-1");
+    auto& own = steps.emplace_back();
+    for (std::size_t i = 0; i < row.at("token_ids").size(); ++i) own[row.at("token_ids")[i]] = row.at("log_probs")[i];
+  }
+  return steps;
+}
+
+/// Largest difference over the ids that both have.
+double farthest(const std::vector<std::map<int, double>>& a, const std::vector<std::map<int, double>>& b) {
+  double out = a.size() == b.size() && !a.empty() ? 0 : 1e9;
+  for (std::size_t step = 0; step < std::min(a.size(), b.size()); ++step) {
+    int common = 0;
+    for (const auto& [id, value] : a[step])
+      if (const auto found = b[step].find(id); found != b[step].end()) {
+        out = std::max(out, std::abs(value - found->second));
+        ++common;
+      }
+    if (common < 15) return 1e9;
+  }
+  return out;
+}
+
+/// A checkpoint in that format, whole, and with layers of these kinds written out in float32: one of q, k and v; one
+/// expert's gate; all experts' downs of a layer but one; everything of a layer.
+std::vector<fs::path> partly_dense(const std::string& format) {
+  write_prompt("prompt.json", 7);
+  const fs::path whole = "whole-" + format, dense = "dense-" + format;
+  const auto make = [](const std::string& from, const std::string& quant, const fs::path& to, const Strings& more) {
+    fs::remove_all(to);
+    Strings args{bin + "/make_checkpoint", "--from", from, "--quant", quant, "--to", to.string()};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome outcome = run(args);
+    BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  };
+  make(model("none"), format, whole, format == "nf4" ? Strings{} : Strings{"--group-size", "64"});
+  make(whole.string(), "none", dense, {"--dtype", "float32"});
+  std::vector<fs::path> out{whole};
+  int count = 0;
+  for (const char* layers : {R"(layers\.[02]\.self_attn\.k_proj)", R"(layers\.1\.mlp\.experts\.3\.gate_proj)",
+                             R"(layers\.2\.mlp\.experts\.([1-9]|[1-3][0-9])\.down_proj)", R"(layers\.[35]\..*_proj)"}) {
+    out.push_back(fmt::format("mixed-{}-{}", format, count++));
+    leave_dense(whole, dense, out.back(), std::regex(layers));
+  }
+  return out;
+}
+
+}  // namespace
+
+// Which layers a checkpoint quantises changes nothing of what they stand for: in float32 their values are exact.
+BOOST_AUTO_TEST_CASE(partly_dense_checkpoints_have_the_bits_of_whole_ones_on_a_cpu) {
+  for (const std::string format : {"awq", "gptq", "nf4"}) {
+    const auto models = partly_dense(format);
+    const auto whole = log_probs_of(models.front(), "cpu", "eager");
+    for (const auto& mixed : models) BOOST_TEST((log_probs_of(mixed, "cpu", "eager") == whole), mixed);
+  }
+}
+
+// On a GPU a stack that is quantised in part is dense, as are experts of several formats; in float32 that is exact, so
+// every one of these checkpoints is as near to the CPU as the whole one.
+BOOST_AUTO_TEST_CASE(partly_dense_checkpoints_run_on_a_gpu, *ut::precondition(on_gpu)) {
+  for (const std::string format : {"awq", "gptq", "nf4"}) {
+    const auto models = partly_dense(format);
+    const auto cpu = log_probs_of(models.front(), "cpu", "eager");
+    for (const std::string execution : {"eager", "compiled"})
+      for (const auto& mixed : models) {
+        json operations;
+        const auto found = log_probs_of(mixed, "cuda", execution, &operations);
+        BOOST_TEST(farthest(cpu, found) < 2e-3, mixed << " " << execution << ": " << farthest(cpu, found));
+        const bool whole = mixed == models.front();
+        for (const char* phase : {"prefill", "decode"})
+          BOOST_TEST((operations.at(phase).dump().find("layer") == std::string::npos) == whole,
+                     mixed << " " << phase << " " << operations.at(phase));
+      }
+    // Portable execution has the CPU's bits or says that it has no form.
+    for (std::size_t i = 1; i < models.size(); ++i) {
+      const Outcome outcome =
+          run({bin + "/exp0_reference", "--model", models[i].string(), "--prompt-ids", "prompt.json", "--device",
+               "cuda", "--execution", "portable", "--decode-steps", "2", "--reps", "1", "--out", "portable-cuda"});
+      if (i + 1 < models.size()) {
+        BOOST_TEST(outcome.code == 2);
+        BOOST_TEST(mentions(outcome.err, {"portable", "--device cpu"}), outcome.err);
+        continue;
+      }
+      BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+      const Outcome host =
+          run({bin + "/exp0_reference", "--model", models[i].string(), "--prompt-ids", "prompt.json", "--device", "cpu",
+               "--execution", "portable", "--decode-steps", "2", "--reps", "1", "--out", "portable-cpu"});
+      BOOST_REQUIRE_MESSAGE(host.code == 0, host.err);
+      const auto digest = [](const char* folder) {
+        return json::parse(text_of(fs::path(folder) / "reference_baseline.json"))
+            .at("runs")
+            .back()
+            .at("signals_sha256");
+      };
+      BOOST_TEST(digest("portable-cuda") == digest("portable-cpu"));
     }
   }
 }

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <concepts>
+#include <fpf/core/stated.hpp>
+#include <fpf/kernel/shapes.hpp>
 #include <string_view>
 
 namespace fpf::attention {
@@ -17,14 +19,43 @@ concept HasAttend = requires(const at::Tensor& t, double scale) {
   { A::attend(t, t, t, scale) } -> std::same_as<at::Tensor>;
 };
 
+/// The kernel behind attend, for the manifest.
+using KernelName = std::string_view (*)(at::Device, at::ScalarType);
+
+/// Whether a policy states which of the GPU's decode kernels stands for its attend there.
+template <class A>
+constexpr bool decodes_on_gpu() {
+  if constexpr (requires { A::decode_form.value; }) return states<A>(A::decode_form);
+  return false;
+}
+
+/// The name of the kernel behind attend, as the policy states it, or the policy's own.
+template <class A>
+std::string_view kernel_name(at::Device device, at::ScalarType dtype) {
+  if constexpr (requires { A::kernel.value; })
+    if constexpr (states<A>(A::kernel)) return A::kernel.value(device, dtype);
+  return A::name;
+}
+
+/// Whether what derives from another policy goes by a name of its own.
+template <class A>
+constexpr bool has_own_name() {
+  if constexpr (requires { A::decode_form; }) return is_named_apart<A>(A::decode_form);
+  return true;
+}
+
 /// An attention policy:
 ///   name                    "flash_attention_2", "eager": variable_value of experiment 4
 ///   attend(q, k, v, scale)  q [batch, heads, tokens, head_dim], k and v [batch, kv_heads, length, head_dim] ->
 ///                           [batch, tokens, heads, head_dim] in q's dtype. Causal: the tokens are the last of `length`
 ///                           positions, each sees itself and what came before; head h reads kv head
 ///                           h / (heads / kv_heads).
-///   kernel(device, dtype)   optional: the kernel behind attend, for the manifest
-///   decode_form             optional, needed to decode on a GPU: which of its kernels stands for attend there
+///   kernel                  optional, Stated<Policy, KernelName>: the kernel behind attend, for the manifest
+///   decode_form             optional, Stated<Policy, kernel::AttentionForm>: which of a GPU's decode kernels stands for
+///                           attend there. attend is called on a GPU for a prompt alone, so a policy without this is
+///                           refused there
+/// A policy may derive from another to override attend. Statements are not inherited (core/stated.hpp), and it needs a name
+/// of its own.
 template <class A>
 concept AttentionKernel = HasName<A> && HasAttend<A>;
 
@@ -32,6 +63,7 @@ concept AttentionKernel = HasName<A> && HasAttend<A>;
 template <class A>
 struct Require {
   static_assert(HasName<A>, "fpf: an attention policy needs `static constexpr std::string_view name`");
+  static_assert(has_own_name<A>(), "fpf: an attention policy that derives from another needs a `name` of its own");
   static_assert(HasAttend<A>,
                 "fpf: an attention policy needs `static at::Tensor attend(const at::Tensor& q, const "
                 "at::Tensor& k, const at::Tensor& v, double scale)`");

@@ -20,11 +20,11 @@ namespace fpf::attention {
 struct Eager {
   static constexpr std::string_view name = "eager";
 
-  static std::string_view kernel(at::Device, at::ScalarType) {
-    return "libtorch matmul, mul, softmax in float32, matmul; queries in blocks of 512";
-  }
   static constexpr std::int64_t block = 512;
-  static constexpr kernel::AttentionForm decode_form = kernel::AttentionForm::written_out;
+  static constexpr Stated<Eager, kernel::AttentionForm> decode_form{kernel::AttentionForm::written_out};
+  static constexpr Stated<Eager, KernelName> kernel{[](at::Device, at::ScalarType) -> std::string_view {
+    return "libtorch matmul, mul, softmax in float32, matmul; queries in blocks of 512";
+  }};
 
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
     const std::int64_t tokens = q.size(2), length = k.size(2), kv_heads = k.size(1), group = q.size(1) / kv_heads;

@@ -20,13 +20,12 @@ namespace fpf::attention {
 /// kernel.
 struct Flash {
   static constexpr std::string_view name = "flash_attention_2";
-  static constexpr kernel::AttentionForm decode_form = kernel::AttentionForm::split;
-
-  static std::string_view kernel(at::Device device, at::ScalarType dtype) {
+  static constexpr Stated<Flash, kernel::AttentionForm> decode_form{kernel::AttentionForm::split};
+  static constexpr Stated<Flash, KernelName> kernel{[](at::Device device, at::ScalarType dtype) -> std::string_view {
     if (device.is_cpu()) return "libtorch _scaled_dot_product_flash_attention_for_cpu";
     return dtype == at::kFloat ? "libtorch _scaled_dot_product_efficient_attention"
                                : "libtorch _scaled_dot_product_flash_attention";
-  }
+  }};
 
   static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
     const std::int64_t tokens = q.size(2), length = k.size(2);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fpf/quant/quant_scheme.hpp>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ class ObservedSource : public weights::TensorSource {
     std::vector<std::string> hidden;
     for (const auto& layer : layers) hidden.push_back(layer + ".weight");
     std::ranges::sort(hidden);
+    observed_.insert(layers.begin(), layers.end());
     for (const auto& file : base.files()) add_file(file);
     for (const auto& name : base.names())
       if (!std::ranges::binary_search(hidden, name)) add(*base.find(name));
@@ -36,10 +38,12 @@ class ObservedSource : public weights::TensorSource {
     base_.read(*base_.find(tensor.name), first_byte, out);
   }
   LinearObserver& observer() const { return observer_; }
+  bool observes(const std::string& layer) const { return observed_.contains(layer); }
 
  private:
   const weights::TensorSource& base_;
   LinearObserver& observer_;
+  std::set<std::string> observed_;
 };
 
 /// The policy: layers hold nothing but their observer, so that a model of any size passes through layer by
@@ -52,6 +56,9 @@ struct Observed {
     quant::LinearSpec layer;
   };
 
+  static bool stores(const weights::TensorSource& source, const std::string& layer) {
+    return dynamic_cast<const ObservedSource&>(source).observes(layer);
+  }
   static Weight load(const quant::Loader& loader, const quant::LinearSpec& spec) {
     return {&dynamic_cast<const ObservedSource&>(loader.source).observer(), spec};
   }

@@ -115,9 +115,11 @@ class Requantiser : public LinearObserver {
     const quant::Loader loader{checkpoint_.source(), checkpoint_.config().quantization, device::scalar_type(how_.dtype),
                                at::kCPU};
     const std::string name = parameter.spec.name + ".weight";
-    const at::Tensor tensor = parameter.kind == model::Parameter::Kind::vector
-                                  ? quant::load_vector(loader, name, parameter.spec.out_features)
-                                  : quant::load_dense(loader, parameter.spec);
+    const at::Tensor tensor =
+        parameter.kind == model::Parameter::Kind::vector ? quant::load_vector(loader, name, parameter.spec.out_features)
+        : quant::packed_tensor(checkpoint_.source(), parameter.spec.name) != nullptr  // a quantised head or router
+            ? dense(parameter.spec).to(loader.dtype)
+            : quant::load_dense(loader, parameter.spec);
     if (!at::isfinite(tensor).all().item<bool>())
       fail("tensor '{}' is not finite in {}: expected weights that fit; is --dtype bfloat16 meant?", name,
            fpf::name_of(how_.dtype));

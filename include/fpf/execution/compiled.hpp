@@ -16,14 +16,15 @@ namespace fpf::execution {
 /// operation there.
 struct Compiled {
   static constexpr std::string_view name = names::compiled;
-  static constexpr std::string_view description =
+  static constexpr Stated<Compiled, std::string_view> description{
       "fused with float32 intermediates and one rounding: residual add + norm, head norm + RoPE, SiLU * up, router softmax + "
-      "top-k + weights";
+      "top-k + weights"};
   static constexpr bool fused = true;
-  static constexpr Kernels kernels{.norm = "fpf fused_add_norm",
-                                   .head_norm_rope = "fpf fused_head_norm_rope",
-                                   .silu_mul = "fpf fused_silu_mul",
-                                   .route = "fpf fused_route"};
+  static constexpr Stated<Compiled, Kernels> kernels{{.norm = "fpf fused_add_norm",
+                                                      .head_norm_rope = "fpf fused_head_norm_rope",
+                                                      .silu_mul = "fpf fused_silu_mul",
+                                                      .route = "fpf fused_route"}};
+  static constexpr Stated<Compiled, bool> runs_on_gpu{true};
 
   static at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
     return fused_norm(x, weight, eps);

@@ -18,10 +18,11 @@ namespace fpf::execution {
 /// The operations of transformers' Llama and Qwen3 modelling files, in their order and dtypes.
 struct Eager {
   static constexpr std::string_view name = names::eager;
-  static constexpr Kernels kernels{.norm = "libtorch add, pow, mean, rsqrt, mul",
-                                   .head_norm_rope = "libtorch norm as above; cat, mul, add",
-                                   .silu_mul = "libtorch silu, mul",
-                                   .route = "libtorch softmax, fpf top_k, libtorch div"};
+  static constexpr Stated<Eager, Kernels> kernels{{.norm = "libtorch add, pow, mean, rsqrt, mul",
+                                                   .head_norm_rope = "libtorch norm as above; cat, mul, add",
+                                                   .silu_mul = "libtorch silu, mul",
+                                                   .route = "libtorch softmax, fpf top_k, libtorch div"}};
+  static constexpr Stated<Eager, bool> runs_on_gpu{true};
 
   static at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
     const at::Tensor wide = x.to(at::kFloat);

@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <fpf/core/stated.hpp>
 #include <string_view>
 
 namespace fpf::execution {
@@ -21,6 +22,8 @@ struct RopeTable {
   at::Tensor cos;
   at::Tensor sin;
 };
+
+struct Portable;
 
 /// What carries out a policy's words on the CPU, for the manifest: "libtorch F", or a function of fpf's.
 struct Kernels {
@@ -52,8 +55,29 @@ concept HasRoute = requires(const at::Tensor& t, std::int64_t k, bool renormalis
 /// Whether a policy is the portable one, whose decoder is its own: it has none of the words.
 template <class X>
 constexpr bool is_portable() {
-  if constexpr (requires { X::portable; }) return X::portable;
-  return false;
+  return std::same_as<X, Portable>;
+}
+
+/// Whether fpf's GPU kernels stand for a policy's words, by its own statement.
+template <class X>
+constexpr bool runs_on_gpu() {
+  if constexpr (requires { X::runs_on_gpu.value; }) return states<X>(X::runs_on_gpu) && X::runs_on_gpu.value;
+  return is_portable<X>();
+}
+
+/// What a policy's name stands for, as it states; empty where it does not.
+template <class X>
+constexpr std::string_view description_of() {
+  if constexpr (requires { X::description.value; })
+    if (states<X>(X::description)) return X::description.value;
+  return {};
+}
+
+/// Whether what derives from another policy goes by a name of its own.
+template <class X>
+constexpr bool has_own_name() {
+  if constexpr (requires { X::runs_on_gpu; }) return is_named_apart<X>(X::runs_on_gpu);
+  return true;
 }
 
 /// Whether a policy fuses; it need not say so if it does not.
@@ -73,8 +97,15 @@ constexpr bool is_fused() {
 ///   route(logits, k, renormalise)     logits [rows, experts] -> the chosen k
 ///   fused                             optional: true where chains keep float32 intermediates; on a GPU the decode step is
 ///                                     then fused and captured
-///   kernels, description              optional, for the manifest: what carries the words out, what the policy does
-///   portable                          true in Portable alone, in place of all words
+///   runs_on_gpu                       optional, Stated<Policy, bool>: fpf's GPU kernels compute what the words say, each
+///                                     operation rounded, or in chains where `fused`. Words are not called on a GPU, so a
+///                                     policy without this is refused there
+///   kernels, description              optional, Stated<Policy, Kernels> and Stated<Policy, std::string_view>, for the
+///                                     manifest: what carries the words out, what the policy does
+/// Portable alone has none of the words: its decoder is its own.
+///
+/// A policy may derive from another to override some of its words. Statements are not inherited (core/stated.hpp), and it
+/// needs a name of its own.
 ///
 /// add_norm may write the sum into `residual`'s memory or give it new memory: who keeps a residual copies it.
 template <class X>
@@ -84,6 +115,7 @@ concept Execution = HasName<X> &&(is_portable<X>() || (HasNorm<X> && HasRope<X> 
 template <class X>
 struct Require {
   static_assert(HasName<X>, "fpf: an execution policy needs `static constexpr std::string_view name`");
+  static_assert(has_own_name<X>(), "fpf: an execution policy that derives from another needs a `name` of its own");
   static_assert(is_portable<X>() || HasNorm<X>,
                 "fpf: an execution policy needs `norm(x, weight, eps)` and `add_norm(residual, delta, weight, eps)`");
   static_assert(is_portable<X>() || HasRope<X>,

@@ -10,9 +10,9 @@ namespace fpf::execution {
 /// (model/portable_decoder.hpp): products and attention are part of the definition, so an attention policy has no say.
 struct Portable {
   static constexpr std::string_view name = names::portable;
-  static constexpr std::string_view description =
-      "fpf portable numerics, version 1: every operation is IEEE 754 binary32 in a written order (execution/PORTABLE.md)";
-  static constexpr bool portable = true;
+  static constexpr Stated<Portable, std::string_view> description{
+      "fpf portable numerics, version 1: every operation is IEEE 754 binary32 in a written order (execution/PORTABLE.md)"};
+  static constexpr Stated<Portable, bool> runs_on_gpu{true};
 };
 
 static_assert(Execution<Portable>);

@@ -30,7 +30,7 @@ class Experiment final : public AnyExperiment {
     Policies out{Quant::name, Attention::name, Parallel::name, Stream::name, Execution::name};
     out.fused = execution::is_fused<Execution>();
     if constexpr (execution::is_portable<Execution>()) out.attention = Execution::name;
-    if constexpr (requires { Execution::description; }) out.execution_detail = Execution::description;
+    out.execution_detail = execution::description_of<Execution>();
     if constexpr (requires { Parallel::size_param; }) out.size_param = Parallel::size_param;
     if constexpr (requires { Stream::contends; }) out.contended = Stream::contends;
     return out;

@@ -27,6 +27,7 @@ struct ExperimentInfo : ProgramInfo {
   Json baseline_params = Json::object();  // fixed_params that the baseline must have, beside those of this run
   std::string default_model{};            // for experiments that the usual model cannot do
   std::function<void(po::options_description&, Options&)> options{};  // its own, beside the shared ones
+  bool takes_ranks = false;                                           // a launcher may start it, one process a rank
 
   std::string file() const { return type == "reference" ? "reference_baseline.json" : type + "_experiment.json"; }
 };

@@ -391,9 +391,15 @@ void BasicRunner<T>::report(const std::string& finding) {
 namespace detail {
 
 /// Meets the processes that a launcher started, which must have been given the same options but for those that may differ
-/// between hosts; nothing without a launcher.
+/// between hosts; nothing without a launcher. Throws Error where one started several of an experiment that has no ranks.
 inline std::unique_ptr<parallel::World> join_launcher(const ExperimentInfo& info, const Options& options,
                                                       const po::variables_map& values) {
+  if (!info.takes_ranks) {
+    const std::string left_over = parallel::Launch::alone(info.name);
+    if (!left_over.empty() && options.verbosity == Verbosity::normal)
+      fmt::print(stderr, "{}: {}\n", info.name, left_over);
+    return nullptr;
+  }
   const auto launch = parallel::Launch::from_environment();
   if (!launch) return nullptr;
   nlohmann::json description = {{"program", info.name}, {"revision", source_revision()}, {"libtorch", torch_version()}};

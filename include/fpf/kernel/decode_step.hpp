@@ -82,15 +82,13 @@ class DecodeStep final : public AnyStep {
   /// Which launches enqueue() makes; empty: all. For measuring them one by one.
   using Select = std::function<bool(const Stage&)>;
 
-  /// Operation -> kernel, in the order of a step, each once.
   std::vector<std::pair<std::string, std::string>> operations() const override {
-    std::vector<std::pair<std::string, std::string>> out;
+    OperationNames names;
     enqueue(nullptr, [&](const Stage& stage) {
-      const auto known = [&](const auto& entry) { return entry.first == stage.name; };
-      if (std::none_of(out.begin(), out.end(), known)) out.emplace_back(stage.name, stage.plan.expression);
+      names.add(stage.name, stage.layer, stage.plan.expression);
       return false;
     });
-    return out;
+    return names.table();
   }
 
   void enqueue(cuda::Stream stream) const override { enqueue(stream, {}); }

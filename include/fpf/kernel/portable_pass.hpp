@@ -32,8 +32,9 @@ class PortablePass {
 
   struct Stream {
     cuda::Stream stream = nullptr;
-    std::vector<std::pair<std::string, std::string>>* names = nullptr;  // instead of launches: what would be
-    bool overlap = false;                                               // see Launch
+    OperationNames* names = nullptr;  // instead of launches: what would be
+    bool overlap = false;             // see Launch
+    int layer = -1;                   // whose launches these are; set by layer()
   };
   /// Where one layer's router leaves its choice.
   struct Choice {
@@ -73,8 +74,10 @@ class PortablePass {
   }
 
   /// One layer over x in place; the residual stream that leaves it also goes to `tap`, unless that is null.
-  void layer(const Stream& to, std::size_t i, const Choice& choice, void* tap) const {
+  void layer(const Stream& stream, std::size_t i, const Choice& choice, void* tap) const {
     const LayerWeights& w = weights_.layers[i];
+    Stream to = stream;
+    to.layer = static_cast<int>(i);
     normalised_product(to, "qkv", w.qkv, buffers_.x, w.input_norm, buffers_.normed, false, buffers_.qkv, config_.rows);
     attention(to, w);
     product(to, "attention_output", w.o, buffers_.attended, buffers_.x, config_.rows, true);
@@ -95,8 +98,8 @@ class PortablePass {
     const Operation operation(library_, std::move(plan));
     if (to.names == nullptr)
       operation(to.stream, params, rows, to.overlap);
-    else if (std::none_of(to.names->begin(), to.names->end(), [&](const auto& n) { return n.first == name; }))
-      to.names->emplace_back(name, operation.plan().expression);
+    else
+      to.names->add(name, to.layer, operation.plan().expression);
   }
 
   void attention(const Stream& to, const LayerWeights& w) const {

@@ -30,6 +30,8 @@ struct WeightFormat {
   int group = 128;               // int4: columns that share a scale; 0: all
   bool permuted = false;         // int4: columns sorted by a g_idx that is not monotone
 
+  bool operator==(const WeightFormat&) const = default;
+
   int chunk(DType dtype) const { return kind == Kind::dense ? 16 / static_cast<int>(size_of(dtype)) : 32; }
 
   /// The device's type for rows of k columns. Throws Error for a shape that has no packed form.

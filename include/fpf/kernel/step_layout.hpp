@@ -2,12 +2,15 @@
 // share with the kernels.
 #pragma once
 
+#include <algorithm>
+#include <fpf/core/by_layer.hpp>
 #include <fpf/kernel/driver_api.hpp>
 #include <fpf/kernel/params.hpp>
 #include <fpf/kernel/shapes.hpp>
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -84,6 +87,27 @@ struct TapLayout {
   }
 };
 
+/// Which kernels a pass launches under which names: layers need not be of one format.
+class OperationNames {
+ public:
+  /// `layer`: -1 outside the layers.
+  void add(std::string_view name, int layer, const std::string& kernel) {
+    auto found = std::ranges::find(operations_, name, &Entry::first);
+    if (found == operations_.end()) found = operations_.insert(found, {std::string(name), ByLayer()});
+    found->second.add(layer, kernel);
+  }
+  /// Operation -> kernel, in the order of the pass, each once; where layers differ, which kernel in which layers.
+  std::vector<std::pair<std::string, std::string>> table() const {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto& [name, kernels] : operations_) out.emplace_back(name, kernels.text());
+    return out;
+  }
+
+ private:
+  using Entry = std::pair<std::string, ByLayer>;
+  std::vector<Entry> operations_;
+};
+
 /// One decode step of a whole model, enqueued as often as wanted: token ids and positions are read from the device and
 /// advanced there.
 class AnyStep {
@@ -99,7 +123,7 @@ class AnyStep {
       const = 0;  // [rows, top_k]: ones for a dense MLP, set by the caller; null: not needed
   /// Puts the step's kernels on a stream.
   virtual void enqueue(cuda::Stream stream) const = 0;
-  /// Operation -> kernel, in the order of a step, each once.
+  /// OperationNames::table() of a step.
   virtual std::vector<std::pair<std::string, std::string>> operations() const = 0;
 };
 

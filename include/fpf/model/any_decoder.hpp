@@ -47,7 +47,7 @@ class AnyDecoder {
 
   /// Whether element-wise chains are fused (the compiled execution).
   virtual bool is_fused() const = 0;
-  /// How the decode step attends. Throws Error for an attention policy that has no kernels there.
+  /// How the decode step attends; on a GPU only.
   virtual kernel::AttentionForm decode_attention() const = 0;
   /// Where the decode step's kernels find weights and cache; on a GPU only.
   virtual kernel::ModelWeights gpu_weights(const KvCache& cache) const = 0;

@@ -15,6 +15,7 @@
 #include <fpf/execution/words.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/model/gpu_attention.hpp>
+#include <fpf/model/gpu_forms.hpp>
 #include <fpf/model/gpu_weights.hpp>
 #include <fpf/model/grouped_experts.hpp>
 #include <fpf/model/kv_cache.hpp>
@@ -30,9 +31,11 @@ namespace fpf::model {
 template <quant::QuantScheme Quant, attention::AttentionKernel Attention, execution::Execution Execution>
 class Decoder final : public AnyDecoder {
  public:
-  /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen.
+  /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen, and for policies
+  /// that the device would not carry out.
   Decoder(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype, at::Device device)
       : config_(checkpoint.config()), rank_(std::move(rank)), options_(at::TensorOptions(dtype).device(device)) {
+    require_carried_out<Quant, Attention, Execution>(device.type());
     const c10::InferenceMode guard;
     const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
     embedding_ = quant::load_dense(
@@ -48,6 +51,8 @@ class Decoder final : public AnyDecoder {
                       loader,
                       quant::LinearSpec{
                           "lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
+    for (const auto& layer : layers_) forms_.add(layer);
+    forms_.head = head_.form();
   }
 
   const ModelConfig& config() const override { return config_; }
@@ -58,14 +63,12 @@ class Decoder final : public AnyDecoder {
   int ranks() const override { return rank_.size; }
   const parallel::Collectives& collectives() const override { return rank_.collectives; }
   OperationTable operations() const override {
-    return forward_operations<Quant, Attention, Execution>(config_, device(), dtype(),
+    return forward_operations<Quant, Attention, Execution>(config_, forms_, device(), dtype(),
                                                            groups_products(dtype(), hopper_));
   }
   kernel::AttentionForm decode_attention() const override {
-    if constexpr (requires { Attention::decode_form; })
-      return Attention::decode_form;
-    else
-      fail("attention '{}' has no decode kernels on a GPU: run it on the CPU (--device cpu)", Attention::name);
+    if constexpr (attention::decodes_on_gpu<Attention>()) return Attention::decode_form.value;
+    throw std::logic_error("an attention without decode kernels on a GPU");  // the constructor refuses it
   }
   bool is_fused() const override { return execution::is_fused<Execution>(); }
 
@@ -193,6 +196,7 @@ class Decoder final : public AnyDecoder {
   GpuRope gpu_rope_;
   bool hopper_ = false;
   Linear<Quant> head_;  // [own vocabulary, hidden]
+  StoredForms forms_;
 };
 
 /// Makes a rank's decoder under those policies. All of a decoder's code hangs on this one function, which is not inline:

@@ -6,9 +6,14 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <fpf/model/checkpoint.hpp>
 #include <fpf/model/linear.hpp>
 #include <fpf/parallel/parallelism.hpp>
+#include <fpf/quant/awq.hpp>
+#include <fpf/quant/gptq.hpp>
+#include <fpf/quant/nf4.hpp>
+#include <fpf/quant/select.hpp>
 #include <span>
 
 namespace fpf::model {
@@ -28,6 +33,11 @@ struct Mlp {
         down(loader, quant::LinearSpec{prefix + "down_proj", hidden, intermediate, {0, hidden}, columns}) {}
 
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
+  StoredForm form() const {
+    StoredForm out = gate.form();
+    out += up.form();
+    return out += down.form();
+  }
 };
 
 template <quant::QuantScheme Quant>
@@ -40,6 +50,7 @@ struct Layer {
   Linear<Quant> o;                  // [hidden, own heads * head_dim]
   Mlp<Quant> mlp;                   // dense models
   Linear<quant::None> router;       // [experts, hidden], MoE models
+  StoredForm router_form;           // of the router in the checkpoint
   std::vector<Mlp<Quant>> experts;  // of the shard, in its order
   // On a GPU:
   at::Tensor own_table;     // kernel::Expert of each of `experts`, or of the dense MLP
@@ -68,14 +79,23 @@ struct Layer {
     o = {loader, quant::LinearSpec{attention + "o_proj", c.hidden_size, c.q_size(), hidden, heads}};
     if (!c.is_moe()) {
       mlp = {loader, prefix + "mlp.", c.hidden_size, c.intermediate_size, shard.mlp};
+      unify({&mlp, 1}, loader, prefix + "mlp");
       if (loader.device.is_cuda()) expert_table = own_table = device_table({&mlp, 1}, loader.device);
       return;
     }
-    router = {loader, quant::LinearSpec::whole(prefix + "mlp.gate", c.num_experts, c.hidden_size)};
+    load_router(loader, quant::LinearSpec::whole(prefix + "mlp.gate", c.num_experts, c.hidden_size));
     for (const std::int64_t expert : shard.experts)
       experts.emplace_back(loader, fmt::format("{}mlp.experts.{}.", prefix, expert), c.hidden_size,
                            c.moe_intermediate_size, shard.expert_mlp);
+    unify(experts, loader, prefix + "mlp.experts");
     if (loader.device.is_cuda()) place_experts(shard.experts, c.num_experts, loader.device);
+  }
+
+  /// Of the MLP or of all experts.
+  StoredForm mlp_form() const {
+    StoredForm out = experts.empty() ? mlp.form() : StoredForm{};
+    for (const auto& expert : experts) out += expert.form();
+    return out;
   }
 
   std::size_t bytes() const {
@@ -88,6 +108,50 @@ struct Layer {
   }
 
  private:
+  /// A router that the checkpoint quantises is dequantised once, to the activations' dtype, on every device and under every
+  /// policy: its product is small, and the choice of experts hangs on its last bits.
+  void load_router(const quant::Loader& loader, const quant::LinearSpec& spec) {
+    const bool quantised = quant::select(loader.quantization, [&]<class Format>() {
+      if constexpr (std::is_same_v<Format, quant::None>) {
+        return false;
+      } else {
+        if (!quant::stores<Format>(loader.source, spec.name)) return false;
+        quant::require_one_form(loader.source, spec);
+        const quant::Loader host{loader.source, loader.quantization, loader.dtype, at::kCPU};
+        const at::Tensor matrix = Format::dequantise(Format::load(host, spec), loader.dtype);
+        router = Linear<quant::None>(device::upload(matrix, loader.device));
+        router_form = {.dense = 0, .quantised = 1, .made_dense = true, .format = Format::name};
+        return true;
+      }
+    });
+    if (quantised) return;
+    router = {loader, spec};
+    router_form = router.form();
+  }
+
+  /// A GPU's kernels read the gates and ups of a layer's MLPs by one format, and their downs by one. Where a checkpoint has
+  /// several, all of them become dense.
+  static void unify(std::span<Mlp<Quant>> mlps, const quant::Loader& loader, const std::string& name) {
+    if (!loader.device.is_cuda()) return;
+    const auto make_one = [&](const std::vector<Linear<Quant>*>& projections) {
+      const auto is_first = [&](const auto* p) { return p->packed().format == projections.front()->packed().format; };
+      if (std::ranges::all_of(projections, is_first)) return;
+      if (loader.keeps_values)
+        fail(
+            "the matrices of '{}' are quantised in part or differently, which --execution portable has no form for on a "
+            "GPU: run it on the CPU (--device cpu)",
+            name);
+      for (auto* projection : projections) projection->make_dense(loader.dtype);
+    };
+    std::vector<Linear<Quant>*> ups, downs;
+    for (Mlp<Quant>& m : mlps) {
+      ups.insert(ups.end(), {&m.gate, &m.up});
+      downs.push_back(&m.down);
+    }
+    make_one(ups);
+    make_one(downs);
+  }
+
   void place_experts(const std::vector<std::int64_t>& held, std::int64_t all, at::Device device) {
     own_table = expert_table = device_table(experts, device);
     const auto own = static_cast<std::int64_t>(held.size());

@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
+#include <fpf/model/stored_form.hpp>
 #include <fpf/quant/none.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 #include <optional>
@@ -16,25 +17,28 @@ namespace fpf::model {
 
 /// One linear layer, or several of one input whose outputs follow one another (q, k and v). Which tensors are present
 /// decides what a layer is: quantised checkpoints keep some as they were (modules_to_not_convert, the head, router gates).
-/// On a GPU the layers are one packed matrix.
+/// On a GPU the layers are one packed matrix; those that cannot be packed together, such as dense ones beside quantised
+/// ones, are one dense matrix in the activations' dtype, each value rounded once.
 template <quant::QuantScheme Quant>
 class Linear {
  public:
   Linear() = default;
 
-  /// Loads the layers, or the parts of them, that `specs` name.
+  /// Loads the layers, or the parts of them, that `specs` name. Throws Error for a layer that is stored twice, dense and
+  /// quantised, and for layers that only a dense matrix could hold where the loader keeps values.
   Linear(const quant::Loader& loader, const std::vector<quant::LinearSpec>& specs) {
     for (const auto& spec : specs) parts_.push_back(load(loader, spec));
-    if (loader.device.is_cuda()) pack(loader.dtype, specs.front().name);
+    for (const Part& part : parts_) form_ += {part.index() == 0u, part.index() != 0u};
+    if (loader.device.is_cuda()) pack(loader, specs.front().name);
   }
   Linear(const quant::Loader& loader, const quant::LinearSpec& spec) : Linear(loader, std::vector{spec}) {}
 
   /// A layer that shares a dense matrix [out, in] with something else (a tied head).
-  explicit Linear(at::Tensor matrix) {
+  explicit Linear(at::Tensor matrix) : form_{.dense = 1} {
     if (matrix.is_cuda())
       packed_ = quant::pack({matrix});
     else
-      parts_.push_back(Dense{std::move(matrix)});
+      parts_.push_back(Part(std::in_place_index<0>, Dense{std::move(matrix)}));
   }
 
   /// [..., in] -> [..., out]
@@ -72,6 +76,14 @@ class Linear {
 
   /// The packed matrix; only on a GPU.
   const quant::PackedMatrix& packed() const { return packed_.value(); }
+  /// Makes it dense; only on a GPU.
+  void make_dense(at::ScalarType dtype) {
+    if (packed().format == kernel::dense_format()) return;
+    packed_ = quant::pack({packed().dense(dtype)});
+    form_.made_dense = true;
+  }
+
+  const StoredForm& form() const { return form_; }
 
  private:
   using Dense = quant::None::Weight;
@@ -79,31 +91,38 @@ class Linear {
   using Part = std::variant<Dense, Quantised>;
 
   static Part load(const quant::Loader& loader, const quant::LinearSpec& spec) {
+    quant::require_one_form(loader.source, spec);
     if constexpr (!std::is_same_v<Quant, quant::None>)
-      if (!is_dense(loader, spec.name)) return Part(std::in_place_index<1>, Quant::load(loader, spec));
+      if (quant::stores<Quant>(loader.source, spec.name))
+        return Part(std::in_place_index<1>, Quant::load(loader, spec));
     return Part(std::in_place_index<0>, quant::None::load(loader, spec));
   }
 
-  /// A plain floating-point `.weight`; bitsandbytes keeps its packed codes under the same name, as uint8.
-  static bool is_dense(const quant::Loader& loader, const std::string& name) {
-    const auto* stored = loader.source.find(name + ".weight");
-    return stored != nullptr &&
-           (!weights::is_plain(stored->format) || at::isFloatingType(device::scalar_type(stored->dtype())));
-  }
-
-  /// The parts' tensors, on a GPU, as one packed matrix.
-  void pack(at::ScalarType dtype, const std::string& name) {
+  /// The parts' tensors, on a GPU, as one matrix.
+  void pack(const quant::Loader& loader, const std::string& name) {
+    const at::ScalarType dtype = loader.dtype;
     std::vector<at::Tensor> dense;
-    for (const Part& part : parts_)
-      if (const auto* matrix = std::get_if<Dense>(&part)) dense.push_back(matrix->matrix);
-    if (dense.size() == parts_.size()) {
+    if (form_.quantised == 0) {
+      for (const Part& part : parts_) dense.push_back(std::get<0>(part).matrix);
       packed_ = quant::pack(dense);
     } else if constexpr (requires(const std::vector<const typename Quant::Weight*>& w) { Quant::pack(w, dtype); }) {
-      if (!dense.empty())
-        fail("layer '{}' and those that share its input are partly quantised: a GPU needs all or none", name);
       std::vector<const typename Quant::Weight*> weights;
-      for (const Part& part : parts_) weights.push_back(&std::get<1>(part));
-      packed_ = Quant::pack(weights, dtype);
+      for (const Part& part : parts_)
+        if (part.index() == 1) weights.push_back(&std::get<1>(part));
+      if (form_.dense == 0 && Quant::can_stack(weights)) {
+        packed_ = Quant::pack(weights, dtype);
+      } else {
+        if (loader.keeps_values)
+          fail(
+              "layer '{}' and those that share its input are quantised in part or differently, which --execution portable "
+              "has no form for on a GPU: run it on the CPU (--device cpu)",
+              name);
+        for (const Part& part : parts_)
+          dense.push_back(part.index() == 0 ? std::get<0>(part).matrix
+                                            : Quant::pack({&std::get<1>(part)}, dtype).dense(dtype));
+        packed_ = quant::pack(dense);
+        form_.made_dense = true;
+      }
     } else {
       fail("layer '{}' is stored as {}: that policy has no GPU form", name, Quant::name);
     }
@@ -117,6 +136,7 @@ class Linear {
     return f.template operator()<quant::None>(std::get<0>(part));
   }
 
+  StoredForm form_;
   std::vector<Part> parts_;                    // on the CPU
   std::optional<quant::PackedMatrix> packed_;  // on a GPU
 };

@@ -4,12 +4,12 @@
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
+#include <fpf/attention/attention_kernel.hpp>
 #include <fpf/execution/execution.hpp>
 #include <fpf/model/config.hpp>
-#include <fpf/quant/none.hpp>
+#include <fpf/model/stored_form.hpp>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -20,45 +20,45 @@ namespace fpf::model {
 using OperationTable = std::vector<std::pair<std::string, std::string>>;
 
 /// What the decoder's forward pass uses with those policies: on a CPU in prefill and decode, on a GPU in
-/// prefill. `grouped`: the experts' products are one launch.
+/// prefill. `forms`: of the weights, by layer. `grouped`: the experts' products are one launch.
 template <class Quant, class Attention, class Execution>
-OperationTable forward_operations(const ModelConfig& config, at::Device device, at::ScalarType dtype, bool grouped) {
+OperationTable forward_operations(const ModelConfig& config, const StoredForms& forms, at::Device device,
+                                  at::ScalarType dtype, bool grouped) {
   const bool gpu = device.is_cuda();
   const auto word = [&](std::string_view execution::Kernels::*policys, std::string_view kernel) {
     if (gpu) return std::string(kernel);
-    if constexpr (requires { Execution::kernels; }) return std::string(Execution::kernels.*policys);
+    if constexpr (requires { Execution::kernels.value; })
+      if constexpr (states<Execution>(Execution::kernels)) return std::string(Execution::kernels.value.*policys);
     return fmt::format("execution '{}'", Execution::name);
   };
   using Words = execution::Kernels;
   const std::string library = gpu ? "libtorch linear (cuBLAS)" : "libtorch linear";
-  const auto product = [&](const std::string& by) {  // of matrices that may be quantised
-    if constexpr (std::is_same_v<Quant, quant::None>) return by;
-    return fmt::format("{} dequantised to {}, {}", Quant::name, c10::toString(dtype), by);
+  const auto product = [&](const std::vector<StoredForm>& layers, const std::string& by) {
+    return product_text<Quant>(layers, dtype, by);
   };
-  std::string attention(Attention::name);
-  if constexpr (requires { Attention::kernel(device, dtype); }) attention = Attention::kernel(device, dtype);
+  const std::string attention(attention::kernel_name<Attention>(device, dtype));
   const std::string norm = word(&Words::norm, "rms_norm");
   OperationTable out = {{"embedding", "libtorch embedding"},
                         {"norm", norm},
-                        {"qkv", product(library)},
+                        {"qkv", product(forms.qkv, library)},
                         {"head_norm_rope", word(&Words::head_norm_rope, "rope_append")},
                         {"attention", attention},
-                        {"attention_output", product(library)}};
+                        {"attention_output", product(forms.attention_output, library)}};
   const std::string silu = word(&Words::silu_mul, "silu_mul");
   if (config.is_moe()) {
-    out.emplace_back("router_logits", library);
+    out.emplace_back("router_logits", product(forms.router, library));
     out.emplace_back("route", word(&Words::route, "route"));
     const std::string experts = gpu ? fmt::format("libtorch {}", grouped ? "_grouped_mm" : "mm, expert by expert")
                                     : library + ", expert by expert";
-    out.emplace_back("experts", product(experts));
+    out.emplace_back("experts", product(forms.mlp, experts));
     out.emplace_back("silu_mul", silu);
     out.emplace_back("experts_sum", gpu ? "libtorch mul, add in the order of the experts"
                                         : "libtorch index_add in the order of the experts");
   } else {
-    out.emplace_back("mlp", product(library));
+    out.emplace_back("mlp", product(forms.mlp, library));
     out.emplace_back("silu_mul", silu);
   }
-  out.emplace_back("head", library);
+  out.emplace_back("head", product({forms.head}, library));
   out.emplace_back("log_probs", "libtorch log_softmax in float32, fpf top_k");
   return out;
 }

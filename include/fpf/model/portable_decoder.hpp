@@ -8,8 +8,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include <cmath>
+#include <fpf/execution/portable.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/model/gpu_attention.hpp>
+#include <fpf/model/gpu_forms.hpp>
 #include <fpf/model/gpu_weights.hpp>
 #include <fpf/model/portable_gpu.hpp>
 #include <fpf/model/portable_layer.hpp>
@@ -29,6 +31,7 @@ class PortableDecoder final : public AnyDecoder {
   /// cut a reduction where the definition does not.
   PortableDecoder(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype, at::Device device)
       : config_(checkpoint.config()), rank_(std::move(rank)), options_(at::TensorOptions(dtype).device(device)) {
+    require_carried_out<Quant, void, execution::Portable>(device.type());
     const c10::InferenceMode guard;
     if (device.is_cuda() && rank_.size > 1)
       fail("--execution portable divides a model over ranks on the CPU (--device cpu) only");
@@ -38,11 +41,12 @@ class PortableDecoder final : public AnyDecoder {
                              rank_.shard.expert_mlp.size());
     else
       require_whole_segments("the MLP's down projection", config_.intermediate_size, rank_.shard.mlp.size());
-    const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
+    const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device, /*keeps_values=*/true};
     embedding_ = quant::load_dense(
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
       Layer<Quant> loaded(loader, checkpoint, rank_.shard, layer);
+      forms_.add(loaded);
       if (device.is_cuda())
         gpu_layers_.push_back(std::move(loaded));
       else
@@ -104,7 +108,8 @@ class PortableDecoder final : public AnyDecoder {
     OperationTable out;
     for (const char* operation : {"norm", "qkv", "head_norm_rope", "attention", "attention_output"})
       out.emplace_back(operation, by);
-    for (const char* operation : {"router_logits", "route", "experts", "silu_mul", "experts_sum"})
+    if (config_.is_moe()) out.emplace_back("router_logits", product_text<Quant>(forms_.router, dtype(), by));
+    for (const char* operation : {"route", "experts", "silu_mul", "experts_sum"})
       if (config_.is_moe()) out.emplace_back(operation, by);
     for (const char* operation : {"mlp", "silu_mul"})
       if (!config_.is_moe()) out.emplace_back(operation, by);
@@ -294,6 +299,7 @@ class PortableDecoder final : public AnyDecoder {
   std::vector<Layer<Quant>> gpu_layers_;
   Linear<Quant> gpu_head_;
   GpuRope gpu_rope_;
+  StoredForms forms_;
 };
 
 /// Makes one, like DecoderFactory: a function that is not inline.

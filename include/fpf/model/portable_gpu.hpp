@@ -83,9 +83,9 @@ class PortableStep final : public kernel::AnyStep {
   float* expert_weights() const override { return nullptr; }
   void enqueue(kernel::cuda::Stream stream) const override { run({stream, nullptr, true}); }
   std::vector<std::pair<std::string, std::string>> operations() const override {
-    std::vector<std::pair<std::string, std::string>> names;
+    kernel::OperationNames names;
     run({nullptr, &names});
-    return names;
+    return names.table();
   }
 
  private:
@@ -119,7 +119,7 @@ class PortableStep final : public kernel::AnyStep {
       if (to.names == nullptr)
         operation(to.stream, top, config_.rows, to.overlap);
       else
-        to.names->emplace_back(name, operation.plan().expression);
+        to.names->add(name, -1, operation.plan().expression);
     };
     launch("top_of_slices", kernel::plan_portable_top_slices(config_.vocabulary, config_.top_k));
     launch("exponentials", kernel::plan_portable_exp_sums(config_.vocabulary, config_.top_k));

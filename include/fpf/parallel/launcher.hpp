@@ -21,16 +21,13 @@ struct Launch {
 
   /// None without WORLD_SIZE or with WORLD_SIZE=1. Throws Error naming the variable that is missing or is no number.
   static std::optional<Launch> from_environment() {
-    const auto text = [](const char* name) {
-      const char* value = std::getenv(name);
-      return std::string(value == nullptr ? "" : value);
-    };
     if (text("WORLD_SIZE").empty() || text("WORLD_SIZE") == "1") return std::nullopt;
     const auto number = [&](const char* name, int least, int most) {
       const auto value = parse_number<int>(text(name));
       if (!value || *value < least || *value > most)
         fail(
-            "{} is '{}', but WORLD_SIZE is {}: a launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT",
+            "{} is '{}', but WORLD_SIZE is {}: a launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; "
+            "without one unset WORLD_SIZE",
             name, text(name), text("WORLD_SIZE"));
       return *value;
     };
@@ -44,6 +41,26 @@ struct Launch {
     out.hosts_store = out.rank == 0 && text("TORCHELASTIC_USE_AGENT_STORE") != "True";
     out.run = text("TORCHELASTIC_RUN_ID") + "." + text("TORCHELASTIC_RESTART_COUNT");
     return out;
+  }
+
+  /// For a program whose work is one process's: throws Error where a launcher started several, which would all write one
+  /// file. A WORLD_SIZE that stands there without a RANK is left over from something else (a shell, a container); returns
+  /// what to say of it, or nothing.
+  static std::string alone(const std::string& program) {
+    const std::string size = text("WORLD_SIZE"), rank = text("RANK");
+    if (size.empty() || size == "1") return {};
+    if (rank.empty())
+      return fmt::format("WORLD_SIZE is {} without a RANK: no launcher started this, it runs alone", size);
+    fail(
+        "RANK is {} and WORLD_SIZE is {}, as a launcher sets them, but {} is one process's work: start it without the "
+        "launcher, or, where they are left over from something else, unset both (env -u RANK -u WORLD_SIZE {} ...)",
+        rank, size, program, program);
+  }
+
+ private:
+  static std::string text(const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? "" : value;
   }
 };
 

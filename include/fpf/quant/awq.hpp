@@ -3,6 +3,7 @@
 
 #include <ATen/ops/linear.h>
 
+#include <algorithm>
 #include <fpf/quant/awq_format.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/packed_tensor.hpp>
@@ -15,6 +16,11 @@ namespace fpf::quant {
 /// linear() is that of the dequantised weights in x's dtype.
 struct Awq {
   static constexpr std::string_view name = "awq";
+  static constexpr Stated<Awq, bool> dequantises{true};
+
+  static bool stores(const weights::TensorSource& source, const std::string& layer) {
+    return packed_tensor(source, layer) != nullptr || !source.contains(layer + ".weight");
+  }
 
   struct Weight {
     at::Tensor qweight, qzeros, scales;  // [in, out/8], [groups, out/8] or undefined, [groups, out]
@@ -72,7 +78,14 @@ struct Awq {
     if (weight.qzeros.defined()) out.qzeros = detail::rows_of(weight.qzeros, from);
     return out;
   }
-  /// Layers of one input as one matrix on their GPU.
+  /// Whether layers of one input can be one packed matrix: one format reads them all.
+  static bool can_stack(const std::vector<const Weight*>& weights) {
+    return std::ranges::all_of(weights, [&](const Weight* weight) {
+      return weight->scale_dtype == weights.front()->scale_dtype && weight->group == weights.front()->group &&
+             weight->skip == weights.front()->skip;
+    });
+  }
+  /// Layers of one input as one matrix on their GPU. They must be such that can_stack().
   static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
     std::vector<PackedPart> parts;
     std::int64_t group = 0;

@@ -33,8 +33,8 @@ struct AwqTensors {
   const weights::StoredTensor* scales = nullptr;
   std::int64_t in = 0, out = 0, group = 0;
 
-  /// Throws Error by name for a missing tensor, a wrong dtype or shape, and groups that do not divide the
-  /// inputs.
+  /// Throws Error by name for a missing tensor, a wrong dtype or shape, groups that do not divide the inputs, and stored
+  /// zeros other than 8 where the configuration says that there are none.
   static AwqTensors find(const weights::TensorSource& source, const QuantisationConfig& config, const std::string& name,
                          std::int64_t out, std::int64_t in) {
     AwqTensors found;
@@ -48,6 +48,15 @@ struct AwqTensors {
     found.qweight = &require_dtype(source.at(name + ".qweight", {in, out / 8}), {DType::int32});
     if (config.zero_point || source.contains(name + ".qzeros"))
       found.qzeros = &require_dtype(source.at(name + ".qzeros", {groups, out / 8}), {DType::int32});
+    if (!config.zero_point && found.qzeros != nullptr) {
+      for_words(source, *found.qzeros, [&](std::size_t at, std::uint32_t word) {
+        if (word != 0x88888888u)
+          fail(
+              "tensor '{}' in {} holds other zeros than 8 (word {} is {:08x}), but quantization_config says zero_point "
+              "false: engines that read them and engines that do not compute different numbers",
+              found.qzeros->name, found.qzeros->file, at, word);
+      });
+    }
     found.scales = &require_dtype(source.at(name + ".scales", {groups, out}), {DType::float16, DType::bfloat16});
     return found;
   }

@@ -22,6 +22,11 @@ namespace fpf::quant {
 /// dequantise() are the CPU's: linear() is that of the dequantised weights in x's dtype.
 struct Gptq {
   static constexpr std::string_view name = "gptq";
+  static constexpr Stated<Gptq, bool> dequantises{true};
+
+  static bool stores(const weights::TensorSource& source, const std::string& layer) {
+    return packed_tensor(source, layer) != nullptr || !source.contains(layer + ".weight");
+  }
 
   struct Weight {
     at::Tensor qweight, qzeros, scales;  // [ceil(in/8), out], [groups, words], [groups, out]
@@ -57,8 +62,10 @@ struct Gptq {
     weight.qweight = detail::rectangle(loader, *found.qweight, {spec.in.begin / 8, (spec.in.end + 7) / 8}, spec.out);
     weight.qzeros = detail::rectangle(loader, *found.qzeros, groups, {spec.out.begin / 8, (spec.out.end + 7) / 8});
     weight.scales = detail::rectangle(loader, *found.scales, groups, spec.out);
-    const at::Tensor g_idx = device::stored_tensor(loader.source, *found.g_idx);
-    found.require_groups({g_idx.const_data_ptr<int>(), static_cast<std::size_t>(spec.in_features)});
+    const at::Tensor g_idx = found.g_idx != nullptr ? device::stored_tensor(loader.source, *found.g_idx)
+                                                    : at::tensor(found.groups_in_order(), at::kInt);
+    if (found.g_idx != nullptr)
+      found.require_groups({g_idx.const_data_ptr<int>(), static_cast<std::size_t>(spec.in_features)});
     weight.g_idx = g_idx.narrow(0, spec.in.begin, spec.in.size());
     weight.scale_dtype = found.scales->dtype();
     weight.first_column = spec.out.begin % 8;
@@ -111,8 +118,13 @@ struct Gptq {
     out.zeros_are_one_less = false;
     return out;
   }
-  /// Layers of one input as one matrix on their GPU. Layers whose inputs are shuffled differently cannot share a matrix,
-  /// and groups must have one length.
+  /// Whether layers of one input can be one packed matrix: one format and one order of inputs reads them all.
+  static bool can_stack(const std::vector<const Weight*>& weights) {
+    return std::ranges::all_of(weights, [&](const Weight* weight) {
+      return weight->scale_dtype == weights.front()->scale_dtype && weight->g_idx.equal(weights.front()->g_idx);
+    });
+  }
+  /// Layers of one input as one matrix on their GPU. They must be such that can_stack(), and groups must have one length.
   static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
     std::vector<Weight> regrouped;
     for (const Weight* weight : weights) regrouped.push_back(regroup(*weight));
@@ -124,16 +136,13 @@ struct Gptq {
     if (permuted)
       order = at::tensor(inputs_by_group(group_of, first.scales.size(0)), at::kInt).to(first.qweight.device());
     std::vector<PackedPart> parts;
-    for (const Weight& weight : regrouped) {
-      if (!weight.g_idx.equal(first.g_idx))
-        fail("layers that share an input have different g_idx: they cannot be stacked on a GPU");
+    for (const Weight& weight : regrouped)
       parts.push_back({.n = weight.scales.size(1),
                        .codes = weight.qweight.contiguous(),
                        .zeros = weight.qzeros.contiguous(),
                        .scales = weight.scales.contiguous(),
                        .order = order,
                        .zero_offset = weight.zeros_are_one_less ? gptq_v1_offset : 0});
-    }
     const auto format = kernel::int4_format(static_cast<int>(in / first.scales.size(0)), first.scale_dtype, permuted);
     return quant::pack(kernel::Layout::gptq, format, in, parts, dtype);
   }

@@ -3,7 +3,8 @@
 //   qweight  int32 [ceil(in/8), out]        nibble i of word r is input 8r + i
 //   qzeros   int32 [groups, ceil(out/8)]    nibbles in order; checkpoint_format "gptq" stores the words less 0x11111111
 //   scales   [groups, out]                  groups = ceil(in / group_size)
-//   g_idx    int32 [in]                     the group of each input; not ascending with desc_act
+//   g_idx    int32 [in]                     the group of each input; not ascending with desc_act, and without it often left
+//                                           out: input k is in group k / group_size
 #pragma once
 
 #include <fpf/quant/int4_groups.hpp>
@@ -28,7 +29,13 @@ struct GptqView {
   std::int64_t first_column = 0;  // the rectangle's first output, for qzeros, whose words hold eight
   std::uint32_t zero_offset = 0;  // added to every qzeros word
   ScaleView scales;
-  const std::int32_t* g_idx = nullptr;
+  const std::int32_t* g_idx = nullptr;  // null: groups of `group` inputs follow one another
+  std::int64_t group = 0;
+  std::int64_t first_input = 0;  // the rectangle's, where g_idx is null
+
+  std::int64_t group_of(std::int64_t input) const {
+    return g_idx != nullptr ? g_idx[input] : (first_input + input) / group;
+  }
 };
 
 /// The tensors of layer `name` in a checkpoint, validated.
@@ -36,40 +43,61 @@ struct GptqTensors {
   const weights::StoredTensor* qweight = nullptr;
   const weights::StoredTensor* qzeros = nullptr;
   const weights::StoredTensor* scales = nullptr;
-  const weights::StoredTensor* g_idx = nullptr;
-  std::int64_t in = 0, out = 0, groups = 0;
-  bool zeros_are_one_less = true;
+  const weights::StoredTensor* g_idx = nullptr;  // may be missing
+  std::int64_t in = 0, out = 0, group = 0, groups = 0;
+  bool zeros_are_one_less = true, in_order = false;  // in_order: desc_act is said to be false
 
-  /// Throws Error by name for a missing tensor and a wrong dtype or shape.
+  /// Throws Error by name for a missing tensor, a wrong dtype or shape, and stored zeros that contradict `sym`.
   static GptqTensors find(const weights::TensorSource& source, const QuantisationConfig& config,
                           const std::string& name, std::int64_t out, std::int64_t in) {
     GptqTensors found;
     found.in = in;
     found.out = out;
-    const auto group = group_length(config.group_size, in);
-    found.groups = (in + group - 1) / group;
+    found.group = group_length(config.group_size, in);
+    found.groups = (in + found.group - 1) / found.group;
     found.zeros_are_one_less = config.zeros_are_one_less;
+    found.in_order = config.desc_act == false;
     found.qweight = &require_dtype(source.at(name + ".qweight", {(in + 7) / 8, out}), {DType::int32});
     found.qzeros = &require_dtype(source.at(name + ".qzeros", {found.groups, (out + 7) / 8}), {DType::int32});
     found.scales = &require_dtype(source.at(name + ".scales", {found.groups, out}),
                                   {DType::float16, DType::bfloat16, DType::float32});
-    found.g_idx = &require_dtype(source.at(name + ".g_idx", {in}), {DType::int32});
+    if (found.groups > 1 && config.desc_act == true && !source.contains(name + ".g_idx"))
+      fail(
+          "layer '{}' has no '{}.g_idx' in {}, but quantization_config says desc_act: which input is in which group is "
+          "not known",
+          name, name, found.qweight->file);
+    if (source.contains(name + ".g_idx"))
+      found.g_idx = &require_dtype(source.at(name + ".g_idx", {in}), {DType::int32});
+    found.require_zeros(source, config);
     return found;
   }
 
-  /// Throws Error naming tensor, file and input for a group that does not exist. `groups_of_inputs` is
-  /// g_idx's data.
+  /// The group of every input, [in], where there is no g_idx.
+  std::vector<std::int32_t> groups_in_order() const {
+    std::vector<std::int32_t> group_of(static_cast<std::size_t>(in));
+    for (std::int64_t k = 0; k < in; ++k) group_of[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(k / group);
+    return group_of;
+  }
+
+  /// Throws Error naming tensor, file and input for a group that does not exist, and for one that is not the input's in
+  /// order where desc_act is said to be false: engines that go by the tensor and engines that go by the configuration
+  /// (vLLM, GPTQModel's Marlin) compute different numbers. `groups_of_inputs` is g_idx's data.
   void require_groups(std::span<const std::int32_t> groups_of_inputs) const {
-    for (std::size_t k = 0; k < groups_of_inputs.size(); ++k)
+    for (std::size_t k = 0; k < groups_of_inputs.size(); ++k) {
       if (groups_of_inputs[k] < 0 || groups_of_inputs[k] >= groups)
         fail("tensor '{}' in {} puts input {} into group {}: there are {} groups", g_idx->name, g_idx->file, k,
              groups_of_inputs[k], groups);
+      if (in_order && groups_of_inputs[k] != static_cast<std::int64_t>(k) / group)
+        fail(
+            "tensor '{}' in {} puts input {} into group {}, but quantization_config says desc_act false, which puts it "
+            "into {}: engines that ignore g_idx then compute different numbers",
+            g_idx->name, g_idx->file, k, groups_of_inputs[k], static_cast<std::int64_t>(k) / group);
+    }
   }
 
   /// A view of the stored bytes, which must be resident; g_idx is checked.
   GptqView view() const {
-    const auto groups_of_inputs = g_idx->as<std::int32_t>();
-    require_groups(groups_of_inputs);
+    if (g_idx != nullptr) require_groups(g_idx->as<std::int32_t>());
     return {.in = in,
             .out = out,
             .groups = groups,
@@ -80,7 +108,47 @@ struct GptqTensors {
             .first_column = 0,
             .zero_offset = zeros_are_one_less ? gptq_v1_offset : 0,
             .scales = {scales->data.data(), scales->dtype(), out},
-            .g_idx = groups_of_inputs.data()};
+            .g_idx = g_idx != nullptr ? g_idx->as<std::int32_t>().data() : nullptr,
+            .group = group};
+  }
+
+ private:
+  /// Symmetric codes have the zero 8, which version 1 stores as 7. Engines that go by `sym` (vLLM's and GPTQModel's Marlin,
+  /// Machete) do not read zeros, others do. Throws Error for a zero that both do not agree on; where nothing is said, for
+  /// zeros that are all what the other version stores.
+  void require_zeros(const weights::TensorSource& source, const QuantisationConfig& config) const {
+    if (config.symmetric == false) return;
+    const std::uint32_t offset = zeros_are_one_less ? gptq_v1_offset : 0, own = 8 - (zeros_are_one_less ? 1 : 0),
+                        others = zeros_are_one_less ? 8 : 7;
+    const auto row_words = static_cast<std::size_t>((out + 7) / 8);
+    std::int64_t wrong = -1, other_versions = 0;  // the first one's place in [groups, out]
+    std::uint32_t stored_wrong = 0;
+    for_words(source, *qzeros, [&](std::size_t at, std::uint32_t word) {
+      if (word + offset == 0x88888888u) return;
+      const auto group_at = static_cast<std::int64_t>(at / row_words),
+                 first = static_cast<std::int64_t>(8 * (at % row_words));
+      for (std::int64_t i = 0; i < std::min<std::int64_t>(8, out - first); ++i) {
+        const std::uint32_t zero = ((word + offset) >> (4 * i)) & 15u,
+                            stored = (zero - (zeros_are_one_less ? 1 : 0)) & 15u;
+        if (zero == 8) continue;
+        other_versions += stored == others;
+        if (wrong >= 0) continue;
+        wrong = group_at * out + first + i;
+        stored_wrong = stored;
+      }
+    });
+    const bool all_others = other_versions == groups * out;
+    if (wrong < 0 || (!config.symmetric && !all_others)) return;
+    fail(
+        "tensor '{}' in {} stores the zero {} (group {}, output {}), but quantization_config says {} and {}, whose zeros are "
+        "stored as {}{}",
+        qzeros->name, qzeros->file, stored_wrong, wrong / out, wrong % out,
+        config.symmetric ? "sym true" : "nothing of sym (true where nothing is said)",
+        zeros_are_one_less ? "checkpoint_format gptq (version 1)" : "checkpoint_format gptq_v2", own,
+        all_others
+            ? fmt::format(": all are those of {}; if the file is of that version, its checkpoint_format must say so",
+                          zeros_are_one_less ? "gptq_v2" : "gptq (version 1)")
+            : std::string(": with other zeros it is not symmetric"));
   }
 };
 
@@ -95,7 +163,8 @@ inline GptqView slice(const GptqView& whole, Range out, Range in) {
   part.qweight += in.begin / 8 * whole.qweight_stride + out.begin;
   part.first_column += out.begin;
   part.scales.data += out.begin * static_cast<std::int64_t>(size_of(whole.scales.dtype));
-  part.g_idx += in.begin;
+  if (part.g_idx != nullptr) part.g_idx += in.begin;
+  part.first_input += in.begin;
   return part;
 }
 
@@ -126,8 +195,8 @@ inline void dequantise(const GptqView& view, std::int64_t first, std::int64_t co
     for (std::int64_t k = first; k < first + count; ++k) {
       const auto* words = view.qweight + k / 8 * view.qweight_stride + column;
       const int shift = static_cast<int>(4 * (k % 8));
-      const float* zero = zeros.data() + view.g_idx[k] * tile;
-      const float* scale = scales.data() + view.g_idx[k] * tile;
+      const float* zero = zeros.data() + view.group_of(k) * tile;
+      const float* scale = scales.data() + view.group_of(k) * tile;
       float* row = values + (k - first) * view.out + column;
       for (std::int64_t c = 0; c < width; ++c) {
         const auto code = static_cast<std::int32_t>((static_cast<std::uint32_t>(words[c]) >> shift) & 15u);

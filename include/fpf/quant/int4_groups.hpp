@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <fpf/core/half.hpp>
 #include <fpf/core/range.hpp>
 #include <fpf/weights/tensor_source.hpp>
@@ -46,6 +47,18 @@ inline const weights::StoredTensor& require_dtype(const weights::StoredTensor& t
          fmt::join(names, " or "));
   }
   return tensor;
+}
+
+/// Calls f(index, word) for every 32-bit word of a tensor.
+template <class F>
+void for_words(const weights::TensorSource& source, const weights::StoredTensor& tensor, F f) {
+  std::vector<std::byte> scratch;
+  const auto bytes = source.bytes_of(tensor, scratch);
+  for (std::size_t at = 0; at < bytes.size() / 4; ++at) {
+    std::uint32_t word;
+    std::memcpy(&word, bytes.data() + 4 * at, 4);
+    f(at, word);
+  }
 }
 
 /// The number of inputs that share a scale: the configured one, or all of them for -1.

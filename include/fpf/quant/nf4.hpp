@@ -7,6 +7,7 @@
 #include <ATen/ops/mul.h>
 #include <ATen/ops/repeat_interleave.h>
 
+#include <algorithm>
 #include <fpf/quant/nf4_format.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/packed_tensor.hpp>
@@ -19,10 +20,19 @@ namespace fpf::quant {
 /// that of the dequantised weights in x's dtype.
 struct Nf4 {
   static constexpr std::string_view name = "bnb";
+  static constexpr Stated<Nf4, bool> dequantises{true};
+
+  /// Codes without a quant_state, too, so that what is missing is named: they are uint8 then.
+  static bool stores(const weights::TensorSource& source, const std::string& layer) {
+    const auto* codes = source.find(layer + ".weight");
+    return packed_tensor(source, layer) != nullptr || codes == nullptr ||
+           (weights::is_plain(codes->format) && codes->dtype() == DType::uint8);
+  }
 
   struct Weight {
-    at::Tensor codes, absmax;  // [ceil(n/2), 1] uint8; [blocks] float32, or uint8 when nested
-    at::Tensor quant_map;      // [16], always on the CPU
+    at::Tensor codes,
+        absmax;  // [ceil(n/2), 1] uint8, whatever dtype they are stored under; [blocks] float32, or uint8 when nested
+    at::Tensor quant_map;  // [16], always on the CPU
     at::Tensor nested_absmax,
         nested_quant_map;  // [ceil(blocks/nested_blocksize)], [256]; undefined when not nested
     std::int64_t out = 0, in = 0, blocksize = 0, nested_blocksize = 256;
@@ -54,7 +64,7 @@ struct Nf4 {
     const auto tensor = [&](const weights::StoredTensor* stored) {
       return stored == nullptr ? at::Tensor() : device::stored_tensor(loader.source, *stored, loader.device);
     };
-    return {.codes = tensor(found.codes),
+    return {.codes = tensor(found.codes).view(at::kByte).view({-1, 1}),
             .absmax = tensor(found.absmax),
             .quant_map = device::stored_tensor(loader.source, *found.quant_map),
             .nested_absmax = tensor(found.nested_absmax),
@@ -113,13 +123,16 @@ struct Nf4 {
             .outs = {0, out},
             .ins = {0, in}};
   }
-  /// Layers of one input as one matrix on their GPU. Throws Error for parts that cut blocks.
+  /// Whether layers of one input can be one packed matrix.
+  static bool can_stack(const std::vector<const Weight*>& weights) {
+    return std::ranges::all_of(
+        weights, [&](const Weight* weight) { return weight->quant_map.equal(weights.front()->quant_map); });
+  }
+  /// Layers of one input as one matrix on their GPU. They must be such that can_stack(). Throws Error for parts that cut blocks.
   static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
     std::vector<PackedPart> parts;
     for (const Weight* weight : weights) {
       if (weight->blocksize != 64) fail("an NF4 layer with blocks of {}: a GPU needs blocks of 64", weight->blocksize);
-      if (!weight->quant_map.equal(weights.front()->quant_map))
-        fail("layers that share an input have different NF4 maps");
       const Weight part = part_of(*weight);
       parts.push_back({.n = part.out,
                        .codes = part.codes,

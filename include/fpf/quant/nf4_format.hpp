@@ -2,7 +2,8 @@
 // library.
 //
 //   X.weight                                uint8 [ceil(out*in/2), 1]   row-major over [out, in], the high nibble is the
-//                                                                       even element
+//                                                                       even element; the same bytes may be stored under
+//                                                                       another dtype (bnb_4bit_quant_storage)
 //   X.weight.absmax                         float32 [blocks], or uint8 when nested; blocks = ceil(out*in / blocksize)
 //   X.weight.quant_map                      float32 [16]
 //   X.weight.nested_absmax                  float32 [ceil(blocks/nested_blocksize)]
@@ -62,8 +63,8 @@ struct Nf4Tensors {
 
   static constexpr std::string_view state_suffix = ".weight.quant_state.bitsandbytes__nf4";
 
-  /// Throws Error by name for a missing tensor, a wrong dtype or length, and a quant_state that is no JSON or
-  /// describes something else.
+  /// Throws Error by name for a missing tensor, a wrong dtype or length (of codes in bytes), and a quant_state that is no
+  /// JSON or describes something else.
   static Nf4Tensors find(const weights::TensorSource& source, const std::string& name, std::int64_t out,
                          std::int64_t in) {
     Nf4Tensors found;
@@ -71,7 +72,11 @@ struct Nf4Tensors {
     found.in = in;
     const auto weight = name + ".weight";
     const auto elements = out * in;
-    found.codes = &sized(source, weight, (elements + 1) / 2, {DType::uint8});
+    found.codes =
+        &require_dtype(source.at(weight), {DType::uint8, DType::int8, DType::float16, DType::bfloat16, DType::float32});
+    if (const auto bytes = static_cast<std::size_t>((elements + 1) / 2); found.codes->bytes() != bytes)
+      fail("tensor '{}' in {} has {} bytes ({} {}): expected {}, two 4-bit codes each", weight, found.codes->file,
+           found.codes->bytes(), fpf::name_of(found.codes->dtype()), weights::shape_text(found.codes->shape), bytes);
     found.read_state(source, name);
     const auto blocks = (elements + found.blocksize - 1) / found.blocksize;
     found.absmax = &sized(source, weight + ".absmax", blocks, {found.nested_ ? DType::uint8 : DType::float32});
@@ -88,7 +93,7 @@ struct Nf4Tensors {
     Nf4View view{.out = out,
                  .in = in,
                  .blocksize = blocksize,
-                 .codes = codes->as<std::uint8_t>().data(),
+                 .codes = reinterpret_cast<const std::uint8_t*>(codes->data.data()),
                  .quant_map = quant_map->as<float>().first<16>()};
     if (!nested()) {
       view.absmax = absmax->as<float>().data();
@@ -114,6 +119,9 @@ struct Nf4Tensors {
   }
 
   void read_state(const weights::TensorSource& source, const std::string& name) {
+    const std::string fp4 = name + ".weight.quant_state.bitsandbytes__fp4";
+    if (const auto* other = source.find(fp4))
+      fail("layer '{}' in {} is stored as fp4 ('{}'): expected nf4", name, other->file, fp4);
     const auto& stored = require_dtype(source.at(name + std::string(state_suffix)), {DType::uint8});
     std::vector<std::byte> scratch;
     const auto bytes = source.bytes_of(stored, scratch);

@@ -10,6 +10,7 @@ namespace fpf::quant {
 /// Weights in the activations' dtype; products by libtorch's linear.
 struct None {
   static constexpr std::string_view name = "none";
+  static constexpr Stated<None, bool> dequantises{true};
 
   struct Weight {
     at::Tensor matrix;  // [out, in]

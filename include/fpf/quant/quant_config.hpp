@@ -6,6 +6,7 @@
 #include <fpf/core/error.hpp>
 #include <fpf/core/json.hpp>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,8 @@ struct QuantisationConfig {
   std::int64_t group_size = -1;    // inputs that share a scale; -1: all of a column (awq, gptq)
   bool zero_point = true;          // awq: there are qzeros
   bool zeros_are_one_less = true;  // gptq: checkpoint_format "gptq" (v1), not "gptq_v2"
+  std::optional<bool> symmetric;   // gptq: sym, where it is said
+  std::optional<bool> desc_act;    // gptq: where it is said
 };
 
 namespace detail {
@@ -48,7 +51,15 @@ inline void read_gptq(const JsonObject& in, QuantisationConfig& out) {
   in.require<std::string>("checkpoint_format", {"gptq", "gptq_v2"});
   in.require<bool>("is_marlin_format", {false});
   out.group_size = in.get_or<std::int64_t>("group_size", 128);
-  out.zeros_are_one_less = in.get_or<std::string>("checkpoint_format", "gptq") == "gptq";
+  // GPTQModel writes both names and takes 'format', others know 'checkpoint_format' alone.
+  in.require<std::string>("format", {"gptq", "gptq_v2"});
+  const auto format = in.get_or<std::string>("format", in.get_or<std::string>("checkpoint_format", "gptq"));
+  if (in.has("checkpoint_format") && in.get<std::string>("checkpoint_format") != format)
+    fail("'format' in quantization_config is '{}' and 'checkpoint_format' is '{}': expected one format", format,
+         in.get<std::string>("checkpoint_format"));
+  out.zeros_are_one_less = format == "gptq";
+  if (in.has("sym")) out.symmetric = in.get<bool>("sym");
+  if (in.has("desc_act")) out.desc_act = in.get<bool>("desc_act");
   const auto dynamic = in.get_or("dynamic", nlohmann::json::object());
   for (const auto& entry : dynamic.items())
     if (!entry.key().starts_with("-:"))
@@ -62,7 +73,7 @@ inline void read_bitsandbytes(const JsonObject& in, QuantisationConfig& out) {
   in.require<bool>("load_in_8bit", {false});
   in.require<bool>("load_in_4bit", {true});
   in.require<std::string>("bnb_4bit_quant_type", {"nf4"});
-  in.require<std::string>("bnb_4bit_quant_storage", {"uint8"});
+  in.require<std::string>("bnb_4bit_quant_storage", {"uint8", "int8", "float16", "bfloat16", "float32"});
   out.group_size = 64;
 }
 

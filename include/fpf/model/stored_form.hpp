@@ -1,0 +1,66 @@
+// How a checkpoint has the matrices of a product, and what loading made of them: what the manifest says of it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <fpf/core/by_layer.hpp>
+#include <fpf/quant/quant_scheme.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fpf::model {
+
+/// Of the layers of one stack, or of all experts of a layer.
+struct StoredForm {
+  std::size_t dense = 0, quantised = 0;  // how many
+  bool made_dense = false;               // the quantised ones were dequantised at loading
+  std::string_view format{};             // the policy that did, where that is not the model's own matter (routers)
+
+  StoredForm& operator+=(const StoredForm& other) {
+    dense += other.dense;
+    quantised += other.quantised;
+    made_dense = made_dense || other.made_dense;
+    if (!other.format.empty()) format = other.format;
+    return *this;
+  }
+};
+
+/// Of a whole model, layer by layer.
+struct StoredForms {
+  std::vector<StoredForm> qkv, attention_output, router, mlp;
+  StoredForm head;
+
+  template <class Layer>
+  void add(const Layer& layer) {
+    qkv.push_back(layer.qkv.form());
+    attention_output.push_back(layer.o.form());
+    router.push_back(layer.router_form);
+    mlp.push_back(layer.mlp_form());
+  }
+};
+
+/// What carries out the products of such layers under a policy, where dense ones are carried out by `by`.
+template <class Quant>
+std::string product_text(const std::vector<StoredForm>& layers, at::ScalarType dtype, const std::string& by) {
+  ByLayer out;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const StoredForm& form = layers[i];
+    std::string text = by;
+    if (form.quantised > 0) {
+      text = form.dense > 0 ? "partly " : "";
+      const std::string_view format = form.format.empty() ? std::string_view(Quant::name) : form.format;
+      if (quant::dequantises<Quant>() || !form.format.empty())
+        text += fmt::format("{} dequantised to {}{}, {}", format, c10::toString(dtype),
+                            form.made_dense ? " at loading" : "", by);
+      else
+        text += fmt::format("quantisation '{}'", format);
+    }
+    out.add(static_cast<int>(i), text);
+  }
+  return out.text();
+}
+
+}  // namespace fpf::model

@@ -1,0 +1,159 @@
+// Policies of a user's own, those that derive from fpf's among them: a CPU calls what they override, a GPU refuses what it
+// would not carry out, and the manifest never takes a base's word for them.
+#include <boost/test/unit_test.hpp>
+#include <fpf/experiment.hpp>
+#include <fpf/model/gpu_forms.hpp>
+
+#include "error_text.hpp"
+#include "reference_setups.hpp"
+
+BOOST_AUTO_TEST_SUITE(test_own_policies)
+
+using namespace fpf;
+
+namespace {
+
+/// One word of eager execution overridden.
+struct HalvedGate : execution::Eager {
+  static constexpr std::string_view name = "halved_gate";
+  static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) {
+    return execution::Eager::silu_mul(gate.mul(0.5), up);
+  }
+};
+
+/// One that claims a GPU's kernels for itself, and one that inherits its claim.
+struct Claims : execution::Compiled {
+  static constexpr std::string_view name = "claims";
+  static constexpr Stated<Claims, bool> runs_on_gpu{true};
+};
+struct Inherits : Claims {
+  static constexpr std::string_view name = "inherits";
+};
+struct Disclaims : Claims {
+  static constexpr std::string_view name = "disclaims";
+  static constexpr Stated<Disclaims, bool> runs_on_gpu{false};
+};
+
+struct DoubledScale : attention::Eager {
+  static constexpr std::string_view name = "doubled_scale";
+  static at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+    return attention::Eager::attend(q, k, v, 2 * scale);
+  }
+};
+struct ClaimsDecode : attention::Flash {
+  static constexpr std::string_view name = "claims_decode";
+  static constexpr Stated<ClaimsDecode, kernel::AttentionForm> decode_form{kernel::AttentionForm::split};
+};
+
+struct PortableChild : execution::Portable {
+  static constexpr std::string_view name = "child";
+};
+
+/// Of a dense checkpoint, products of weights that it rounds itself.
+struct Coarse : quant::None {
+  static constexpr std::string_view name = "coarse";
+  static at::Tensor linear(const at::Tensor& x, const Weight& weight) {
+    return quant::None::linear(x, {weight.matrix.mul(4).round().div(4)});
+  }
+};
+struct OtherAwq : quant::Awq {
+  static constexpr std::string_view name = "other_awq";
+};
+
+template <class Quant, class Attention, class Execution>
+std::string on(c10::DeviceType device) {
+  return error_text([&] { model::require_carried_out<Quant, Attention, Execution>(device); });
+}
+
+const model::Checkpoint& checkpoint() {
+  static const auto opened = model::Checkpoint::open(FPF_FIXTURES "/parity/llama_tied");
+  return opened;
+}
+
+template <class Quant, class Attention, class Execution>
+std::unique_ptr<model::AnyDecoder> make(at::Device device) {
+  return model::DecoderFactory<Quant, Attention, Execution>::make(
+      checkpoint(), parallel::Rank::alone(checkpoint().config()), at::kFloat, device);
+}
+
+at::Tensor logits_of(model::AnyDecoder& decoder) {
+  const at::Tensor tokens = at::arange(1, 9).unsqueeze(0);
+  auto cache = decoder.make_cache(1, 8);
+  return decoder.forward(tokens, cache, 8, nullptr);
+}
+
+std::string operation(const model::AnyDecoder& decoder, const std::string& name) {
+  for (const auto& [operation, by] : decoder.operations())
+    if (operation == name) return by;
+  return "none";
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_gpu_refuses_what_it_would_not_carry_out) {
+  using attention::Flash;
+  using execution::Compiled, execution::Eager, execution::Portable;
+  using quant::None;
+  constexpr auto gpu = c10::DeviceType::CUDA, cpu = c10::DeviceType::CPU;
+  BOOST_TEST((on<None, Flash, Eager>(gpu) == "no error"));
+  BOOST_TEST((on<quant::Awq, attention::Eager, Compiled>(gpu) == "no error"));
+  BOOST_TEST((on<quant::Gptq, Flash, Portable>(gpu) == "no error"));
+  BOOST_TEST((on<quant::Nf4, ClaimsDecode, Claims>(gpu) == "no error"));
+  for (const auto& [text, name] : {std::pair{on<None, Flash, HalvedGate>(gpu), "'halved_gate'"},
+                                   {on<None, Flash, Inherits>(gpu), "'inherits'"},
+                                   {on<None, Flash, Disclaims>(gpu), "'disclaims'"}})
+    BOOST_TEST(mentions(text, {"execution", name, "--device cpu", "runs_on_gpu"}), text);
+  const auto attends = on<None, DoubledScale, Eager>(gpu);
+  BOOST_TEST(mentions(attends, {"attention 'doubled_scale'", "--device cpu", "decode_form"}), attends);
+  const auto quantises = on<OtherAwq, Flash, Eager>(gpu);
+  BOOST_TEST(mentions(quantises, {"quantisation 'other_awq'", "--device cpu", "dequantises"}), quantises);
+  BOOST_TEST((on<OtherAwq, DoubledScale, HalvedGate>(cpu) == "no error"));
+}
+
+// Before anything is loaded, for prefill and decode alike; there need be no GPU.
+BOOST_AUTO_TEST_CASE(a_decoder_on_a_gpu_refuses_them_when_it_is_made) {
+  const at::Device gpu(at::kCUDA, 0);
+  const auto words = error_text([&] { make<quant::None, attention::Flash, HalvedGate>(gpu); });
+  BOOST_TEST(mentions(words, {"execution 'halved_gate'", "not carried out on a GPU"}), words);
+  const auto attends = error_text([&] { make<quant::None, DoubledScale, execution::Eager>(gpu); });
+  BOOST_TEST(mentions(attends, {"attention 'doubled_scale'", "not carried out on a GPU"}), attends);
+  const auto products = error_text([&] { make<Coarse, attention::Flash, execution::Eager>(gpu); });
+  BOOST_TEST(mentions(products, {"quantisation 'coarse'", "not carried out on a GPU"}), products);
+}
+
+BOOST_AUTO_TEST_CASE(a_cpu_calls_what_they_override_and_the_manifest_names_them) {
+  const auto plain = make<quant::None, attention::Eager, execution::Eager>(at::kCPU);
+  const at::Tensor logits = logits_of(*plain);
+  const auto gate = make<quant::None, attention::Eager, HalvedGate>(at::kCPU);
+  BOOST_TEST(!logits_of(*gate).allclose(logits));
+  BOOST_TEST(operation(*gate, "silu_mul") == "execution 'halved_gate'");
+  BOOST_TEST(operation(*gate, "norm") == "execution 'halved_gate'");  // which of the words are its own nobody says
+  BOOST_TEST(operation(*plain, "norm") == "libtorch add, pow, mean, rsqrt, mul");
+
+  const auto scale = make<quant::None, DoubledScale, execution::Eager>(at::kCPU);
+  BOOST_TEST(!logits_of(*scale).allclose(logits));
+  BOOST_TEST(operation(*scale, "attention") == "doubled_scale");
+
+  const auto coarse = make<Coarse, attention::Eager, execution::Eager>(at::kCPU);
+  BOOST_TEST(!logits_of(*coarse).allclose(logits));
+  BOOST_TEST(operation(*coarse, "qkv") == "quantisation 'coarse'");
+  BOOST_TEST(operation(*plain, "qkv") == "libtorch linear");
+
+  RunSettings settings;
+  settings.layers = {0};
+  settings.decode_steps = 1;
+  const auto manifest =
+      Experiment<quant::None, attention::Flash, parallel::Single, stream::Exclusive, Claims>(checkpoint(), settings)
+          .manifest();
+  BOOST_TEST(manifest.at("policies").at("execution") == "claims");
+  BOOST_TEST(!manifest.at("policies").contains("execution_detail"));  // Compiled's description is not its own
+}
+
+// A policy that is Portable's child has words, or it is none: it is not the portable decoder under another name.
+BOOST_AUTO_TEST_CASE(only_portable_is_portable) {
+  BOOST_TEST(execution::is_portable<execution::Portable>());
+  BOOST_TEST(!execution::is_portable<PortableChild>());
+  BOOST_TEST(!execution::Execution<PortableChild>);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
