@@ -27,7 +27,8 @@ struct JsonRules {
 
 enum class JsonFault : std::uint8_t { syntax, repeated_key, depth };
 
-/// Parses `text`, with or without a byte order mark before it. `on_fault(fault, what)` must throw; what: the parser's message, the key, or nothing.
+/// Parses `text`, with or without a byte order mark before it. `on_fault(fault, what)` must throw; what: the parser's
+/// message, the key, or nothing.
 template <class OnFault>
 nlohmann::json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on_fault) {
   std::vector<std::unordered_set<std::string>> open;  // keys so far of the objects around the current one

@@ -30,9 +30,9 @@ inline DType activation_dtype(const Options& options, const model::ModelConfig& 
   return out;
 }
 
-/// The tokeniser that --tokenizer names, or the model's own, or none. Where it is not needed, `unknown` is given: then a
-/// tokeniser of the model's own that fpf cannot read is none, and why stands there. Throws Error when it cannot be read, and
-/// when its ids do not fit the model.
+/// The tokeniser that --tokenizer names, or the model's own, or none. Where it is not needed, `unknown` is given: then
+/// a tokeniser of the model's own that fpf cannot read is none, and why stands there. Throws Error when it cannot be
+/// read, and when its ids do not fit the model.
 inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, const model::Checkpoint& checkpoint,
                                                        std::string* unknown = nullptr) {
   const auto own = [&]() -> std::optional<prompt::Tokenizer> {

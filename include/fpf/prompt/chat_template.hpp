@@ -99,10 +99,10 @@ inline bool find_trimmed(std::string_view message, std::string_view shown, Rende
 
 }  // namespace detail
 
-/// Renders a template around one user message and finds the message in it. Where the template shows the message is learnt
-/// from a word that stands in no document. With `thinking`, the template must make a difference between thinking and not.
-/// Throws Error for a template that is empty, that fails (render_by_jinja()), or that shows the message changed, not at all or
-/// more than once.
+/// Renders a template around one user message and finds the message in it. Where the template shows the message is
+/// learnt from a word that stands in no document. With `thinking`, the template must make a difference between thinking
+/// and not. Throws Error for a template that is empty, that fails (render_by_jinja()), or that shows the message
+/// changed, not at all or more than once.
 inline RenderedTurn render_turn(const std::string& jinja, const ChatMessage& message, const ChatVariables& variables) {
   if (jinja.empty())
     fail("the tokeniser has no chat template (or several, none of them named default){}", detail::template_advice);

@@ -105,8 +105,8 @@ inline bool is_number(std::string_view word) {
   return !word.empty() && word.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-/// Whether a PDF goes on in what stands behind an %%EOF: an update (or the body of a linearised file) of which the end is
-/// missing, if only so little of it is there as "12 0 o". Padding and text of another kind are not that.
+/// Whether a PDF goes on in what stands behind an %%EOF: an update (or the body of a linearised file) of which the end
+/// is missing, if only so little of it is there as "12 0 o". Padding and text of another kind are not that.
 inline bool goes_on(std::string_view tail) {
   const auto words = first_words(tail, 3);
   if (words.empty()) return false;
@@ -134,8 +134,8 @@ inline std::string_view whole_pdf(std::string_view content, const std::string& n
   if (goes_on(tail))
     fail("{} is a damaged PDF: it goes on behind its last %%EOF (byte {} of {}), but its end is missing", name, found,
          content.size());
-  // A linearised file (ISO 32000-1, annex F) has an %%EOF near its start, with "startxref 0" before it, and says how long
-  // it is.
+  // A linearised file (ISO 32000-1, annex F) has an %%EOF near its start, with "startxref 0" before it, and says how
+  // long it is.
   const auto head = content.substr(0, 2048);
   std::size_t length = 0;
   if (const auto at = head.find("/Linearized"); at != std::string_view::npos)

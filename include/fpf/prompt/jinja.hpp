@@ -116,9 +116,9 @@ inline ChildLimits jinja_limits(std::size_t bytes) {
   return out;
 }
 
-/// Renders a template around each of the messages, as transformers' apply_chat_template does with that one user message and
-/// add_generation_prompt: Jinja2 3.1 or later, sandboxed, in a Python of its own under `limits`. Throws Error when there is
-/// none, and for what the template raises, cannot do or must not do (see jinja_script.hpp).
+/// Renders a template around each of the messages, as transformers' apply_chat_template does with that one user message
+/// and add_generation_prompt: Jinja2 3.1 or later, sandboxed, in a Python of its own under `limits`. Throws Error when
+/// there is none, and for what the template raises, cannot do or must not do (see jinja_script.hpp).
 inline RenderedChats render_by_jinja(const std::string& jinja, const std::vector<ChatMessage>& messages,
                                      const ChatVariables& variables, const ChildLimits& limits) {
   nlohmann::json request = {{"template", jinja},

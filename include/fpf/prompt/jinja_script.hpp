@@ -6,9 +6,9 @@
 namespace fpf::prompt {
 
 /// Renders a chat template as transformers 5 does (utils/chat_template_utils.py): the same environment, extensions,
-/// filters and globals. Reads one JSON object {template, variables, renderings: [{message, enable_thinking}], date, unsure}
-/// from standard input and writes one, {jinja2, texts} or {jinja2, fault, what}. What would make a prompt that cannot be made
-/// again is a fault: strftime_now without a date, and everything drawn at random.
+/// filters and globals. Reads one JSON object {template, variables, renderings: [{message, enable_thinking}], date,
+/// unsure} from standard input and writes one, {jinja2, texts} or {jinja2, fault, what}. What would make a prompt that
+/// cannot be made again is a fault: strftime_now without a date, and everything drawn at random.
 inline constexpr std::string_view jinja_script = R"py(
 import datetime, json, sys
 

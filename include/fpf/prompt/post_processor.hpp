@@ -37,9 +37,9 @@ inline void for_each_processor(const nlohmann::json& processor, auto&& visit) {
 
 }  // namespace detail
 
-/// Reads "post_processor": TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel (nothing) or a Sequence of them,
-/// each around what the one before gives. Any other is not an error but `unknown`, since it matters only where its tokens
-/// are asked for. Throws nlohmann's exception for one laid out otherwise.
+/// Reads "post_processor": TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel (nothing) or a Sequence of
+/// them, each around what the one before gives. Any other is not an error but `unknown`, since it matters only where
+/// its tokens are asked for. Throws nlohmann's exception for one laid out otherwise.
 inline Surrounding read_post_processor(const nlohmann::json& processors) {
   Surrounding out;
   if (processors.is_null()) return out;

@@ -145,10 +145,10 @@ inline void require_exact_rendering(const Tokenizer& tokenizer, const PromptPart
 /// where before and after are what the model's chat template puts around a user message that holds document and request
 /// (with white space trimmed where the template trims it), and D fills the length. Special tokens are looked for in the
 /// template alone. Without a request its part is empty; without the template, before and after are the tokens that the
-/// tokeniser's post-processor puts around a text, or nothing. The parts are encoded apart, so that no token spans a seam and
-/// the document is cut at one of its own tokens; rendered around the document so cut, the template gives the prompt's text.
-/// Throws Error when the document is too short (with the tokens it has), when not one of its tokens fits, for a length
-/// that the template's trimming makes impossible, and as render_turn() does.
+/// tokeniser's post-processor puts around a text, or nothing. The parts are encoded apart, so that no token spans a
+/// seam and the document is cut at one of its own tokens; rendered around the document so cut, the template gives the
+/// prompt's text. Throws Error when the document is too short (with the tokens it has), when not one of its tokens
+/// fits, for a length that the template's trimming makes impossible, and as render_turn() does.
 inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options,
                           std::string_view document_name = "the document") {
   const detail::PromptParts parts = options.chat_template ? detail::chat_parts(tokenizer, document, options)

@@ -24,8 +24,8 @@ struct PromptOrigin {
 };
 
 /// How a prompt came about, for a manifest: {"source": "document" or "ids", "template_renderer", "template_sha256",
-/// "template_date", "thinking", "special_tokens_added"}; null where there is none, and all but the source where the ids were
-/// given.
+/// "template_date", "thinking", "special_tokens_added"}; null where there is none, and all but the source where the ids
+/// were given.
 inline nlohmann::ordered_json describe_prompt(const Prompt& prompt) {
   const bool given = prompt.template_renderer.empty();
   const auto text = [](const std::string& value) {

@@ -13,9 +13,9 @@
 namespace fpf::prompt {
 
 /// SHA-256, in hexadecimal, of everything that decides which ids encode() gives and which text decode(): equal for a
-/// tokenizer.json, the same in other words (whitespace, order of keys, merges as strings or as pairs), and a GGUF file of the
-/// same tokeniser. Chat template, begin and end tokens and what is put around a text are not part of it. The bytes: lines
-/// "NAME VALUE\n", a text among the values as its length in bytes, ":" and itself:
+/// tokenizer.json, the same in other words (whitespace, order of keys, merges as strings or as pairs), and a GGUF file
+/// of the same tokeniser. Chat template, begin and end tokens and what is put around a text are not part of it. The
+/// bytes: lines "NAME VALUE\n", a text among the values as its length in bytes, ":" and itself:
 ///     fpf-tokenizer 1
 ///     token ID TEXT            by ascending id, of ids that have one; byte-level encoded, added tokens as they are
 ///     merge TEXT               "left right", the first merged first

@@ -45,8 +45,8 @@ inline void read_named_tokens(const Json& config, Vocabulary& vocabulary) {
       if (const auto content = token_content(value)) vocabulary.named_tokens[key] = *content;
 }
 
-// What a class of transformers 5.24 says where the file does not; of classes without defaults of their own nothing is added,
-// and of those that are not known here (or not named: config.json decides then), the names are unknown.
+// What a class of transformers 5.24 says where the file does not; of classes without defaults of their own nothing is
+// added, and of those that are not known here (or not named: config.json decides then), the names are unknown.
 inline void add_class_defaults(std::string name, const Json& config, Vocabulary& vocabulary) {
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   const auto given = [&](const char* key) { return config.contains(key); };
