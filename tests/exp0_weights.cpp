@@ -1,6 +1,7 @@
 // What exp0_reference makes of a model's files: the same model in other layouts gives the same bits (those of the usual
 // layout are held to transformers' by the parity suite), and what nobody reads is listed or refused.
 #include <deque>
+#include <fpf/weights/safetensors.hpp>
 
 #include "exp0.hpp"
 #include "gguf_file.hpp"

@@ -31,6 +31,10 @@ struct GgufContent {
     std::string& out = keys[key] = of(std::uint32_t{9}) + of(std::uint32_t{4}) + of(std::uint64_t{values.size()});
     for (const auto value : values) out += of(value);
   }
+  void texts(const std::string& key, const std::vector<std::string>& values) {
+    std::string& out = keys[key] = of(std::uint32_t{9}) + of(std::uint32_t{8}) + of(std::uint64_t{values.size()});
+    for (const auto& value : values) out += of(std::uint64_t{value.size()}) + value;
+  }
   void floats(const std::string& name, const std::vector<float>& values) {
     tensors[name] = {
         {std::ssize(values)}, 0, std::string(reinterpret_cast<const char*>(values.data()), 4 * values.size())};
@@ -63,7 +67,8 @@ struct GgufContent {
   }
 };
 
-/// The tiny Qwen3 model of tests/fixtures/parity, tensors from `source`, as a GGUF file of the same values.
+/// The tiny Qwen3 model of tests/fixtures/parity, tensors from `source`, as a GGUF file of the same values. Its tokens have
+/// names that no text needs.
 inline GgufContent gguf_of_qwen3(const fpf::weights::TensorSource& source) {
   GgufContent out;
   out.text("general.architecture", "qwen3");
@@ -77,6 +82,14 @@ inline GgufContent gguf_of_qwen3(const fpf::weights::TensorSource& source) {
                                                                        {"attention.value_length", 16}})
     out.number("qwen3." + key, value);
   out.real("qwen3.rope.freq_base", 1e6f);
+  std::vector<std::string> tokens;
+  for (int token = 0; token < 202; ++token) tokens.push_back("t" + std::to_string(token));
+  tokens.emplace_back("t0t1");
+  out.text("tokenizer.ggml.model", "gpt2");
+  out.text("tokenizer.ggml.pre", "qwen2");
+  out.texts("tokenizer.ggml.tokens", tokens);
+  out.texts("tokenizer.ggml.merges", {"t0 t1"});
+  out.numbers("tokenizer.ggml.token_type", std::vector<std::uint32_t>(tokens.size(), 1));
   out.real("qwen3.attention.layer_norm_rms_epsilon", 4e-3f);
   const std::map<std::string, std::string> top{{"model.embed_tokens.weight", "token_embd.weight"},
                                                {"model.norm.weight", "output_norm.weight"},

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <fpf/core/parse_number.hpp>
+#include <fpf/core/text.hpp>
 #include <fpf/model/checkpoint.hpp>
 #include <fpf/weights/gguf_blocks.hpp>
 #include <optional>
@@ -201,15 +202,18 @@ inline std::string kind_of(std::string_view name) {
 
 }  // namespace detail
 
-/// For the manifest: how many tensors, their names with `*` for numbers (at most 100), the keys.
+/// For the manifest: how many tensors, their names with `*` for numbers and the keys' (at most 100 each).
 inline nlohmann::ordered_json describe(const Unread& unread) {
   constexpr std::size_t most = 100;
   std::set<std::string> kinds;
-  for (const std::string& name : unread.tensors) kinds.insert(detail::kind_of(name));
-  auto named = nlohmann::ordered_json::array();
-  for (const std::string& kind : kinds)
-    if (named.size() < most) named.push_back(kind);
-  return {{"tensor_count", unread.tensors.size()}, {"tensors", named}, {"keys", unread.keys}};
+  for (const std::string& name : unread.tensors) kinds.insert(one_line(detail::kind_of(name)));
+  const auto first = [](const auto& names) {
+    auto out = nlohmann::ordered_json::array();
+    for (const std::string& name : names)
+      if (out.size() < most) out.push_back(name);
+    return out;
+  };
+  return {{"tensor_count", unread.tensors.size()}, {"tensors", first(kinds)}, {"keys", first(unread.keys)}};
 }
 
 }  // namespace fpf::model
