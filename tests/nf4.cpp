@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <fpf/quant/nf4_format.hpp>
+#include <fpf/quant/quant_config.hpp>
 
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
