@@ -18,8 +18,14 @@ namespace {
 const std::string abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
                   empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+std::vector<FileStamp> stamps_of(const std::vector<fs::path>& files) {
+  std::vector<FileStamp> out;
+  for (const auto& file : files) out.push_back(FileStamp::of(file));
+  return out;
+}
+
 FileDigest digest_of(const fs::path& file, const fs::path& cache, Hashing hashing = Hashing::cached) {
-  FileDigests digests({file}, hashing, DigestCache(fs::absolute(cache)));
+  FileDigests digests({file}, stamps_of({file}), hashing, DigestCache(fs::absolute(cache)));
   return digests.wait(Verbosity::quiet).at(0);
 }
 
@@ -73,7 +79,7 @@ BOOST_AUTO_TEST_CASE(without_a_cache_folder_everything_is_hashed) {
   const auto file = write(fresh_folder("digest") / "model.gguf", "abc");
   settle();
   for (int i = 0; i < 2; ++i) {
-    FileDigests digests({file}, Hashing::cached, DigestCache("relative"));
+    FileDigests digests({file}, stamps_of({file}), Hashing::cached, DigestCache("relative"));
     BOOST_CHECK(digests.wait(Verbosity::quiet).at(0).from == Hashing::content);
   }
   BOOST_TEST(!fs::exists("relative"));
@@ -82,17 +88,26 @@ BOOST_AUTO_TEST_CASE(without_a_cache_folder_everything_is_hashed) {
 BOOST_AUTO_TEST_CASE(files_that_change_under_way_are_named) {
   const auto folder = fresh_folder("digest");
   const auto file = write(folder / "a.safetensors", "abc"), other = write(folder / "b.safetensors", "");
-  FileDigests digests({file, other}, Hashing::content, DigestCache("none"));
+  FileDigests digests({file, other}, stamps_of({file, other}), Hashing::content, DigestCache("none"));
   const auto found = digests.wait(Verbosity::quiet);
   BOOST_TEST(found.at(0).sha256 == abc);
   BOOST_TEST(found.at(1).sha256 == empty);
+  fs::create_hard_link(file, folder / "linked");  // times change, the content does not
+  fs::permissions(other, fs::perms::owner_read | fs::perms::owner_write);
+  BOOST_TEST(digests.wait(Verbosity::quiet).at(0).sha256 == abc);
+  for (int i = 0; i < 2; ++i) {
+    std::ofstream(file) << "abd";  // in place, of the same size
+    BOOST_TEST(mentions(error_text([&] { digests.wait(Verbosity::quiet); }), {"a.safetensors", "changed while"}));
+  }
+  std::ofstream(file) << "abc";
+  BOOST_TEST(digests.wait(Verbosity::quiet).at(0).sha256 == abc);
   write(other, "more");
   BOOST_TEST(mentions(error_text([&] { digests.wait(Verbosity::quiet); }), {"b.safetensors", "changed while"}));
+  write(other, "");
   write(folder / "new", "abc");
   fs::rename(folder / "new", file);
-  write(other, "");
   BOOST_TEST(mentions(error_text([&] { digests.wait(Verbosity::quiet); }), {"a.safetensors", "changed while"}));
-  BOOST_TEST(mentions(error_text([&] { FileDigests({folder / "gone"}, Hashing::content); }), {"gone", "No such file"}));
+  BOOST_TEST(mentions(error_text([&] { FileStamp::of(folder / "gone"); }), {"gone", "No such file"}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -89,6 +89,7 @@ BOOST_AUTO_TEST_CASE(keys_that_change_numbers_are_refused_unless_they_are_neutra
   }
   refused({{"hidden_act", "gelu"}}, {"hidden_act gelu"});
   refused({{"is_causal", false}}, {"is_causal"});
+  refused({{"transformers_weights", "other.safetensors"}}, {"transformers_weights", "other.safetensors"});
   refused({{"partial_rotary_factor", 0.5}}, {"partial_rotary_factor"});
   read({{"partial_rotary_factor", 1.0}});
   refused({{"rope_parameters", {{"rope_theta", 1e6}, {"partial_rotary_factor", 0.5}}}}, {"partial_rotary_factor"});

@@ -29,7 +29,7 @@ class ObservedSource : public weights::TensorSource {
     for (const auto& layer : layers) hidden.push_back(layer + ".weight");
     std::ranges::sort(hidden);
     observed_.insert(layers.begin(), layers.end());
-    for (const auto& file : base.files()) add_file(file);
+    add_files_of(base);
     for (const auto& name : base.names())
       if (!std::ranges::binary_search(hidden, name)) add(*base.find(name));
   }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fpf/core/error.hpp>
+#include <fpf/core/file_stamp.hpp>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,7 @@ class MappedFile {
       fail("cannot read {}: expected a regular file, found {}", path.string(),
            S_ISDIR(status.st_mode) ? "a directory" : "something else");
     }
+    stamp_ = FileStamp::of(status);
     size_ = static_cast<std::size_t>(status.st_size);
     mapped_ = size_ + padding;
     if (mapped_ != 0) map(fd, padding);
@@ -55,6 +57,8 @@ class MappedFile {
   std::string_view text() const { return {static_cast<const char*>(data_), size_}; }
   std::size_t size() const { return size_; }
   const std::filesystem::path& path() const { return path_; }
+  /// Of the file that is mapped, whatever stands under its path by now.
+  const FileStamp& stamp() const { return stamp_; }
 
  private:
   void map(int fd, std::size_t padding) {
@@ -79,12 +83,14 @@ class MappedFile {
 
   void swap(MappedFile& other) noexcept {
     std::swap(path_, other.path_);
+    std::swap(stamp_, other.stamp_);
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(mapped_, other.mapped_);
   }
 
   std::filesystem::path path_;
+  FileStamp stamp_;
   void* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t mapped_ = 0;

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include <exception>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/cache_folder.hpp>
+#include <fpf/core/file_stamp.hpp>
 #include <fpf/core/hash.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/progress.hpp>
@@ -26,26 +26,6 @@
 #include <vector>
 
 namespace fpf::evidence {
-
-/// A file in one state.
-struct FileStamp {
-  std::uint64_t device = 0, inode = 0, size = 0;
-  std::int64_t modified = 0, changed = 0;  // nanoseconds since 1970
-
-  friend bool operator==(const FileStamp&, const FileStamp&) = default;
-
-  static FileStamp of(const struct stat& status) {
-    const auto nanoseconds = [](const timespec& t) { return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; };
-    return {status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size), nanoseconds(status.st_mtim),
-            nanoseconds(status.st_ctim)};
-  }
-  /// Throws Error when there is no such file.
-  static FileStamp of(const std::filesystem::path& path) {
-    struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) fail("cannot read {}: {}", path.string(), std::strerror(errno));
-    return of(status);
-  }
-};
 
 /// Whether a digest may come from the cache.
 enum class Hashing : std::uint8_t { cached, content };
@@ -104,22 +84,24 @@ namespace detail {
        path.string());
 }
 
-/// An open file's content, piece by piece: a map's pages would count as this process's memory, beside the model's own.
-/// `advance(bytes)` after each piece may throw.
+/// A file's content, piece by piece: a map's pages would count as this process's memory, beside the model's own. It must be
+/// the file that `stamp` is of; `stamp` becomes that of the state that was read. `advance(bytes)` after each piece may throw.
 template <class Advance>
-std::string hash_content(const std::filesystem::path& path, const FileStamp& expected, Advance advance) {
+std::string hash_content(const std::filesystem::path& path, FileStamp& stamp, Advance advance) {
   struct Descriptor {
     int fd;
     ~Descriptor() {
       if (fd >= 0) ::close(fd);
     }
   } const file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  const auto stamp = [&] {
+  const auto now = [&] {
     struct stat status {};
     if (file.fd < 0 || ::fstat(file.fd, &status) != 0) fail("cannot read {}: {}", path.string(), std::strerror(errno));
-    return FileStamp::of(status);
+    const auto found = FileStamp::of(status);
+    if (!found.is_same_file(stamp)) fail_changed(path);
+    return found;
   };
-  if (stamp() != expected) fail_changed(path);
+  stamp = now();
   ::posix_fadvise(file.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
   std::vector<std::byte> piece(std::size_t{1} << 20);
   Sha256 hash;
@@ -131,23 +113,25 @@ std::string hash_content(const std::filesystem::path& path, const FileStamp& exp
     hash.update(std::span(piece).first(static_cast<std::size_t>(count)));
     advance(static_cast<std::uint64_t>(count));
   }
-  if (stamp() != expected) fail_changed(path);
+  if (now() != stamp) fail_changed(path);
   return hash.hex();
 }
 
 }  // namespace detail
 
-/// Digests of a set of files, found by threads of their own from construction on; the files must stay as they are until
+/// Digests of a set of files, found by threads of their own from construction on; their content must stay as it is until
 /// the last question. Not to be copied or moved.
 class FileDigests {
  public:
-  /// Throws Error for a file that is not there.
-  FileDigests(std::vector<std::filesystem::path> files, Hashing hashing, DigestCache cache = DigestCache{})
-      : files_(std::move(files)), hashing_(hashing), cache_(std::move(cache)), digests_(files_.size()) {
-    for (const auto& file : files_) {
-      stamps_.push_back(FileStamp::of(file));
-      total_ += stamps_.back().size;
-    }
+  /// `stamps`: of each file when it was opened.
+  FileDigests(std::vector<std::filesystem::path> files, std::vector<FileStamp> stamps, Hashing hashing,
+              DigestCache cache = DigestCache{})
+      : files_(std::move(files)),
+        stamps_(std::move(stamps)),
+        hashing_(hashing),
+        cache_(std::move(cache)),
+        digests_(files_.size()) {
+    for (const FileStamp& stamp : stamps_) total_ += stamp.size;
     const std::size_t workers = std::min<std::size_t>(files_.size(), std::max(1u, std::thread::hardware_concurrency()));
     running_ = static_cast<int>(workers);
     for (std::size_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
@@ -179,8 +163,14 @@ class FileDigests {
     }
     check_interrupt();
     if (error_) std::rethrow_exception(error_);
-    for (std::size_t i = 0; i < files_.size(); ++i)
-      if (FileStamp::of(files_[i]) != stamps_[i]) detail::fail_changed(files_[i]);
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      FileStamp now = FileStamp::of(files_[i]);
+      if (now == stamps_[i]) continue;
+      if (!now.is_same_file(stamps_[i]) ||
+          detail::hash_content(files_[i], now, [](std::uint64_t) { check_interrupt(); }) != digests_[i].sha256)
+        detail::fail_changed(files_[i]);
+      stamps_[i] = now;
+    }
     return digests_;
   }
 
@@ -196,7 +186,7 @@ class FileDigests {
   }
 
   FileDigest digest_of(std::size_t i) {
-    if (hashing_ == Hashing::cached)
+    if (hashing_ == Hashing::cached && FileStamp::of(files_[i]) == stamps_[i])
       if (auto found = cache_.find(stamps_[i])) {
         hashed_ += stamps_[i].size;
         return {std::move(*found), Hashing::cached};

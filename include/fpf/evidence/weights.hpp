@@ -9,6 +9,14 @@
 
 namespace fpf::evidence {
 
+/// Where two manifest.model objects name different content.
+struct ModelDifference {
+  std::string field;  // "files/0/sha256"; empty: none
+  std::string a, b;   // the two values
+
+  explicit operator bool() const { return !field.empty(); }
+};
+
 namespace detail {
 
 /// What identifies a model's weights, field by field: the digest of each file, or of a synthetic model how it is made
@@ -44,30 +52,31 @@ inline bool identifies_weights(const nlohmann::json& model) {
   return !contents.empty() && std::ranges::none_of(contents, [](const auto& one) { return one.second.is_null(); });
 }
 
-/// Where two manifest.model objects name different content.
-struct ModelDifference {
-  std::string field;  // "files/0/sha256"; empty: none
-  std::string a, b;   // the two values
+namespace detail {
 
-  explicit operator bool() const { return !field.empty(); }
-};
+/// Of what is not in the files.
+inline ModelDifference naming_difference(const nlohmann::json& a, const nlohmann::json& b) {
+  for (const char* field : {"config_sha256", "placement_sha256"})
+    if (const auto& left = member_or_null(a, field), &right = member_or_null(b, field); left != right)
+      return {field, text_of(left), text_of(right)};
+  return {};
+}
+
+}  // namespace detail
 
 /// The field in which two models that both identify their weights differ: a file's digest, the number of files, how a
-/// synthetic model is made, the configuration's digest. Names do not count.
+/// synthetic model is made, the configuration's digest, which of several tensors of one name are read. Names do not count.
 inline ModelDifference weights_difference(const nlohmann::json& a, const nlohmann::json& b) {
   const auto x = detail::contents_of(a), y = detail::contents_of(b);
   for (std::size_t i = 0; i < std::min(x.size(), y.size()); ++i)
     if (x[i] != y[i]) return {x[i].first, detail::text_of(x[i].second), detail::text_of(y[i].second)};
   if (x.size() != y.size()) return {"files", fmt::format("{} files", x.size()), fmt::format("{} files", y.size())};
-  const auto &left = member_or_null(a, "config_sha256"), &right = member_or_null(b, "config_sha256");
-  if (left != right) return {"config_sha256", detail::text_of(left), detail::text_of(right)};
-  return {};
+  return detail::naming_difference(a, b);
 }
 
 /// The same before the files are hashed: the configuration's digest, the number of files, their sizes.
 inline ModelDifference outline_difference(const nlohmann::json& a, const nlohmann::json& b) {
-  const auto &left = member_or_null(a, "config_sha256"), &right = member_or_null(b, "config_sha256");
-  if (left != right) return {"config_sha256", detail::text_of(left), detail::text_of(right)};
+  if (auto found = detail::naming_difference(a, b)) return found;
   const auto &x = member_or_null(a, "files"), &y = member_or_null(b, "files");
   if (x.size() != y.size()) return {"files", fmt::format("{} files", x.size()), fmt::format("{} files", y.size())};
   for (std::size_t i = 0; i < y.size(); ++i) {

@@ -19,7 +19,8 @@ class ModelIdentity {
   /// Starts to hash. Throws Error for a file that is gone.
   ModelIdentity(const model::Checkpoint& checkpoint, evidence::Hashing hashing, Verbosity verbosity)
       : checkpoint_(&checkpoint), verbosity_(verbosity) {
-    digests_ = std::make_unique<evidence::FileDigests>(checkpoint.source().files(), hashing);
+    digests_ =
+        std::make_unique<evidence::FileDigests>(checkpoint.source().files(), checkpoint.source().stamps(), hashing);
   }
 
   /// The tokeniser in use with it, if any.
@@ -27,13 +28,16 @@ class ModelIdentity {
     if (tokenizer) tokenizer_sha256_ = prompt::tokenizer_sha256(tokenizer->vocabulary());
   }
 
-  /// What is known at once: {"id", "config_sha256", "base_config_sha256", "tokenizer_sha256" where there is one, "files"},
+  /// What is known at once: {"id", "config_sha256", "base_config_sha256", "tokenizer_sha256" where there is one,
+  /// "placement_sha256" where an index decides between tensors of one name, "files"},
   /// the files by name and size alone (none of a synthetic model, whose id says how it is made).
   evidence::Json outline() const {
     evidence::Json out = {{"id", checkpoint_->id()},
                           {"config_sha256", sha256_hex(checkpoint_->config_text())},
                           {"base_config_sha256", sha256_hex(model::base_config(checkpoint_->config()).dump())}};
     if (tokenizer_sha256_) out["tokenizer_sha256"] = *tokenizer_sha256_;
+    if (const auto& placement = checkpoint_->source().placement(); !placement.empty())
+      out["placement_sha256"] = sha256_hex(placement);
     out["files"] = evidence::Json::array();
     for (std::size_t i = 0; i < digests_->files().size(); ++i)
       out["files"].push_back(

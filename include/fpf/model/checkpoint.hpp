@@ -8,6 +8,8 @@
 #include <fpf/model/expert_stacks.hpp>
 #include <fpf/model/gguf_names.hpp>
 #include <fpf/model/synthetic_model.hpp>
+#include <fpf/quant/quant_config.hpp>
+#include <fpf/quant/stored_form.hpp>
 #include <fpf/weights/safetensors.hpp>
 #include <memory>
 
@@ -97,8 +99,9 @@ class Checkpoint {
   static void require_quantised(const ModelConfig& config, const weights::TensorSource& source,
                                 const std::string& file) {
     const auto names = source.names();
-    const auto packed = std::ranges::find_if(
-        names, [](const std::string& name) { return name.ends_with(".qweight") || name.ends_with(".weight.absmax"); });
+    const auto packed = std::ranges::find_if(names, [](const std::string& name) {
+      return std::ranges::any_of(quant::packed_suffixes, [&](auto suffix) { return name.ends_with(suffix); });
+    });
     if (config.quantization.is_null() && packed != names.end())
       fail("{} has no quantization_config: tensor '{}' in {} is of a quantised layer", file, *packed,
            source.find(*packed)->file);

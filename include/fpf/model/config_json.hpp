@@ -91,7 +91,11 @@ inline void refuse_unsupported(const JsonObject& config, const Architecture& arc
   for (const char* bias : {"attention_bias", "mlp_bias"})
     if (config.get_or(bias, false)) fail("{} sets {}: fpf's layers have no bias", config.name(), bias);
   const auto activation = config.get_or<std::string>("hidden_act", "silu");
-  if (activation != "silu") fail("{} sets hidden_act {}: fpf computes silu", config.name(), activation);
+  if (activation != "silu" && activation != "swish")
+    fail("{} sets hidden_act {}: fpf computes silu", config.name(), activation);
+  if (config.has("transformers_weights"))
+    fail("{} sets transformers_weights {}: fpf reads model.safetensors or the index's shards only", config.name(),
+         config.at("transformers_weights").dump());
   const bool windowed = config.get_or("use_sliding_window", false);
   if (windowed) fail("{} uses a sliding window: not supported", config.name());
   // Qwen's window is off while use_sliding_window is; others' caches go by sliding_window alone.
@@ -243,7 +247,7 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
   detail::refuse_unsupported(in, architecture, out.num_layers);
   detail::read_heads(in, architecture, out);
   out.max_positions = in.positive("max_position_embeddings");
-  out.rms_norm_eps = in.get<double>("rms_norm_eps");
+  out.rms_norm_eps = in.get_or("rms_norm_eps", 1e-6);  // the default of all three classes
   out.rope_theta = detail::rope_theta(in);
   out.tied_head = in.get_or("tie_word_embeddings", false);
   out.qk_norm = architecture.qk_norm;

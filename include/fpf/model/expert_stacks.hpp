@@ -31,7 +31,7 @@ inline weights::StoredTensor expert_of(const weights::StoredTensor& stacked, std
 class UnstackedExperts : public weights::TensorSource {
  public:
   explicit UnstackedExperts(std::unique_ptr<weights::SafetensorsDirectory> base) : base_(std::move(base)) {
-    for (const auto& file : base_->files()) add_file(file);
+    add_files_of(*base_);
     for (const auto& one : base_->outside()) add_outside(one);
     for (const std::string& name : base_->names()) {
       const weights::StoredTensor& tensor = *base_->find(name);

@@ -15,7 +15,7 @@ namespace fpf::model {
 class GgufAsHuggingFace : public weights::TensorSource {
  public:
   explicit GgufAsHuggingFace(const std::filesystem::path& path) : gguf_(path) {
-    for (const auto& file : gguf_.files()) add_file(file);
+    add_files_of(gguf_);
     for (const std::string& name : gguf_.names()) {
       const weights::StoredTensor& tensor = *gguf_.find(name);
       const auto [prefix, part] = split(name);

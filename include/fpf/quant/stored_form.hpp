@@ -9,18 +9,20 @@
 
 namespace fpf::quant {
 
-/// A tensor of layer `name` that only a 4-bit format has (AWQ's and GPTQ's, then bitsandbytes'), or nullptr. Not what
-/// bitsandbytes keeps under `.weight`: its codes may have any dtype (bnb_4bit_quant_storage).
+/// What a layer's name is followed by in tensors that only a 4-bit format has (AWQ's and GPTQ's, then bitsandbytes'). Not
+/// what bitsandbytes keeps under `.weight`: its codes may have any dtype (bnb_4bit_quant_storage).
+inline constexpr std::array<std::string_view, 8> packed_suffixes{".qweight",
+                                                                 ".qzeros",
+                                                                 ".scales",
+                                                                 ".g_idx",
+                                                                 ".weight.quant_state.bitsandbytes__nf4",
+                                                                 ".weight.quant_state.bitsandbytes__fp4",
+                                                                 ".weight.absmax",
+                                                                 ".weight.quant_map"};
+
+/// A tensor of layer `name` that only a 4-bit format has, or nullptr.
 inline const weights::StoredTensor* packed_tensor(const weights::TensorSource& source, const std::string& name) {
-  constexpr std::array<std::string_view, 8> suffixes{".qweight",
-                                                     ".qzeros",
-                                                     ".scales",
-                                                     ".g_idx",
-                                                     ".weight.quant_state.bitsandbytes__nf4",
-                                                     ".weight.quant_state.bitsandbytes__fp4",
-                                                     ".weight.absmax",
-                                                     ".weight.quant_map"};
-  for (const auto suffix : suffixes)
+  for (const auto suffix : packed_suffixes)
     if (const auto* found = source.find(name + std::string(suffix))) return found;
   return nullptr;
 }

@@ -56,7 +56,7 @@ class GgufFile : public TensorSource {
   explicit GgufFile(const std::filesystem::path& path) {
     open(path);
     for (const GgufPart& part : parts_) {
-      add_file(part.path());
+      add_file(part.map());
       for (const StoredTensor& tensor : part.tensors()) add(tensor);
     }
   }

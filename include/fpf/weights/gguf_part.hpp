@@ -77,6 +77,7 @@ class GgufPart {
   }
 
   const std::filesystem::path& path() const { return map_.path(); }
+  const MappedFile& map() const { return map_; }
   const GgufMetadata& metadata() const { return metadata_; }
   /// In the order of their data.
   const std::vector<StoredTensor>& tensors() const { return tensors_; }

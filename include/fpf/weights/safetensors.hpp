@@ -164,13 +164,14 @@ class SafetensorsDirectory : public TensorSource {
   /// `weight_map` is the index's, or null for a file of its own.
   void add_shard(const std::filesystem::path& path, const nlohmann::json* weight_map) {
     auto header = detail::read_safetensors(maps_.emplace_back(path));
-    add_file(path);
+    add_file(maps_.back());
     metadata_.merge(header.metadata);
     if (files().size() == 1 && !dtype_) dtype_ = first_floating(header.tensors);
     for (auto& tensor : header.tensors) {
       if (weight_map != nullptr) {
         const auto placed = weight_map->find(tensor.name);
         if (placed == weight_map->end() || *placed != path.filename().string()) {
+          if (placed != weight_map->end()) placed_.emplace(tensor.name, placed->get<std::string>());
           add_outside(fmt::format("{} in {}", tensor.name, path.filename().string()));
           continue;
         }
@@ -209,6 +210,9 @@ class SafetensorsDirectory : public TensorSource {
         fail("shard {} is missing: {} names it for tensor '{}' and others", path.string(), index.string(), name);
       add_shard(path, &*weights);
     }
+    std::string placement;
+    for (const auto& [name, shard] : placed_) placement += fmt::format("{} in {}\n", name, shard);
+    set_placement(std::move(placement));
     for (const auto& [name, shard] : weights->items())
       if (!contains(name))
         fail("tensor '{}' is not in {}, where {} places it", name,
@@ -217,6 +221,7 @@ class SafetensorsDirectory : public TensorSource {
 
   std::vector<MappedFile> maps_;
   std::map<std::string, std::string> metadata_;
+  std::map<std::string, std::string> placed_;  // tensors that stand in several shards, and the one that is read
   std::optional<std::string> dtype_;
 };
 

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fpf/core/dtype.hpp>
 #include <fpf/core/error.hpp>
+#include <fpf/core/mapped_file.hpp>
 #include <map>
 #include <optional>
 #include <span>
@@ -205,6 +206,11 @@ class TensorSource {
   /// The files the tensors come from (for manifest and messages); a synthetic source has its description
   /// instead.
   const std::vector<std::filesystem::path>& files() const { return files_; }
+  /// Their states when they were mapped, in the same order.
+  const std::vector<FileStamp>& stamps() const { return stamps_; }
+  /// What beside the files' content decides which tensors are read: "name in file" a line, of every tensor that stands in
+  /// several files; empty where none does.
+  const std::string& placement() const { return placement_; }
 
   /// Sum of the tensors' stored bytes.
   std::size_t bytes() const {
@@ -241,7 +247,18 @@ class TensorSource {
     if (!fresh) fail("tensor '{}' appears twice: in {} and in {}", tensor.name, at->second.tensor.file, tensor.file);
     at->second.tensor = std::move(tensor);
   }
-  void add_file(std::filesystem::path file) { files_.push_back(std::move(file)); }
+  void add_file(const MappedFile& file) {
+    files_.push_back(file.path());
+    stamps_.push_back(file.stamp());
+  }
+  /// All files of another source, which this one stands on.
+  void add_files_of(const TensorSource& other) {
+    files_.insert(files_.end(), other.files_.begin(), other.files_.end());
+    stamps_.insert(stamps_.end(), other.stamps_.begin(), other.stamps_.end());
+    placement_ = other.placement_;
+  }
+  /// Says by what text (see placement()) tensors are placed.
+  void set_placement(std::string placement) { placement_ = std::move(placement); }
   void add_outside(std::string description) { outside_.push_back(std::move(description)); }
 
   static void require_range(const StoredTensor& tensor, std::size_t first_byte, std::size_t count) {
@@ -270,6 +287,8 @@ class TensorSource {
 
   std::map<std::string, Entry, std::less<>> tensors_;
   std::vector<std::filesystem::path> files_;
+  std::vector<FileStamp> stamps_;
+  std::string placement_;
   std::vector<std::string> outside_;
 };
 
