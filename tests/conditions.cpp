@@ -55,7 +55,7 @@ const std::vector<Decision> decisions{
     {"manifest/device/clock_mhz", reported, allowed},
     {"manifest/device/memory_clock_mhz", reported, allowed},
     {"manifest/threads", allowed, allowed},
-    {"manifest/cpu_capability", refused, allowed},
+    {"manifest/cpu_capability", refused, allowed, "cuda_version"},
     {"manifest/libraries/libtorch", refused, reported, "cuda_version"},
     {"manifest/libraries/cuda", refused, reported, "cuda_version"},
     {"manifest/libraries/mkl", refused, reported, "cuda_version"},
@@ -73,7 +73,7 @@ const std::vector<Decision> decisions{
     {"manifest/policies/stream", refused, refused, "concurrent_streams"},
     {"manifest/policies/execution", refused, refused, "compile"},
     {"manifest/policies/execution_detail", refused, refused, "compile"},
-    {"manifest/ranks/*", allowed, allowed},
+    {"manifest/ranks", allowed, allowed},
     {"manifest/communicator/*", reported, reported, ranks},
     {"manifest/operations/*", reported, allowed, kernels},
     {"manifest/nvrtc/version", refused, reported, "cuda_version"},
@@ -110,8 +110,10 @@ void add_fields(const json& value, const std::string& at, std::set<std::string>&
 std::set<std::string> all_fields() {
   std::set<std::string> out;
   add_fields(on_gpu, "", out);
-  for (const Case& one : cases())
-    for (const json& configuration : read(made(one)).at("configurations")) add_fields(configuration, "", out);
+  for (const Case& one : cases()) {
+    const json file = read(made(one));
+    for (const json& configuration : file.at("configurations")) add_fields(configuration, "", out);
+  }
   return out;
 }
 
@@ -169,7 +171,8 @@ json attention() { return read(made(case_of("attention"))); }
 
 BOOST_AUTO_TEST_CASE(every_field_of_a_configuration_has_a_decision) {
   std::set<std::string> used;
-  for (const std::string& field : all_fields()) {
+  const std::set<std::string> fields = all_fields();
+  for (const std::string& field : fields) {
     const Decision* decision = decision_on(field);
     BOOST_TEST(decision != nullptr, field << " is new: decide what a difference in it means");
     const auto& row = fpf::evidence::condition_of(field);
@@ -178,6 +181,11 @@ BOOST_AUTO_TEST_CASE(every_field_of_a_configuration_has_a_decision) {
     BOOST_TEST((row.beside == decision->beside && row.between == decision->between), field);
     BOOST_TEST(row.variable_of == decision->variable_of, field);
     used.insert(decision->field);
+  }
+  for (const auto& row : fpf::evidence::conditions) {
+    const auto decides = [&](const std::string& field) { return &fpf::evidence::condition_of(field) == &row; };
+    const bool of_ones_own = row.field == "fixed_params/*" || row.field == "manifest/policies/*";
+    BOOST_TEST((of_ones_own || std::ranges::any_of(fields, decides)), row.field << " of the table is stale");
   }
   for (const Decision& decision : decisions) BOOST_TEST(used.contains(decision.field), decision.field << " is stale");
   BOOST_CHECK(fpf::evidence::condition_of("manifest/new_field").beside == reported);
@@ -289,8 +297,13 @@ BOOST_AUTO_TEST_CASE(configurations_of_other_weights_are_not_compared) {
   for (json& configuration : other["configurations"])
     configuration["manifest"]["model"]["files"][0]["file"] = "renamed.safetensors";
   BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 0);
-  for (json& configuration : other["configurations"]) configuration["manifest"]["model"]["config_sha256"] = b;
-  BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 2);
+  other["experiment_metadata"]["model"] = "the same under another folder's name";
+  BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 0);
+  for (const char* field : {"config_sha256", "placement_sha256"}) {
+    json changed_field = other;
+    for (json& configuration : changed_field["configurations"]) configuration["manifest"]["model"][field] = b;
+    BOOST_TEST(compared({saved(original), saved(changed_field, "b")}).code == 2, field);
+  }
 
   file = original;
   file["configurations"][1]["manifest"]["model"]["files"][0].erase("sha256");
@@ -298,15 +311,23 @@ BOOST_AUTO_TEST_CASE(configurations_of_other_weights_are_not_compared) {
   BOOST_TEST(found.code == 0, found.err);
   BOOST_TEST(found.caveats == json(std::vector<std::string>(found.verdicts, "weights not identified")));
   file["configurations"][1].erase("manifest");  // as the plan's own files
-  BOOST_TEST(compared({saved(file)}).caveats ==
-             json(std::vector<std::string>(found.verdicts, "weights not identified")));
+  found = compared({saved(file)});
+  BOOST_TEST(found.caveats.size() == 2 * found.verdicts);
+  BOOST_TEST(mentions(found.caveats.dump(), {"weights not identified", "conditions not recorded"}));
+  file["configurations"][1]["torch_version"] = "2.1";  // what both say is compared all the same
+  BOOST_TEST(mentions(compared({saved(file)}).caveats.at(0), {"also differs: torch 2.1 against "}));
 }
 
 // Experiment 3 varies the weights: there the model without its format must agree, and machine against machine the weights.
 BOOST_AUTO_TEST_CASE(formats_are_of_one_model) {
   fresh_folder("conditions");
   const json original = read(made(case_of("quantization")));
-  BOOST_TEST(compared({saved(original)}).code == 0);
+  BOOST_TEST(compared({saved(original)}).caveats == json::array());
+  {
+    json file = original;  // as files before this field: nothing ties the formats to one model
+    for (json& configuration : file["configurations"]) configuration["manifest"]["model"].erase("base_config_sha256");
+    BOOST_TEST(mentions(compared({saved(file)}).caveats.at(0), {"weights not identified"}));
+  }
   for (const char* field : {"base_config_sha256", "tokenizer_sha256"}) {
     json file = original;
     for (json& configuration : file["configurations"]) configuration["manifest"]["model"][field] = std::string(64, 'a');

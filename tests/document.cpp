@@ -150,10 +150,11 @@ BOOST_AUTO_TEST_CASE(damaged_pdfs_are_named) {
 
 BOOST_AUTO_TEST_CASE(what_stands_behind_the_end_of_a_pdf_is_left_out) {
   const std::string whole = pdf({line("first"), line("second")}), text = "first\n\nsecond\n\n";
-  for (const std::string& tail : {std::string(5000, '\0'), std::string(3000, ' '), std::string("\r\n\r\n"),
-                                  std::string("<html>trailer of a movie</html>\n"),
-                                  std::string("objection: 12 objects, 0 obj\n") + std::string(4000, 'x'),
-                                  std::string("\x80\x00\xff", 3), std::string("--boundary--")})
+  for (const std::string& tail :
+       {std::string(5000, '\0'), std::string(3000, ' '), std::string("\r\n\r\n"),
+        std::string("<html>trailer of a movie</html>\n"),
+        std::string("objection: 12 objects, 0 obj\n") + std::string(4000, 'x'), std::string("\x80\x00\xff", 3),
+        std::string("--boundary--"), std::string("\r\n0\r\n\r\n"), std::string("12345\n"), std::string(100, '0')})
     BOOST_TEST(document_text(write("tail.pdf", whole + tail)) == text, tail.substr(0, 40));
   std::vector<std::string> problems;
   document_text(write("tail.pdf", whole + std::string(2048, '\0')), DocumentKind::pdf, &problems);

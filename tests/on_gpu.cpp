@@ -187,7 +187,7 @@ std::vector<std::map<int, double>> log_probs_of(const fs::path& model, const std
                                "--out",
                                out.string(),
                                "--top-k",
-                               "20"});
+                               "15"});
   BOOST_REQUIRE_MESSAGE(outcome.code == 0, model << " on " << device << ": " << outcome.err);
   const json file = json::parse(text_of(out / "reference_baseline.json"));
   if (operations != nullptr) *operations = file.at("configurations").at(0).at("manifest").at("operations");

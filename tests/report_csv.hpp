@@ -119,6 +119,7 @@ inline std::map<std::string, std::vector<Json>> expected_csv(const Json& results
       v["auc_high"] = interval.is_null() ? Json() : interval[1];
       v["experiment"] = e;
       v["experiment_type"] = type;
+      v["caveats"] = joined(v["caveats"], "; ");
       out["verdicts"].push_back(v);
     }
     for (const Json& c : a["comparisons"]) {

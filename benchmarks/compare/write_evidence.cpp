@@ -63,7 +63,7 @@ struct Speed {
 Speed write_file(const evidence::RunRecord& record, const std::filesystem::path& path) {
   const auto start = std::chrono::steady_clock::now();
   const auto ticks = std::clock();
-  evidence::ExperimentWriter writer(path, {{"experiment_type", "benchmark"}}, "", false);
+  evidence::ExperimentWriter writer(path, {{"experiment_type", "benchmark"}}, {""}, false);
   for (int run = 0; run < 4; ++run)
     writer.add({{"config_id", fmt::format("r{}", run)}, {"hardware", "h"}}, {to_json(record)});
   writer.finish();

@@ -190,7 +190,9 @@ inline void add_pair(const Experiment& experiment, const Options& options, Sched
   comparison.against_baseline =
       analysis.configurations[x.member].baseline != analysis.configurations[y.member].baseline;
   comparison.first_divergent_step = first_divergent_step(*x.run, *y.run);
-  const bool swapped = analysis.configurations[y.member].baseline && !analysis.configurations[x.member].baseline;
+  const bool swapped = left.hardware != right.hardware
+                           ? right.hardware < left.hardware  // not one text for each direction
+                           : analysis.configurations[y.member].baseline && !analysis.configurations[x.member].baseline;
   if (x.member != y.member)
     for (const auto& one : condition_differences(experiment, swapped ? right : left, swapped ? left : right))
       comparison.also_differs.push_back(one.text());
@@ -348,6 +350,7 @@ inline Analysis analyse(const Experiment& experiment, const Options& options = {
   out.threshold = options.threshold;
   out.after_divergence = options.after_divergence;
   out.weights_identified = weights_identified(experiment);
+  out.conditions_recorded = conditions_recorded(experiment);
   out.configurations = configurations_of(experiment);
   out.hardware = experiment.hardware();
   if (const auto baseline = baseline_value(experiment)) {

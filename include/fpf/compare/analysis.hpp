@@ -251,7 +251,8 @@ struct Analysis {
   std::vector<std::string> files;
   double threshold = 1.5;
   bool after_divergence = false;
-  bool weights_identified = true;  // every configuration says by content which weights it ran
+  bool weights_identified = true;   // every configuration says by content which weights it ran
+  bool conditions_recorded = true;  // and has a manifest
   std::vector<Configuration> configurations;
   std::vector<std::string> hardware;  // distinct, sorted
   std::optional<std::string> baseline_value;

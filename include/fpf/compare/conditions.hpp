@@ -65,10 +65,21 @@ inline void require_comparable(const Experiment& experiment) {
     }
 }
 
-/// Whether every configuration with runs says which weights it ran.
+/// Whether every configuration with runs says which weights it ran; where formats are compared, also of which model they
+/// are a format.
 inline bool weights_identified(const Experiment& experiment) {
+  const bool formats = member_or_null(experiment.metadata(), "experiment_type") == "quantization";
+  return std::ranges::all_of(experiment.members, [&](const Member& member) {
+    const auto& model = evidence::model_of(*member.configuration);
+    return member.runs.empty() || (evidence::identifies_weights(model) &&
+                                   (!formats || member_or_null(model, "base_config_sha256").is_string()));
+  });
+}
+
+/// Whether every configuration with runs says what else it ran under.
+inline bool conditions_recorded(const Experiment& experiment) {
   return std::ranges::all_of(experiment.members, [](const Member& member) {
-    return member.runs.empty() || evidence::identifies_weights(evidence::model_of(*member.configuration));
+    return member.runs.empty() || evidence::has_manifest(member.conditions);
   });
 }
 

@@ -39,8 +39,15 @@ inline void agree(const evidence::ExperimentFile& a, const evidence::ExperimentF
     agree(a, b, field + "." + name, x.value(name, nlohmann::json()), y.value(name, nlohmann::json()));
 }
 
+inline bool identifies_weights(const evidence::ExperimentFile& file) {
+  return std::ranges::all_of(file.configurations, [](const nlohmann::json& configuration) {
+    return evidence::identifies_weights(evidence::model_of(configuration));
+  });
+}
+
 inline void check_agreement(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b) {
-  const bool models_vary = a.metadata.value("experiment_type", nlohmann::json()) == "quantization";
+  const bool models_vary = a.metadata.value("experiment_type", nlohmann::json()) == "quantization" ||
+                           (identifies_weights(a) && identifies_weights(b));  // then names do not count
   for (const char* name : {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps"}) {
     if (models_vary && std::string_view(name) == "model") continue;
     agree(a, b, name, a.metadata.value(name, nlohmann::json()), b.metadata.value(name, nlohmann::json()));
@@ -71,7 +78,7 @@ inline void check_prompts(const Experiment& experiment) {
 }  // namespace detail
 
 /// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type, variable_tested,
-/// model (but for the quantization experiment, which varies it), extraction_config, decode_steps or a prompt_sha256 differ,
+/// model (by name where the files do not identify its weights; the quantization experiment varies it), extraction_config, decode_steps or a prompt_sha256 differ,
 /// and where require_comparable() does.
 inline Experiment join(std::vector<evidence::ExperimentFile> files) {
   Experiment out;

@@ -111,18 +111,19 @@ inline void write_configurations(const std::filesystem::path& folder, const std:
 }
 
 inline void write_verdicts(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
-  CsvFile out(folder / "verdicts.csv",
-              "experiment,experiment_type,signal,layer,scope,baseline_value,value,outcome,text,threshold,noise_floor,"
-              "signal_level,ratio,detectable_comparisons,signal_comparisons,noise_comparisons,noise_from_digests,"
-              "signal_rows,"
-              "noise_rows,auc,auc_low,auc_high,partial_auc_fpr_0.01,hedges_g,cliffs_delta,tokens_needed");
+  CsvFile out(
+      folder / "verdicts.csv",
+      "experiment,experiment_type,signal,layer,scope,baseline_value,value,outcome,text,caveats,threshold,noise_floor,"
+      "signal_level,ratio,detectable_comparisons,signal_comparisons,noise_comparisons,noise_from_digests,"
+      "signal_rows,"
+      "noise_rows,auc,auc_low,auc_high,partial_auc_fpr_0.01,hedges_g,cliffs_delta,tokens_needed");
   for (std::size_t e = 0; e < analyses.size(); ++e)
     for (const Verdict& v : analyses[e].verdicts)
       out.row(e, analyses[e].experiment_type, name_of(v.tap.signal), layer_of(v.tap), name_of(v.scope),
-              v.baseline_value, v.value, name_of(v.outcome), v.text, v.threshold, v.noise_floor, v.signal_level,
-              v.ratio, v.detectable_comparisons, v.signal_comparisons, v.noise_comparisons, v.noise_from_digests,
-              v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high, v.partial_auc, v.hedges_g, v.cliffs_delta,
-              v.tokens_needed);
+              v.baseline_value, v.value, name_of(v.outcome), v.text, fmt::format("{}", fmt::join(v.caveats, "; ")),
+              v.threshold, v.noise_floor, v.signal_level, v.ratio, v.detectable_comparisons, v.signal_comparisons,
+              v.noise_comparisons, v.noise_from_digests, v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high,
+              v.partial_auc, v.hedges_g, v.cliffs_delta, v.tokens_needed);
   out.commit();
 }
 

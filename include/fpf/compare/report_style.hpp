@@ -54,6 +54,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .scroll table:not(.cards) td:last-child:not(.r) { white-space: normal; min-width: 12rem; }
 .r { text-align: right; white-space: nowrap; }
 .chip { white-space: nowrap; font-weight: 600; }
+.caveat { white-space: normal; color: var(--soft); font-size: .8em; }
 .told { color: var(--told); } .partly { color: var(--partly); } .not, .unknown { color: var(--not); }
 .unknown { font-weight: 400; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.75rem 2rem; align-items: start; }

@@ -31,8 +31,10 @@ inline std::pair<const char*, const char*> look_of(Outcome outcome) {
 
 inline std::string chip_html(const Verdict& verdict) {
   const auto [name, sign] = look_of(verdict.outcome);
-  std::string out = fmt::format("<span class=\"chip {}\">{} {}</span>", name, sign, html_escaped(headline_of(verdict)));
+  std::string out = fmt::format("<span class=\"chip {}\">{} {}</span>", name, sign, name_of(verdict.outcome));
   if (verdict.ratio) out += fmt::format(" <span class=\"soft\">{}×</span>", number_text(*verdict.ratio));
+  for (const std::string& caveat : verdict.caveats)
+    out += fmt::format("<div class=\"caveat\">{}</div>", html_escaped(caveat));
   return out;
 }
 

@@ -210,7 +210,8 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
                      {"baseline_value", detail::optional_json(analysis.baseline_value)},
                      {"threshold", analysis.threshold},
                      {"after_divergence", analysis.after_divergence},
-                     {"weights_identified", analysis.weights_identified}};
+                     {"weights_identified", analysis.weights_identified},
+                     {"conditions_recorded", analysis.conditions_recorded}};
   for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
     out[name] = OrderedJson::array();
   for (const auto& entry : analysis.configurations) out["configurations"].push_back(detail::configuration_json(entry));

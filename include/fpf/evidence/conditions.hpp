@@ -31,8 +31,6 @@ struct Condition {
   std::string_view only_reported_in = "";  // the experiments that cannot keep it equal
 };
 
-inline constexpr std::string_view any_experiment_of_ones_own = "*";
-
 inline constexpr auto conditions = [] {
   using enum Treatment;
   constexpr std::string_view kernels_vary =
@@ -59,7 +57,7 @@ inline constexpr auto conditions = [] {
       {"fixed_params/batch_size", refused, refused, "batch_size"},
       {"fixed_params/quantization", refused, refused, "quantization"},
       {"fixed_params/kernels_by", refused, refused, "cuda_version"},
-      {"fixed_params/*", refused, refused, any_experiment_of_ones_own},
+      {"fixed_params/*", refused, refused, "one's own"},
       {"neighbours", refused, refused, "batch_size", "the batch's other prompts"},
       {"manifest/fpf/version", reported, reported, "", "fpf"},
       {"manifest/fpf/revision", reported, reported, "", "fpf's revision"},
@@ -70,7 +68,7 @@ inline constexpr auto conditions = [] {
       {"manifest/device/*", reported, allowed},
       {"manifest/threads", allowed, allowed},  // "threads" are those of a rank
       {"threads", refused, allowed, "", "threads", true, ranks_vary},
-      {"manifest/cpu_capability", refused, allowed, "", "CPU capability", true},
+      {"manifest/cpu_capability", refused, allowed, "cuda_version", "CPU capability", true},
       {"manifest/libraries/mkl", refused, reported, "cuda_version", "MKL", true},
       {"manifest/libraries/onednn", refused, reported, "cuda_version", "oneDNN", true},
       {"manifest/libraries/openmp", refused, reported, "cuda_version", "OpenMP", true},
@@ -86,7 +84,7 @@ inline constexpr auto conditions = [] {
       {"manifest/policies/execution", refused, refused, "compile"},
       {"manifest/policies/execution_detail", refused, refused, "compile"},
       {"manifest/policies/*", refused, refused},
-      {"manifest/ranks/*", allowed, allowed},  // follows from parallelism, its size and the machine
+      {"manifest/ranks", allowed, allowed},  // follows from parallelism, its size and the machine
       {"manifest/communicator/emulated", reported, reported, ranks_vary, "emulated ranks"},
       {"manifest/communicator/*", reported, reported, ranks_vary},
       {"manifest/operations/*", reported, allowed, kernels_vary},  // between machines: of the cards
@@ -175,17 +173,20 @@ struct ConditionDifference {
 /// How two configurations stand to each other: on one kind of machine, or on two.
 enum class Relation : std::uint8_t { beside, between };
 
+/// Whether conditions_of() a configuration found its manifest.
+inline bool has_manifest(const std::map<std::string, std::string>& fields) {
+  const auto first = fields.lower_bound("manifest/");
+  return first != fields.end() && first->first.starts_with("manifest/");
+}
+
 /// What differs between two configurations, but for what is allowed and what an experiment of that type varies (empty: they
-/// are of one value, and nothing may). Nothing where one of them has no manifest: then nothing is known.
+/// are of one value, and nothing may). What the manifest has is compared where both have one (has_manifest()), what stands
+/// beside it where both say it.
 inline std::vector<ConditionDifference> condition_differences(const std::map<std::string, std::string>& a,
                                                               const std::map<std::string, std::string>& b,
                                                               Relation relation, std::string_view experiment_type) {
-  const auto has_manifest = [](const auto& side) {
-    const auto first = side.lower_bound("manifest/");
-    return first != side.end() && first->first.starts_with("manifest/");
-  };
+  const bool manifests = has_manifest(a) && has_manifest(b);
   std::vector<ConditionDifference> out;
-  if (!has_manifest(a) || !has_manifest(b)) return out;
   const auto value = [](const auto& side, const std::string& field) {
     const auto found = side.find(field);
     return found == side.end() ? std::string("not recorded") : found->second;
@@ -200,6 +201,7 @@ inline std::vector<ConditionDifference> condition_differences(const std::map<std
     const std::string left = value(a, field), right = value(b, field);
     const Condition& condition = condition_of(field);
     if (left == right || (condition.host_only && !host)) continue;
+    if (!manifests && (field.starts_with("manifest/") || !a.contains(field) || !b.contains(field))) continue;
     if (!experiment_type.empty() && varies(experiment_type, condition)) continue;
     Treatment treatment = relation == Relation::beside ? condition.beside : condition.between;
     if (treatment == Treatment::allowed) continue;

@@ -32,17 +32,16 @@ class Baseline {
   }
 
   /// Throws Error naming the field in which this baseline and an experiment with that metadata and prompt
-  /// differ. With `any_checkpoint` the model's architecture must agree, not its name. `params` are
-  /// fixed_params that it must have because they are not what the experiment varies.
+  /// differ. The model's name counts where the file does not identify its weights (require_model()), with `any_checkpoint`
+  /// not at all. `params` are fixed_params that it must have because they are not what the experiment varies.
   void require_match(const std::string& path, const evidence::Json& metadata, const std::string& prompt_sha256,
                      bool any_checkpoint, const evidence::Json& params = evidence::Json::object()) const {
     const nlohmann::json wanted = metadata;
     for (const char* field : {"model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"}) {
-      if (any_checkpoint && std::string_view(field) == "model") continue;
-      const auto& found = file_.metadata.contains(field) ? file_.metadata.at(field) : nlohmann::json();
-      if (found != wanted.at(field))
-        fail("the baseline {} does not fit: its {} is {}, this run's is {}", path, field, found.dump(),
-             wanted.at(field).dump());
+      if (std::string_view(field) == "model" &&
+          (any_checkpoint || evidence::identifies_weights(evidence::model_of(configuration()))))
+        continue;
+      require_equal(path, field, member_or_null(file_.metadata, field), wanted.at(field));
     }
     for (const auto& run : file_.runs)
       if (const auto found = run.members.value("prompt_sha256", ""); found != prompt_sha256)
@@ -127,6 +126,16 @@ class Baseline {
   std::string hardware() const { return file_.configurations.front().value("hardware", ""); }
 
  private:
+  /// Throws Error naming the innermost field that differs.
+  static void require_equal(const std::string& path, const std::string& field, const nlohmann::json& found,
+                            const nlohmann::json& wanted) {
+    if (found == wanted) return;
+    if (found.is_object() && wanted.is_object())
+      for (const auto& [name, value] : wanted.items())
+        require_equal(path, field + "." + name, member_or_null(found, name.c_str()), value);
+    fail("the baseline {} does not fit: its {} is {}, this run's is {}", path, field, found.dump(), wanted.dump());
+  }
+
   evidence::ExperimentFile file_;
 };
 

@@ -24,6 +24,8 @@ struct Launch {
     if (text("WORLD_SIZE").empty() || text("WORLD_SIZE") == "1") return std::nullopt;
     const auto number = [&](const char* name, int least, int most) {
       const auto value = parse_number<int>(text(name));
+      if (std::string_view(name) == "WORLD_SIZE" && (!value || *value < least || *value > most))
+        fail("WORLD_SIZE is '{}': expected the number of processes that a launcher started, or none", text(name));
       if (!value || *value < least || *value > most)
         fail(
             "{} is '{}', but WORLD_SIZE is {}: a launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; "

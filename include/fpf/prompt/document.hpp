@@ -112,8 +112,13 @@ inline bool goes_on(std::string_view tail) {
   if (words.empty()) return false;
   const std::string_view last = words.back(), xref = "xref", obj = "obj";
   if (words.front().starts_with(xref) || (words.size() == 1 && xref.starts_with(last))) return true;
-  if (is_number(words.front()) && (words.size() < 2 || is_number(words[1])) &&
-      (words.size() < 3 || last.starts_with(obj) || (obj.starts_with(last) && tail.ends_with(last))))
+  const bool cut_here = tail.ends_with(last);  // in the middle of a word
+  if (words.size() == 1 && is_number(last)) {  // "12 ", but neither padding nor a line that servers end chunks with
+    const auto behind = static_cast<std::size_t>(last.data() + last.size() - tail.data());
+    return last.size() <= 7 && tail.find_first_of("\r\n", behind) == std::string_view::npos;
+  }
+  if (is_number(words.front()) && is_number(words[1]) &&
+      (words.size() < 3 || last.starts_with(obj) || (obj.starts_with(last) && cut_here)))
     return true;
   for (std::size_t at = tail.find(" obj"); at != std::string_view::npos; at = tail.find(" obj", at + 1)) {
     const std::string_view line = tail.substr(at < 24 ? 0 : at - 24, std::min<std::size_t>(at, 24));  // "12 0"

@@ -41,8 +41,8 @@ inline Surrounding gguf_surrounding(const weights::GgufMetadata& metadata, const
                        std::vector<std::int32_t>& to) {
     if (!metadata.get_or(key, fallback)) return;
     if (id && *id >= 0 && static_cast<std::size_t>(*id) < vocabulary.tokens.size()) return to.push_back(*id);
-    out.unknown = fmt::format("{} asks for the {} around a text, of which {} names no token of the vocabulary", key,
-                              token.text, token.gguf);
+    out.unknown = fmt::format("{} asks for the {} around a text, of which {} names no token of the vocabulary",
+                              metadata.contains(key) ? key : "the pre-tokeniser", token.text, token.gguf);
   };
   add("tokenizer.ggml.add_bos_token", vocabulary.ignore_merges, vocabulary.bos_id, begin_token, out.before);
   add("tokenizer.ggml.add_eos_token", false, vocabulary.eos_id, end_token, out.after);

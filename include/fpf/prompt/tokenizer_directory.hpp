@@ -118,7 +118,8 @@ inline Vocabulary read_tokenizer_directory(const std::filesystem::path& folder) 
   detail::reading(config_file, [&] {
     if (!config.is_object()) fail("expected an object");
     detail::read_named_tokens(config, out);
-    const std::string name = config.value("tokenizer_class", "");
+    const auto& named = member_or_null(config, "tokenizer_class");
+    const std::string name = named.is_null() ? "" : named.get<std::string>();
     detail::add_class_defaults(name, config, out);
     if (name.starts_with("GPTNeoXTokenizer")) out.surrounding = {};  // the class makes its own post-processor
     out.chat_template = detail::configured_template(config);
