@@ -312,8 +312,7 @@ BOOST_AUTO_TEST_CASE(configurations_of_other_weights_are_not_compared) {
   BOOST_TEST(found.caveats == json(std::vector<std::string>(found.verdicts, "weights not identified")));
   file["configurations"][1].erase("manifest");  // as the plan's own files
   found = compared({saved(file)});
-  BOOST_TEST(found.caveats.size() == 2 * found.verdicts);
-  BOOST_TEST(mentions(found.caveats.dump(), {"weights not identified", "conditions not recorded"}));
+  BOOST_TEST(found.caveats == json(std::vector<std::string>(found.verdicts, "weights not identified")));
   file["configurations"][1]["torch_version"] = "2.1";  // what both say is compared all the same
   BOOST_TEST(mentions(compared({saved(file)}).caveats.at(0), {"also differs: torch 2.1 against "}));
 }

@@ -328,6 +328,9 @@ inline void note_comparisons(Analysis& analysis) {
         "{} and {}: tokens differ from step {} on; {}", a.id, b.id, *comparison.first_divergent_step,
         analysis.after_divergence ? "later steps are compared all the same" : "rows before it are compared"));
   }
+  if (!analysis.conditions_recorded)
+    analysis.notes.emplace_back(
+        "not all configurations have a manifest: device, threads and libraries are compared as far as files name them");
   for (const Configuration& configuration : analysis.configurations) {
     if (configuration.stored_repetitions.empty())
       analysis.notes.push_back(fmt::format("{} has no runs", configuration.id));

@@ -130,7 +130,7 @@ inline std::string text_of(const Verdict& verdict) {
   return out;
 }
 
-/// The conditions in which the comparisons differ that a verdict rests on, each once, and what the files do not say.
+/// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are known.
 inline std::vector<std::string> caveats_of(const Analysis& analysis, const std::vector<const Comparison*>& rests_on) {
   std::vector<std::string> differences, out;
   for (const Comparison* comparison : rests_on)
@@ -138,7 +138,6 @@ inline std::vector<std::string> caveats_of(const Analysis& analysis, const std::
       if (std::ranges::find(differences, one) == differences.end()) differences.push_back(one);
   if (!differences.empty()) out.push_back(fmt::format("also differs: {}", fmt::join(differences, ", ")));
   if (!analysis.weights_identified) out.emplace_back("weights not identified");
-  if (!analysis.conditions_recorded) out.emplace_back("conditions not recorded");
   return out;
 }
 

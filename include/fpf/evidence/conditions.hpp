@@ -103,6 +103,7 @@ constexpr bool covers(std::string_view pattern, std::string_view field) {
 }
 
 inline bool names(std::string_view list, std::string_view word) {
+  if (word.empty()) return false;
   for (std::size_t at = 0; at <= list.size();) {
     const std::size_t end = std::min(list.find(' ', at), list.size());
     if (list.substr(at, end - at) == word) return true;

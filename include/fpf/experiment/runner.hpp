@@ -352,9 +352,9 @@ std::string BasicRunner<T>::fingerprint() const {
 template <class T>
 void BasicRunner<T>::load_baseline() {
   state_->baseline = Baseline::read(options_.baseline);
+  state_->baseline->require_model(options_.baseline, state_->identity->describe(), info_.any_checkpoint);
   state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint,
                                   required_params());
-  state_->baseline->require_model(options_.baseline, state_->identity->describe(), info_.any_checkpoint);
   Json environment = describe_environment(options_.device);
   environment["activation_dtype"] = name_of(state_->settings.dtype);
   state_->baseline->require_conditions(options_.baseline, {{"hardware", state_->hardware}, {"manifest", environment}},
