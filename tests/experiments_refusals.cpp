@@ -30,7 +30,7 @@ BOOST_AUTO_TEST_CASE(each_names_what_is_wrong_and_leaves_no_file) {
       {"exp2_compile", {"--prompt-ids", "inputs/ids1.json"}, {"another prompt"}},
       {"exp2_compile", {"--layers", "1"}, {"does not fit", "layers"}},
       {"exp2_compile", {"--decode-steps", "5"}, {"does not fit", "decode_steps"}},
-      {"exp2_compile", {"--model", odd}, {"another model", "config_sha256"}},
+      {"exp2_compile", {"--model", odd}, {"another model", "quant=none"}},
       {"exp2_compile", {"--baseline", "nowhere.json"}, {"nowhere.json"}},
       {"exp2_compile", {"--baseline", made(case_of("compile")).string()}, {"expected experiment 0's file"}},
       {"exp2_compile", {"--threads", "2"}, {"does not fit", "threads is 1", "this run's is 2"}},

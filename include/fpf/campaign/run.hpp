@@ -202,8 +202,24 @@ class Campaign {
       const Json metadata = Json::parse(file.metadata.dump());
       reference.require_match(path.string(), metadata, file.runs.front().members.value("prompt_sha256", ""),
                               step.number == 3);
+      for (const auto& configuration : file.configurations) require_model(path, configuration, reference, step);
     }
     journal_.add("adopted", {{"experiment", step.program}, {"options", step.fingerprint()}, {"file", step.file}});
+  }
+
+  /// What is adopted ran the reference's weights, or another format of its model.
+  void require_model(const std::filesystem::path& path, const nlohmann::json& configuration, const Baseline& reference,
+                     const Step& step) const {
+    const auto &theirs = evidence::model_of(configuration), &ours = evidence::model_of(reference.configuration());
+    const bool known = evidence::identifies_weights(theirs) && evidence::identifies_weights(ours);
+    const auto difference = step.number == 3 ? evidence::base_difference(theirs, ours)
+                            : known          ? evidence::weights_difference(theirs, ours)
+                                             : evidence::ModelDifference{};
+    if (difference)
+      fail(
+          "{} was made from another model than {}: its model/{} is {}, that one's is {}; move it away, or choose another "
+          "--out",
+          path.string(), settings_.options.baseline, difference.field, difference.a, difference.b);
   }
 
   [[noreturn]] void stop(const std::string& program, int code, const std::string& error) {
