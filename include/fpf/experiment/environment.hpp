@@ -10,6 +10,7 @@
 #include <fpf/device/kernels.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fpf/kernel/driver_api.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <thread>
