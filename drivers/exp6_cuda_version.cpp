@@ -1,4 +1,5 @@
 // Experiment 6: fpf's own kernels by other CUDA toolkits' compilers, and the reference on other software stacks.
+#include <fpf/evidence/labels.hpp>
 #include <fpf/experiment/environment.hpp>
 #include <fpf/experiment/stack.hpp>
 #include <fpf/experiment/toolkits.hpp>
@@ -13,7 +14,7 @@ int main(int argc, char** argv) {
       "cuda_version",
       "cuda_version",
       version,
-      fpf::cuda_tag(version)};
+      fpf::evidence::cuda_tag(version)};
   info.options = fpf::cuda_options;
   return fpf::experiment_main(argc, argv, info, [&](fpf::Runner& runner) {
     const auto& options = runner.options();
@@ -27,7 +28,7 @@ int main(int argc, char** argv) {
     runner.with_policies([&]<class Quant, class Execution>() {
       for (const auto& [cuda, compiler] : toolkits) {
         const fpf::device::ToolkitScope scope(compiler);
-        runner.run<fpf::Reference<Quant, Execution>>({.tag = "nvrtc" + fpf::cuda_tag(cuda).substr(2),
+        runner.run<fpf::Reference<Quant, Execution>>({.tag = "nvrtc" + fpf::evidence::cuda_tag(cuda).substr(2),
                                                       .value = cuda,
                                                       .fixed = {{"kernels_by", "NVRTC " + cuda}}});
       }

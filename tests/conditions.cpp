@@ -1,6 +1,7 @@
 // evidence/conditions.hpp and weights.hpp: everything that can differ between a baseline and its variant, or between two
 // machines' files, has a decision, and programs act on it.
 #include <fpf/evidence/conditions.hpp>
+#include <optional>
 
 #include "experiments.hpp"
 
@@ -160,10 +161,36 @@ std::string saved(const json& file, const std::string& name = "a") {
   return path.string();
 }
 
-/// The same experiment from another machine.
+/// The same experiment from another machine: its labels, and its device's own name.
 json elsewhere(json file) {
-  for (json& configuration : file.at("configurations")) configuration["hardware"] = "another machine";
+  for (json& configuration : file.at("configurations")) {
+    const std::string id = configuration["config_id"], other = "another-machine" + id.substr(id.rfind('_'));
+    configuration["hardware"] = configuration["manifest"]["device"]["name"] = "another machine";
+    configuration["config_id"] = other;
+    for (json& one : file.at("runs"))
+      if (one["config_id"] == id) one["config_id"] = other;
+  }
   return file;
+}
+
+/// Fields that others of the file follow from, or that follow from others: changed alone, the file contradicts itself
+/// (labels.cpp).
+bool is_tied(const std::string& field) {
+  static const std::set<std::string> tied{
+      "cuda_version",           "torch_version",           "transformers_version",       "flash_attn_version",
+      "python_version",         "manifest/libraries/cuda", "manifest/libraries/libtorch", "manifest/activation_dtype",
+      "manifest/policies/attention"};
+  return tied.contains(field) || field.starts_with("fixed_params/") ||
+         (field.starts_with("manifest/policies/") && field != "manifest/policies/execution_detail");
+}
+
+/// What the table makes of a difference between two configurations, whatever else the file says.
+std::optional<Treatment> treatment_of(const json& a, const json& b, fpf::evidence::Relation relation,
+                                      const std::string& experiment) {
+  const auto found = fpf::evidence::condition_differences(fpf::evidence::conditions_of(a, nullptr),
+                                                          fpf::evidence::conditions_of(b, nullptr), relation, experiment);
+  BOOST_REQUIRE(found.size() < 2);
+  return found.empty() ? std::nullopt : std::optional(found.front().treatment);
 }
 
 json attention() { return read(made(case_of("attention"))); }
@@ -210,8 +237,18 @@ BOOST_AUTO_TEST_CASE(what_changed_beside_the_variable_stands_in_the_verdict) {
     value = changed(value);
     const Decision& decision = *decision_on(field);
     const bool told = decision.beside != allowed && decision.variable_of.find("attention") == std::string::npos;
+    json unchanged = file["configurations"][1];
+    at(unchanged, field) = original["configurations"][1].at(json::json_pointer("/" + field));
+    BOOST_TEST((treatment_of(unchanged, file["configurations"][1], fpf::evidence::Relation::beside, "attention") ==
+                (told ? std::optional(decision.beside) : std::nullopt)),
+               field);
     const Compared found = compared({saved(file)});
     BOOST_TEST_CONTEXT(field << " " << found.err << found.caveats) {
+      if (is_tied(field)) {
+        BOOST_TEST(found.code == 3);
+        BOOST_TEST(mentions(found.err, {"contradicts itself"}));
+        continue;
+      }
       BOOST_REQUIRE(found.code == 0);
       BOOST_TEST(found.caveats.size() == (told ? found.verdicts : 0u));
       if (told)
@@ -239,7 +276,16 @@ BOOST_AUTO_TEST_CASE(what_differs_between_machines_is_refused_reported_or_noise)
     for (json& configuration : file["configurations"]) at(configuration, field) = changed(at(configuration, field));
     const Compared found = compared({first, saved(file, "b")});
     const Treatment expected = decision_on(field)->between;
+    BOOST_TEST((treatment_of(other["configurations"][0], file["configurations"][0], fpf::evidence::Relation::between, "") ==
+                (expected == allowed ? std::nullopt : std::optional(expected))),
+               field);
     BOOST_TEST_CONTEXT(field << " " << found.err << found.caveats) {
+      if (is_tied(field)) {
+        BOOST_TEST(found.code == 3);
+        BOOST_TEST(mentions(found.err, {"contradicts itself"}));
+        continue;
+      }
+      if (field == "manifest/device/name") continue;  // beside hardware: labels.cpp
       BOOST_TEST(found.code == (expected == refused ? 2 : 0));
       if (expected == refused) BOOST_TEST(mentions(found.err, {field, "a.json", "b.json"}));
       if (expected == allowed) BOOST_TEST(found.caveats == json::array());
@@ -263,7 +309,7 @@ BOOST_AUTO_TEST_CASE(other_neighbours_are_another_set_up) {
   json other = elsewhere(original);
   const std::string first = saved(original);
   BOOST_TEST(compared({first, saved(other, "b")}).code == 0);
-  other["runs"].back()["neighbours"][0]["prompt_sha256"] = std::string(64, '0');
+  std::swap(other["runs"].back()["neighbours"][0], other["runs"].back()["neighbours"][1]);
   const Compared found = compared({first, saved(other, "b")});
   BOOST_TEST(found.code == 2);
   BOOST_TEST(mentions(found.err, {"neighbours"}), found.err);
@@ -301,6 +347,8 @@ BOOST_AUTO_TEST_CASE(configurations_of_other_weights_are_not_compared) {
     configuration["manifest"]["model"]["files"][0]["file"] = "renamed.safetensors";
   BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 0);
   other["experiment_metadata"]["model"] = "the same under another folder's name";
+  for (json& configuration : other["configurations"])
+    configuration["manifest"]["model"]["id"] = other["experiment_metadata"]["model"];
   BOOST_TEST(compared({saved(original), saved(other, "b")}).code == 0);
   for (const char* field : {"config_sha256", "placement_sha256"}) {
     json changed_field = other;

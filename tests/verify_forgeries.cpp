@@ -1,4 +1,6 @@
 // What verify makes of evidence from this build on this machine, and of forgeries of it.
+#include <fpf/evidence/schema_fields.hpp>
+
 #include "verify.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_verify_forgeries)
@@ -57,7 +59,7 @@ BOOST_AUTO_TEST_CASE(edits_are_found_before_anything_runs_and_named) {
       {{"member", "/runs/0/signals_sha256", "\"00\""}, {"signals_sha256"}},
       {{"member", "/runs/0/reproducibility/digests/2/logprobs", "\"00\""}, {"digest of logprobs"}},
       {{"member", "/runs/0/reproducibility/digests/0/router", "\"00\""}, {"bit_exact is true"}},
-      {{"member", "/runs/0/reproducibility/repetitions", "4"}, {"4 repetitions", "digests of 3"}},
+      {{"member", "/runs/0/reproducibility/repetitions", "4"}, {"repetitions is 4", "expected 3"}},
       {{"member", "/runs/0/decode_steps/0/router/layer_0/pos_-1/margin", "0.5"}, {"signals_sha256"}},
       {{"member", "/runs/0/decode_steps/0/hidden_states/layer_0/pos_-1/3", "\"x\""},
        {"decode_steps[0].hidden_states.layer_0.pos_-1[3]"}},
@@ -68,11 +70,11 @@ BOOST_AUTO_TEST_CASE(edits_are_found_before_anything_runs_and_named) {
       {{"member", "/configurations/0/manifest", "[]"}, {"contradicts itself"}},
       {{"member", "/configurations/0/fixed_params", "7"}, {"contradicts itself"}},
       {{"member", "/experiment_metadata/extraction_config/signal_dtypes/hidden_states", "\"float99\""}, {"float99"}},
-      {{"member", "/experiment_metadata/decode_steps", "5"}, {"4 decode steps", "says 5"}},
+      {{"member", "/experiment_metadata/decode_steps", "5"}, {"decode_steps is 5", "expected 4"}},
       {{"member", "/experiment_metadata/sequence_length", "99"}, {"sequence_length is 99"}},
       {{"member", "/experiment_metadata/extraction_config/layers", "[]"}, {"names no layer"}},
       {{"member", "/configurations/0/fixed_params/attention_impl", "\"eager\""},
-       {"attention_impl", "policies/attention"}},
+       {"attention_impl", "manifest.policies"}},
       {{"member", "/configurations/0/fixed_params/batch_size", "2"}, {"batch_size is 2"}}};
   for (const Forgery& one : all) require_found(forged(Inputs::baseline(), one.change), one.words);
   std::string cut = text_of(Inputs::baseline());
@@ -109,6 +111,53 @@ BOOST_AUTO_TEST_CASE(forgeries_with_fitting_digests_do_not_survive_re_execution)
     BOOST_TEST(found.first().at("decode").at("bit_equal") == false);
     BOOST_TEST(mentions(found.first().at("reason"), one.words), found.first().at("reason"));
   }
+}
+
+// What only the model can tell: verify rejects it, or names it among the differences to what ran here.
+BOOST_AUTO_TEST_CASE(every_field_that_re_execution_supports_is_held_by_it) {
+  using fpf::evidence::Support;
+  struct Change {
+    std::string row, pointer;
+    json value;
+    std::string word;        // of the reason for a rejection
+    bool difference = false;  // accepted, and named as a field of the manifest that differs
+  };
+  const std::string metadata = "/experiment_metadata/", manifest = "/configurations/0/manifest/";
+  const std::vector<Change> all{
+      {"experiment_metadata/model_size", metadata + "model_size", "30B", "model_size"},
+      {"experiment_metadata/model_architecture", metadata + "model_architecture", "LlamaForCausalLM", "model_architecture"},
+      {"experiment_metadata/extraction_config/hidden_dim", metadata + "extraction_config/hidden_dim", 32, "expected 32"},
+      {"experiment_metadata/extraction_config/key_dim", metadata + "extraction_config/key_dim", 16, "expected 16"},
+      {"experiment_metadata/extraction_config/num_hidden_layers", metadata + "extraction_config/num_hidden_layers", 48,
+       "num_hidden_layers"},
+      {"configurations/*/manifest/fpf/*", manifest + "fpf/revision", "0123", "fpf/revision", true},
+      {"configurations/*/manifest/device/*", manifest + "device/cores", 96, "device/cores", true},
+      {"configurations/*/manifest/model/*", manifest + "model/config_sha256", std::string(64, '0'), "another model"},
+      {"configurations/*/manifest/policies/*", manifest + "policies/execution_detail", "other", "policies/execution_detail",
+       true},
+      {"configurations/*/manifest/ranks/*", manifest + "ranks/0/weight_bytes", 1, "ranks/0/weight_bytes", true},
+      {"configurations/*/manifest/operations/*", manifest + "operations/decode/norm", "other", "operations/decode/norm",
+       true},
+      {"configurations/*/manifest/*", manifest + "threads", 2, "threads", true}};
+  // Texts need a tokeniser: verify_smollm2.cpp. A status: what_ended_early below.
+  std::set<std::string> held{"runs/*/prompt_text", "runs/*/neighbours/*/prompt_text", "runs/*/decode_steps/*/token_text",
+                             "runs/*/status", "runs/*/non_finite/*"};
+  for (const Change& one : all) {
+    held.insert(one.row);
+    const std::string file = forged(Inputs::baseline(), {"member", one.pointer, one.value.dump()});
+    const Verified found = verified(file, {Inputs::model()}, {"--threads", "1"});
+    BOOST_REQUIRE_MESSAGE(found.result.contains("runs"), one.pointer << found.err);
+    if (!one.difference) {
+      BOOST_TEST(found.code == 3, one.pointer);
+      BOOST_TEST(mentions(found.first().at("reason"), {one.word}), found.first().at("reason"));
+      continue;
+    }
+    const json& differences = found.first().at("manifest_differences");
+    BOOST_TEST(std::ranges::any_of(differences, [&](const json& d) { return d.at("field") == one.word; }),
+               one.pointer << differences);
+  }
+  for (const auto& row : fpf::evidence::schema_fields)
+    BOOST_TEST(held.contains(std::string(row.path)) == (row.support == Support::re_executed), row.path);
 }
 
 // Honest about its model: said at once. Not honest about its machine: never accepted.

@@ -45,9 +45,13 @@ class Texts:
         return "[" + ",".join(parts) + "]"
 
 
+def run_time(seconds):
+    return {"seconds": seconds, "mean": float(np.mean(seconds)), "variance": float(np.var(seconds))}
+
+
 def write_run(out, texts, config_id, repetition, layers, shift, noise, seed, prompt):
     rng = np.random.default_rng(seed)
-    rows = {}
+    rows, digests = {}, {name: hashlib.sha256() for name in ("hidden_states", "key_vectors", "logprobs", "router")}
     for signal, width in (("hidden_states", HIDDEN), ("key_vectors", KEYS)):
         for layer in layers:
             shared = np.random.default_rng([len(signal), layer]).standard_normal((STEPS + 2, width)).astype(np.float32)
@@ -55,18 +59,22 @@ def write_run(out, texts, config_id, repetition, layers, shift, noise, seed, pro
             own = rng.standard_normal(shared.shape).astype(np.float32)
             value = bfloat16(shared * (1 + noise * (2 * (shift > 0) * changed + own)))
             rows[signal, layer] = [texts.row(v) for v in value]
+            digests[signal].update((value.view(np.uint32) >> 16).astype(np.uint16).tobytes())
     logprobs = []
     for position in range(STEPS + 2):
         base = np.random.default_rng([99, position])
         ids = base.permutation(151936)[:TOP_K]
         values = np.sort(-base.exponential(4, TOP_K) + noise * rng.standard_normal(TOP_K))[::-1].astype(np.float32)
+        digests["logprobs"].update(ids.astype(np.int32).tobytes() + values.tobytes())
         logprobs.append('{"token_ids":[%s],"log_probs":%s}' % (",".join(map(str, ids)), row_text(values)))
-    digest = hashlib.sha256(str([config_id]).encode()).hexdigest()
+    digests = {name: one.hexdigest() for name, one in digests.items()}
     head = {"config_id": config_id, "rep_id": repetition, "timestamp": "2025-11-01 00:00:00", "runtime_seconds": 12.5,
-            "status": "complete", "runtime": {"seconds": [12.4 + 0.1 * noise, 12.5, 12.6], "mean": 12.5, "variance": 0.01},
-            "reproducibility": {"repetitions": 3, "bit_exact": True, "digests": [{"key_vectors": digest}] * 3,
+            "status": "complete", "runtime": run_time([12.4 + 0.1 * noise, 12.5, 12.6]),
+            "reproducibility": {"repetitions": 3, "bit_exact": True, "digests": [{"rep_id": i, **digests} for i in range(3)],
                                 "first_difference": None},
-            "prompt_sha256": "0" * 64, "prompt_text": prompt, "prompt_token_ids": list(range(6144))}
+            "signals_sha256": hashlib.sha256("".join(digests.values()).encode()).hexdigest(),
+            "prompt_sha256": hashlib.sha256(np.arange(6144, dtype=np.int32).tobytes()).hexdigest(), "prompt_text": prompt,
+            "prompt_token_ids": list(range(6144))}
     out.write(json.dumps(head)[:-1] + ',"decode_steps":[')
     for step in range(STEPS):
         out.write("," if step else "")

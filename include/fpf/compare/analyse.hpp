@@ -14,6 +14,7 @@
 #include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <fpf/evidence/reader.hpp>
+#include <fpf/evidence/schema_fields.hpp>
 #include <limits>
 #include <map>
 #include <optional>
@@ -354,6 +355,7 @@ inline Analysis analyse(const Experiment& experiment, const Options& options = {
   out.after_divergence = options.after_divergence;
   out.weights_identified = weights_identified(experiment);
   out.conditions_recorded = conditions_recorded(experiment);
+  out.not_checked = not_checked(experiment);
   out.configurations = configurations_of(experiment);
   out.hardware = experiment.hardware();
   if (const auto baseline = baseline_value(experiment)) {

@@ -128,12 +128,22 @@ struct Comparison {
 
 /// Repetitions of one configuration against each other.
 struct Reproducibility {
-  enum class Basis : std::uint8_t { none, digests, vectors };
-  Basis basis = Basis::none;  // none: one repetition and no digests
+  enum class Basis : std::uint8_t {
+    none,               // one repetition and no digests
+    digests,            // which the stored repetitions' vectors have
+    unchecked_digests,  // of a run that ended early: its last rows are not stored
+    vectors             // of stored repetitions
+  };
+  Basis basis = Basis::none;
   int repetitions = 1;
   bool bit_exact = false;        // meaningful unless basis is none
   std::string first_difference;  // "step 3, key_vectors layer 12", or empty
 };
+
+constexpr std::string_view name_of(Reproducibility::Basis basis) {
+  constexpr std::array<std::string_view, 4> names{"none", "digests", "unchecked digests", "vectors"};
+  return names[static_cast<std::size_t>(basis)];
+}
 
 /// Run time per repetition, in seconds. Variance is the population's.
 struct Timing {
@@ -152,7 +162,8 @@ struct Configuration {
   };
 
   std::string id;  // unique in the analysis: a second "H100_bs2" is "H100_bs2#2"
-  std::string hardware;
+  std::string hardware;  // a label
+  std::string device;    // what the manifest says the device calls itself; empty where nothing does
   std::string provider;
   std::string value;  // JSON text of variable_value, strings without quotes
   bool baseline = false;
@@ -253,6 +264,7 @@ struct Analysis {
   bool after_divergence = false;
   bool weights_identified = true;   // every configuration says by content which weights it ran
   bool conditions_recorded = true;  // and has a manifest
+  std::vector<std::string> not_checked;  // fields of the files that nothing here supports: "configurations/*/provider"
   std::vector<Configuration> configurations;
   std::vector<std::string> hardware;  // distinct, sorted
   std::optional<std::string> baseline_value;

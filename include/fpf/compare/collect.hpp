@@ -6,7 +6,8 @@
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/plan.hpp>
-#include <fpf/evidence/reader.hpp>
+#include <fpf/evidence/labels.hpp>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -19,6 +20,7 @@ namespace fpf::compare {
 struct Failure {
   std::string subject;
   std::string message;
+  bool finding = false;  // it can be read, and contradicts itself
 };
 
 struct Collection {
@@ -27,6 +29,27 @@ struct Collection {
 };
 
 namespace detail {
+
+/// Leaves out, as findings, the files whose runs contradict themselves (evidence::contradictions_of()).
+inline void hold_against_themselves(std::vector<std::optional<evidence::ExperimentFile>>& files,
+                                    std::vector<Failure>& failures) {
+  std::vector<std::pair<std::size_t, const evidence::StoredRun*>> runs;
+  for (std::size_t f = 0; f < files.size(); ++f)
+    if (files[f])
+      for (const auto& run : files[f]->runs) runs.emplace_back(f, &run);
+  std::vector<std::vector<std::string>> found(runs.size());
+  parallel_for(runs.size(), [&](std::size_t i) {
+    found[i] = evidence::contradictions_of(*files[runs[i].first], *runs[i].second);
+  });
+  std::vector<std::vector<std::string>> of_file(files.size());
+  for (std::size_t i = 0; i < runs.size(); ++i) std::ranges::move(found[i], std::back_inserter(of_file[runs[i].first]));
+  for (std::size_t f = 0; f < files.size(); ++f) {
+    if (of_file[f].empty()) continue;
+    const std::string name = files[f]->name(), more = of_file[f].size() == 1 ? "" : fmt::format(" (and {} more)", of_file[f].size() - 1);
+    failures.push_back({name, fmt::format("{} contradicts itself and is left out: {}{}", name, of_file[f].front(), more), true});
+    files[f].reset();
+  }
+}
 
 /// Opens all files, on several threads; those that fail are left out and noted.
 inline std::vector<std::optional<evidence::ExperimentFile>> open_all(const std::vector<std::filesystem::path>& paths,
@@ -42,6 +65,7 @@ inline std::vector<std::optional<evidence::ExperimentFile>> open_all(const std::
   });
   for (std::size_t i = 0; i < paths.size(); ++i)
     if (!messages[i].empty()) failures.push_back({paths[i].string(), messages[i]});
+  hold_against_themselves(files, failures);
   return files;
 }
 

@@ -4,6 +4,7 @@
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/statistics.hpp>
+#include <fpf/evidence/stored_signals.hpp>
 #include <string>
 #include <vector>
 
@@ -69,7 +70,8 @@ inline Reproducibility reproducibility_of(const Member& member, const std::strin
   if (digests == nullptr || !digests->is_array() || digests->empty()) return out;
   out.repetitions = static_cast<int>(digests->size());
   if (out.repetitions < 2) return out;
-  out.basis = Reproducibility::Basis::digests;
+  const bool checked = std::ranges::all_of(member.runs, [](const auto* run) { return evidence::states_digests(*run); });
+  out.basis = checked ? Reproducibility::Basis::digests : Reproducibility::Basis::unchecked_digests;
   const auto without_id = [](Json digest) {
     if (digest.is_object()) digest.erase("rep_id");
     return digest;
@@ -121,6 +123,8 @@ inline std::vector<Configuration> configurations_of(const Experiment& experiment
     Configuration entry;
     entry.id = member.id;
     entry.hardware = member.hardware;
+    if (const auto name = member.conditions.find("manifest/device/name"); name != member.conditions.end())
+      entry.device = name->second;
     entry.value = value_text(member.value);
     entry.file = experiment.file_of(member).name();
     if (const auto* provider = detail::member_of(*member.configuration, "provider"))

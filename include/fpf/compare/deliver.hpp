@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fpf/compare/options.hpp>
@@ -15,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace fpf::compare {
 
@@ -27,12 +29,19 @@ inline std::string json_text(const nlohmann::ordered_json& json) {
 
 }  // namespace detail
 
+/// What failures come to: a file that contradicts itself is a finding, one that cannot be used the user's error.
+inline ExitCode exit_code(const std::vector<Failure>& failures) {
+  if (std::ranges::any_of(failures, &Failure::finding)) return ExitCode::finding;
+  return failures.empty() ? ExitCode::ok : ExitCode::user_error;
+}
+
 /// Writes the result file and the report, each whole or not at all, and shows the text or the JSON. Returns
-/// user_error where something could not be analysed. Throws Error when something cannot be written, and
+/// exit_code(). Throws Error when something cannot be written, and
 /// Interrupted.
 inline ExitCode deliver(const Settings& settings, const Result& result) {
-  for (const auto& failure : result.failures) fmt::print(stderr, "compare: error: {}\n", one_line(failure.message));
-  if (result.json.is_null()) return ExitCode::user_error;
+  for (const auto& failure : result.failures)
+    fmt::print(stderr, "compare: {}: {}\n", failure.finding ? "FINDING" : "error", one_line(failure.message));
+  if (result.json.is_null()) return exit_code(result.failures);
   check_interrupt();
   const std::string json = detail::json_text(result.json);
   std::optional<AtomicFile> output;
@@ -44,7 +53,7 @@ inline ExitCode deliver(const Settings& settings, const Result& result) {
   if (!settings.json) fmt::print(stderr, "compare: results in {}\n", settings.output_file());
   if (settings.report)
     fmt::print(stderr, "compare: report in {}\n", (std::filesystem::path(*settings.report) / "index.html").string());
-  return result.failures.empty() ? ExitCode::ok : ExitCode::user_error;
+  return exit_code(result.failures);
 }
 
 }  // namespace fpf::compare

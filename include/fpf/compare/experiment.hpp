@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <fpf/evidence/experiment_file.hpp>
+#include <fpf/evidence/schema_fields.hpp>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,13 @@ struct Experiment {
     return found;
   }
 };
+
+/// The fields of its files that nothing in them supports, ascending.
+inline std::vector<std::string> not_checked(const Experiment& experiment) {
+  std::set<std::string> out;
+  for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file));
+  return {out.begin(), out.end()};
+}
 
 /// The JSON text of a variable's value; strings stand without quotes.
 inline std::string value_text(const nlohmann::json& value) {

@@ -125,7 +125,7 @@ inline std::string bit_exact_text(const Reproducibility& found) {
   if (found.basis == Reproducibility::Basis::none) return "unknown";
   std::string out = fmt::format("{}, {} by {}", found.bit_exact ? "yes" : "NO",
                                 count_text(static_cast<std::size_t>(found.repetitions), "repetition"),
-                                found.basis == Reproducibility::Basis::digests ? "digests" : "vectors");
+                                name_of(found.basis));
   return found.first_difference.empty() ? out : out + "; first at " + found.first_difference;
 }
 

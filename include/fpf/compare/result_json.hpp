@@ -98,7 +98,6 @@ inline OrderedJson comparison_json(const Analysis& analysis, const Comparison& c
 }
 
 inline OrderedJson configuration_json(const Configuration& configuration) {
-  constexpr std::string_view bases[] = {"none", "digests", "vectors"};
   const Reproducibility& reproducibility = configuration.reproducibility;
   const Timing& timing = configuration.timing;
   OrderedJson versions = OrderedJson::object();
@@ -107,6 +106,7 @@ inline OrderedJson configuration_json(const Configuration& configuration) {
   return {
       {"config_id", configuration.id},
       {"hardware", configuration.hardware},
+      {"device", configuration.device.empty() ? OrderedJson() : OrderedJson(configuration.device)},
       {"provider", configuration.provider},
       {"value", configuration.value},
       {"baseline", configuration.baseline},
@@ -116,7 +116,7 @@ inline OrderedJson configuration_json(const Configuration& configuration) {
       {"decode_steps", configuration.decode_steps},
       {"status", configuration.status.empty() ? "complete" : configuration.status},
       {"reproducibility",
-       {{"basis", bases[static_cast<std::size_t>(reproducibility.basis)]},
+       {{"basis", name_of(reproducibility.basis)},
         {"repetitions", reproducibility.repetitions},
         {"bit_exact", known ? OrderedJson(reproducibility.bit_exact) : OrderedJson()},
         {"first_difference",
@@ -211,7 +211,8 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
                      {"threshold", analysis.threshold},
                      {"after_divergence", analysis.after_divergence},
                      {"weights_identified", analysis.weights_identified},
-                     {"conditions_recorded", analysis.conditions_recorded}};
+                     {"conditions_recorded", analysis.conditions_recorded},
+                     {"not_checked", analysis.not_checked}};
   for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
     out[name] = OrderedJson::array();
   for (const auto& entry : analysis.configurations) out["configurations"].push_back(detail::configuration_json(entry));

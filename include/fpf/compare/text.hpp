@@ -17,6 +17,20 @@ namespace fpf::compare {
 
 namespace detail {
 
+/// What a reader takes on the author's word.
+inline std::string trust_text(const std::vector<std::string>& not_checked) {
+  std::vector<std::string> names;
+  for (const std::string& path : not_checked) {
+    std::string name = path.substr(path.find('/') + 1);
+    if (name.starts_with("*/")) name.erase(0, 2);
+    if (name.ends_with("/*")) name.resize(name.size() - 2);
+    std::ranges::replace(name, '/', '.');
+    names.push_back(name);
+  }
+  return fmt::format("Not checked: {}. Vectors and manifests are checked against one another; verify re-executes them.",
+                     fmt::join(names, ", "));
+}
+
 inline std::string number(double value) { return value == 0 ? "0" : fmt::format("{:.2e}", value); }
 
 inline std::string title(std::string_view text, const Terminal& terminal) {
@@ -31,7 +45,7 @@ inline std::string heading(std::string_view text, const Terminal& terminal) {
 
 inline Cell bit_exact_cell(const Reproducibility& found) {
   if (found.basis == Reproducibility::Basis::none) return {"unknown", Style::faint};
-  const char* basis = found.basis == Reproducibility::Basis::digests ? "digests" : "vectors";
+  const std::string_view basis = name_of(found.basis);
   if (found.bit_exact) return {fmt::format("yes ({}, {})", found.repetitions, basis), Style::good};
   return {fmt::format("NO ({}, {})", found.repetitions, basis), Style::bad};
 }
@@ -164,6 +178,7 @@ inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
   out += detail::timing_lines(analysis, terminal);
   if (!analysis.notes.empty()) out += detail::heading("Notes", terminal);
   for (const std::string& note : analysis.notes) out += wrapped(note + ".", terminal.width, "  ");
+  if (!analysis.not_checked.empty()) out += "\n" + wrapped(detail::trust_text(analysis.not_checked), terminal.width);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/statistics.hpp>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -131,9 +132,27 @@ inline std::string text_of(const Verdict& verdict) {
   return out;
 }
 
+/// Hardware is what a file's author calls it. What the devices of the configurations call themselves, where that is not the
+/// same; nothing where each bears its device's name, or no manifest says it.
+inline std::string devices_text(const Analysis& analysis, const std::vector<const Comparison*>& rests_on) {
+  std::map<std::string, std::set<std::string>> devices;  // by hardware
+  for (const Comparison* comparison : rests_on)
+    for (const std::size_t side : {comparison->a, comparison->b}) {
+      const Configuration& one = analysis.configurations[side];
+      if (!one.device.empty()) devices[one.hardware].insert(one.device);
+    }
+  std::vector<std::string> texts;
+  for (const auto& [hardware, names] : devices)
+    if (names != std::set{hardware}) texts.push_back(fmt::format("{} is {}", hardware, fmt::join(names, " and ")));
+  return texts.empty() ? "" : fmt::format("by their own names {}", fmt::join(texts, ", "));
+}
+
 /// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are known.
-inline std::vector<std::string> caveats_of(const Analysis& analysis, const std::vector<const Comparison*>& rests_on) {
+inline std::vector<std::string> caveats_of(const Analysis& analysis, Scope scope,
+                                           const std::vector<const Comparison*>& rests_on) {
   std::vector<std::string> differences, out;
+  if (const std::string devices = devices_text(analysis, rests_on); scope == Scope::across_hardware && !devices.empty())
+    out.push_back(devices);
   for (const Comparison* comparison : rests_on)
     for (const std::string& one : comparison->also_differs)
       if (std::ranges::find(differences, one) == differences.end()) differences.push_back(one);
@@ -194,7 +213,7 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   }
   add_statistics(out);
   out.outcome = outcome_of(out);
-  out.caveats = caveats_of(analysis, rests_on);
+  out.caveats = caveats_of(analysis, scope, rests_on);
   out.text = text_of(out);
   return out;
 }

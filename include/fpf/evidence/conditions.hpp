@@ -6,6 +6,7 @@
 #include <array>
 #include <fpf/core/json.hpp>
 #include <fpf/evidence/experiment_file.hpp>
+#include <fpf/evidence/experiment_kinds.hpp>
 #include <map>
 #include <string>
 #include <string_view>
@@ -133,9 +134,7 @@ inline const Condition& condition_of(std::string_view field) {
 /// parameter or library.
 inline bool varies(std::string_view experiment_type, const Condition& condition) {
   if (detail::names(condition.variable_of, experiment_type)) return true;
-  static constexpr std::string_view known =
-      "reference batch_size compile quantization attention concurrent_streams cuda_version tensor_parallel expert_parallel";
-  return !detail::names(known, experiment_type) && !condition.variable_of.empty();
+  return kind_of(experiment_type) == nullptr && !condition.variable_of.empty();
 }
 
 /// A configuration's fields and their values as text; lists are one value. With them "threads", those that its first rank

@@ -35,22 +35,35 @@ std::span<const std::byte> row_of(const std::vector<T>& values, std::int64_t wid
 }
 }  // namespace detail
 
-inline Digests digests_of(const Signals& signals) {
-  Sha256 hidden, keys, logprobs, router;
-  for (const LayerSignals& layer : signals.layers) {
-    hidden.update(layer.hidden.bytes);
-    keys.update(layer.keys.bytes);
-    if (!layer.router) continue;
+/// Digests of signals that come layer by layer, ascending, the log-probabilities at any time.
+class DigestBuilder {
+ public:
+  void add(const LayerSignals& layer) {
+    hidden_.update(layer.hidden.bytes);
+    keys_.update(layer.keys.bytes);
+    if (!layer.router) return;
     const RouterRows& rows = *layer.router;
     for (std::int64_t row = 0; row < static_cast<std::int64_t>(rows.margin.size()); ++row)
-      router.update(detail::row_of(rows.expert_ids, rows.k, row))
+      router_.update(detail::row_of(rows.expert_ids, rows.k, row))
           .update(detail::row_of(rows.weights, rows.k, row))
           .update(detail::row_of(rows.margin, 1, row));
   }
-  const LogProbRows& top = signals.logprobs;
-  for (std::int64_t row = 0; top.k != 0 && row < static_cast<std::int64_t>(top.ids.size()) / top.k; ++row)
-    logprobs.update(detail::row_of(top.ids, top.k, row)).update(detail::row_of(top.values, top.k, row));
-  return {hidden.hex(), keys.hex(), logprobs.hex(), router.hex()};
+  void add(const LogProbRows& top) {
+    for (std::int64_t row = 0; top.k != 0 && row < static_cast<std::int64_t>(top.ids.size()) / top.k; ++row)
+      logprobs_.update(detail::row_of(top.ids, top.k, row)).update(detail::row_of(top.values, top.k, row));
+  }
+  /// To be asked once.
+  Digests finish() { return {hidden_.hex(), keys_.hex(), logprobs_.hex(), router_.hex()}; }
+
+ private:
+  Sha256 hidden_, keys_, logprobs_, router_;
+};
+
+inline Digests digests_of(const Signals& signals) {
+  DigestBuilder out;
+  for (const LayerSignals& layer : signals.layers) out.add(layer);
+  out.add(signals.logprobs);
+  return out.finish();
 }
 
 /// A place in a run: decode step, absolute position, layer (-1 for log-probabilities) and signal.

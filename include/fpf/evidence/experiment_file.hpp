@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fpf::evidence {
@@ -38,9 +39,18 @@ struct StoredRow {
   StoredSignal signal{};
 };
 
+/// A value's own text in the file; of no bytes where there is none.
+struct TextSpan {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+
+  explicit operator bool() const { return length != 0; }
+};
+
 struct StoredStep {
   int step = 0;
   std::optional<std::int64_t> token_id;  // fed at this step
+  TextSpan token_text, router;
 };
 
 /// One element of `runs`.
@@ -50,6 +60,7 @@ struct StoredRun {
   nlohmann::json members;    // all that is small: everything but decode_steps, prompt_text and prompt_token_ids
   std::uint64_t offset = 0;  // of the run's object in the file
   std::uint64_t length = 0;
+  TextSpan prompt_text, prompt_token_ids;
   std::vector<StoredStep> steps;              // in the file's order
   std::vector<StoredRow> rows;                // in the file's order
   std::optional<std::int64_t> prompt_tokens;  // absolute position of step 0, where the file says so
@@ -69,6 +80,7 @@ struct ExperimentFile {
   std::string name() const { return file.path().string(); }
 
   std::string_view text(const StoredRow& row) const { return file.text().substr(row.offset, row.length); }
+  std::string_view text(TextSpan span) const { return file.text().substr(span.offset, span.length); }
 
   /// The run's own JSON text, for programs that copy it into another file.
   std::string_view text(const StoredRun& run) const { return file.text().substr(run.offset, run.length); }
@@ -90,8 +102,10 @@ struct Rows {
   std::vector<int> positions;          // of each row, ascending when rows are unique
   std::vector<std::size_t> starts{0};  // [rows + 1] into values
   std::vector<T> values;
-  std::vector<std::int32_t> ids;   // log-probabilities: the token of each value; else empty
-  std::size_t contradictions = 0;  // repeated rows whose values are not those of the first
+  std::vector<std::int32_t> ids;         // log-probabilities: the token of each value; else empty
+  std::vector<const StoredRow*> places;  // where each row was read
+  std::size_t contradictions = 0;        // repeated rows whose bits are not those of the first
+  std::pair<const StoredRow*, const StoredRow*> contradiction{};  // the first such, and where its position stands first
 
   std::size_t size() const { return positions.size(); }
   std::span<const T> row(std::size_t i) const {

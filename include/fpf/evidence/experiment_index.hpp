@@ -128,8 +128,12 @@ class Indexer {
         run_->rep_id = cursor_.take_as<int>();
       } else if (*key == "decode_steps") {
         read_steps();
-      } else if (*key == "prompt_text" || *key == "prompt_token_ids") {
-        cursor_.take();
+      } else if (*key == "prompt_text") {
+        run_->prompt_text = take_span();
+      } else if (*key == "prompt_token_ids") {
+        run_->prompt_token_ids = take_span();
+      } else if (*key == "neighbours") {
+        run_->members["neighbours"] = cursor_.take_as(metadata_limit);
       } else {
         const std::string name(*key);
         const std::string_view text = cursor_.take();
@@ -167,6 +171,10 @@ class Indexer {
         read_layers(StoredSignal::key_vectors);
       else if (*key == "logprobs")
         read_positions(StoredSignal::logprobs, -1);
+      else if (*key == "token_text")
+        step.token_text = take_span();
+      else if (*key == "router")
+        step.router = take_span();
       else
         cursor_.take();
     }
@@ -175,6 +183,12 @@ class Indexer {
     if (const auto expected = *run_->prompt_tokens + step.step; *absolute != expected)
       cursor_.fail_here(
           fmt::format("expected absolute_position {} at step {}, found {}", expected, step.step, *absolute));
+  }
+
+  TextSpan take_span() {
+    cursor_.peek();  // white space before it is none of it
+    const auto offset = cursor_.offset();
+    return {offset, cursor_.take().size()};
   }
 
   std::int64_t take_index() {

@@ -12,6 +12,7 @@
 #include <fpf/evidence/experiment_index.hpp>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <type_traits>
 #include <unordered_map>
 
@@ -44,14 +45,14 @@ class RowParser {
       fail_at(row, fmt::format("expected as many token_ids as log_probs, found {} and {}", tokens, numbers));
   }
 
-  /// Whether two rows hold the same numbers; equal text decides without reading them.
+  /// Whether two rows hold the same bits; equal text decides without reading them.
   bool equal(const StoredRow& a, const StoredRow& b) {
     if (file_.text(a) == file_.text(b)) return true;
     std::vector<T> values_a, values_b;
     std::vector<std::int32_t> ids_a, ids_b;
     parse(a, values_a, ids_a);
     parse(b, values_b, ids_b);
-    return values_a == values_b && ids_a == ids_b;
+    return ids_a == ids_b && std::ranges::equal(std::as_bytes(std::span(values_a)), std::as_bytes(std::span(values_b)));
   }
 
   [[noreturn]] void fail_at(const StoredRow& row, std::string_view what, std::string_view inside = "") const {
@@ -128,8 +129,10 @@ Rows<T> sorted(Rows<T> rows) {
   std::sort(order.begin(), order.end(), [&](auto a, auto b) { return rows.positions[a] < rows.positions[b]; });
   Rows<T> out;
   out.contradictions = rows.contradictions;
+  out.contradiction = rows.contradiction;
   for (const std::size_t i : order) {
     out.positions.push_back(rows.positions[i]);
+    out.places.push_back(rows.places[i]);
     out.values.insert(out.values.end(), rows.row(i).begin(), rows.row(i).end());
     if (!rows.ids.empty()) out.ids.insert(out.ids.end(), rows.row_ids(i).begin(), rows.row_ids(i).end());
     out.starts.push_back(out.values.size());
@@ -164,7 +167,8 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
     if (rule == RowRule::unique) {
       const auto [seen, fresh] = first.emplace(position, &row);
       if (!fresh) {
-        out.contradictions += !parser.equal(*seen->second, row);
+        if (parser.equal(*seen->second, row)) continue;
+        if (out.contradictions++ == 0) out.contradiction = {&row, seen->second};
         continue;
       }
     }
@@ -173,6 +177,7 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
     if (out.size() == 0) out.values.reserve(width * count);  // untouched where rows repeat, so free
     out.starts.push_back(out.values.size());
     out.positions.push_back(position);
+    out.places.push_back(&row);
     if (signal != StoredSignal::logprobs && width != out.starts[1])
       parser.fail_at(row, fmt::format("expected {} numbers, as in the rows before, found {}", out.starts[1], width));
   }

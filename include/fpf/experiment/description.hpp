@@ -1,8 +1,8 @@
 // How an experiment file names a model, a machine and what ran on it.
 #pragma once
 
-#include <cctype>
 #include <cmath>
+#include <fpf/evidence/labels.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fpf/experiment/experiment_info.hpp>
 #include <fpf/experiment/settings.hpp>
@@ -15,19 +15,7 @@
 
 namespace fpf {
 
-/// "<hardware>_<tag>" of letters, digits, dots and single hyphens: "Intel-Xeon-Processor_bs2".
-inline std::string config_id(std::string hardware, const std::string& tag) {
-  for (const std::string_view mark : {"(R)", "(TM)"})
-    for (auto at = hardware.find(mark); at != std::string::npos; at = hardware.find(mark))
-      hardware.erase(at, mark.size());
-  std::string id;
-  for (const char c : hardware) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.';
-    if (plain || (!id.empty() && id.back() != '-')) id += plain ? c : '-';
-  }
-  while (id.ends_with('-')) id.pop_back();
-  return id + "_" + tag;
-}
+using evidence::config_id;
 
 /// "135M", "30B": parameters of the shape, as model names round them.
 inline std::string model_size(const model::ModelConfig& c) {

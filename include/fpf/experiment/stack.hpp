@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/child_process.hpp>
+#include <fpf/evidence/labels.hpp>
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/options.hpp>
 #include <fpf/experiment/runner_declaration.hpp>
@@ -37,12 +38,6 @@ inline Baseline run_stack(const Options& options, const std::filesystem::path& b
   return Baseline::read(result);
 }
 
-/// "cu126" of "12.6".
-inline std::string cuda_tag(std::string cuda) {
-  std::erase(cuda, '.');
-  return "cu" + cuda;
-}
-
 /// Runs --stack's builds and adds each under its CUDA version, which must differ from `cuda`, that of this build. Until
 /// the experiment is done their files lie in OUT/cuda_version_experiment.parts. Throws Error where it does not differ, and
 /// what run_stack() throws.
@@ -54,7 +49,7 @@ inline void add_stacks(Runner& runner, const std::string& cuda) {
     const Baseline other = run_stack(options, options.stacks[i], parts / std::to_string(i));
     const auto found = cuda_of(other);
     if (found == cuda) fail("--stack {} has CUDA {}, as this build has", options.stacks[i], cuda);
-    runner.add(other, cuda_tag(found), found);
+    runner.add(other, evidence::cuda_tag(found), found);
   }
   remove_tree(parts);
 }

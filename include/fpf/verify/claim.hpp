@@ -2,9 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <fpf/core/hash.hpp>
-#include <fpf/evidence/digests.hpp>
-#include <fpf/evidence/stored_signals.hpp>
+#include <fpf/evidence/labels.hpp>
 #include <string>
 #include <vector>
 
@@ -49,8 +47,8 @@ class Inspector {
 
   void inspect() {
     const std::vector<void (Inspector::*)()> checks{
-        &Inspector::prompt, &Inspector::steps,   &Inspector::read_signals, &Inspector::logprobs,
-        &Inspector::greedy, &Inspector::digests, &Inspector::repetitions,  &Inspector::policies};
+        &Inspector::prompts, &Inspector::read_signals, &Inspector::logprobs, &Inspector::greedy, &Inspector::digests};
+    claim_.contradictions = evidence::label_contradictions(*claim_.file, *claim_.configuration, claim_.run);
     try {
       claim_.texts = evidence::read_texts(*claim_.file, *claim_.run);
       for (const auto check : checks) (this->*check)();
@@ -67,40 +65,19 @@ class Inspector {
     claim_.contradictions.push_back(claim_.name() + ": " + fmt::format(format, std::forward<Args>(args)...));
   }
 
-  void prompt() {
-    const auto check = [&](const std::vector<std::int32_t>& ids, const json& claimed, const std::string& whose) {
-      const std::string found = sha256_hex(std::as_bytes(std::span(ids)));
-      if (claimed != found) add("{}prompt_sha256 is {}, its ids have {}", whose, claimed.dump(), found);
-      if (ids.size() != claim_.texts.prompt_token_ids.size())
-        add("{}prompt has {} tokens, expected {}", whose, ids.size(), claim_.texts.prompt_token_ids.size());
-      claim_.prompts.push_back(ids);
-    };
-    check(claim_.texts.prompt_token_ids, claim_.run->members.value("prompt_sha256", json()), "");
+  void prompts() {
     if (claim_.texts.prompt_token_ids.size() < 2) fail("{}: expected a prompt of at least 2 tokens", claim_.name());
-    for (const json& one : claim_.texts.neighbours.is_array() ? claim_.texts.neighbours : json::array()) {
-      const std::string whose = fmt::format("neighbours[{}]: ", claim_.prompts.size() - 1);
-      check(evidence::detail::ids_of(one.value("prompt_token_ids", json()), claim_.name() + ", " + whose),
-            one.value("prompt_sha256", json()), whose);
-    }
+    claim_.prompts.push_back(claim_.texts.prompt_token_ids);
+    for (const json& one : member_or_null(claim_.run->members, "neighbours"))
+      claim_.prompts.push_back(evidence::detail::ids_of(member_or_null(one, "prompt_token_ids"), claim_.name()));
+    if (!claim_.at("/manifest/fpf/version").is_string()) add("its configuration has no manifest of fpf's");
+    for (const char* field : {"prompt_sha256", "signals_sha256", "reproducibility"})
+      if (member_or_null(claim_.run->members, field).is_null()) add("it has no {}", field);
   }
 
-  void steps() {
-    const auto& run = *claim_.run;
-    const auto expected = claim_.file->metadata.value("decode_steps", std::int64_t{-1});
-    const auto prompt = static_cast<std::int64_t>(claim_.texts.prompt_token_ids.size());
-    if (static_cast<std::int64_t>(run.steps.size()) != expected)
-      add("it has {} decode steps, experiment_metadata says {}", run.steps.size(), expected);
-    if (claim_.file->metadata.value("sequence_length", std::int64_t{-1}) != prompt + expected)
-      add("sequence_length is {}, prompt and steps have {}",
-          claim_.file->metadata.value("sequence_length", json()).dump(), prompt + expected);
-    for (std::size_t i = 0; i < run.steps.size(); ++i)
-      if (run.steps[i].step != static_cast<int>(i)) add("decode_steps[{}] is numbered {}", i, run.steps[i].step);
-    if (!run.prompt_tokens || *run.prompt_tokens != prompt)
-      add("decode step 0 stands at absolute_position {}, expected {}, the length of the prompt",
-          run.prompt_tokens ? std::to_string(*run.prompt_tokens) : "none", prompt);
+  void read_signals() {
+    claim_.signals = evidence::read_signals(*claim_.file, *claim_.run, claim_.texts.prompt_token_ids.size());
   }
-
-  void read_signals() { claim_.signals = evidence::read_signals(*claim_.file, *claim_.run, claim_.texts); }
 
   /// Descending, ties by the lower id, and no more than certainty in all.
   void logprobs() {
@@ -132,55 +109,9 @@ class Inspector {
   }
 
   void digests() {
-    const json& all = claim_.run->members;
-    const auto own = evidence::digests_of(claim_.signals);
-    if (all.value("signals_sha256", "") != own.combined())
-      add("signals_sha256 is {}, its vectors have {}", all.value("signals_sha256", json()).dump(), own.combined());
-    const auto stored = all.value(json::json_pointer("/reproducibility/digests"), json::array());
-    const auto mine =
-        std::ranges::find_if(stored, [&](const json& one) { return one.value("rep_id", -1) == claim_.run->rep_id; });
-    if (mine == stored.end()) {
-      add("reproducibility.digests has none of repetition {}", claim_.run->rep_id);
-      return;
-    }
-    for (const auto& [name, found] : {std::pair{"hidden_states", own.hidden_states},
-                                      {"key_vectors", own.key_vectors},
-                                      {"logprobs", own.logprobs},
-                                      {"router", own.router}})
-      if (const json claimed = mine->value(name, json()); claimed != found)
-        add("the digest of {} is {}, its vectors have {}", name, claimed.dump(), found);
-  }
-
-  /// What the file says of repetitions follows from their digests.
-  void repetitions() {
-    const json record = claim_.run->members.value("reproducibility", json::object());
-    const json digests = record.value("digests", json::array());
-    if (record.value("repetitions", std::size_t{0}) != digests.size())
-      add("reproducibility says {} repetitions and has the digests of {}", record.value("repetitions", json()).dump(),
-          digests.size());
-    bool equal = true;
-    for (json one : digests) {
-      json first = digests.front();
-      one.erase("rep_id");
-      first.erase("rep_id");
-      equal &= one == first;
-    }
-    if (record.value("bit_exact", json()) != equal)
-      add("reproducibility.bit_exact is {}, its digests are {}", record.value("bit_exact", json()).dump(),
-          equal ? "equal" : "not equal");
-  }
-
-  /// fixed_params and the manifest speak of one set-up.
-  void policies() {
-    const auto same = [&](const char* fixed, const char* manifest) {
-      if (claim_.at(fixed) != claim_.at(manifest))
-        add("{} is {} and {} is {}", fixed + 1, claim_.at(fixed).dump(), manifest + 1, claim_.at(manifest).dump());
-    };
-    same("/fixed_params/attention_impl", "/manifest/policies/attention");
-    same("/fixed_params/execution", "/manifest/policies/execution");
-    if (claim_.at("/fixed_params/batch_size") != claim_.prompts.size())
-      add("fixed_params/batch_size is {}, with its neighbours it has {} sequences",
-          claim_.text_at("/fixed_params/batch_size"), claim_.prompts.size());
+    for (auto& one :
+         evidence::digest_contradictions(*claim_.file, *claim_.run, evidence::digests_of(claim_.signals)))
+      claim_.contradictions.push_back(std::move(one));
   }
 
   std::int64_t position(std::size_t row) const {

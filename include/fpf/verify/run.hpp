@@ -2,9 +2,11 @@
 #pragma once
 
 #include <fpf/evidence/experiment_index.hpp>
+#include <fpf/evidence/schema_fields.hpp>
 #include <fpf/verify/verifier.hpp>
 #include <fstream>
 #include <list>
+#include <set>
 
 namespace fpf::verify {
 
@@ -12,6 +14,7 @@ namespace fpf::verify {
 struct Result {
   std::string file;
   std::vector<RunReport> runs;
+  std::set<std::string> not_checked;  // fields of the file that neither it nor re-execution supports
   Decision decision = Decision::undecided;
 };
 
@@ -89,6 +92,7 @@ inline Result run(const Settings& settings) {
   }
   if (!file.metadata.contains("schema_version"))
     fail("{} has no schema_version: expected fpf's evidence, which has digests, prompts and a manifest", file.name());
+  out.not_checked = evidence::fields_not_checked(file);
   std::vector<Claim> claims = read_claims(file);
   std::erase_if(claims, [&](const Claim& claim) { return !detail::asked_for(settings, claim); });
   if (claims.empty()) fail("--config-id: {} has no such run; it has {}", file.name(), file.runs.front().config_id);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fpf/core/text.hpp>
+#include <fpf/experiment/description.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/manifest.hpp>
 #include <fpf/experiment/model_identity.hpp>
@@ -143,6 +144,15 @@ class Verifier {
     if (static_cast<std::int64_t>(claim.prompts.front().size() + claim.signals.token_ids.size()) > config.max_positions)
       add("prompt and steps do not fit into the model's {} positions", config.max_positions);
     if (claim.signals.layers.empty()) add("it records no layer");
+    const auto follows = [&](const char* field, const json& found, const json& expected) {
+      if (found != expected) add("{} is {:.60}: the model's is {:.60}", field, found.dump(), expected.dump());
+    };
+    const json& metadata = claim.file->metadata;
+    follows("model_size", member_or_null(metadata, "model_size"), model_size(config));
+    follows("model_architecture", member_or_null(metadata, "model_architecture"), config.architecture);
+    follows("num_hidden_layers", member_or_null(member_or_null(metadata, "extraction_config"), "num_hidden_layers"),
+            config.num_layers);
+    follows("fixed_params.quantization", claim.at("/fixed_params/quantization"), quantisation_name(model.checkpoint));
     for (const auto& layer : claim.signals.layers) {
       if (layer.layer >= config.num_layers) add("the model has no layer {}", layer.layer);
       if (layer.hidden.width != config.hidden_size || layer.keys.width != config.kv_size())
@@ -157,6 +167,11 @@ class Verifier {
       const auto at = std::ranges::mismatch(text, claim.texts.prompt_text).in1 - text.begin();
       add("prompt_text is not what its token ids say: they differ at byte {}", at);
     }
+    const json& neighbours = member_or_null(claim.run->members, "neighbours");
+    for (std::size_t i = 0; i < neighbours.size(); ++i)
+      if (const auto& text = member_or_null(neighbours.at(i), "prompt_text");
+          text != model.tokenizer->decode(claim.prompts.at(i + 1)))
+        add("neighbours[{}].prompt_text is not what its token ids say", i);
     for (std::size_t step = 0; step < claim.signals.token_ids.size(); ++step)
       if (const auto text = model.tokenizer->token_text(claim.signals.token_ids[step]);
           text != claim.texts.token_texts[step])

@@ -1,0 +1,144 @@
+// How each field of an experiment file is held: the one list of it, field by field of experiment.schema.json.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <fpf/evidence/experiment_file.hpp>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace fpf::evidence {
+
+/// What stands behind a field.
+enum class Support : std::uint8_t {
+  reader,       // its place and type: the reader refuses others
+  derived,      // other fields of the file: labels.hpp
+  digest,       // the digests, and they the vectors: stored_signals.hpp
+  re_executed,  // what the model gives and says of itself when verify runs it
+  not_checked   // nothing: it is taken on trust
+};
+
+/// A field by its path in a file ("*": each element or name; at the end all below it).
+struct SchemaField {
+  std::string_view path;
+  Support support;
+};
+
+inline constexpr auto schema_fields = [] {
+  using enum Support;
+  return std::to_array<SchemaField>({
+      {"experiment_metadata/schema_version", reader},
+      {"experiment_metadata/experiment_type", derived},
+      {"experiment_metadata/variable_tested", derived},
+      {"experiment_metadata/model", derived},
+      {"experiment_metadata/model_size", re_executed},
+      {"experiment_metadata/architecture", derived},
+      {"experiment_metadata/model_architecture", re_executed},
+      {"experiment_metadata/sequence_length", derived},
+      {"experiment_metadata/decode_steps", derived},
+      {"experiment_metadata/date_created", not_checked},
+      {"experiment_metadata/extraction_config/layers/*", digest},
+      {"experiment_metadata/extraction_config/positions", reader},
+      {"experiment_metadata/extraction_config/hidden_dim", re_executed},
+      {"experiment_metadata/extraction_config/key_dim", re_executed},
+      {"experiment_metadata/extraction_config/top_k_logprobs", digest},
+      {"experiment_metadata/extraction_config/num_hidden_layers", re_executed},
+      {"experiment_metadata/extraction_config/signal_dtypes/*", derived},
+      {"configurations/*/config_id", derived},
+      {"configurations/*/hardware", not_checked},
+      {"configurations/*/provider", not_checked},
+      {"configurations/*/variable_value", derived},
+      {"configurations/*/baseline", derived},
+      {"configurations/*/cuda_version", derived},
+      {"configurations/*/torch_version", derived},
+      {"configurations/*/transformers_version", derived},
+      {"configurations/*/flash_attn_version", derived},
+      {"configurations/*/python_version", derived},
+      {"configurations/*/fixed_params/compile", derived},
+      {"configurations/*/fixed_params/execution", derived},
+      {"configurations/*/fixed_params/attention_impl", derived},
+      {"configurations/*/fixed_params/tp_size", derived},
+      {"configurations/*/fixed_params/ep_size", derived},
+      {"configurations/*/fixed_params/concurrent_streams", derived},
+      {"configurations/*/fixed_params/batch_size", derived},
+      {"configurations/*/fixed_params/quantization", derived},
+      {"configurations/*/fixed_params/expert_placement", derived},
+      {"configurations/*/fixed_params/*", not_checked},  // a user's own
+      {"configurations/*/manifest/fpf/*", re_executed},
+      {"configurations/*/manifest/device/*", re_executed},
+      {"configurations/*/manifest/activation_dtype", derived},
+      {"configurations/*/manifest/prompt/*", not_checked},
+      {"configurations/*/manifest/model/*", re_executed},
+      {"configurations/*/manifest/policies/*", re_executed},
+      {"configurations/*/manifest/ranks/*", re_executed},
+      {"configurations/*/manifest/operations/*", re_executed},
+      {"configurations/*/manifest/*", re_executed},
+      {"runs/*/config_id", derived},
+      {"runs/*/rep_id", derived},
+      {"runs/*/timestamp", not_checked},
+      {"runs/*/runtime_seconds", derived},
+      {"runs/*/status", re_executed},
+      {"runs/*/non_finite/*", re_executed},
+      {"runs/*/runtime/seconds/*", not_checked},
+      {"runs/*/runtime/*", derived},
+      {"runs/*/reproducibility/*", derived},
+      {"runs/*/signals_sha256", digest},
+      {"runs/*/prompt_sha256", derived},
+      {"runs/*/prompt_text", re_executed},
+      {"runs/*/prompt_token_ids/*", derived},
+      {"runs/*/peak_memory_bytes", not_checked},
+      {"runs/*/peak_device_memory_bytes", not_checked},
+      {"runs/*/neighbours/*/prompt_text", re_executed},
+      {"runs/*/neighbours/*", derived},
+      {"runs/*/contention/*", not_checked},
+      {"runs/*/quiet_runtime/*", derived},
+      {"runs/*/decode_steps/*/step", derived},
+      {"runs/*/decode_steps/*/token_id", digest},
+      {"runs/*/decode_steps/*/token_text", re_executed},
+      {"runs/*/decode_steps/*/absolute_position", derived},
+      {"runs/*/decode_steps/*/*", digest},
+  });
+}();
+
+/// Whether a row's path is that of a field, "configurations/*/manifest/threads".
+constexpr bool covers(const SchemaField& row, std::string_view path) {
+  return row.path == path ||
+         (row.path.ends_with("/*") && path.starts_with(row.path.substr(0, row.path.size() - 1)));
+}
+
+/// The row of a field, the first that covers it; null where none does.
+constexpr const SchemaField* field_of(std::string_view path) {
+  for (const SchemaField& row : schema_fields)
+    if (covers(row, path)) return &row;
+  return nullptr;
+}
+
+namespace detail {
+
+/// Adds the rows of all values below `path` that nothing supports.
+inline void add_not_checked(const nlohmann::json& value, const std::string& path, std::set<std::string>& to) {
+  if (value.is_structured()) {
+    for (const auto& [name, member] : value.items()) {
+      add_not_checked(member, path + "/" + (value.is_array() ? "*" : name), to);
+    }
+    return;
+  }
+  if (value.is_null()) return;
+  const SchemaField* row = field_of(path);
+  if (row == nullptr || row->support == Support::not_checked) to.emplace(row == nullptr ? path : row->path);
+}
+
+}  // namespace detail
+
+/// The fields of a file that nothing supports: rows of the table, or a path that no row covers, ascending.
+inline std::set<std::string> fields_not_checked(const ExperimentFile& file) {
+  std::set<std::string> out;
+  detail::add_not_checked(file.metadata, "experiment_metadata", out);
+  for (const auto& one : file.configurations) detail::add_not_checked(one, "configurations/*", out);
+  for (const auto& one : file.runs) detail::add_not_checked(one.members, "runs/*", out);
+  return out;
+}
+
+}  // namespace fpf::evidence
