@@ -153,7 +153,8 @@ class Inspector {
 
   /// What the file says of repetitions follows from their digests.
   void repetitions() {
-    const json record = claim_.run->members.value("reproducibility", json::object());
+    const json& said = member_or_null(claim_.run->members, "reproducibility");
+    const json record = said.is_null() ? json::object() : said;
     const json digests = record.value("digests", json::array());
     if (record.value("repetitions", std::size_t{0}) != digests.size())
       add("reproducibility says {} repetitions and has the digests of {}", record.value("repetitions", json()).dump(),
