@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
     else
       prompt::write_prompt_file(out, made, origin);
     fmt::print(stderr, "make_prompt: {} tokens, {} of the document's {}; sha256 {}\n", made.token_ids.size(),
-               made.document_tokens_used, made.document_tokens, made.sha256);
+               made.document_tokens_used, prompt::document_length(made), made.sha256);
     return ExitCode::ok;
   });
 }

@@ -1,5 +1,6 @@
 // The plan's validation checklist on this machine, one line a point.
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/preflight/checklist.hpp>
 #include <fpf/preflight/report.hpp>
 #include <fpf/preflight/schema.hpp>
@@ -23,7 +24,7 @@ int main(int argc, char** argv) {
     if (!fpf::parse_options(argc, argv, info, own, values)) return fpf::ExitCode::ok;
     validate(settings, values, false);
     fpf::catch_interrupts();
-    const auto schema = nlohmann::json::parse(fpf_experiment_schema);
+    const auto schema = parse_json(fpf_experiment_schema, "the schema");
     fpf::preflight::Checklist checklist(
         settings, fpf::campaign::steps_of(settings, values), full,
         [&](const nlohmann::json& file) { return fpf::preflight::schema_errors(schema, file); },

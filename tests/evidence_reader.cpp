@@ -344,7 +344,7 @@ BOOST_AUTO_TEST_CASE(keys_that_stand_twice_are_refused) {
 BOOST_AUTO_TEST_CASE(depth_and_emptiness_are_bounded) {
   const std::string deep(10'000, '['), back(10'000, ']');
   BOOST_TEST(mentions(open_error(replaced(sound, R"("rep_id": 0)", R"("rep_id": 0, "x": )" + deep + back)),
-                      {"runs[1].x", "nested deeper than 1024"}));
+                      {"runs[1].x", "nested deeper than 256"}));
   BOOST_TEST(mentions(open_error(deep), {"bad.json", "expected an object"}));
   BOOST_TEST(mentions(read_error(replaced(sound, "[5, 6]", deep + back)), {"pos_-1", "nested deeper"}));
   BOOST_TEST(mentions(open_error("{}"), {"bad.json", "experiment_metadata"}));

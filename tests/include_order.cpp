@@ -97,4 +97,24 @@ BOOST_AUTO_TEST_CASE(no_header_includes_itself_in_the_end) {
   }
 }
 
+// A reader that goes around parse_json() has no limit to nests and memory.
+BOOST_AUTO_TEST_CASE(json_is_parsed_in_one_place) {
+  std::size_t files = 0;
+  for (const char* folder : {"include/fpf", "drivers"})
+    for (const auto& entry : fs::recursive_directory_iterator(fs::path(FPF_SOURCE) / folder)) {
+      const auto& path = entry.path();
+      if ((path.extension() != ".hpp" && path.extension() != ".cpp") || path.filename() == "json.hpp") continue;
+      ++files;
+      std::ifstream in(path);
+      int number = 0;
+      for (std::string line; std::getline(in, line);) {
+        ++number;
+        for (const char* call : {"json::parse(", "Json::parse(", "json::sax_parse(", "json::from_", "Json::from_"})
+          BOOST_TEST((line.find(call) == std::string::npos),
+                     path << ":" << number << ": " << call << " beside parse_json()");
+      }
+    }
+  BOOST_TEST(files > 200u);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,6 @@
 // core/json.hpp, core/parse_number.hpp and what model/config_json.hpp reads with them.
+#include <malloc.h>
+
 #include <boost/test/unit_test.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/core/parse_number.hpp>
@@ -52,6 +54,46 @@ BOOST_AUTO_TEST_CASE(stricter_rules_where_they_are_asked_for) {
   BOOST_TEST(parse_json(R"([{"b":1},{"b":2}])", "a.json", {.unique_keys = true}).size() == 2u);
   BOOST_TEST(parse_json("[[[]]]", "a.json", {.levels = 3}).size() == 1u);
   BOOST_TEST(mentions(refused("[[[[]]]]", {.levels = 3}), {"a.json", "nests", "3"}));
+}
+
+BOOST_AUTO_TEST_CASE(nests_and_memory_are_bounded_whatever_is_asked_for) {
+  const auto nest = [](std::size_t levels) { return std::string(levels, '[') + std::string(levels, ']'); };
+  for (const bool unique : {false, true}) {
+    const JsonRules rules{.unique_keys = unique};
+    BOOST_TEST(parse_json(nest(256), "a.json", rules).size() == 1u);
+    BOOST_TEST(mentions(refused(nest(257), rules), {"a.json", "nests deeper than 256 levels at byte 256"}));
+    BOOST_TEST(mentions(refused(std::string(1'000'000, '['), rules), {"a.json", "nests deeper"}));
+  }
+  const std::string brackets = R"(["\"[[[[[[[[[[[", "\\\\"])";  // in strings they nest nothing
+  BOOST_TEST(parse_json(brackets, "a.json", {.levels = 1}).size() == 2u);
+  BOOST_TEST((parse_json<nlohmann::ordered_json>(R"({"b":1,"a":2})", "a.json").dump() == R"({"b":1,"a":2})"));
+  std::size_t left = 1000;
+  const JsonRules rules{.memory = &left};
+  BOOST_TEST(parse_json("[1, 2, 3]", "a.json", rules).size() == 3u);
+  BOOST_TEST(left == 1000u - 48 - 2 * 24);
+  BOOST_TEST(mentions(refused("[" + std::string(100, ',') + "1]", rules), {"a.json", "more memory"}));
+  BOOST_TEST(!try_parse_json(nest(257)).has_value());
+  BOOST_TEST(!try_parse_json("{").has_value());
+  BOOST_TEST((try_parse_json("[1]") == json{1}));
+}
+
+// What measure_json() says is not below what the tree takes, nor far above it.
+BOOST_AUTO_TEST_CASE(the_account_of_memory_is_about_right) {
+  const auto of = [](const std::string& one) {
+    std::string text = "[";
+    for (int i = 0; i < 100'000; ++i) text += one + ",";
+    text += "0]";
+    const struct mallinfo2 before = ::mallinfo2();
+    const auto tree = nlohmann::json::parse(text);
+    const struct mallinfo2 after = ::mallinfo2();
+    const auto taken = static_cast<double>(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd);
+    return static_cast<double>(measure_json(text, json_levels, ~std::size_t{0}).memory) / taken;
+  };
+  for (const char* one : {"1", "1.5", "[]", "{}", "[[]]", "{\"a\":1}", "{\"a\":{\"b\":[]}}", "\"a\"", "[1,2,3,4]",
+                          "\"a text that is longer than fifteen bytes\"", "{\"a longer key than fifteen\":null}"}) {
+    const double ratio = of(one);
+    BOOST_TEST((ratio > 0.7 && ratio < 3), one << ": " << ratio);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(look_ups_name_the_key_and_the_place) {

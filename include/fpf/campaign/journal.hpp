@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -72,9 +73,21 @@ class Journal {
     bool whole = true;
     for (std::string line; std::getline(file, line);) {
       whole = !file.eof();
-      if (Json event = Json::parse(line, nullptr, false); event.is_object()) events_.push_back(std::move(event));
+      if (auto event = try_parse_json<Json>(line); event && event->is_object()) keep(std::move(*event));
     }
     return whole;
+  }
+
+  /// Throws Error for what this program has not written.
+  void keep(Json event) {
+    for (const auto& [key, value] : event.items()) {
+      const bool text = key == "time" || key == "event" || key == "experiment" || key == "options" || key == "file";
+      const bool number = key == "seconds" || key == "start_seconds" || key == "exit_code";
+      if ((text && !value.is_string()) || (number && !value.is_number()))
+        fail("{}: '{}' of an event is {:.40}: expected a {}", path_.string(), key, value.dump(),
+             text ? "string" : "number");
+    }
+    events_.push_back(std::move(event));
   }
 
   std::filesystem::path path_;

@@ -199,7 +199,7 @@ class Campaign {
     const auto file = evidence::open_experiment(path);
     if (step.number != 0) {
       const auto reference = Baseline::read(settings_.options.baseline);
-      const Json metadata = Json::parse(file.metadata.dump());
+      const Json metadata = file.metadata;
       reference.require_match(path.string(), metadata, file.runs.front().members.value("prompt_sha256", ""),
                               step.number == 3);
       for (const auto& configuration : file.configurations) require_model(path, configuration, reference, step);

@@ -38,7 +38,8 @@ inline std::vector<std::int32_t> ids_of(const std::string& file, const model::Ch
   const bool has_folder =
       !checkpoint.folder().empty() && std::filesystem::exists(checkpoint.folder() / "tokenizer.json");
   if (checkpoint.gguf() == nullptr && !has_folder) fail("{} has no tokeniser: a document cannot be read for it", from);
-  return prompt::open_tokenizer(from).encode(prompt::document_text(file), false);
+  const auto tokenizer = prompt::open_tokenizer(from);
+  return naming(file, [&] { return tokenizer.encode(prompt::document_text(file), false); });
 }
 
 /// `tokens` tokens in windows, the documents' shares as equal as whole windows are. Throws Error for a

@@ -8,6 +8,7 @@
 #include <fpf/checkpoint/request.hpp>
 #include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/model/account.hpp>
 #include <fpf/prompt/tokenizer_writer.hpp>
 #include <memory>
@@ -44,7 +45,7 @@ inline std::unique_ptr<LinearFormat> format_of(const CheckpointRequest& request,
 /// The source's config.json with another type and quantisation.
 inline nlohmann::ordered_json config_json(const model::Checkpoint& checkpoint, DType dtype,
                                           const nlohmann::ordered_json& quantisation) {
-  auto out = nlohmann::ordered_json::parse(checkpoint.config_text());
+  auto out = parse_json<nlohmann::ordered_json>(checkpoint.config_text(), checkpoint.id());
   if (!out.contains("dtype")) out["torch_dtype"] = fpf::name_of(dtype);
   for (const char* key : {"dtype", "torch_dtype"})  // the newer name, the older one
     if (out.contains(key)) out[key] = fpf::name_of(dtype);

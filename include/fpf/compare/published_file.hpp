@@ -98,12 +98,17 @@ class Reader {
  private:
   void each_key(const std::function<void(const std::string&)>& visit) {
     cursor_.enter_object();
-    while (const auto key = cursor_.next_key()) visit(std::string(*key));
+    while (const auto key = cursor_.next_key()) {
+      cursor_.charge(sizeof(Position) + key->size());  // of what may be kept under it
+      visit(std::string(*key));
+    }
   }
 
   Vector numbers() {
     if (cursor_.peek() != '[') cursor_.fail_here("expected an array of numbers");
     const std::string_view text = cursor_.take();
+    if (text.size() > evidence::longest_row)
+      cursor_.fail_here(fmt::format("a row of {} bytes: expected at most {}", text.size(), evidence::longest_row));
     const simdjson::padded_string_view padded(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING);
     simdjson::ondemand::document document;
     simdjson::ondemand::array array;
@@ -116,6 +121,7 @@ class Reader {
         cursor_.fail_at(text.data(), fmt::format("element {} is no number", out.size()));
       out.push_back(value);
     }
+    cursor_.charge(2 * (sizeof(Vector) + out.size() * sizeof(double)));
     return out;
   }
 
@@ -145,6 +151,7 @@ class Reader {
   }
 
   void read_measurement(Measurement measurement) {
+    cursor_.charge(2 * sizeof(Measurement));
     each_key([&](const std::string& key) {
       if (key == "ref_name")
         measurement.reference = cursor_.take_as<std::string>();

@@ -2,6 +2,8 @@
 // evidence/json_cursor.hpp and parsed here piece by piece.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fpf/core/error.hpp>
@@ -9,6 +11,7 @@
 #include <fpf/core/mapped_file.hpp>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -19,35 +22,96 @@
 
 namespace fpf {
 
+/// Objects and arrays within one another that any JSON may have. What is parsed is copied, compared and written by
+/// recursion, so that deeper nests would take the stack.
+inline constexpr int json_levels = 256;
+/// Bytes of memory that one text may take once it is parsed, by measure_json()'s account.
+inline constexpr std::size_t json_memory = std::size_t{512} << 20;
+
 /// What is demanded beyond valid JSON (RFC 8259).
 struct JsonRules {
   bool unique_keys = false;  // no object says a key twice, at any level
-  int levels = 0;            // objects and arrays within one another, at most; 0: any number
+  int levels = json_levels;  // objects and arrays within one another, at most
+  std::size_t* memory =
+      nullptr;  // bytes that are left to texts that are kept together; nullptr: json_memory for this one
 };
 
-enum class JsonFault : std::uint8_t { syntax, repeated_key, depth };
+enum class JsonFault : std::uint8_t { syntax, repeated_key, depth, memory };
 
-/// Parses `text`, with or without a byte order mark before it. `on_fault(fault, what)` must throw; what: the parser's
-/// message, the key, or nothing.
-template <class OnFault>
-nlohmann::json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on_fault) {
+/// What parsing a text would build. Found before it is built: a tree that is too large or too deep must never be.
+struct JsonExtent {
+  std::size_t memory = 0;                     // bytes, of a tree of nlohmann's values on a 64-bit machine; about
+  std::optional<JsonFault> fault{};           // depth or memory: the limit that was passed
+  std::size_t byte = std::string_view::npos;  // where
+};
+
+/// Measures a text up to its end or to where it passes a limit. It need not be JSON.
+inline JsonExtent measure_json(std::string_view text, int levels, std::size_t memory) {
+  constexpr std::size_t member = 96, element = 24, container = 48, string = 48;
+  JsonExtent out;
+  int depth = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    switch (text[at]) {
+      case '"': {
+        const std::size_t begin = at++;
+        while (at < text.size() && text[at] != '"') at += text[at] == '\\' ? 2 : 1;
+        out.memory += string + (std::min(at, text.size()) - begin);
+        break;
+      }
+      case '{':
+      case '[':
+        out.memory += container;
+        if (++depth > levels) out.fault = JsonFault::depth;
+        break;
+      case '}':
+      case ']':
+        --depth;
+        break;
+      case ':':
+        out.memory += member;
+        break;
+      case ',':
+        out.memory += element;
+        break;
+      default:
+        continue;
+    }
+    if (!out.fault && out.memory > memory) out.fault = JsonFault::memory;
+    if (!out.fault) continue;
+    out.byte = std::min(at, text.size());
+    return out;
+  }
+  return out;
+}
+
+/// Parses `text`, with or without a byte order mark before it: every JSON that anybody can write comes through here.
+/// `on_fault(fault, what)` must throw; what: the parser's message, the key, or for depth and memory what is said of the
+/// text ("nests deeper than ..."). `Json` is nlohmann::json or ordered_json.
+template <class Json = nlohmann::json, class OnFault>
+Json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on_fault) {
+  const std::size_t memory = rules.memory == nullptr ? json_memory : *rules.memory;
+  const JsonExtent extent = measure_json(text, rules.levels, memory);
+  if (extent.fault == JsonFault::depth)
+    on_fault(JsonFault::depth, fmt::format("nests deeper than {} levels at byte {}", rules.levels, extent.byte));
+  if (extent.fault == JsonFault::memory)
+    on_fault(JsonFault::memory, fmt::format("takes more memory than the {} MB that are left to it, from byte {} on",
+                                            memory >> 20, extent.byte));
+  if (rules.memory != nullptr) *rules.memory -= extent.memory;
+
   std::vector<std::unordered_set<std::string>> open;  // keys so far of the objects around the current one
-  const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    const bool opens = event == Event::object_start || event == Event::array_start;
-    if (opens && rules.levels != 0 && depth >= rules.levels) on_fault(JsonFault::depth, std::string());
-    if (!rules.unique_keys) return true;
+  const auto check = [&](int, typename Json::parse_event_t event, Json& parsed) {
+    using Event = typename Json::parse_event_t;
     if (event == Event::object_start) open.emplace_back();
     if (event == Event::object_end) open.pop_back();
-    if (event == Event::key && !open.back().insert(parsed.get_ref<const std::string&>()).second)
-      on_fault(JsonFault::repeated_key, parsed.get<std::string>());
+    if (event == Event::key && !open.back().insert(parsed.template get_ref<const std::string&>()).second)
+      on_fault(JsonFault::repeated_key, parsed.template get<std::string>());
     return true;
   };
   std::string what;
   try {
-    if (!rules.unique_keys && rules.levels == 0) return nlohmann::json::parse(text);
-    return nlohmann::json::parse(text, check);
-  } catch (const nlohmann::json::exception& error) {
+    if (!rules.unique_keys) return Json::parse(text);
+    return Json::parse(text, check);
+  } catch (const typename Json::exception& error) {
     what = error.what();
   }
   on_fault(JsonFault::syntax, what);
@@ -55,13 +119,24 @@ nlohmann::json parse_json(std::string_view text, const JsonRules& rules, const O
 }
 
 /// Parses the text of the file `name`. Throws Error naming it, and what it is where it is a Git LFS pointer.
-inline nlohmann::json parse_json(std::string_view text, const std::string& name, const JsonRules& rules = {}) {
+template <class Json = nlohmann::json>
+Json parse_json(std::string_view text, const std::string& name, const JsonRules& rules = {}) {
   refuse_git_lfs_pointer(text, name);
-  return parse_json(text, rules, [&](JsonFault fault, const std::string& what) {
-    if (fault == JsonFault::depth) fail("{} nests deeper than {} levels", name, rules.levels);
+  return parse_json<Json>(text, rules, [&](JsonFault fault, const std::string& what) {
     if (fault == JsonFault::repeated_key) fail("{} names '{}' twice", name, what);
-    fail("{} is not JSON: {}", name, what);
+    if (fault == JsonFault::syntax) fail("{} is not JSON: {}", name, what);
+    fail("{} {}", name, what);
   });
+}
+
+/// The same for a text that may be none, such as a line that a kill cut off: nothing then.
+template <class Json = nlohmann::json>
+std::optional<Json> try_parse_json(std::string_view text) {
+  try {
+    return parse_json<Json>(text, JsonRules{}, [](JsonFault, const std::string& what) { fail("{}", what); });
+  } catch (const Error&) {
+    return std::nullopt;
+  }
 }
 
 /// Parses a file. Throws Error naming it.

@@ -1,4 +1,5 @@
-// A program as a function of its standard input: run under limits, its output taken, never outliving this process.
+// Work in a child process under limits, its output taken, never outliving this process: a program as a function of its
+// standard input, or a function of this program.
 #pragma once
 
 #include <fcntl.h>
@@ -16,8 +17,11 @@
 #include <csignal>
 #include <cstddef>
 #include <cstring>
+#include <exception>
 #include <fpf/core/error.hpp>
 #include <fpf/core/interrupt.hpp>
+#include <fstream>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,7 +33,7 @@ namespace fpf {
 struct ChildLimits {
   double wall_seconds = 60;
   rlim_t cpu_seconds = 20;
-  rlim_t memory_bytes = rlim_t{1} << 30;             // of its address space
+  rlim_t memory_bytes = rlim_t{1} << 30;  // of its address space; of a function, beside what this process has
   std::size_t output_bytes = std::size_t{64} << 20;  // of what it may write, standard output and error each
 };
 
@@ -89,9 +93,8 @@ class StreamPair {
   std::array<int, 2> ends_{-1, -1};
 };
 
-/// In the child, between fork() and execv(): calls that are safe there alone.
-[[noreturn]] inline void become(char* const* argv, const std::array<int, 3>& streams, const ChildLimits& limits,
-                                pid_t parent) {
+/// In the child, right behind fork(): calls that are safe there alone.
+inline void enter_child(const std::array<int, 3>& streams, const ChildLimits& limits, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);  // it died in between
   ::setpgid(0, 0);
@@ -104,24 +107,46 @@ class StreamPair {
   limit(RLIMIT_AS, limits.memory_bytes, limits.memory_bytes);
   limit(RLIMIT_FSIZE, 0, 0);
   limit(RLIMIT_CORE, 0, 0);
-  ::execv(argv[0], argv);
-  ::_exit(127);
 }
 
-}  // namespace detail
+/// Bytes of this process's address space.
+inline rlim_t address_space() {
+  std::ifstream statm("/proc/self/statm");
+  rlim_t pages = 0;
+  if (!(statm >> pages)) fail("cannot start a child process: /proc/self/statm cannot be read");
+  return pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE));
+}
 
-/// Runs a program (args[0]: its path) on `input` and waits for it; an interrupt of this process kills it and throws
-/// Interrupted. Exit code 127: it could not be started. Throws Error when no process can be made.
-inline ChildOutput run_piped(const std::vector<std::string>& args, std::string_view input, const ChildLimits& limits) {
+/// In the child: no handler, lock or descriptor of the parent's is of use to it, and a fault must end it.
+inline void leave_parent_behind() {
+  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::close_range(3, ~0u, 0);
+}
+
+inline void write_to(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = ::write(fd, text.data(), text.size());
+    if (count < 0 && errno != EINTR) return;
+    text.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+  }
+}
+
+/// Runs `enter()` in a child that enter_child() has readied and that ends there, gives it `input`, and waits for it.
+template <class Enter>
+ChildOutput run_child(const std::string& name, std::string_view input, const ChildLimits& limits, Enter enter) {
   using End = ChildOutput::End;
-  std::vector<char*> argv;
-  for (const auto& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
-  argv.push_back(nullptr);
-  detail::StreamPair in, out, err;
+  StreamPair in, out, err;
   const std::array<int, 3> streams{in.childs(), out.childs(), err.childs()};
   const pid_t parent = ::getpid(), child = ::fork();
-  if (child < 0) fail("cannot start {}: {}", args.front(), std::strerror(errno));
-  if (child == 0) detail::become(argv.data(), streams, limits, parent);
+  if (child < 0) fail("cannot start {}: {}", name, std::strerror(errno));
+  if (child == 0) {
+    enter_child(streams, limits, parent);
+    enter();
+    ::_exit(127);
+  }
   for (auto* stream : {&in, &out, &err}) stream->close_childs();
   ::setpgid(child, child);  // whoever is first; so that the group can be killed from now on
 
@@ -160,6 +185,46 @@ inline ChildOutput run_piped(const std::vector<std::string>& args, std::string_v
   if (result.end == End::exited && std::max(result.out.size(), result.err.size()) > limits.output_bytes)
     result.end = End::too_long;
   return result;
+}
+
+}  // namespace detail
+
+/// Runs a program (args[0]: its path) on `input` and waits for it; an interrupt of this process kills it and throws
+/// Interrupted. Exit code 127: it could not be started. Throws Error when no process can be made.
+inline ChildOutput run_piped(const std::vector<std::string>& args, std::string_view input, const ChildLimits& limits) {
+  std::vector<char*> argv;
+  for (const auto& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
+  argv.push_back(nullptr);
+  return detail::run_child(args.front(), input, limits, [&] { ::execv(argv[0], argv.data()); });
+}
+
+/// Runs `work(out, err)` in a copy of this process, which returns an exit code, and gives what it put into the two strings;
+/// the rest as run_piped(). It sees this process's memory as it is and changes none of it. Exit code 126: out of memory, as
+/// far as that came as std::bad_alloc; 125: another exception, its text in `err`. Only the calling thread is in the copy:
+/// the work must need none of the others, nor a lock that one of them may hold; where it waits for one all the same, it runs
+/// out of time. (The allocator's locks are not of these: glibc hands them on unlocked.)
+template <class Work>
+ChildOutput run_forked(const std::string& name, ChildLimits limits, Work work) {
+  limits.memory_bytes += detail::address_space();
+  return detail::run_child(name, {}, limits, [&] {
+    detail::leave_parent_behind();
+    int code = 126;
+    try {
+      std::string out, err;
+      try {
+        code = work(out, err);
+      } catch (const std::bad_alloc&) {
+        ::_exit(126);
+      } catch (const std::exception& error) {
+        code = 125;
+        err = error.what();
+      }
+      detail::write_to(STDOUT_FILENO, out);
+      detail::write_to(STDERR_FILENO, err);
+    } catch (...) {
+    }
+    ::_exit(code);
+  });
 }
 
 }  // namespace fpf

@@ -9,6 +9,7 @@
 #include <fpf/core/parse_number.hpp>
 #include <fpf/evidence/experiment_file.hpp>
 #include <fpf/evidence/json_cursor.hpp>
+#include <fpf/evidence/member_types.hpp>
 #include <limits>
 #include <unordered_set>
 
@@ -73,9 +74,19 @@ class Indexer {
     if (!runs) missing("runs");
     if (out_.metadata.contains("schema_version")) check_version(out_.metadata["schema_version"]);
     check_ids();
+    check_types(out_.metadata, metadata_types, "experiment_metadata");
+    for (std::size_t i = 0; i < out_.configurations.size(); ++i)
+      check_types(out_.configurations[i], configuration_types, fmt::format("configurations[{}]", i));
+    for (std::size_t i = 0; i < out_.runs.size(); ++i)
+      check_types(out_.runs[i].members, run_types, fmt::format("runs[{}]", i));
   }
 
  private:
+  /// About what one thing found costs in memory, beside the JSON that is kept of it; twice its size while vectors grow.
+  static constexpr std::size_t configuration_memory = 2 * (sizeof(nlohmann::json) + sizeof(std::string)) + 64,
+                               run_memory = 2 * (sizeof(StoredRun) + sizeof(std::string)) + 64,
+                               member_memory = 2 * sizeof(std::string) + sizeof(nlohmann::json) + 48,
+                               step_memory = 2 * sizeof(StoredStep), row_memory = 2 * sizeof(StoredRow);
   static constexpr std::size_t metadata_limit = std::size_t{64} << 20;
   static constexpr std::size_t member_limit = std::size_t{1} << 20;
 
@@ -96,6 +107,7 @@ class Indexer {
   void read_configurations() {
     cursor_.enter_array();
     while (cursor_.next_element()) {
+      cursor_.charge(configuration_memory);
       nlohmann::json configuration = take_object();
       for (const char* name : {"config_id", "hardware"})
         if (!configuration.contains(name) || !configuration[name].is_string())
@@ -114,6 +126,7 @@ class Indexer {
   }
 
   void read_run() {
+    cursor_.charge(run_memory);
     run_ = &out_.runs.emplace_back();
     run_->members = nlohmann::json::object();
     if (cursor_.peek() != '{') cursor_.fail_here("expected a run, that is, an object");
@@ -137,7 +150,9 @@ class Indexer {
       } else {
         const std::string name(*key);
         const std::string_view text = cursor_.take();
-        if (text.size() <= member_limit) run_->members[name] = cursor_.parse<nlohmann::json>(text);
+        if (text.size() > member_limit) continue;
+        cursor_.charge(member_memory + name.size());
+        run_->members[name] = cursor_.parse<nlohmann::json>(text);
       }
     }
     if (!config_id) cursor_.fail_here("expected a run with a config_id");
@@ -154,6 +169,7 @@ class Indexer {
   }
 
   void read_step() {
+    cursor_.charge(step_memory);
     StoredStep& step = run_->steps.emplace_back();
     step.step = static_cast<int>(run_->steps.size()) - 1;
     std::optional<std::int64_t> absolute;
@@ -225,7 +241,9 @@ class Indexer {
       else
         cursor_.fail_here("expected an array of numbers");
       const auto length = cursor_.offset() - begin;
-      if (length > std::numeric_limits<std::uint32_t>::max()) cursor_.fail_here("a row of more than 4 GB");
+      if (length > longest_row)
+        cursor_.fail_here(fmt::format("a row of {} bytes: expected at most {}", length, longest_row));
+      cursor_.charge(row_memory);
       run_->rows.push_back({.offset = begin,
                             .length = static_cast<std::uint32_t>(length),
                             .step = static_cast<std::uint32_t>(run_->steps.size() - 1),
@@ -245,6 +263,13 @@ class Indexer {
       cursor_.take();
     }
     if (found != 2) cursor_.fail_here("expected token_ids and log_probs");
+  }
+
+  void check_types(const nlohmann::json& json, std::span<const TypedMember> members, std::string_view place) const {
+    check_member_types(json, members, [&](const TypedMember& member, const nlohmann::json& found) {
+      fail("{}: {}: expected {} to be {}, found {:.40}", out_.name(), place, member.path, name_of(member.type),
+           found.dump());
+    });
   }
 
   void check_ids() const {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/core/json.hpp>
+#include <fpf/evidence/partial_record.hpp>
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/evidence/weights.hpp>
 #include <fstream>
@@ -83,7 +85,7 @@ class ExperimentWriter {
   /// Writes the experiment file and removes the partial one.
   void finish() {
     AtomicFile file(path_);
-    const Json head = Json::parse(lines_.front());
+    const Json head = parse_json<Json>(lines_.front(), partial_.string());
     file.append("{\"experiment_metadata\":" + head.at("experiment_metadata").dump() + ",\n\"configurations\":[");
     for (std::size_t i = 1; i < lines_.size(); ++i) {
       const std::string_view line = lines_[i];
@@ -127,7 +129,7 @@ class ExperimentWriter {
     std::ifstream file(partial_, std::ios::binary);
     std::uintmax_t whole = 0;
     for (std::string line; std::getline(file, line) && !file.eof();) {
-      const Json record = Json::parse(line, nullptr, false);
+      const Json record = partial_record(line);
       try {
         lines_.empty() ? check_head(record, origin) : take_up(record);
       } catch (const Json::exception&) {

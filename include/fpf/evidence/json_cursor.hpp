@@ -23,13 +23,18 @@
 
 namespace fpf::evidence {
 
+/// Bytes of one row of numbers, at most: simdjson takes six bytes of memory for each.
+inline constexpr std::size_t longest_row = std::size_t{64} << 20;
+
 /// Walks objects and arrays that the caller enters, and steps over values that it does not. What is stepped
 /// over is checked for matching brackets and closed strings alone, at several GB/s. Errors name the source,
 /// the JSON path and the byte. simdjson's documents end at 4 GB and its index costs as much memory as the
 /// text, hence this layer between the file and simdjson.
 class JsonCursor {
  public:
-  static constexpr std::size_t max_depth = 1024;
+  static constexpr std::size_t max_depth = json_levels;
+  /// Bytes of memory that all that is kept of one text may take, however it is spread over it.
+  static constexpr std::size_t memory = std::size_t{256} << 20;
 
   /// `source` is what errors call the text, usually the file name. The text must outlive the cursor; a byte order mark
   /// before it is passed over. Throws Error for a Git LFS pointer.
@@ -44,6 +49,12 @@ class JsonCursor {
   void enter_object() { enter('{', "an object"); }
   void enter_array() { enter('[', "an array"); }
 
+  /// Counts bytes that a reader keeps of the text beside what parse() gives. Throws Error when it is too much in all.
+  void charge(std::size_t bytes) {
+    if (bytes > left_) fail_memory(at_);
+    left_ -= bytes;
+  }
+
   /// The next key of the object that was entered last, or nothing at its end (which leaves it). The value
   /// must then be entered or taken. Keys are unescaped; a key that stands twice is an error.
   std::optional<std::string_view> next_key() {
@@ -55,6 +66,7 @@ class JsonCursor {
     Frame& frame = frames_.back();
     const std::string_view quoted = skip_string();
     std::string_view key = quoted.substr(1, quoted.size() - 2);
+    charge(key_memory);  // until the object is left
     if (key.find('\\') != key.npos) key = frame.unescaped.emplace_front(parse<std::string>(quoted));
     if (!simdjson::validate_utf8(key.data(), key.size())) fail_here("a key that is no UTF-8");
     frame.keys.push_back(key);
@@ -105,13 +117,18 @@ class JsonCursor {
 
   /// Parses text that take() gave, as JSON or as a T. Keys that stand twice are refused.
   template <class T>
-  T parse(std::string_view text) const {
-    auto value = parse_json(text, {.unique_keys = true}, [&](JsonFault fault, const std::string& what) {
+  T parse(std::string_view text) {
+    const JsonRules rules{.unique_keys = true, .memory = &left_};
+    constexpr bool is_tree = nlohmann::detail::is_basic_json<T>::value;
+    using Tree = std::conditional_t<is_tree, T, nlohmann::json>;
+    auto value = parse_json<Tree>(text, rules, [&](JsonFault fault, const std::string& what) {
+      if (fault == JsonFault::memory) fail_memory(text.data());
+      if (fault == JsonFault::depth) fail_at(text.data(), what);
       fail_at(text.data(), fault == JsonFault::repeated_key
                                ? fmt::format("the key {:.80} stands twice in one object", nlohmann::json(what).dump())
                                : fmt::format("expected JSON, found {:.40}", text));
     });
-    if constexpr (std::is_same_v<T, nlohmann::json>)
+    if constexpr (is_tree)
       return value;
     else
       return convert<T>(value, text);
@@ -144,6 +161,12 @@ class JsonCursor {
   }
 
  private:
+  static constexpr std::size_t key_memory = 2 * sizeof(std::string_view);
+
+  [[noreturn]] void fail_memory(const char* where) const {
+    fail_at(where, fmt::format("what must be kept of the file takes more than {} MB of memory", memory >> 20));
+  }
+
   struct Frame {
     bool array = false;
     std::size_t count = 0;                     // elements so far
@@ -154,6 +177,7 @@ class JsonCursor {
   void enter(char bracket, std::string_view expected) {
     const char found = peek();
     if (found != bracket) fail_here(fmt::format("expected {}, found {}", expected, describe(found)));
+    if (frames_.size() == max_depth) fail_here(fmt::format("nested deeper than {} levels", max_depth));
     ++at_;
     frames_.emplace_back().array = bracket == '[';
   }
@@ -175,6 +199,7 @@ class JsonCursor {
 
   void leave_object() {
     std::vector<std::string_view> keys = std::move(frames_.back().keys);
+    left_ += keys.size() * key_memory;
     std::sort(keys.begin(), keys.end());
     const auto twice = std::adjacent_find(keys.begin(), keys.end());
     if (twice != keys.end()) {
@@ -291,6 +316,7 @@ class JsonCursor {
   const char* end_;
   std::string source_;
   std::vector<Frame> frames_;
+  std::size_t left_ = memory;
 };
 
 }  // namespace fpf::evidence

@@ -174,7 +174,8 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
     }
     parser.parse(row, out.values, out.ids);
     const std::size_t width = out.values.size() - out.starts.back();
-    if (out.size() == 0) out.values.reserve(width * count);  // untouched where rows repeat, so free
+    // Untouched where rows repeat, so free; a number takes two bytes of text.
+    if (out.size() == 0) out.values.reserve(std::min<std::size_t>(width * count, run.length / 2));
     out.starts.push_back(out.values.size());
     out.positions.push_back(position);
     out.places.push_back(&row);

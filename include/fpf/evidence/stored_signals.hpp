@@ -25,7 +25,8 @@ struct RunTexts {
 
 namespace detail {
 
-inline constexpr std::size_t text_limit = std::size_t{256} << 20;  // of a prompt, in bytes
+inline constexpr std::size_t text_limit = std::size_t{256} << 20;   // of a prompt, in bytes
+inline constexpr std::size_t router_limit = std::size_t{32} << 20;  // of all steps, in bytes
 
 inline std::string run_name(const ExperimentFile& file, const StoredRun& run) {
   return fmt::format("runs[{}] ({})", &run - file.runs.data(), run.config_id);
@@ -154,6 +155,10 @@ inline nlohmann::json parsed(const ExperimentFile& file, const StoredRun& run, T
 
 /// [steps]: {layer_k: {pos_-1: {expert_ids, weights, margin}}} or null.
 inline std::vector<nlohmann::json> read_routers(const ExperimentFile& file, const StoredRun& run) {
+  std::uint64_t bytes = 0;
+  for (const StoredStep& step : run.steps) bytes += step.router.length;
+  if (bytes > router_limit)
+    fail("{}: {}: its routers have {} bytes: expected at most {}", file.name(), run_name(file, run), bytes, router_limit);
   std::vector<nlohmann::json> out;
   for (const StoredStep& step : run.steps)
     out.push_back(parsed(file, run, step.router, fmt::format("decode_steps[{}].router", step.step)));

@@ -1,6 +1,7 @@
 // An inference set-up, whatever its policies: running it and saying what it is.
 #pragma once
 
+#include <fpf/core/json.hpp>
 #include <fpf/device/memory.hpp>
 #include <fpf/experiment/gpu_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
@@ -103,7 +104,7 @@ class AnyExperiment {
       ranks_ = own;
     } else {
       for (const std::string& one : settings_.ranks.world->all(own.front().dump()))
-        ranks_.push_back(evidence::Json::parse(one));
+        ranks_.push_back(parse_json<evidence::Json>(one, "what a rank says of its weights"));
       for (const std::string& one : settings_.ranks.world->all(bits(taken))) {
         if (one.size() != taken.size())
           fail("a rank finds {} tensors in the model, another {}", taken.size(), one.size());

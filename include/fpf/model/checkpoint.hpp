@@ -106,7 +106,11 @@ class Checkpoint {
       fail("{} has no quantization_config: tensor '{}' in {} is of a quantised layer", file, *packed,
            source.find(*packed)->file);
     if (config.quantization.is_null()) return;
-    const auto method = quant::method_of(config.quantization);
+    const auto method = naming(file, [&] {
+      const auto named = quant::method_of(config.quantization);
+      quant::read_quantisation(config.quantization, named);
+      return named;
+    });
     if (packed == names.end())
       fail("{} has a quantization_config of {}: none of the {} tensors is of a quantised layer", file,
            quant::name_of(method), names.size());

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <fpf/core/json.hpp>
 #include <fpf/parallel/communicator.hpp>
 #include <fpf/parallel/launcher.hpp>
 #include <functional>
@@ -91,7 +92,8 @@ class World {
   /// Throws Error, naming field and rank, unless every rank's description is rank 0's.
   void agree(const nlohmann::json& description) {
     std::vector<nlohmann::json> each;
-    for (const std::string& one : all(description.dump())) each.push_back(nlohmann::json::parse(one));
+    for (const std::string& one : all(description.dump()))
+      each.push_back(parse_json(one, "what a rank says of its run"));
     require_equal(each);
   }
 
@@ -151,7 +153,7 @@ class World {
           fail("rank {} of {} has not come to {} within {:g} s", r, size(), place(), limit_.count());
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
       }
-      all[static_cast<std::size_t>(r)] = nlohmann::json::parse(read(joined(r)));
+      all[static_cast<std::size_t>(r)] = parse_json(read(joined(r)), fmt::format("what rank {} says of its run", r));
     }
     require_equal(all);
   }

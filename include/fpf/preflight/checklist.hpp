@@ -162,7 +162,7 @@ class Checklist {
     if (options_.prompt_ids.empty() && length != static_cast<std::size_t>(options_.prompt.options.tokens))
       return {State::fail, fmt::format("it has {}, expected {}", length, options_.prompt.options.tokens)};
     std::string text = fmt::format("{} tokens, {} of the document's {}", length, inputs.prompt.document_tokens_used,
-                                   inputs.prompt.document_tokens);
+                                   prompt::document_length(inputs.prompt));
     if (!options_.prompt_ids.empty()) text = fmt::format("{} ids, taken as they are", length);
     if (planned(1)) {
       const auto count = static_cast<std::size_t>(std::ranges::max(options_.batch_sizes)) - 1;

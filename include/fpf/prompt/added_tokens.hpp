@@ -18,16 +18,16 @@ class AddedTokens {
  public:
   void add(AddedToken token) {
     auto& bucket = by_first_byte_[static_cast<unsigned char>(token.content.front())];
-    const auto shorter = [&](const AddedToken& other) { return other.content.size() < token.content.size(); };
-    bucket.insert(std::find_if(bucket.begin(), bucket.end(), shorter), std::move(token));
+    const auto shorter = [](std::size_t size, const AddedToken& other) { return other.content.size() < size; };
+    bucket.insert(std::upper_bound(bucket.begin(), bucket.end(), token.content.size(), shorter), std::move(token));
     empty_ = false;
   }
 
   /// Calls visit(piece, token) for every added token (its text, a pointer) and every stretch between
-  /// (nullptr), in order. With `special` off, special tokens are plain text; what they cover is still passed
+  /// (nullptr), in order, until one returns false, which is returned then. With `special` off, special tokens are plain text; what they cover is still passed
   /// over as a whole.
   template <class Visit>
-  void for_each_piece(std::string_view text, bool special, Visit&& visit) const {
+  bool for_each_piece(std::string_view text, bool special, Visit&& visit) const {
     std::size_t done = 0;
     for (std::size_t at = 0; at < text.size() && !empty_;) {
       const AddedToken* token = match(text.substr(at));
@@ -40,11 +40,11 @@ class AddedTokens {
       if (token->special && !special) continue;
       if (token->strip_left) first = std::max(white_space_start(text.substr(0, first)), done);
       if (token->strip_right) last += white_space_length(text.substr(last));
-      if (done < first) visit(text.substr(done, first - done), nullptr);
-      visit(text.substr(first, last - first), token);
+      if (done < first && !visit(text.substr(done, first - done), nullptr)) return false;
+      if (!visit(text.substr(first, last - first), token)) return false;
       done = last;
     }
-    if (done < text.size()) visit(text.substr(done), nullptr);
+    return done >= text.size() || visit(text.substr(done), nullptr);
   }
 
  private:

@@ -1,4 +1,4 @@
-// The text of a document: PDF through poppler, or plain text; either may be gzipped.
+// The text of a document: PDF through poppler, in a child process under limits, or plain text; either may be gzipped.
 #pragma once
 
 #include <poppler-document.h>
@@ -11,12 +11,14 @@
 #include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fpf/core/git_lfs.hpp>
-#include <fpf/core/interrupt.hpp>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/core/parse_number.hpp>
+#include <fpf/core/piped_child.hpp>
+#include <fpf/core/text.hpp>
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,9 +30,11 @@ enum class DocumentKind { any, pdf, text };
 
 namespace detail {
 
-/// A gzip file's content. Throws Error when it is damaged or truncated, or larger than 1 GiB.
+/// Bytes of a text and of what a gzip file unpacks to, at most: some thirty million tokens.
+inline constexpr std::size_t longest_text = std::size_t{128} << 20;
+
+/// A gzip file's content. Throws Error when it is damaged or truncated, or larger than longest_text.
 inline std::string gunzip(const std::filesystem::path& path) {
-  constexpr std::size_t limit = std::size_t{1} << 30;
   const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose_r);
   if (!file) fail("cannot open {}", path.string());
   std::string out;
@@ -38,7 +42,8 @@ inline std::string gunzip(const std::filesystem::path& path) {
   int count = 0;
   while ((count = gzread(file.get(), chunk.data(), chunk.size())) > 0) {
     out.append(chunk.data(), static_cast<std::size_t>(count));
-    if (out.size() > limit) fail("{} is larger than {} bytes unpacked", path.string(), limit);
+    if (out.size() > longest_text)
+      fail("{} is larger than {} bytes unpacked: expected a document of less", path.string(), longest_text);
   }
   int error = Z_OK;
   const char* message = gzerror(file.get(), &error);  // Z_BUF_ERROR: the end is missing
@@ -46,10 +51,20 @@ inline std::string gunzip(const std::filesystem::path& path) {
   return out;
 }
 
-inline std::string file_content(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return file.text().starts_with("\x1f\x8b") ? gunzip(path) : std::string(file.text());
-}
+/// A file's content, unpacked where it is gzipped.
+class FileContent {
+ public:
+  explicit FileContent(const std::filesystem::path& path) : file_(path) {
+    packed_ = file_.text().starts_with("\x1f\x8b");
+    if (packed_) unpacked_ = gunzip(path);
+  }
+  std::string_view text() const { return packed_ ? std::string_view(unpacked_) : file_.text(); }
+
+ private:
+  MappedFile file_;
+  bool packed_ = false;
+  std::string unpacked_;
+};
 
 inline bool is_pdf(std::string_view content) {  // the header may stand anywhere in the first kilobyte
   return content.substr(0, 1024).find("%PDF-") != std::string_view::npos;
@@ -59,6 +74,9 @@ inline bool is_blank(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) <= ' '; });
 }
 
+/// Of poppler's complaints about a PDF, those that are kept.
+inline constexpr std::size_t most_problems = 1000;
+
 /// Collects what poppler has to say instead of letting it write to stderr. Poppler has one such hook per
 /// process, so only one document is read at a time.
 class PopplerMessages {
@@ -66,8 +84,9 @@ class PopplerMessages {
   PopplerMessages() : lock_(mutex()) {
     poppler::set_debug_error_function(
         [](const std::string& message, void* self) {
-          static_cast<PopplerMessages*>(self)->messages_.push_back(
-              message.substr(0, message.find_last_not_of('\n') + 1));
+          auto& all = static_cast<PopplerMessages*>(self)->messages_;
+          if (all.size() < most_problems)
+            all.push_back(one_line(message.substr(0, message.find_last_not_of('\n') + 1), 300));
         },
         this);
   }
@@ -157,6 +176,11 @@ inline std::string_view whole_pdf(std::string_view content, const std::string& n
   return whole;
 }
 
+/// What the text of a PDF may take: some ten times what manuals of a thousand pages take.
+inline constexpr ChildLimits pdf_limits{
+    .wall_seconds = 60, .cpu_seconds = 15, .memory_bytes = rlim_t{1} << 30, .output_bytes = longest_text / 2};
+
+/// What document_text() says of PDFs. In this process, whatever poppler makes of the file.
 inline std::string pdf_text(std::string_view file, const std::string& name, std::vector<std::string>* problems) {
   const std::string_view content = whole_pdf(file, name);
   if (content.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
@@ -170,13 +194,13 @@ inline std::string pdf_text(std::string_view file, const std::string& name, std:
   if (pages < 1) fail("{} is a damaged PDF: it has no pages", name);
   std::string out;
   for (int i = 0; i < pages; ++i) {
-    check_interrupt();
     const std::unique_ptr<poppler::page> page(document->create_page(i));
     if (!page) fail("{} is a damaged PDF: page {} of {} cannot be read: {}", name, i + 1, pages, messages.first());
     // The order of the content stream: columns stay apart, and no layout heuristic of a poppler version
     // decides.
     const auto text = page->text(poppler::rectf(), poppler::page::raw_order_layout).to_utf8();
     out.append(text.begin(), text.end());
+    if (out.size() > longest_text / 2) fail("{} has more than {} bytes of text", name, longest_text / 2);
   }
   std::replace(out.begin(), out.end(), '\f', '\n');  // ends each page: a blank line parts them
   if (is_blank(out))
@@ -186,31 +210,71 @@ inline std::string pdf_text(std::string_view file, const std::string& name, std:
   return out;
 }
 
+/// The same in a child process: a page of a few bytes can take poppler hours and all memory, or its stack.
+inline std::string pdf_text_in_child(std::string_view file, const std::string& name, std::vector<std::string>* problems,
+                                     const ChildLimits& limits = pdf_limits) {
+  using End = ChildOutput::End;
+  constexpr int refused = 2;
+  const ChildOutput ran = run_forked("the reader of " + name, limits, [&](std::string& out, std::string& err) {
+    std::vector<std::string> found;
+    try {
+      out = pdf_text(file, name, &found);
+    } catch (const Error& error) {
+      err = error.what();
+      return refused;
+    }
+    for (const std::string& one : found) err += one + "\n";
+    return 0;
+  });
+  const bool memory = (ran.end == End::exited && ran.code == 126) || ran.err.find("ut of memory") != std::string::npos;
+  if (ran.end == End::out_of_time)
+    fail("{} was not read: its text takes poppler more than {} s of the CPU's time, or {:g} s", name,
+         limits.cpu_seconds, limits.wall_seconds);
+  if (ran.end == End::too_long) fail("{} has more than {} bytes of text", name, limits.output_bytes);
+  if (ran.end == End::exited && ran.code == refused) fail("{}", ran.err);
+  if (memory)
+    fail("{} was not read: its text takes poppler more than {} MB of memory", name, limits.memory_bytes >> 20);
+  if (ran.end != End::exited || ran.code != 0)
+    fail("{} is a damaged PDF: poppler ended with {} {} in it{}{}", name,
+         ran.end == End::exited ? "exit code" : "signal", ran.code, ran.err.empty() ? "" : ": ",
+         one_line(ran.err, 200));
+  if (problems != nullptr) {
+    problems->clear();
+    std::istringstream lines(ran.err);
+    for (std::string line; std::getline(lines, line);) problems->push_back(line);
+  }
+  return ran.out;
+}
+
 }  // namespace detail
 
 /// The text of a PDF or a plain text file, either of them also gzipped; bytes that are no UTF-8 are left as
 /// they are. Poppler's complaints about a PDF that it could read nevertheless go to `problems`. The same file
 /// gives the same text for one version of poppler. Throws Error when the file is missing, empty, of another
-/// kind, damaged, truncated, encrypted or without text.
+/// kind, damaged, truncated, encrypted, without text, or takes more time or memory than a document does.
 inline std::string document_text(const std::filesystem::path& path, DocumentKind kind = DocumentKind::any,
                                  std::vector<std::string>* problems = nullptr) {
-  const std::string name = path.string(), content = detail::file_content(path);
+  const std::string name = path.string();
+  const detail::FileContent file(path);
+  const std::string_view content = file.text();
   if (content.empty()) fail("{} is empty: expected a document", name);
   refuse_git_lfs_pointer(content, name);
   const bool pdf = detail::is_pdf(content);
   if (kind == DocumentKind::pdf && !pdf) fail("{} is no PDF: expected %PDF- within its first 1024 bytes", name);
   if (kind == DocumentKind::text && pdf) fail("{} is a PDF: expected plain text", name);
-  if (pdf) return detail::pdf_text(content, name, problems);
+  if (pdf) return detail::pdf_text_in_child(content, name, problems);
+  if (content.size() > detail::longest_text)
+    fail("{} has {} bytes: expected a text of at most {}", name, content.size(), detail::longest_text);
   if (const auto zero = content.find('\0'); zero != std::string::npos)
     fail("{} is no text: byte {} is zero, expected a PDF or plain text in UTF-8", name, zero);
   if (detail::is_blank(content)) fail("{} has no text but white space", name);
-  return content;
+  return std::string(content);
 }
 
 /// One sentence for people on the problems that document_text() went on from.
 inline std::string describe_damage(const std::filesystem::path& path, const std::vector<std::string>& problems) {
-  return fmt::format("{} is damaged in {} places ({}); what could be read is used", path.string(), problems.size(),
-                     problems.front());
+  return fmt::format("{} is damaged in {} places{} ({}); what could be read is used", path.string(), problems.size(),
+                     problems.size() < detail::most_problems ? "" : " or more", problems.front());
 }
 
 }  // namespace fpf::prompt

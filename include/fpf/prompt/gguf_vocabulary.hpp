@@ -59,6 +59,9 @@ inline Vocabulary vocabulary_of(const weights::GgufMetadata& metadata) {
   if (const auto model = metadata.get<std::string>("tokenizer.ggml.model"); model != "gpt2")
     fail("unsupported tokeniser \"{}\" in tokenizer.ggml.model: expected gpt2 (byte-level BPE)", model);
   Vocabulary out;
+  for (const char* key : {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"})
+    if (const auto count = metadata.strings(key).size(); count > static_cast<std::size_t>(most_tokens))
+      fail("{} has {} entries: expected at most {}", key, count, most_tokens);
   for (const std::string_view token : metadata.strings("tokenizer.ggml.tokens")) out.tokens.emplace_back(token);
   for (const std::string_view merge : metadata.strings("tokenizer.ggml.merges")) out.merges.emplace_back(merge);
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fpf/core/error.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/core/piped_child.hpp>
 #include <fpf/core/text.hpp>
 #include <fpf/prompt/jinja_script.hpp>
@@ -95,8 +96,7 @@ inline nlohmann::json jinja_answer(const std::string& python, const std::string&
                  fmt::format("time (more than {} s of the CPU's, or {:g} s)", limits.cpu_seconds, limits.wall_seconds));
   if (ran.end == End::too_long)
     refuse_jinja("limit", fmt::format("room (a rendered text of more than {} bytes)", limits.output_bytes));
-  auto json = nlohmann::json::parse(ran.out, nullptr, false);
-  if (json.is_object()) return json;
+  if (auto json = try_parse_json(ran.out); json && json->is_object()) return std::move(*json);
   const auto newline = ran.err.find_last_of('\n', ran.err.size() < 2 ? 0 : ran.err.size() - 2);
   const std::string last = ran.err.substr(newline == std::string::npos ? 0 : newline + 1);
   return {{"fault", ran.code == 127 || ran.code == 1 ? "missing" : "error"},

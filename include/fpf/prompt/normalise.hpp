@@ -72,28 +72,43 @@ inline void append_nfc(std::string& out, CodePoints::const_iterator first, CodeP
   for (const utf8proc_int32_t c : text) append_utf8(out, static_cast<char32_t>(c));
 }
 
+// The same of a whole text, parted at what is newer than the tables.
+inline void append_nfc(std::string& out, const CodePoints& text) {
+  for (auto first = text.cbegin(); first != text.cend();) {
+    const auto last = std::find_if(first, text.cend(), is_newer_than_nfc_tables);
+    append_nfc(out, first, last);
+    if (last == text.cend()) break;
+    append_utf8(out, static_cast<char32_t>(*last));
+    first = last + 1;
+  }
+}
+
 }  // namespace detail
 
 /// NFC of well-formed UTF-8 (Unicode Standard Annex 15) as `tokenizers` does it: with Unicode 9.0's data,
 /// from utf8proc.
 inline std::string nfc(std::string_view text) {
-  detail::CodePoints code_points;
-  bool below_first_mark = true;  // nothing below U+0300 composes or moves
-  for (std::string_view rest = text; !rest.empty();) {
-    const Utf8Step step = decode_utf8(rest);
-    below_first_mark = below_first_mark && step.code_point < 0x300;
-    code_points.push_back(static_cast<utf8proc_int32_t>(step.code_point));
-    rest.remove_prefix(step.length);
-  }
-  if (below_first_mark) return std::string(text);
+  constexpr std::size_t block = 4096;  // code points
+  const auto is_inert = [](char32_t c) { return c < 0x300 || (c >= 0x4e00 && c < 0xa000); };
   std::string out;
   out.reserve(text.size());
-  for (auto first = code_points.cbegin(); first != code_points.cend();) {
-    const auto last = std::find_if(first, code_points.cend(), detail::is_newer_than_nfc_tables);
-    detail::append_nfc(out, first, last);
-    if (last == code_points.cend()) break;
-    append_utf8(out, static_cast<char32_t>(*last));
-    first = last + 1;
+  while (!text.empty()) {
+    // A block ends before a character that neither moves nor composes with what is before it.
+    detail::CodePoints code_points;
+    bool below_first_mark = true;
+    std::size_t length = 0;
+    while (length < text.size()) {
+      const Utf8Step step = decode_utf8(text.substr(length));
+      if (code_points.size() >= block && is_inert(step.code_point)) break;
+      below_first_mark = below_first_mark && step.code_point < 0x300;
+      code_points.push_back(static_cast<utf8proc_int32_t>(step.code_point));
+      length += step.length;
+    }
+    if (below_first_mark)
+      out += text.substr(0, length);
+    else
+      detail::append_nfc(out, code_points);
+    text.remove_prefix(length);
   }
   return out;
 }

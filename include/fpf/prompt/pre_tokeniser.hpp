@@ -24,30 +24,30 @@ struct PreTokeniser {
   bool prefix_space = false;            // ByteLevel's add_prefix_space: each piece that lacks a leading space gets one
   std::size_t prefix_space_before = 0;  // ... before this step
 
-  /// Calls visit(piece) for every piece of well-formed UTF-8, in order. The views live until visit returns.
+  /// Calls visit(piece) for every piece of well-formed UTF-8, in order, until one returns false, which is returned then.
+  /// The views live until visit returns.
   template <class Visit>
-  void for_each_piece(std::string_view text, Visit&& visit) const {
-    run(0, text, visit);
+  bool for_each_piece(std::string_view text, Visit&& visit) const {
+    return run(0, text, visit);
   }
 
  private:
   template <class Visit>
-  void run(std::size_t step, std::string_view text, Visit& visit) const {
-    if (text.empty()) return;
+  bool run(std::size_t step, std::string_view text, Visit& visit) const {
+    if (text.empty()) return true;
     if (prefix_space && step == prefix_space_before && text.front() != ' ') {
       const std::string prefixed = " " + std::string(text);
       return cut(step, prefixed, visit);
     }
-    cut(step, text, visit);
+    return cut(step, text, visit);
   }
 
   template <class Visit>
-  void cut(std::size_t step, std::string_view text, Visit& visit) const {
+  bool cut(std::size_t step, std::string_view text, Visit& visit) const {
     if (step == splits.size()) return visit(text);
     const SplitStep& split = splits[step];
-    split.pattern.for_each_piece(text, [&](std::string_view piece, bool matched) {
-      if (split.keep == (matched ? SplitStep::Keep::gaps : SplitStep::Keep::matches)) return;
-      run(step + 1, piece, visit);
+    return split.pattern.for_each_piece(text, [&](std::string_view piece, bool matched) {
+      return split.keep == (matched ? SplitStep::Keep::gaps : SplitStep::Keep::matches) || run(step + 1, piece, visit);
     });
   }
 };

@@ -23,7 +23,8 @@ struct Prompt {
   std::vector<std::int32_t> token_ids;
   std::string sha256;                    // of the ids as little-endian int32
   std::string document_sha256;           // of the document's text, in hexadecimal; empty where it is unknown
-  std::size_t document_tokens = 0;       // what the whole document has, without white space that the template trims
+  std::size_t document_tokens = 0;       // what the whole document has, without white space that the template trims; 0
+                                         // where it is unknown, or more than tokens_ahead beyond the prompt's
   std::size_t document_tokens_used = 0;  // what the prompt holds of it
   std::string template_renderer;         // "native", "jinja2 3.1.6", "none" (raw text); empty: the ids were given
   std::string template_sha256;           // of the template's text, in hexadecimal; empty without one
@@ -31,6 +32,11 @@ struct Prompt {
   bool thinking = false;                 // enable_thinking
   std::size_t special_tokens = 0;        // those that the tokeniser's post-processor put around raw text
 };
+
+/// The document's tokens, for people.
+inline std::string document_length(const Prompt& prompt) {
+  return prompt.document_tokens == 0 ? "many" : fmt::to_string(prompt.document_tokens);
+}
 
 /// SHA-256 over the ids as little-endian int32, in hexadecimal (formats.md, `prompt_sha256`).
 inline std::string prompt_sha256(std::span<const std::int32_t> ids) {
@@ -76,9 +82,29 @@ inline PromptParts raw_parts(const Tokenizer& tokenizer, std::string_view docume
   return out;
 }
 
+/// How many of a document's tokens are found beyond those that the prompt needs: enough to say of most documents how many
+/// they have, and to offer another length.
+inline constexpr std::size_t tokens_ahead = std::size_t{1} << 19;
+
+/// A document that is too long for a template to show, without its middle: what a template trims stands at the ends, and
+/// that it shows the prompt's own part as it is, require_exact_rendering() makes sure of.
+inline std::string without_middle(std::string_view document) {
+  constexpr std::size_t end = std::size_t{1} << 19;
+  const auto start_of_character = [&](std::size_t at) {
+    while ((static_cast<unsigned char>(document[at]) & 0xc0) == 0x80) --at;
+    return at;
+  };
+  if (document.size() <= 2 * end) return std::string(document);
+  const std::string_view head = document.substr(0, start_of_character(end)),
+                         tail = document.substr(start_of_character(document.size() - end));
+  if (leading_space(head) == head.size() || trailing_space(tail) == tail.size()) return std::string(document);
+  return std::string(head) += tail;
+}
+
 inline PromptParts chat_parts(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options) {
   const std::string& jinja = tokenizer.vocabulary().chat_template;
-  std::string message = replace_invalid_utf8(document);
+  const std::string whole = replace_invalid_utf8(document);
+  std::string message = without_middle(whole);
   const std::size_t length = message.size();
   message += request_part(options);
   PromptParts out;
@@ -90,7 +116,7 @@ inline PromptParts chat_parts(const Tokenizer& tokenizer, std::string_view docum
   const std::size_t first = out.turn.trimmed_left, last = message.size() - out.turn.trimmed_right;
   const std::size_t seam = std::clamp(length, first, last);
   out.lead = message.substr(0, first);
-  out.document = message.substr(first, seam - first);
+  out.document = whole.substr(first, whole.size() - first - (length - seam));
   out.request_text = message.substr(seam, last - seam);
   out.tail = message.substr(last);
   out.before = tokenizer.encode(out.turn.before, true);
@@ -159,8 +185,9 @@ inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document,
         "a prompt of {} tokens has no room for the document: template and request take {}, expected at least "
         "{}",
         options.tokens, around, around + 1);
-  const auto body = tokenizer.encode(parts.document, false);
-  const auto used = static_cast<std::size_t>(options.tokens - around);
+  const auto used = static_cast<std::size_t>(options.tokens - around), looked_at = used + detail::tokens_ahead;
+  const auto body =
+      naming(std::string(document_name), [&] { return tokenizer.encode_first(parts.document, false, looked_at); });
   if (body.size() < used)
     fail("{} is too short: it has {} tokens, and a prompt of {} needs {} of it ({} are template and request)",
          document_name, body.size(), options.tokens, used, around);
@@ -173,7 +200,7 @@ inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document,
   out.token_ids.insert(out.token_ids.end(), parts.after.begin(), parts.after.end());
   out.text = tokenizer.decode(out.token_ids);
   out.sha256 = prompt_sha256(out.token_ids);
-  out.document_tokens = body.size();
+  out.document_tokens = body.size() < looked_at ? body.size() : 0;
   out.document_tokens_used = used;
   out.thinking = options.thinking;
   out.template_renderer = options.chat_template ? parts.turn.renderer : "none";

@@ -50,8 +50,9 @@ inline std::string prompt_json(const Prompt& prompt, const PromptOrigin& origin)
   json["prompt_sha256"] = prompt.sha256;
   json["document"] = {{"path", origin.document},
                       {"text_sha256", prompt.document_sha256},
-                      {"tokens", prompt.document_tokens},
+                      {"tokens", nullptr},
                       {"tokens_used", prompt.document_tokens_used}};
+  if (prompt.document_tokens != 0) json["document"]["tokens"] = prompt.document_tokens;
   json["tokenizer"] = origin.tokenizer;
   json["request"] = origin.options.request;
   json["chat_template"] = origin.options.chat_template;
@@ -80,7 +81,8 @@ inline Prompt read_prompt_ids(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string name = path.string();
   refuse_git_lfs_pointer(file.text(), name);
-  const auto json = parse_json(file.text(), {}, [&](JsonFault, const std::string&) {
+  const auto json = parse_json(file.text(), JsonRules{}, [&](JsonFault fault, const std::string& what) {
+    if (fault != JsonFault::syntax) fail("{} {}", name, what);
     fail("{} is not JSON: expected an array of token ids, or a file of make_prompt", name);
   });
   const bool bare = json.is_array();

@@ -108,21 +108,21 @@ class Regex {
   }
 
   /// Calls visit(piece, matched) for every match and every gap between matches of well-formed UTF-8, in
-  /// order, without the empty ones; together they are the text.
+  /// order, without the empty ones; together they are the text. Ends where one returns false, and returns that.
   template <class Visit>
-  void for_each_piece(std::string_view text, Visit&& visit) const {
+  bool for_each_piece(std::string_view text, Visit&& visit) const {
     const std::unique_ptr<pcre2_match_data, Free> match(pcre2_match_data_create(1, nullptr));
     std::size_t done = 0;
     for (std::size_t from = 0; from < text.size();) {
       if (!find(text, from, match.get())) break;
       const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(match.get());
       const std::size_t first = bounds[0], last = bounds[1];
-      if (first > done) visit(text.substr(done, first - done), false);
-      if (last > first) visit(text.substr(first, last - first), true);
+      if (first > done && !visit(text.substr(done, first - done), false)) return false;
+      if (last > first && !visit(text.substr(first, last - first), true)) return false;
       done = last;
       from = last > first ? last : next_character(text, last);
     }
-    if (done < text.size()) visit(text.substr(done), false);
+    return done >= text.size() || visit(text.substr(done), false);
   }
 
   const std::string& source() const { return source_; }
@@ -144,10 +144,20 @@ class Regex {
     return at;
   }
 
+  /// Of one match; those of steps are PCRE2's own. Whoever writes a pattern must not get 20 GB to backtrack in.
+  static pcre2_match_context* limits() {
+    static const std::unique_ptr<pcre2_match_context, void (*)(pcre2_match_context*)> one = [] {
+      auto* context = pcre2_match_context_create(nullptr);
+      pcre2_set_heap_limit(context, 256 * 1024);  // KiB
+      return std::unique_ptr<pcre2_match_context, void (*)(pcre2_match_context*)>(context, pcre2_match_context_free);
+    }();
+    return one.get();
+  }
+
   bool find(std::string_view text, std::size_t from, pcre2_match_data* match) const {
     const auto run = [&](std::uint32_t options) {
       return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                         PCRE2_NO_UTF_CHECK | options, match, nullptr);
+                         PCRE2_NO_UTF_CHECK | options, match, limits());
     };
     int result = run(0);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = run(PCRE2_NO_JIT);

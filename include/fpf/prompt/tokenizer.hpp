@@ -45,15 +45,28 @@ class Tokenizer {
   /// plain text (documents; =True). No tokens are added around the text. A byte that the vocabulary has no
   /// token for gives its unknown token, or nothing if it has none.
   std::vector<std::int32_t> encode(std::string_view text, bool special) const {
+    return encode_first(text, special, std::numeric_limits<std::size_t>::max());
+  }
+
+  /// The start of what encode() gives: at least `count` ids, or all of them. No more is merged than they need; each word
+  /// is found with the whole text before the pattern's eyes, so that they are encode()'s whatever the pattern is.
+  std::vector<std::int32_t> encode_first(std::string_view text, bool special, std::size_t count) const {
     const std::string clean = replace_invalid_utf8(text);
     std::vector<std::int32_t> ids;
     Merger merger(merges_);
+    const auto put = [&](std::int32_t id) {
+      ids.push_back(id);
+      return ids.size() < count;
+    };
     added_.for_each_piece(clean, special, [&](std::string_view piece, const AddedToken* token) {
-      if (token != nullptr) return ids.push_back(token->id);
+      if (token != nullptr) return put(token->id);
       const std::string normalised = vocabulary_.nfc ? nfc(piece) : std::string(piece);
-      added_normalised_.for_each_piece(normalised, special, [&](std::string_view part, const AddedToken* inner) {
-        if (inner != nullptr) return ids.push_back(inner->id);
-        vocabulary_.pre_tokeniser.for_each_piece(part, [&](std::string_view word) { encode_word(word, merger, ids); });
+      return added_normalised_.for_each_piece(normalised, special, [&](std::string_view part, const AddedToken* inner) {
+        if (inner != nullptr) return put(inner->id);
+        return vocabulary_.pre_tokeniser.for_each_piece(part, [&](std::string_view word) {
+          encode_word(word, merger, ids);
+          return ids.size() < count;
+        });
       });
     });
     return ids;
@@ -88,6 +101,7 @@ class Tokenizer {
 
  private:
   static constexpr std::int32_t absent = -1;
+  static constexpr std::size_t longest_word = std::size_t{1} << 20;  // merging takes some 40 times its bytes
 
   explicit Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {
     if (vocabulary_.tokens.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max()))
@@ -134,6 +148,9 @@ class Tokenizer {
   }
 
   void encode_word(std::string_view word, Merger& merger, std::vector<std::int32_t>& ids) const {
+    if (word.size() > longest_word)
+      fail("a stretch of {} bytes without a place to part it (\"{:.20}...\"): expected words of at most {} bytes",
+           word.size(), word, longest_word);
     if (vocabulary_.ignore_merges) {
       if (const auto id = token_id(byte_level_encode(word))) return ids.push_back(*id);
     }

@@ -87,8 +87,7 @@ inline void check_decoder(const Json& component) {
 
 // A token at its id, which must be free or hold the same token.
 inline void put_token(Vocabulary& vocabulary, const std::string& token, std::int64_t id) {
-  constexpr std::int64_t limit = 1 << 24;  // far above any vocabulary; keeps a lying id from taking the memory
-  if (id < 0 || id >= limit) fail("token \"{}\" has id {}: expected 0 to {}", token, id, limit - 1);
+  if (id < 0 || id >= most_tokens) fail("token \"{}\" has id {}: expected 0 to {}", token, id, most_tokens - 1);
   const auto place = static_cast<std::size_t>(id);
   if (place >= vocabulary.tokens.size()) vocabulary.tokens.resize(place + 1);
   std::string& held = vocabulary.tokens[place];
@@ -130,14 +129,13 @@ inline void read_added_token(const Json& token, Vocabulary& vocabulary) {
 // Runs read; an error in it gets the file's name in front, unless it has it already.
 template <class Read>
 auto reading(const std::filesystem::path& path, Read&& read) {
-  try {
-    return read();
-  } catch (const Json::exception& error) {
-    fail("{} is not laid out as expected: {}", path.string(), error.what());
-  } catch (const Error& error) {
-    if (std::string_view(error.what()).find(path.string()) != std::string_view::npos) throw;
-    fail("{}: {}", path.string(), error.what());
-  }
+  return naming(path.string(), [&] {
+    try {
+      return read();
+    } catch (const Json::exception& error) {
+      fail("{} is not laid out as expected: {}", path.string(), error.what());
+    }
+  });
 }
 
 }  // namespace detail

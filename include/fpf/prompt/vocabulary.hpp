@@ -10,6 +10,9 @@
 
 namespace fpf::prompt {
 
+/// Far above any vocabulary; keeps a lying id or count from taking the memory.
+inline constexpr std::int64_t most_tokens = 1 << 22;
+
 /// A token that is found in the text before BPE runs. The flags are those of tokenizer.json.
 struct AddedToken {
   std::int32_t id = 0;

@@ -130,7 +130,7 @@ struct Nf4Tensors {
       wrong(fmt::format("is no quant_state in JSON: {}", what));
     };
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const nlohmann::json state = parse_json(text, {}, no_state);
+    const nlohmann::json state = parse_json(text, JsonRules{}, no_state);
     try {
       if (state.at("quant_type") != "nf4")
         wrong(fmt::format("has quant_type {}: expected nf4", state["quant_type"].dump()));

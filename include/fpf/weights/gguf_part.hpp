@@ -6,6 +6,7 @@
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/weights/gguf_metadata.hpp>
 #include <fpf/weights/tensor_source.hpp>
+#include <tuple>
 #include <type_traits>
 
 namespace fpf::weights {
@@ -89,6 +90,10 @@ class GgufPart {
     std::uint64_t size;    // 0 where the type is none of ggml's
   };
 
+  // Far above any model's; what is kept of each is up to sixteen times what it takes in the file.
+  static constexpr std::uint64_t most_tensors = 1 << 20, most_keys = 1 << 16;
+  static constexpr std::size_t array_memory = std::size_t{256} << 20;  // of all arrays among the key-values
+
   std::size_t position() const { return map_.size() - rest_.size(); }
 
   std::span<const std::byte> take(std::uint64_t count, std::string_view what) {
@@ -112,6 +117,14 @@ class GgufPart {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
 
+  /// Counts what an array takes in memory.
+  void charge(std::uint64_t count, std::size_t each, std::string_view key) {
+    if (count > array_left_ / each)
+      fail("key '{}' in {} has {} elements: with the arrays before it they take more than {} MB of memory", key, name_,
+           count, array_memory >> 20);
+    array_left_ -= count * each;
+  }
+
   /// Refuses a count of things that need at least `smallest` bytes each when the file cannot hold them.
   void require_room(std::uint64_t count, std::size_t smallest, std::string_view what) const {
     if (count > rest_.size() / smallest)
@@ -128,6 +141,9 @@ class GgufPart {
     const auto tensors = number<std::uint64_t>("tensor count"), keys = number<std::uint64_t>("key count");
     require_room(tensors, 24, "tensors");  // name length, dimension count, type, offset
     require_room(keys, 13, "key-values");  // key length, value type, one byte
+    for (const auto& [count, most, what] :
+         {std::tuple(tensors, most_tensors, "tensors"), {keys, most_keys, "key-values"}})
+      if (count > most) fail("{} has {} {}: expected at most {}", name_, count, what, most);
     return {tensors, keys};
   }
 
@@ -177,6 +193,7 @@ class GgufPart {
   template <class T, class Stored>
   std::vector<T> read_array(std::uint64_t count, std::string_view key) {
     require_room(count, sizeof(Stored), fmt::format("elements of key '{}'", key));
+    charge(count, sizeof(T), key);
     std::vector<T> out(static_cast<std::size_t>(count));
     for (auto& element : out) {
       const auto stored = number<Stored>(key);
@@ -215,6 +232,7 @@ class GgufPart {
         return read_array<double, double>(count, key);
       case Type::string: {
         require_room(count, sizeof(std::uint64_t), fmt::format("strings of key '{}'", key));
+        charge(count, sizeof(std::string_view), key);
         std::vector<std::string_view> out(static_cast<std::size_t>(count));
         for (auto& element : out) element = text(key);
         return out;
@@ -326,6 +344,7 @@ class GgufPart {
   GgufMetadata metadata_;
   std::vector<StoredTensor> tensors_;
   std::span<const std::byte> rest_;  // what is not parsed yet
+  std::size_t array_left_ = array_memory;
 };
 
 }  // namespace fpf::weights
