@@ -3,15 +3,14 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fpf/compare/options.hpp>
 #include <fpf/compare/report.hpp>
 #include <fpf/compare/run.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/message.hpp>
 #include <fpf/core/program.hpp>
-#include <fpf/core/text.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -31,7 +30,7 @@ inline std::string json_text(const nlohmann::ordered_json& json) {
 /// user_error where something could not be analysed. Throws Error when something cannot be written, and
 /// Interrupted.
 inline ExitCode deliver(const Settings& settings, const Result& result) {
-  for (const auto& failure : result.failures) fmt::print(stderr, "compare: error: {}\n", one_line(failure.message));
+  for (const auto& failure : result.failures) tell("compare: error: {}", failure.message);
   if (result.json.is_null()) return ExitCode::user_error;
   check_interrupt();
   const std::string json = detail::json_text(result.json);
@@ -41,9 +40,8 @@ inline ExitCode deliver(const Settings& settings, const Result& result) {
   if (settings.report && !result.findings) write_report(*settings.report, result.analyses, result.failures);
   if (output) output->commit();
   write_stdout(settings.json ? json : result.text);
-  if (!settings.json) fmt::print(stderr, "compare: results in {}\n", settings.output_file());
-  if (settings.report)
-    fmt::print(stderr, "compare: report in {}\n", (std::filesystem::path(*settings.report) / "index.html").string());
+  if (!settings.json) tell("compare: results in {}", settings.output_file());
+  if (settings.report) tell("compare: report in {}", (std::filesystem::path(*settings.report) / "index.html").string());
   return result.failures.empty() ? ExitCode::ok : ExitCode::user_error;
 }
 

@@ -6,6 +6,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace fpf {
@@ -13,17 +14,24 @@ namespace fpf {
 /// What a program returns to its shell; the numbers are part of the command-line contract.
 enum class ExitCode : int { ok = 0, bug = 1, user_error = 2, finding = 3, interrupted = 130 };
 
+/// With "\x00" for every zero byte, at which what() would end.
+inline std::string without_zero_bytes(std::string_view text) {
+  std::string out;
+  for (const char c : text) c == '\0' ? out += "\\x00" : out += c;
+  return out;
+}
+
 /// Something the user gave is wrong: a path, a file's content, a shape, an option, a device, a version.
 /// The message is one sentence that says what was expected, what was found, and where. Exit code 2.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(std::string_view message) : std::runtime_error(without_zero_bytes(message)) {}
 };
 
 /// A result that must not pass unseen (repetitions differ, a verification failed). Exit code 3.
 class Finding : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Finding(std::string_view message) : std::runtime_error(without_zero_bytes(message)) {}
 };
 
 /// The user asked the program to stop (SIGINT, SIGTERM). Exit code 130.
