@@ -19,17 +19,17 @@ void make(const checkpoint::Options& options, const po::variables_map& given) {
   if (options.threads > 0) at::set_num_threads(options.threads);
   const auto source = model::Checkpoint::open(options.from);
   if (!source.config().quantization.is_null() && options.preset.empty())
-    fmt::print(stderr, "make_checkpoint: {} is quantised ({}) already: what that lost stays lost\n", options.from,
-               quant::name_of(quant::method_of(source.config().quantization)));
+    tell("make_checkpoint: {} is quantised ({}) already: what that lost stays lost", options.from,
+         quant::name_of(quant::method_of(source.config().quantization)));
   checkpoint::write_checkpoint(source, checkpoint::request_of(options, given, source), options.to);
-  fmt::print(stderr, "make_checkpoint: {} written\n", options.to);
+  tell("make_checkpoint: {} written", options.to);
   if (options.perplexity_pdf.empty()) return;
   const auto windows =
       checkpoint::windows_of({options.perplexity_pdf}, options.perplexity_tokens, source, options.from);
   const auto change =
       checkpoint::compare_perplexity(source, model::Checkpoint::open(options.to), windows, options.verbosity());
-  fmt::print("perplexity on {}: source {:.4f}, {} {:.4f} ({:+.2f} %)\n", options.perplexity_pdf, change.source,
-             options.quant, change.result, change.percent());
+  write_stdout(fmt::format("perplexity on {}: source {:.4f}, {} {:.4f} ({:+.2f} %)\n", one_line(options.perplexity_pdf),
+                           change.source, options.quant, change.result, change.percent()));
 }
 
 }  // namespace

@@ -27,16 +27,15 @@ int main(int argc, char** argv) {
       fail("expected exactly one of --prompt-pdf and --prompt-text, found {}", source.pdf.empty() ? 0 : 2);
     if (source.options.tokens <= 0) fail("--prompt-tokens {}: expected a positive number", source.options.tokens);
     catch_interrupts();
-    const auto made = prompt::prompt_from_document(
-        prompt::open_tokenizer(tokenizer), source,
-        [](const std::string& damage) { fmt::print(stderr, "make_prompt: {}\n", damage); });
+    const auto made = prompt::prompt_from_document(prompt::open_tokenizer(tokenizer), source,
+                                                   [](const std::string& damage) { tell("make_prompt: {}", damage); });
     const prompt::PromptOrigin origin{source.file(), tokenizer, source.options};
     if (out.empty())
       write_stdout(prompt::prompt_json(made, origin));
     else
       prompt::write_prompt_file(out, made, origin);
-    fmt::print(stderr, "make_prompt: {} tokens, {} of the document's {}; sha256 {}\n", made.token_ids.size(),
-               made.document_tokens_used, prompt::document_length(made), made.sha256);
+    tell("make_prompt: {} tokens, {} of the document's {}; sha256 {}", made.token_ids.size(), made.document_tokens_used,
+         prompt::document_length(made), made.sha256);
     return ExitCode::ok;
   });
 }

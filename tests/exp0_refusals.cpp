@@ -85,6 +85,7 @@ BOOST_AUTO_TEST_CASE(options_that_make_no_sense) {
 BOOST_AUTO_TEST_CASE(counts_and_layers_out_of_range) {
   for (const char* option : {"--prompt-tokens", "--decode-steps", "--reps", "--top-k", "--threads"})
     for (const char* value : {"0", "-1"}) refused({{option, value}}, {std::string(option) + " " + value, "positive"});
+  refused({{"--threads", "5000"}}, {"--threads 5000", "at most 1024", "processors"});  // once a signal
   for (const char* value : {"many", "1.5", "99999999999999999999"}) refused({{"--reps", value}}, {value, "--reps"});
   refused({{"--layers", "99"}}, {"--layers 99", "layer 99 does not exist", "0 to 3"});
   refused({{"--layers", "4"}}, {"layer 4 does not exist", "0 to 3"});

@@ -23,6 +23,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_mapped_is_named) {
                         [](const Error& e) { return std::string(e.what()).find("no/such.file") != std::string::npos; });
   BOOST_CHECK_EXCEPTION(MappedFile("."), Error,
                         [](const Error& e) { return std::string(e.what()).find("a directory") != std::string::npos; });
+  std::ofstream("a") << "content";  // what a name of C would end at
+  BOOST_CHECK_EXCEPTION(MappedFile(std::string("a\0b", 3)), Error, [](const Error& e) {
+    return std::string(e.what()) == "cannot open a\\x00b: no file's name has a zero byte";
+  });
+  BOOST_CHECK_THROW(MappedFile(""), Error);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,6 +1,8 @@
 // compare --report: CSV that says what the JSON says.
 #include "report_csv.hpp"
 
+#include <fpf/compare/report_csv.hpp>
+
 #include "report.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_report_csv)
@@ -14,6 +16,25 @@ BOOST_AUTO_TEST_CASE(csv_says_what_the_json_says) {
     BOOST_TEST(expected.size() == names_in(report + "/csv").size());
     for (const auto& [name, rows] : expected) check_csv(report + "/csv/" + name + ".csv", rows);
   }
+}
+
+// OWASP, "CSV Injection". Numbers are numbers, whatever their sign.
+BOOST_AUTO_TEST_CASE(no_cell_begins_a_formula) {
+  {
+    fpf::compare::report::CsvFile file("formulas.csv", "cells");
+    for (const char* text : {"=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1", "=\"a\"", "-1.5", "-1e-7", "a=b"})
+      file.row(text);
+    file.row(-0.5);
+    file.commit();
+  }
+  BOOST_TEST(text_of("formulas.csv") ==
+             "cells\n\"'=1+1\"\n\"'+1\"\n\"'-2+3\"\n\"'@SUM(A1)\"\n\"'\t=1\"\n\"'\r=1\"\n\"'＝1\"\n"
+             "\"'=\"\"a\"\"\"\n-1.5\n-1e-7\na=b\n-0.5\n");
+  Json content = experiment(0);
+  for (Json& configuration : content["configurations"]) configuration["hardware"] = "=cmd|' /C calc'!A0";
+  const std::string report = report_of(content, "formula");
+  for (const auto& row : csv(report + "/csv/configurations.csv"))
+    BOOST_TEST(row.at("hardware") == "'=cmd|' /C calc'!A0");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -9,6 +9,7 @@
 #include <fpf/campaign/journal.hpp>
 #include <fpf/campaign/stop_report.hpp>
 #include <fpf/core/child_process.hpp>
+#include <fpf/core/message.hpp>
 #include <fpf/experiment/baseline.hpp>
 
 namespace fpf::campaign {
@@ -91,7 +92,7 @@ class Campaign {
   }
 
   void say(const std::string& text) const {
-    if (settings_.options.verbosity == Verbosity::normal) fmt::print(stderr, "campaign: {}\n", text);
+    if (settings_.options.verbosity == Verbosity::normal) tell("campaign: {}", text);
   }
 
   void estimate() {

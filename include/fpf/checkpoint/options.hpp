@@ -5,6 +5,7 @@
 #include <fpf/checkpoint/calibration.hpp>
 #include <fpf/checkpoint/request.hpp>
 #include <fpf/core/program.hpp>
+#include <fpf/core/thread_limit.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,7 +67,7 @@ inline void validate(Options& s, const po::variables_map& given) {
        {std::pair("calibration-tokens", s.calibration_tokens), std::pair("perplexity-tokens", s.perplexity_tokens)})
     if (tokens < static_cast<std::int64_t>(window_tokens))
       fail("--{} {}: expected at least {}", name, tokens, window_tokens);
-  if (given.count("threads") != 0 && s.threads < 1) fail("--threads {}: expected a positive number", s.threads);
+  if (given.count("threads") != 0) require_threads(s.threads);
   if (s.preset.empty()) {
     if (!given["synthetic-seed"].defaulted()) fail("--synthetic-seed goes with --preset");
     return;

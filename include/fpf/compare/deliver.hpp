@@ -4,15 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fpf/compare/options.hpp>
 #include <fpf/compare/report.hpp>
 #include <fpf/compare/run.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/message.hpp>
 #include <fpf/core/program.hpp>
-#include <fpf/core/text.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -40,7 +39,7 @@ inline ExitCode exit_code(const std::vector<Failure>& failures) {
 /// Interrupted.
 inline ExitCode deliver(const Settings& settings, const Result& result) {
   for (const auto& failure : result.failures)
-    fmt::print(stderr, "compare: {}: {}\n", failure.finding ? "FINDING" : "error", one_line(failure.message));
+    tell("compare: {}: {}", failure.finding ? "FINDING" : "error", failure.message);
   if (result.json.is_null()) return exit_code(result.failures);
   check_interrupt();
   const std::string json = detail::json_text(result.json);
@@ -50,9 +49,8 @@ inline ExitCode deliver(const Settings& settings, const Result& result) {
   if (settings.report && !result.findings) write_report(*settings.report, result.analyses, result.failures);
   if (output) output->commit();
   write_stdout(settings.json ? json : result.text);
-  if (!settings.json) fmt::print(stderr, "compare: results in {}\n", settings.output_file());
-  if (settings.report)
-    fmt::print(stderr, "compare: report in {}\n", (std::filesystem::path(*settings.report) / "index.html").string());
+  if (!settings.json) tell("compare: results in {}", settings.output_file());
+  if (settings.report) tell("compare: report in {}", (std::filesystem::path(*settings.report) / "index.html").string());
   return exit_code(result.failures);
 }
 

@@ -15,7 +15,7 @@ namespace fpf::compare {
 
 /// A configuration of a joined experiment with its stored runs.
 struct Member {
-  std::string id;  // config_id, with "#2", "#3", ... from the second file that has it on
+  std::string id;  // config_id as visible_name() shows it, with "#2", "#3", ... from the second file that has it on
   std::string hardware;
   nlohmann::json value;   // variable_value
   bool baseline = false;  // marked so in the file

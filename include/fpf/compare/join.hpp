@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fpf/compare/conditions.hpp>
 #include <fpf/compare/experiment.hpp>
+#include <fpf/core/text.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -98,10 +99,10 @@ inline Experiment join(std::vector<evidence::ExperimentFile> files) {
       member.value = configuration["variable_value"];
       member.baseline = configuration.contains("baseline") && configuration["baseline"] == true;
       const std::string id = configuration["config_id"].get<std::string>();
-      member.id = id;
+      member.id = visible_name(id);
       const auto taken = [&](const Member& other) { return other.id == member.id; };
       for (int number = 2; std::ranges::any_of(out.members, taken); ++number)
-        member.id = fmt::format("{}#{}", id, number);
+        member.id = fmt::format("{}#{}", visible_name(id), number);
       for (const auto& run : file.runs)
         if (run.config_id == id) member.runs.push_back(&run);
       member.conditions = evidence::conditions_of(configuration, member.first_run());

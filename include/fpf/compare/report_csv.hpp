@@ -1,12 +1,14 @@
 // Every number of the result JSON as CSV (RFC 4180, UTF-8): one file a kind, over all experiments.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <filesystem>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/published.hpp>
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/core/parse_number.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,8 +17,15 @@
 
 namespace fpf::compare::report {
 
-/// Appends rows to a file. Numbers in their shortest form that reads back the same; nothing for what is
-/// missing.
+/// Whether a spreadsheet would compute the text instead of showing it (OWASP, "CSV Injection": what begins with =, +, -, @,
+/// their full-width forms, a tab or an end of line). A number is one as it stands.
+inline bool begins_formula(std::string_view text) {
+  constexpr std::string_view signs[] = {"=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"};
+  return std::ranges::any_of(signs, [&](auto sign) { return text.starts_with(sign); }) && !parse_number<double>(text);
+}
+
+/// Appends rows to a file. Numbers in their shortest form that reads back the same; nothing for what is missing; text that
+/// begins a formula behind a quote ('), quoted.
 class CsvFile {
  public:
   CsvFile(const std::filesystem::path& path, std::string_view header) : file_(path) {
@@ -42,11 +51,12 @@ class CsvFile {
     text_.clear();
   }
   void add(std::string_view text) {
-    if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
+    const bool formula = begins_formula(text);
+    if (!formula && text.find_first_of(",\"\r\n") == std::string_view::npos) {
       text_ += text;
       return;
     }
-    text_ += '"';
+    text_ += formula ? "\"'" : "\"";
     for (const char c : text) text_.append(c == '"' ? 2 : 1, c);
     text_ += '"';
   }

@@ -54,19 +54,7 @@ inline std::string words_for(const Tap& tap) {
 }
 
 /// On one line and at most `longest` code points: names that differ at either end keep both.
-inline std::string shortened(std::string_view text, std::size_t longest) {
-  const std::string whole = one_line(text);
-  const std::size_t count = code_points(whole);
-  if (count <= longest) return whole;
-  const std::size_t head = (longest - 1) / 2, tail = longest - 1 - head;
-  std::string out;
-  std::size_t index = 0;
-  for (const char c : whole) {
-    if ((c & 0xc0) != 0x80 && ++index == head + 1) out += "…";
-    if (index <= head || index > count - tail) out += c;
-  }
-  return out;
-}
+inline std::string shortened(std::string_view text, std::size_t longest) { return cut_in_the_middle(text, longest); }
 
 /// For HTML, in content and in attributes.
 inline std::string html_escaped(std::string_view text) {

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace fpf {
@@ -26,11 +27,18 @@ inline void write_all(int fd, std::string_view text, const std::filesystem::path
   }
 }
 
-/// Writes to a temporary name beside `path`; commit() syncs and renames. Without commit() nothing remains.
+/// Writes to a temporary name beside `path`; commit() syncs and renames. Without commit() nothing remains. Throws Error when
+/// something stands there that is no regular file: a device would be replaced (by root, /dev/null for the whole machine).
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path)
       : path_(std::move(path)), temporary_(path_.string() + fmt::format(".tmp{}", ::getpid())) {
+    if (path_.empty()) fail("cannot write a file without a name");
+    std::error_code ignored;
+    const auto status = std::filesystem::status(path_, ignored);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+      fail("cannot write {}: expected a file's name, found a {}", path_.string(),
+           std::filesystem::is_directory(status) ? "directory" : "device or pipe");
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd_ < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
   }

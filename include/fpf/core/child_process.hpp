@@ -13,9 +13,9 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fpf/core/atomic_file.hpp>
 #include <fpf/core/error.hpp>
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/message.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,7 +59,7 @@ class ErrorRelay {
     const ssize_t count = ::read(ours_, buffer.data(), buffer.size());
     if (count <= 0) return false;
     const std::string_view text(buffer.data(), static_cast<std::size_t>(count));
-    write_all(STDERR_FILENO, text, "standard error");
+    write_stderr(text);
     for (const char c : text) {
       if (c != '\n' && c != '\r') {
         line_ += c;

@@ -1,7 +1,9 @@
-// SHA-256 (FIPS 180-4) through libcrypto.
+// SHA-256 (FIPS 180-4) and HMAC (RFC 2104) through libcrypto.
 #pragma once
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include <array>
 #include <cstddef>
@@ -46,5 +48,19 @@ class Sha256 {
 
 inline std::string sha256_hex(std::span<const std::byte> bytes) { return Sha256{}.update(bytes).hex(); }
 inline std::string sha256_hex(std::string_view text) { return Sha256{}.update(text).hex(); }
+
+/// HMAC-SHA256 of a text under a key of any length: 32 bytes.
+inline std::string hmac_sha256(std::string_view key, std::string_view text) {
+  std::string out(32, '\0');
+  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()),
+           text.size(), reinterpret_cast<unsigned char*>(out.data()), nullptr) == nullptr)
+    throw std::runtime_error("libcrypto cannot make an HMAC");
+  return out;
+}
+
+/// In a time that does not depend on where two texts of one length differ.
+inline bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
 
 }  // namespace fpf

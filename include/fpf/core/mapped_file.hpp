@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fpf/core/file_stamp.hpp>
+#include <fpf/core/lost_pages.hpp>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -21,12 +22,16 @@ namespace fpf {
 /// Maps a whole file for reading; pages come in as they are touched. Move-only; unmapped at destruction.
 /// `padding` extra readable zero bytes stand behind the content where a reader needs to overrun it
 /// (simdjson wants 64): the file is laid over a larger anonymous map.
-/// Throws Error when the path is missing, unreadable or no regular file.
+/// Throws Error when the path is missing, unreadable or no regular file. A file that gets shorter while it is mapped is a
+/// signal: see catch_lost_pages().
 class MappedFile {
  public:
   MappedFile() = default;
 
   explicit MappedFile(const std::filesystem::path& path, std::size_t padding = 0) : path_(path) {
+    if (path.empty()) fail("cannot open a file without a name");
+    if (path.native().find('\0') != std::string::npos)
+      fail("cannot open {}: no file's name has a zero byte", path.string());
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) fail("cannot open {}: {}", path.string(), std::strerror(errno));
     struct stat status {};
@@ -50,7 +55,9 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile() {
-    if (data_ != nullptr) ::munmap(data_, mapped_);
+    if (data_ == nullptr) return;
+    known_->leave();
+    ::munmap(data_, mapped_);
   }
 
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
@@ -79,6 +86,7 @@ class MappedFile {
       fail("cannot map {} ({} bytes): {}", path_.string(), size_, std::strerror(error));
     }
     data_ = region;
+    known_ = KnownMapping::enter(data_, mapped_, path_.string());
   }
 
   void swap(MappedFile& other) noexcept {
@@ -87,6 +95,7 @@ class MappedFile {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(mapped_, other.mapped_);
+    std::swap(known_, other.known_);
   }
 
   std::filesystem::path path_;
@@ -94,6 +103,7 @@ class MappedFile {
   void* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t mapped_ = 0;
+  KnownMapping* known_ = nullptr;
 };
 
 }  // namespace fpf

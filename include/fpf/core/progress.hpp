@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
+#include <fpf/core/message.hpp>
+#include <fpf/core/text.hpp>
 #include <string>
+#include <string_view>
 
 namespace fpf {
 
@@ -18,8 +20,8 @@ enum class Verbosity { normal, quiet };
 /// One task of `total` equal units. Draws at most ten times a second and fits any terminal's width.
 class Progress {
  public:
-  Progress(std::string title, std::int64_t total, Verbosity verbosity)
-      : title_(std::move(title)),
+  Progress(std::string_view title, std::int64_t total, Verbosity verbosity)
+      : title_(one_line(title)),
         total_(total),
         quiet_(verbosity == Verbosity::quiet),
         terminal_(::isatty(STDERR_FILENO) == 1),
@@ -32,9 +34,9 @@ class Progress {
   ~Progress() {
     if (quiet_) return;
     if (terminal_)
-      fmt::print(stderr, "\r\x1b[K");
+      write_stderr("\r\x1b[K");
     else if (done_ > 0)
-      fmt::print(stderr, "{}: {}/{} in {:.1f} s\n", title_, done_, total_, seconds());
+      tell("{}: {}/{} in {:.1f} s", title_, done_, total_, seconds());
   }
 
   void advance(std::int64_t units = 1) {
@@ -46,7 +48,7 @@ class Progress {
     if (terminal_)
       draw();
     else
-      fmt::print(stderr, "{}: {}/{} after {:.0f} s{}\n", title_, done_, total_, seconds(), remaining());
+      tell("{}: {}/{} after {:.0f} s{}", title_, done_, total_, seconds(), remaining());
   }
 
  private:
@@ -69,8 +71,7 @@ class Progress {
                                                    static_cast<double>(std::max<std::int64_t>(total_, 1)));
       text += " [" + std::string(filled, '#') + std::string(static_cast<std::size_t>(room) - filled, '.') + "]";
     }
-    fmt::print(stderr, "\r\x1b[K{}", text.substr(0, static_cast<std::size_t>(std::max(columns - 1, 1))));
-    std::fflush(stderr);
+    write_stderr("\r\x1b[K" + text.substr(0, static_cast<std::size_t>(std::max(columns - 1, 1))));
   }
 
   std::string title_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <fpf/core/message.hpp>
 #include <fpf/core/text.hpp>
 #include <fpf/evidence/signals.hpp>
 #include <fpf/experiment/options.hpp>
@@ -68,7 +69,7 @@ inline prompt::Prompt prompt_from_document(const Options& options, const Inputs&
         options.model,
         inputs.unknown_tokenizer.empty() ? "" : fmt::format(" that fpf knows ({})", inputs.unknown_tokenizer));
   return prompt::prompt_from_document(*inputs.tokenizer, source, [&](const std::string& damage) {
-    if (options.verbosity == Verbosity::normal) fmt::print(stderr, "{}\n", damage);
+    if (options.verbosity == Verbosity::normal) tell("{}", damage);
   });
 }
 
@@ -94,8 +95,7 @@ inline Inputs load_inputs(const Options& options, const model::Checkpoint& check
     out.prompt = prompt::read_prompt_ids(options.prompt_ids);
     if (out.prompt.text.empty() && out.tokenizer) out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
     if (!out.unknown_tokenizer.empty() && options.verbosity == Verbosity::normal)
-      fmt::print(stderr, "the model's tokeniser is not known, so that tokens stand without their text: {}\n",
-                 one_line(out.unknown_tokenizer));
+      tell("the model's tokeniser is not known, so that tokens stand without their text: {}", out.unknown_tokenizer);
   } else {
     out.prompt = prompt_from_document(options, out, options.prompt);
   }

@@ -5,6 +5,7 @@
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/progress.hpp>
+#include <fpf/core/thread_limit.hpp>
 #include <fpf/execution/names.hpp>
 #include <fpf/prompt/prompt_options.hpp>
 #include <optional>
@@ -132,7 +133,7 @@ inline void validate(Options& options, const po::variables_map& values) {
   detail::require_positive("top-k", options.top_k);
   if (!(options.rank_timeout > 0))
     fail("--rank-timeout {:g}: expected a positive number of seconds", options.rank_timeout);
-  if (values.count("threads") != 0) detail::require_positive("threads", options.threads);
+  if (values.count("threads") != 0) require_threads(options.threads);
   options.default_layers = values["layers"].defaulted();
   if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")
     fail("--dtype {}: expected float32, float16 or bfloat16", options.dtype);

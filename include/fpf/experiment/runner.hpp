@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <fpf/core/message.hpp>
 #include <fpf/core/progress.hpp>
 #include <fpf/evidence/experiment_writer.hpp>
 #include <fpf/execution/compiled.hpp>
@@ -379,13 +380,13 @@ void BasicRunner<T>::print_ranks(const Variant& variant, const Json& manifest) c
 
 template <class T>
 void BasicRunner<T>::notice(const std::string& text) const {
-  if (options_.verbosity == Verbosity::normal && is_root()) fmt::print(stderr, "{}: {}\n", info_.name, text);
+  if (options_.verbosity == Verbosity::normal && is_root()) tell("{}: {}", info_.name, text);
 }
 
 template <class T>
 void BasicRunner<T>::report(const std::string& finding) {
   state_->finding = true;
-  fmt::print(stderr, "{}: FINDING: {}\n", info_.name, finding);
+  tell("{}: FINDING: {}", info_.name, finding);
 }
 
 namespace detail {
@@ -396,8 +397,7 @@ inline std::unique_ptr<parallel::World> join_launcher(const ExperimentInfo& info
                                                       const po::variables_map& values) {
   if (!info.takes_ranks) {
     const std::string left_over = parallel::Launch::alone(info.name);
-    if (!left_over.empty() && options.verbosity == Verbosity::normal)
-      fmt::print(stderr, "{}: {}\n", info.name, left_over);
+    if (!left_over.empty() && options.verbosity == Verbosity::normal) tell("{}: {}", info.name, left_over);
     return nullptr;
   }
   const auto launch = parallel::Launch::from_environment();

@@ -1,9 +1,12 @@
 // One process a rank under a launcher (torchrun --no-python, srun, mpirun): what it says through the environment.
 #pragma once
 
-#include <cstdlib>
+#include <algorithm>
+#include <cstdint>
 #include <fpf/core/error.hpp>
 #include <fpf/core/parse_number.hpp>
+#include <fpf/parallel/listener.hpp>
+#include <fpf/parallel/secret.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,8 +21,10 @@ struct Launch {
   std::uint16_t port = 0;
   bool hosts_store = false;  // this rank keeps the rendezvous; torchrun's agent keeps its own
   std::string run;           // tells this run from an earlier one at the same place
+  std::string secret;        // what the ranks' values are signed with
 
-  /// None without WORLD_SIZE or with WORLD_SIZE=1. Throws Error naming the variable that is missing or is no number.
+  /// None without WORLD_SIZE or with WORLD_SIZE=1. Throws Error naming the variable that is missing or is no number; see
+  /// run_secret() for FPF_RENDEZVOUS_SECRET.
   static std::optional<Launch> from_environment() {
     if (text("WORLD_SIZE").empty() || text("WORLD_SIZE") == "1") return std::nullopt;
     const auto number = [&](const char* name, int least, int most) {
@@ -42,6 +47,8 @@ struct Launch {
     out.port = static_cast<std::uint16_t>(number("MASTER_PORT", 1, 65535));
     out.hosts_store = out.rank == 0 && text("TORCHELASTIC_USE_AGENT_STORE") != "True";
     out.run = text("TORCHELASTIC_RUN_ID") + "." + text("TORCHELASTIC_RESTART_COUNT");
+    out.secret =
+        run_secret(std::ranges::all_of(endpoints_of(out.address, out.port), &Endpoint::is_loopback), out.address);
     return out;
   }
 
@@ -60,10 +67,7 @@ struct Launch {
   }
 
  private:
-  static std::string text(const char* name) {
-    const char* value = std::getenv(name);
-    return value == nullptr ? "" : value;
-  }
+  static std::string text(const char* name) { return detail::environment_text(name); }
 };
 
 }  // namespace fpf::parallel

@@ -1,18 +1,23 @@
 // The processes of one run, one rank each: they meet, agree on what they run, watch over one another, and leave together.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <fpf/core/json.hpp>
 #include <fpf/parallel/communicator.hpp>
 #include <fpf/parallel/launcher.hpp>
+#include <fpf/parallel/signed_store.hpp>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <vector>
 
 namespace fpf::parallel {
@@ -20,16 +25,25 @@ namespace fpf::parallel {
 /// Joined by every process that a launcher started. Whatever goes wrong in one ends all of them within the time limit,
 /// with one message that names the rank: the first is kept where all meet (libtorch's TCPStore), and a thread of every
 /// process looks for it and for ranks that show no sign of life.
+///
+/// Rank 0 keeps the store at MASTER_ADDR's address alone; torchrun's agent keeps its own, at all of its machine's. Every value
+/// is signed with the run's secret (Launch::secret), from when all have met also with random numbers of all of them, so that
+/// strangers' values, and those of an earlier run, are ignored. What is said is not hidden, a stranger who reaches the store
+/// can end a run, and NCCL's own connections are NCCL's: not on a network of others.
 class World {
  public:
   using Seconds = std::chrono::duration<double>;
 
-  /// Meets the other ranks. `description` is what all must agree in, field by field. Throws Error when they do not, or
-  /// when a rank has not come within `limit`.
+  /// Meets the other ranks. `description` is what all must agree in, field by field. Throws Error when they do not, when a
+  /// rank has not come within `limit`, and when a rank's number is taken or WORLD_SIZE is not the same for all.
   World(Launch launch, Seconds limit, const nlohmann::json& description)
-      : launch_(std::move(launch)), limit_(limit), store_(connect(launch_.hosts_store)) {
+      : launch_(std::move(launch)), limit_(limit), tcp_(connect()), lobby_(tcp_, launch_.secret), store_(tcp_, {}) {
+    const std::string taken = take_place(description);
+    if (!taken.empty() && lobby_.has(key("met")))
+      throw Error(taken);  // the run under way is another, or all of it is there
     try {
-      meet(description);
+      if (!taken.empty()) throw Error(taken);
+      meet();
     } catch (const Error& error) {
       fail_with(error.what());
       linger();
@@ -63,7 +77,7 @@ class World {
   /// Ends the run on all ranks with this message, unless another came first.
   void fail_with(const std::string& message) noexcept {
     try {
-      note_failure(text(store_->compareSet(key("failure"), {}, bytes(message))));
+      note_failure(lobby_.set_first(key("failure"), message));
     } catch (const std::exception&) {
       note_failure(message);  // the place where all meet is gone: each for itself
     }
@@ -79,11 +93,11 @@ class World {
   /// Every rank's text, in rank order. All ranks call these in the same order. Throws Error when a rank fails meanwhile.
   std::vector<std::string> all(const std::string& own) {
     const std::string name = key("all/" + std::to_string(round_++));
-    spoken([&] { store_->set(name + "/" + std::to_string(rank()), bytes(own)); });
+    spoken([&] { store_.set(name + "/" + std::to_string(rank()), own); });
     std::vector<std::string> out;
     for (int r = 0; r < size(); ++r) out.push_back(wait_for(name + "/" + std::to_string(r)));
     if (round_ > 1)  // all have come to this round, so none reads the last one's any more
-      store_->deleteKey(key("all/" + std::to_string(round_ - 2)) + "/" + std::to_string(rank()));
+      store_.remove(key("all/" + std::to_string(round_ - 2)) + "/" + std::to_string(rank()));
     return out;
   }
   /// Rank 0's text on every rank.
@@ -101,38 +115,58 @@ class World {
   void leave() {
     all("done");
     left_ = true;
-    store_->set(key("left/" + std::to_string(rank())), bytes("1"));
+    store_.set(key("left/" + std::to_string(rank())), "1");
     for (int r = 1; r < size() && launch_.hosts_store; ++r) wait_for(key("left/" + std::to_string(r)));
   }
 
  private:
   using Clock = std::chrono::steady_clock;
-  using Store = c10::intrusive_ptr<c10d::TCPStore>;
 
-  static std::vector<std::uint8_t> bytes(const std::string& text) { return {text.begin(), text.end()}; }
-  static std::string text(const std::vector<std::uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
   std::string key(const std::string& name) const { return "fpf/" + launch_.run + "/" + name; }
+  std::string joined(int rank) const { return key("joined/" + std::to_string(rank)); }
   std::string place() const { return fmt::format("{}:{}", launch_.address, launch_.port); }
   std::chrono::milliseconds period() const {
     return std::chrono::milliseconds(static_cast<int>(1000 * std::clamp(limit_.count() / 10, 0.05, 1.0)));
   }
 
-  Store connect(bool as_server) const {
+  SignedStore::Store connect() {
     ::setenv("TORCH_CPP_LOG_LEVEL", "ERROR", 0);  // libtorch tells every attempt to connect
-    c10d::TCPStoreOptions options;
-    options.port = launch_.port;
-    options.isServer = as_server;
-    options.waitWorkers = false;
-    options.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(limit_);
+    if (!launch_.hosts_store) return client();
+    const Endpoint endpoint = endpoints_of(launch_.address, launch_.port).front();
+    if (const auto listening = listen_at(endpoint)) return open({.listening = *listening});
+    // In use: by another rank 0, which all should hear of, or by a program of another kind.
+    launch_.hosts_store = false;
+    const std::string in_use =
+        fmt::format("rank 0: MASTER_PORT {} is in use on this machine: choose another", launch_.port);
     try {
-      return c10::make_intrusive<c10d::TCPStore>(launch_.address, options);
-    } catch (const std::exception& error) {
-      const std::string reason = error.what();
-      if (as_server && reason.find("EADDRINUSE") != std::string::npos)
-        fail("rank 0: MASTER_PORT {} is in use on this machine: choose another", launch_.port);
-      if (as_server) fail("rank 0 cannot listen at {}: {}", place(), reason.substr(0, reason.find('\n')));
+      const auto store = open({});
+      const SignedStore lobby(store, launch_.secret);
+      for (const auto end = Clock::now() + std::chrono::seconds(1); Clock::now() < end;) {
+        if (lobby.has(joined(0))) return store;
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      }
+    } catch (const std::exception&) {
+    }
+    fail("{}", in_use);
+  }
+  SignedStore::Store client() const {
+    try {
+      return open({});
+    } catch (const std::exception&) {
       fail("rank {} does not reach rank 0 at {} within {:g} s", launch_.rank, place(), limit_.count());
     }
+  }
+  struct Role {
+    std::optional<int> listening{};  // a socket, which the store closes, where this process keeps the store
+  };
+  SignedStore::Store open(const Role& role) const {
+    c10d::TCPStoreOptions options;
+    options.port = launch_.port;
+    options.isServer = role.listening.has_value();
+    options.masterListenFd = role.listening;
+    options.waitWorkers = false;
+    options.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(limit_);
+    return c10::make_intrusive<c10d::TCPStore>(launch_.address, options);
   }
 
   /// Keeps the place where all meet until the others have read what failed.
@@ -140,22 +174,48 @@ class World {
     if (launch_.hosts_store) std::this_thread::sleep_for(3 * period());
   }
 
-  void meet(const nlohmann::json& description) {
-    const auto joined = [&](int r) { return key("joined/" + std::to_string(r)); };
+  /// Says that this rank is there. Returns what is wrong where another process said so before.
+  std::string take_place(const nlohmann::json& description) {
+    std::array<char, 256> host{};
+    ::gethostname(host.data(), host.size() - 1);
+    const std::string process = fmt::format("process {} on {}", ::getpid(), host.data());
+    const nlohmann::json own = {
+        {"description", description}, {"size", size()}, {"process", process}, {"nonce", detail::random_hex()}};
+    const std::string first = spoken([&] { return lobby_.set_first(joined(rank()), own.dump()); });
+    if (first == own.dump()) return {};
+    return fmt::format("rank {} is used twice at {}: by {} and by {}; every process needs a RANK of its own", rank(),
+                       place(), nlohmann::json::parse(first).at("process").get<std::string>(), process);
+  }
+
+  void meet() {
     const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(limit_);
-    store_->set(joined(rank()), bytes(description.dump()));
-    std::vector<nlohmann::json> all(static_cast<std::size_t>(size()));
+    std::vector<nlohmann::json> all;
+    std::string session;
     for (int r = 0; r < size(); ++r) {
-      while (!has(joined(r))) {
+      for (; !has(lobby_, joined(r)); std::this_thread::sleep_for(std::chrono::milliseconds(20))) {
         look_for_failure();
         check();
-        if (Clock::now() > deadline)
-          fail("rank {} of {} has not come to {} within {:g} s", r, size(), place(), limit_.count());
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        if (Clock::now() > deadline) fail_missing(r);
       }
-      all[static_cast<std::size_t>(r)] = parse_json(read(joined(r)), fmt::format("what rank {} says of its run", r));
+      const std::string text = *read(lobby_, joined(r));
+      const nlohmann::json one = parse_json(text, fmt::format("what rank {} says of its run", r));
+      if (one.at("size") != size())
+        fail("WORLD_SIZE is {} for rank {} and {} for rank {}: expected the same for all", one.at("size").get<int>(), r,
+             size(), rank());
+      all.push_back(one.at("description"));
+      session += text;
     }
     require_equal(all);
+    store_ = SignedStore(tcp_, hmac_sha256(launch_.secret, session));
+    if (is_root()) spoken([&] { lobby_.set(key("met"), "1"); });
+  }
+  [[noreturn]] void fail_missing(int r) {
+    const std::string own = endpoints_of(launch_.address, launch_.port).front().text();
+    const std::string where = own == launch_.address ? std::string() : fmt::format(" ({} here)", own);
+    fail("rank {} of {} has not come to {}{} within {:g} s{}", r, size(), place(), where, limit_.count(),
+         lobby_.is_taken(joined(r))
+             ? ": what says so there is not signed with this rank's secret (FPF_RENDEZVOUS_SECRET)"
+             : "");
   }
 
   static void require_equal(const std::vector<nlohmann::json>& all) {
@@ -166,19 +226,19 @@ class World {
   }
 
   std::string wait_for(const std::string& name) {
-    while (!has(name)) {
+    for (;;) {
+      if (auto found = read(store_, name)) return *found;
       check();
       std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
-    return read(name);
   }
 
   // What is asked of the store outside the watcher; its end is rank 0's.
-  bool has(const std::string& name) {
-    return spoken([&] { return store_->check({name}); });
+  bool has(const SignedStore& store, const std::string& name) {
+    return spoken([&] { return store.has(name); });
   }
-  std::string read(const std::string& name) {
-    return text(spoken([&] { return store_->get(name); }));
+  std::optional<std::string> read(const SignedStore& store, const std::string& name) {
+    return spoken([&] { return store.get(name); });
   }
   template <class F>
   auto spoken(F f) -> decltype(f()) {
@@ -193,7 +253,7 @@ class World {
   std::string gone() const { return fmt::format("rank 0, where all ranks meet ({}), is gone", place()); }
 
   void look_for_failure() {
-    if (has(key("failure"))) note_failure(read(key("failure")));
+    if (const auto found = read(lobby_, key("failure"))) note_failure(*found);
   }
 
   void note_failure(const std::string& message) noexcept {
@@ -213,19 +273,20 @@ class World {
     std::vector<Sign> signs(static_cast<std::size_t>(size()));
     const auto alive = [&](int r) { return key("alive/" + std::to_string(r)); };
     try {
-      const Store store = connect(false);
+      const auto tcp = client();
+      SignedStore lobby = lobby_.over(tcp), store = store_.over(tcp);
       for (int beat = 0; !stop.stop_requested() && !failed_; ++beat) {
-        store->set(alive(rank()), bytes(std::to_string(beat)));
-        if (store->check({key("failure")})) return note_failure(text(store->get(key("failure"))));
+        store.set(alive(rank()), std::to_string(beat));
+        if (const auto found = lobby.get(key("failure"))) return note_failure(*found);
         for (int r = 0; r < size(); ++r) {
           Sign& sign = signs[static_cast<std::size_t>(r)];
-          const bool gone_well = store->check({key("left/" + std::to_string(r))});
-          const std::string now = store->check({alive(r)}) ? text(store->get(alive(r))) : std::string();
+          const bool gone_well = store.has(key("left/" + std::to_string(r)));
+          const std::string now = store.get(alive(r)).value_or("");
           if (gone_well || now != sign.last) sign = {now, Clock::now()};
           if (Clock::now() - sign.seen > limit_ * 0.7)
-            return note_failure(text(store->compareSet(
-                key("failure"), {},
-                bytes(fmt::format("rank {} of {} shows no sign of life: killed, stopped, or cut off", r, size())))));
+            return note_failure(lobby.set_first(
+                key("failure"),
+                fmt::format("rank {} of {} shows no sign of life: killed, stopped, or cut off", r, size())));
         }
         for (auto end = Clock::now() + period(); Clock::now() < end && !stop.stop_requested();)
           std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -237,7 +298,9 @@ class World {
 
   Launch launch_;
   Seconds limit_;
-  Store store_;
+  SignedStore::Store tcp_;
+  SignedStore lobby_;  // until all have met, and for what ends the run
+  SignedStore store_;  // from then on
   mutable std::mutex mutex_;
   std::string failure_;
   std::function<void()> give_up_;

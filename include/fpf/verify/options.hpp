@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fpf/core/program.hpp>
 #include <fpf/core/progress.hpp>
+#include <fpf/core/thread_limit.hpp>
 #include <string>
 #include <vector>
 
@@ -75,8 +76,7 @@ inline void validate(const Settings& settings, const po::variables_map& values) 
     fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
   if (settings.reps < 2)
     fail("--reps {}: expected at least 2, since this machine must repeat itself, too", settings.reps);
-  if (values.count("threads") != 0 && (settings.threads < 1 || settings.threads > 4096))
-    fail("--threads {}: expected 1 to 4096", settings.threads);
+  if (values.count("threads") != 0) require_threads(settings.threads);
   if (!(settings.threshold > 0) || !std::isfinite(settings.threshold))
     fail("--threshold {}: expected a positive number", settings.threshold);
   if (!(settings.false_positive_rate > 0) || settings.false_positive_rate >= 1)

@@ -56,8 +56,8 @@ inline std::string differences_text(const RunReport& report, const Terminal& ter
 }
 
 inline std::string run_text(const RunReport& report, const Terminal& terminal) {
-  std::string out =
-      compare::detail::heading(fmt::format("{} (repetition {})", report.config_id, report.rep_id), terminal);
+  std::string out = compare::detail::heading(
+      fmt::format("{} (repetition {})", visible_name(report.config_id), report.rep_id), terminal);
   for (const std::string& one : report.contradictions) out += wrapped(one, terminal.width, "  ");
   if (report.decode) {
     out += differences_text(report, terminal);
