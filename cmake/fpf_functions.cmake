@@ -90,6 +90,7 @@ function(fpf_add_driver name)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} fpf_revision)
   fpf_finish(${name} ${ARG_LIBS})
   if(FPF_INSTALL)
+    set_target_properties(${name} PROPERTIES INSTALL_RPATH ${Libtorch_HOME}/lib)  # libtorch stays where it is
     install(TARGETS ${name} RUNTIME COMPONENT drivers)
   endif()
 endfunction()

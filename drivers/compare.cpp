@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
     if (!fpf::parse_options(argc, argv, info, describe(settings), values, operands, positional))
       return fpf::ExitCode::ok;
     validate(settings);
+    refuse_overwriting(settings, values);
     fpf::catch_interrupts();
     return deliver(settings, run(settings, fpf::compare::Terminal::of_stdout()));
   });

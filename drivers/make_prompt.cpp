@@ -1,6 +1,8 @@
 // PDF or text -> a prompt of exactly so many tokens, with its ids, as JSON.
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/overwriting.hpp>
 #include <fpf/core/program.hpp>
+#include <fpf/evidence/looks_like.hpp>
 #include <fpf/prompt/gguf_vocabulary.hpp>
 #include <fpf/prompt/prompt_file.hpp>
 #include <fpf/prompt/prompt_from_document.hpp>
@@ -26,6 +28,11 @@ int main(int argc, char** argv) {
     if (source.pdf.empty() == source.text.empty())
       fail("expected exactly one of --prompt-pdf and --prompt-text, found {}", source.pdf.empty() ? 0 : 2);
     if (source.options.tokens <= 0) fail("--prompt-tokens {}: expected a positive number", source.options.tokens);
+    refuse_overwriting({"--out", out}, {{"--tokenizer", tokenizer},
+                                        {"--prompt-pdf", source.pdf},
+                                        {"--prompt-text", source.text},
+                                        config_file(values)});
+    evidence::refuse_overwriting_evidence("--out", out);
     catch_interrupts();
     const auto made = prompt::prompt_from_document(prompt::open_tokenizer(tokenizer), source,
                                                    [](const std::string& damage) { tell("make_prompt: {}", damage); });

@@ -3,6 +3,10 @@
 
 BOOST_AUTO_TEST_SUITE(test_campaign)
 
+namespace {
+using Options = std::map<std::string, std::string>;
+}
+
 BOOST_AUTO_TEST_CASE(it_runs_the_plans_sequence_and_compares) {
   const auto folder = undisturbed();
   const Strings expected{"campaign started",
@@ -129,6 +133,99 @@ BOOST_AUTO_TEST_CASE(checkpoints_are_deleted_after_experiment_3_only_when_asked)
     for (const char* name : {"gptq", "nf4"}) BOOST_TEST(fs::exists(fs::path("deleting") / name) == !asked, name);
     BOOST_TEST(happened("deleting/out", "deleted exp3_quantization") == asked);
   }
+}
+
+// By the folders themselves, before anything runs and in a dry run; what is refused leaves all as it was.
+BOOST_AUTO_TEST_CASE(checkpoints_that_hold_what_is_needed_are_not_deleted) {
+  const auto folder = fs::path("kept");
+  const auto refused = [&](const std::string& option, const std::string& named, const Options& changes) {
+    fresh_folder(folder);
+    for (const auto& [name, method] : {std::pair{"gptq", "gptq"}, {"nf4", "bitsandbytes"}}) {
+      fresh_folder(folder / name);
+      write(folder / name / "config.json", json{{"quantization_config", {{"quant_method", method}}}}.dump());
+    }
+    fs::create_directories(folder / "nf4/deep");
+    fs::create_directory_symlink("nf4", folder / "link");
+    fs::copy_file("inputs/ids0.json", folder / "nf4/ids.json");
+    fs::create_symlink("nf4/ids.json", folder / "ids.json");
+    write(folder / "nf4/campaign.ini", "reps = 3\n");
+    fresh_folder(folder / "out");
+    for (const auto& file : campaign_files) fs::copy_file(undisturbed() / file, folder / "out" / file);
+    fs::copy_file(undisturbed() / "reference_baseline.json", folder / "nf4/reference_baseline.json");
+    std::map<std::string, std::string> options{{"--pod", "1"},
+                                               {"--model", Inputs::model("awq")},
+                                               {"--prompt-ids", "inputs/ids0.json"},
+                                               {"--model-gptq", "kept/gptq"},
+                                               {"--model-bnb", "kept/nf4"},
+                                               {"--out", "kept/out"},
+                                               {"--skip", "1,6"}};
+    for (const auto& [name, value] : changes) options[name] = value;
+    for (const bool dry : {true, false}) {
+      Strings args{bin + "/campaign", "--no-preflight", "--delete-checkpoints"};
+      for (const auto& [name, value] : options) args.insert(args.end(), {name, value});
+      if (dry) args.push_back("--dry-run");
+      const Outcome outcome = run(args);
+      BOOST_TEST(outcome.code == 2, option << outcome.err);
+      BOOST_TEST(mentions(outcome.err, {"--delete-checkpoints", "--model-bnb", named}), outcome.err);
+      BOOST_TEST(fs::exists(folder / "nf4/config.json"));
+      BOOST_TEST(!fs::exists(folder / "nf4/deep/campaign.journal"));
+    }
+  };
+  refused("--out", "--out kept/nf4", {{"--out", "kept/nf4"}});
+  refused("--out below", "--out kept/nf4/deep/new", {{"--out", "kept/nf4/deep/new"}});
+  refused("--out by a link", "--out kept/link/deep", {{"--out", "kept/link/deep"}});
+  refused("--baseline", "--baseline kept/nf4/reference_baseline.json",
+          {{"--baseline", "kept/nf4/reference_baseline.json"}});
+  refused("--config", "--config kept/nf4/campaign.ini", {{"--config", "kept/nf4/campaign.ini"}});
+  refused("a prompt", "--prompt-ids kept/nf4/ids.json", {{"--prompt-ids", "kept/nf4/ids.json"}});
+  refused("a prompt by a link", "--prompt-ids kept/ids.json", {{"--prompt-ids", "kept/ids.json"}});
+  refused("a neighbour", "--neighbour-ids kept/nf4/ids.json", {{"--neighbour-ids", "kept/nf4/ids.json"}});
+  refused("the tokeniser", "--tokenizer kept/nf4", {{"--tokenizer", "kept/nf4"}});
+  const auto here = fs::absolute("kept/nf4");
+  const Outcome outcome =
+      run({bin + "/campaign", "--pod", "1", "--model", "synthetic:qwen3-moe-tiny?quant=awq", "--prompt-ids",
+           "../../inputs/ids0.json", "--model-gptq", "../gptq", "--model-bnb", here.string(), "--skip", "1,6", "--out",
+           "../../out", "--delete-checkpoints", "--dry-run"},
+          (here / "deep").string());
+  BOOST_TEST(mentions(outcome.err, {"--model-bnb", "the working folder"}), outcome.err);
+}
+
+// It takes nothing from what the repetitions say, so that the campaign goes on; it is a finding all the same.
+BOOST_AUTO_TEST_CASE(a_load_that_did_not_go_with_a_run_is_a_finding_at_the_end) {
+  fresh_folder("alone");
+  for (const auto& entry : fs::directory_iterator(undisturbed()))
+    if (entry.is_regular_file()) fs::copy_file(entry.path(), fs::path("alone") / entry.path().filename());
+  json file = read("alone/concurrent_streams_experiment.json");
+  json& load = file.at("runs").back().at("contention");
+  BOOST_TEST(load.at("accompanied") == true);
+  BOOST_TEST(load.at("attempts").get<int>() >= 1);
+  load["accompanied"] = false;
+  load["overlap_fraction"] = 0.62;
+  load["attempts"] = 5;
+  write("alone/concurrent_streams_experiment.json", file.dump());
+  const Outcome outcome = run(campaign("alone"));
+  BOOST_TEST(outcome.code == 3, outcome.err);
+  BOOST_TEST(mentions(outcome.err, {"FINDING: exp5_concurrent_streams", "62 %", "5 attempts", "going on"}),
+             outcome.err);
+  BOOST_TEST(happened("alone", "finding exp5_concurrent_streams"));
+  BOOST_TEST(mentions(text_of("alone/analysis_results.json"), {"62 % of the run", "may show less"}));
+  BOOST_TEST(fs::exists("alone/report/index.html"));
+}
+
+BOOST_AUTO_TEST_CASE(what_it_writes_is_no_input) {
+  fresh_folder("written");
+  const auto refused = [&](const std::string& name) {
+    fs::copy_file("inputs/ids0.json", "written/" + name, fs::copy_options::overwrite_existing);
+    Strings args = campaign("written");
+    for (auto& arg : args)
+      if (arg == "campaign.ini") arg = "written.ini";
+    write("written.ini", replaced(text_of("campaign.ini"), "inputs/ids0.json", "written/" + name));
+    const Outcome outcome = run(args);
+    BOOST_TEST(outcome.code == 2, outcome.err);
+    BOOST_TEST(mentions(outcome.err, {"--prompt-ids written/" + name, "overwritten"}), outcome.err);
+    fs::remove("written/" + name);
+  };
+  for (const char* name : {"analysis_results.json", "campaign.journal", "compile_experiment.json"}) refused(name);
 }
 
 BOOST_AUTO_TEST_CASE(what_it_refuses) {

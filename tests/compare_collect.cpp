@@ -165,6 +165,80 @@ BOOST_AUTO_TEST_CASE(the_plans_all_takes_its_eight_in_its_order) {
   BOOST_TEST(parsed(here + "/one.json")["experiment_type"] == "compile_experiment");
 }
 
+BOOST_AUTO_TEST_CASE(a_users_own_experiments_are_taken_by_whatever_name) {
+  const std::string here = fresh_folder("own_names").string();
+  write(here + "/compile_experiment.json", experiment("compile"));
+  write(here + "/rope scaling, second try.json", experiment("rope"));
+  Json last = {{"runs", experiment("late")["runs"]}, {"x", Json::object({{"experiment_metadata", 1}})}};
+  last["configurations"] = experiment("late")["configurations"];
+  std::ofstream(here + "/zz.json") << "{\"runs\":" << last["runs"] << ",\"configurations\":" << last["configurations"]
+                                   << ",\"experiment_metadata\":" << experiment("late")["experiment_metadata"] << "}";
+  BOOST_TEST(compare({"--all"}, here).code == 0);  // leaves analysis_results.json
+  std::ofstream(here + "/verdict.json")
+      << R"({"file":"e.json","verdict":"accept","runs":[{"experiment_metadata":{}}]})";
+  std::ofstream(here + "/prompt.json") << "[1,2,3]";
+  std::ofstream(here + "/campaign.journal") << R"({"event":"experiment_metadata"})";
+  std::ofstream(here + "/broken.json") << "no JSON";
+  std::ofstream(here + "/compile_experiment.json.partial") << "{}";
+  const Outcome outcome = compare({"--all"}, here);
+  BOOST_TEST(outcome.code == 0, outcome.err);
+  const Json found = parsed(here + "/analysis_results.json")["analyses"];
+  BOOST_REQUIRE(found.size() == 3u);
+  BOOST_TEST(found[0]["experiment_type"] == "compile");
+  BOOST_TEST(found[1]["experiment_type"] == "rope");
+  BOOST_TEST(found[2]["experiment_type"] == "late");
+  std::ofstream(here + "/cut.json") << R"({"experiment_metadata":{"experiment_type":"cut")";
+  std::ofstream(here + "/other_experiment.json") << "[]";
+  const Outcome cut = compare({"--all"}, here);
+  BOOST_TEST(cut.code == 2);
+  BOOST_TEST(mentions(cut.err, {"cut.json", "byte", "other_experiment.json"}), cut.err);
+  BOOST_TEST(parsed(here + "/analysis_results.json")["failures"].size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(which_folder_lacks_which_experiment_is_said) {
+  write(fresh_folder("has_two").string() + "/compile_experiment.json", experiment("compile"));
+  write("has_two/mine.json", experiment("mine"));
+  write(fresh_folder("has_one").string() + "/compile_experiment.json", experiment("compile"));
+  const Strings all{"--all", "--experiment-dir", "has_two", "--experiment-dir", "has_one", "--output", "missing.json"};
+  const Outcome outcome = compare(all);
+  BOOST_TEST(outcome.code == 0, outcome.err);
+  BOOST_TEST(mentions(outcome.out, {"Missing", "mine.json is not in has_one.", "there is no reference_baseline.json",
+                                    "attention_experiment.json"}),
+             outcome.out);
+  BOOST_TEST(outcome.out.find("compile_experiment.json is not in") == std::string::npos);
+  const Json missing = parsed("missing.json")["missing"];
+  BOOST_TEST((missing.back() == Json{{"file", "mine.json"}, {"folders", {"has_one"}}}));
+  BOOST_TEST(missing.size() == 9u);  // all of the plan's but one, and the user's own
+}
+
+// Folders apart, one file: it would be joined with itself.
+BOOST_AUTO_TEST_CASE(a_link_to_another_folders_file_is_not_joined_with_it) {
+  write(fresh_folder("original").string() + "/mine.json", experiment("mine"));
+  fresh_folder("linked");
+  fs::create_symlink("../original/mine.json", "linked/mine.json");
+  check_refused({"--all", "--experiment-dir", "original", "--experiment-dir", "linked"},
+                {"original/mine.json", "linked/mine.json", "are one file"});
+}
+
+BOOST_AUTO_TEST_CASE(no_experiment_is_overwritten_by_results) {
+  const std::string here = fresh_folder("kept").string();
+  const Json content = experiment("compile");
+  write(here + "/compile_experiment.json", content);
+  write(here + "/other.json", experiment("mine"));
+  std::ofstream(here + "/options.ini") << "threshold = 2\n";
+  fs::create_symlink("compile_experiment.json", here + "/link");
+  fs::create_hard_link(here + "/compile_experiment.json", here + "/hard");
+  const std::string before = text_of(here + "/compile_experiment.json");
+  for (const char* output : {"compile_experiment.json", "./compile_experiment.json", "link", "hard"}) {
+    check_refused({"compile_experiment.json", "--output", output}, {"--output", output, "overwritten"}, here);
+    check_refused({"--all", "--output", output}, {"--output", output, "overwritten"}, here);
+  }
+  check_refused({"compile_experiment.json", "--output", "other.json"}, {"other.json is an experiment file"}, here);
+  check_refused({"compile_experiment.json", "--config", "options.ini", "--output", "options.ini"}, {"--config"}, here);
+  BOOST_TEST(text_of(here + "/compile_experiment.json") == before);
+  BOOST_TEST(compare({"compile_experiment.json", "--json"}, here).code == 0);
+}
+
 BOOST_AUTO_TEST_CASE(folders_of_two_machines_are_joined) {
   for (const std::string name : {"machine_a", "machine_b"})
     write(fresh_folder(name).string() + "/compile_experiment.json", experiment("compile"));

@@ -96,11 +96,16 @@ inline Json configuration(const std::string& config_id = "test_reference") {
   return {{"config_id", config_id}, {"hardware", "test"}, {"variable_value", nullptr}};
 }
 
+/// Of the fixture's runs.
 inline Json metadata(DType dtype) {
   return {{"schema_version", 1},
           {"experiment_type", "reference"},
           {"extraction_config",
-           {{"signal_dtypes",
+           {{"layers", {1, 6}},
+            {"hidden_dim", 5},
+            {"key_dim", 4},
+            {"top_k_logprobs", 3},
+            {"signal_dtypes",
              {{"hidden_states", name_of(dtype)},
               {"key_vectors", name_of(dtype)},
               {"logprobs", "float32"},

@@ -76,6 +76,8 @@ BOOST_AUTO_TEST_CASE(a_resumed_configuration_keeps_its_finding) {
   const auto path = fresh_folder("writer") / "x_experiment.json";
   RunRecord differing = record_of(signals_of(fixture().at(0)), "t_differs");
   differing.reproducibility["bit_exact"] = false;
+  RunRecord alone = record_of(signals_of(fixture().at(0)), "t_alone");
+  alone.extra["contention"] = {{"accompanied", false}};
   Signals broken = signals_of(fixture().at(0));
   broken.logprobs.values[0] = std::numeric_limits<float>::infinity();
   {
@@ -83,13 +85,13 @@ BOOST_AUTO_TEST_CASE(a_resumed_configuration_keeps_its_finding) {
     writer.add(configuration("t_differs"), {to_json(differing)});
     writer.add(configuration("t_broken"), {to_json(record_of(broken, "t_broken"))});
     writer.add(configuration("t_fine"), {to_json(record_of(signals_of(fixture().at(0)), "t_fine"))});
-    writer.add(configuration("t_plan"), {R"({"config_id":"t_plan","rep_id":0,"decode_steps":[]})"});
+    writer.add(configuration("t_alone"), {to_json(alone)});
   }
   const ExperimentWriter writer(path, metadata(DType::float32), {"fingerprint"}, true);
   BOOST_TEST(writer.find("t_differs")->finding);
   BOOST_TEST(writer.find("t_broken")->finding);
   BOOST_TEST(!writer.find("t_fine")->finding);
-  BOOST_TEST(!writer.find("t_plan")->finding);
+  BOOST_TEST(writer.find("t_alone")->finding);
 }
 
 BOOST_AUTO_TEST_CASE(a_partial_file_of_something_else_is_refused_and_kept) {
@@ -124,7 +126,9 @@ BOOST_AUTO_TEST_CASE(a_partial_file_of_other_weights_is_refused_by_their_digests
   made["manifest"] = {{"model", model("aaaa")}};
   {
     ExperimentWriter writer(path, metadata(DType::float32), {"same", model("aaaa")}, false);
-    writer.add(made, {R"({"config_id":"t_one","neighbours":[{"prompt_sha256":"n1"},{"prompt_sha256":"n2"}]})"});
+    RunRecord run = record_of(signals_of(fixture().at(0)), "t_one");
+    run.extra["neighbours"] = {{{"prompt_sha256", "n1"}}, {{"prompt_sha256", "n2"}}};
+    writer.add(made, {to_json(run)});
   }
   BOOST_TEST(mentions(error_text([&] {
                         ExperimentWriter(path, metadata(DType::float32), {"same", model("bbbb")}, true);
@@ -136,6 +140,61 @@ BOOST_AUTO_TEST_CASE(a_partial_file_of_other_weights_is_refused_by_their_digests
   BOOST_TEST(found->resumed);
   BOOST_TEST((found->model == model("aaaa")));
   BOOST_TEST((found->neighbours == std::vector<std::string>{"n1", "n2"}));
+}
+
+// A record is taken up as it was made, or not at all: one digit changed in any of its signals is named.
+BOOST_AUTO_TEST_CASE(a_record_whose_vectors_do_not_fit_its_digests_is_not_resumed) {
+  const auto path = fresh_folder("writer") / "x_experiment.json";
+  const fs::path partial = path.string() + ".partial";
+  const auto resume = [&] { ExperimentWriter(path, metadata(DType::float32), {"f"}, true); };
+  {
+    ExperimentWriter writer(path, metadata(DType::float32), {"f"}, false);
+    writer.add(configuration("t_one"), {to_json(record_of(signals_of(fixture().at(0)), "t_one"))});
+    writer.add(configuration("t_two"), {to_json(record_of(signals_of(fixture().at(0)), "t_two"))});
+  }
+  const std::string whole = text_of(partial);
+  BOOST_TEST(error_text(resume) == "no error");
+  const auto second = whole.rfind("{\"configuration\"");
+  for (const std::string begin :
+       {"\"hidden_states\":{\"layer_1\":{\"pos_-3\":[", "\"key_vectors\":{\"layer_1\":{\"pos_-3\":[", "\"log_probs\":[",
+        "\"margin\":", "\"signals_sha256\":\""}) {
+    std::string changed = whole;
+    const auto at = changed.find(begin, second);
+    BOOST_REQUIRE_MESSAGE(at != std::string::npos, begin);
+    char& digit = changed[changed.find_first_of("123456789", at + begin.size())];
+    digit = digit == '1' ? '2' : '1';
+    std::ofstream(partial, std::ios::binary) << changed;
+    BOOST_TEST(mentions(error_text(resume), {partial.string(), "t_two", "not what was recorded", "--resume"}),
+               begin << ": " << error_text(resume));
+    BOOST_TEST((text_of(partial) == changed), "what is refused stays");
+  }
+  BOOST_TEST(error_text(resume).find("/proc/") == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(one_process_at_a_time_writes_an_experiment) {
+  const auto path = fresh_folder("writer") / "x_experiment.json";
+  const auto busy = [&](bool resume) {
+    return error_text([&] { ExperimentWriter(path, metadata(DType::float32), {"f"}, resume); });
+  };
+  {
+    ExperimentWriter first(path, metadata(DType::float32), {"f"}, false);
+    first.add(configuration(), {to_json(record_of(signals_of(fixture().at(0))))});
+    const std::string before = text_of(path.string() + ".partial");
+    for (const bool resume : {false, true})
+      BOOST_TEST(mentions(busy(resume), {"another process", path.string() + ".partial", "--out"}), busy(resume));
+    BOOST_TEST((text_of(path.string() + ".partial") == before));
+    first.finish();
+  }
+  BOOST_TEST(open_experiment(path).runs.size() == 1u);
+  BOOST_TEST(busy(false) == "no error");
+  const pid_t child = ::fork();  // killed while it writes: what the lock was for is over
+  if (child == 0) {
+    ExperimentWriter writer(path, metadata(DType::float32), {"f"}, false);
+    writer.add(configuration(), {to_json(record_of(signals_of(fixture().at(0))))});
+    ::raise(SIGKILL);
+  }
+  ::waitpid(child, nullptr, 0);
+  BOOST_TEST(ExperimentWriter(path, metadata(DType::float32), {"f"}, true).has("test_reference"));
 }
 
 BOOST_AUTO_TEST_CASE(places_that_cannot_be_written_are_named) {

@@ -94,4 +94,41 @@ BOOST_AUTO_TEST_CASE(models_that_do_not_divide_are_refused_by_name) {
   BOOST_TEST(mentions(dense, {"LlamaForCausalLM", "no experts"}), dense);
 }
 
+// What a finished file holds beyond what this run makes is found out at the end: nothing of either is lost.
+BOOST_AUTO_TEST_CASE(a_file_with_more_configurations_is_kept_and_so_are_the_results) {
+  fresh_folder("more");
+  const Case& one = case_of("compile");
+  const auto file = fs::path("more") / "batch_size_experiment.json";
+  const Strings neighbours = case_of("batch_size").options;
+  BOOST_REQUIRE_EQUAL(run(Inputs::command("exp1_batch_size", "more", neighbours)).code, 0);
+  const std::string before = text_of(file);
+  Strings fewer = neighbours;
+  fewer.insert(fewer.end(), {"--batch-sizes", "2"});
+  const Outcome outcome = run(Inputs::command("exp1_batch_size", "more", fewer));
+  BOOST_TEST(outcome.code == 2, outcome.err);
+  BOOST_TEST(
+      mentions(outcome.err, {file.string() + " holds", "_bs4", "It is kept", file.string() + ".partial", "--resume"}),
+      outcome.err);
+  BOOST_TEST(text_of(file) == before);
+  fs::rename(file, "more/earlier");
+  fewer.push_back("--resume");
+  BOOST_TEST(run(Inputs::command("exp1_batch_size", "more", fewer)).code == 0);
+  BOOST_TEST(read(file).at("configurations").size() == 2u);
+  const std::string two = text_of(file);
+  // other neighbours, under the same name
+  Strings others{"--neighbour-ids", "inputs/ids4.json", "--batch-sizes", "2"};
+  const Outcome other = run(Inputs::command("exp1_batch_size", "more", others));
+  BOOST_TEST(other.code == 2);
+  BOOST_TEST(mentions(other.err, {"neighbours' prompt_sha256", "It is kept"}), other.err);
+  BOOST_TEST(text_of(file) == two);
+  // another share of the load, and another experiment's file
+  const Case& load = case_of("concurrent_streams");
+  BOOST_REQUIRE_EQUAL(run(Inputs::command(load.program, "more", {})).code, 0);
+  const Outcome duty = run(Inputs::command(load.program, "more", {"--contention", "0.25"}));
+  BOOST_TEST(mentions(duty.err, {"load's share is 0.5, this run's is 0.25", "It is kept"}), duty.err);
+  fs::copy_file(file, fs::path("more") / file_of(one));
+  const Outcome type = run(Inputs::command(one.program, "more", {}));
+  BOOST_TEST(mentions(type.err, {"experiment_type is \"batch_size\"", "It is kept"}), type.err);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

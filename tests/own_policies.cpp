@@ -2,6 +2,7 @@
 // would not carry out, and the manifest never takes a base's word for them.
 #include <boost/test/unit_test.hpp>
 #include <fpf/experiment.hpp>
+#include <fpf/experiment/repeat.hpp>
 #include <fpf/model/gpu_forms.hpp>
 
 #include "error_text.hpp"
@@ -43,6 +44,19 @@ struct DoubledScale : attention::Eager {
 struct ClaimsDecode : attention::Flash {
   static constexpr std::string_view name = "claims_decode";
   static constexpr Stated<ClaimsDecode, kernel::AttentionForm> decode_form{kernel::AttentionForm::split};
+};
+
+/// A load that goes with no run before its `late`th, and with a little more of each.
+struct LateLoad {
+  static constexpr std::string_view name = "late_load";
+  static constexpr bool contends = true;
+  int late = 0, runs = 0;
+
+  static void start() {}
+  nlohmann::ordered_json stop(const std::vector<stream::Span>&) {
+    const bool went = runs++ >= late;
+    return {{"overlap_fraction", went ? 1.0 : 0.1 * runs}, {"accompanied", went}};
+  }
 };
 
 struct PortableChild : execution::Portable {
@@ -147,6 +161,32 @@ BOOST_AUTO_TEST_CASE(a_cpu_calls_what_they_override_and_the_manifest_names_them)
           .manifest();
   BOOST_TEST(manifest.at("policies").at("execution") == "claims");
   BOOST_TEST(!manifest.at("policies").contains("execution_detail"));  // Compiled's description is not its own
+}
+
+// A repetition that the load did not go with shows nothing: it is made again, but not for ever.
+BOOST_AUTO_TEST_CASE(a_repetition_is_made_again_until_its_load_goes_with_it) {
+  using Setup = Experiment<quant::None, attention::Flash, parallel::Single, LateLoad, execution::Eager>;
+  RunSettings settings;
+  settings.layers = {0};
+  settings.decode_steps = 2;
+  settings.top_k = 3;
+  const auto made = [&](int late, int& told) {
+    Setup setup(checkpoint(), settings, LateLoad{late});
+    RunProgress progress("test", 1, settings.decode_steps, 0, Verbosity::quiet);
+    std::vector<Repetition> out;
+    append_repetition(out, setup, {{1, 2, 3}}, progress, [&](const std::string&) { ++told; });
+    return out;
+  };
+  for (const auto& [late, attempts, accompanied, share] :
+       {std::tuple{0, 1, true, 1.0}, {2, 3, true, 1.0}, {4, 5, true, 1.0}, {5, 5, false, 0.5}, {1000, 5, false, 0.5}}) {
+    int told = 0;
+    const auto found = made(late, told);
+    BOOST_REQUIRE(found.size() == 1u);
+    BOOST_TEST(found[0].contention.at("attempts") == attempts);
+    BOOST_TEST(found[0].accompanied() == accompanied);
+    BOOST_TEST(found[0].contention.at("overlap_fraction") == share);
+    BOOST_TEST(told == attempts - 1);
+  }
 }
 
 // A policy that is Portable's child has words, or it is none: it is not the portable decoder under another name.

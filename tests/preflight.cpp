@@ -76,6 +76,30 @@ BOOST_AUTO_TEST_CASE(a_checkpoint_in_a_folder_is_tried_by_its_first_layer) {
   BOOST_TEST((names_in("folder") == std::set<std::string>{"config.json", "model.safetensors"}));
 }
 
+// Every option that --help shows is taken, and does not end the checklist; what campaign always does is not offered.
+BOOST_AUTO_TEST_CASE(help_offers_what_is_taken) {
+  for (const char* program : {"/preflight", "/campaign"}) {
+    std::istringstream lines(run({bin + program, "--help"}).out);
+    Strings offered;
+    for (std::string line; std::getline(lines, line);)
+      if (const auto at = line.find("--"); at != std::string::npos && line.find_first_not_of(" -h[]") >= at)
+        offered.push_back(line.substr(at, line.find_first_of(" \t", at) - at));
+    BOOST_TEST(offered.size() > 30u);
+    BOOST_TEST(std::ranges::count(offered, std::string("--resume")) == 0);
+    BOOST_TEST(std::ranges::count(offered, std::string("--skip")) == 1);
+    for (const std::string& option : offered) {
+      const Outcome outcome = run({bin + program, option, "1", "--version"});
+      BOOST_TEST(outcome.err.find("unrecognised") == std::string::npos, option << ": " << outcome.err);
+    }
+  }
+  const Checked resumed = preflight(on(Inputs::model(), {"--resume"}));
+  BOOST_TEST(resumed.code == 2);
+  BOOST_TEST(mentions(resumed.err, {"--resume"}), resumed.err);
+  // one file for both programs
+  write("both.ini", "keep-going = true\nno-preflight = true\nskip = 1,3,6\n");
+  BOOST_TEST(preflight(on(Inputs::model(), {"--config", "both.ini"})).code == 0);
+}
+
 BOOST_AUTO_TEST_CASE(what_fails_says_so_and_what_to_do) {
   const Checked none = preflight(on("nowhere"));
   BOOST_TEST(none.code == 2);

@@ -193,7 +193,13 @@ BOOST_AUTO_TEST_CASE(what_it_refuses) {
       {{Inputs::baseline(), "--model", Inputs::model(), "--config-id", "other"}, {"--config-id", "it has"}},
       {{Inputs::baseline(), "--model", Inputs::model(), "--device", "tpu"}, {"--device tpu"}},
       {{Inputs::baseline(), "--model", Inputs::model(), "--noise", "nowhere.json"}, {"nowhere.json"}},
-      {{Inputs::baseline(), "--model", Inputs::model(), "--output", "no/such/folder.json"}, {"no/such/folder.json"}}};
+      {{Inputs::baseline(), "--model", Inputs::model(), "--output", "no/such/folder.json"}, {"no/such/folder.json"}},
+      {{Inputs::baseline(), "--model", Inputs::model(), "--output", "./" + Inputs::baseline()},
+       {"--output", "the evidence", "overwritten"}},
+      {{Inputs::baseline(), "--model", Inputs::model(), "--output", Inputs::baseline("awq")},
+       {Inputs::baseline("awq") + " is an experiment file"}},
+      {{Inputs::baseline(), "--model", "nobody/no-such-model"},
+       {"hf download nobody/no-such-model --local-dir build/models/no-such-model"}}};
   for (const auto& [options, words] : all) {
     Strings args{bin + "/verify"};
     args.insert(args.end(), options.begin(), options.end());

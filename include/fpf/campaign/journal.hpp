@@ -1,15 +1,12 @@
 // A campaign's journal: what happened when, a line an event, on disk before anything goes on.
 #pragma once
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <fpf/core/atomic_file.hpp>
 #include <fpf/core/json.hpp>
+#include <fpf/core/locked_file.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,26 +25,16 @@ class Journal {
       read();
       return;
     }
-    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      fail("another campaign is at work in {}: wait for it, or choose another --out", path_.parent_path().string());
-    }
-    if (!read()) write_all(fd_, "\n", path_);
-  }
-  Journal(const Journal&) = delete;
-  Journal& operator=(const Journal&) = delete;
-  ~Journal() {
-    if (fd_ >= 0) ::close(fd_);
+    file_.emplace(path_, fmt::format("another campaign is at work in {}: wait for it, or choose another --out",
+                                     path_.parent_path().string()));
+    if (!read()) file_->append("\n");
   }
 
   /// Throws Error when it cannot be written (a full disk, say).
   void add(const std::string& event, const Json& members = Json::object()) {
     Json line = {{"time", evidence::timestamp()}, {"event", event}};
     line.update(members);
-    write_all(fd_, line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n", path_);
-    if (::fsync(fd_) != 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+    file_->append(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
     events_.push_back(std::move(line));
   }
 
@@ -92,7 +79,7 @@ class Journal {
 
   std::filesystem::path path_;
   std::vector<Json> events_;
-  int fd_ = -1;
+  std::optional<LockedFile> file_;  // none where it is only read
 };
 
 }  // namespace fpf::campaign

@@ -19,11 +19,16 @@ inline std::filesystem::path program_folder() { return std::filesystem::read_sym
 
 class Campaign {
  public:
+  /// Throws Error where what it would write or delete is an input.
   Campaign(const Settings& settings, std::vector<Step> steps)
-      : settings_(settings), steps_(std::move(steps)), journal_(journal_path(settings), settings.dry_run) {}
+      : settings_(settings),
+        steps_(std::move(steps)),
+        deletable_(checked(settings, steps_)),
+        journal_(journal_path(settings), settings.dry_run) {}
 
-  /// Throws Error where a step fails, Finding where repetitions differ, and Interrupted. What is finished stays; the same
-  /// command goes on behind it.
+  /// A step that fails is left out, and what is there is compared all the same; without a reference nothing is. Throws Error
+  /// where steps failed, Finding where repetitions differ, and Interrupted. What is finished stays; the same command goes on
+  /// behind it.
   ExitCode run() {
     estimate();
     journal_.add("campaign started", {{"pod", settings_.pod}, {"fpf", version}, {"revision", source_revision()}});
@@ -33,6 +38,7 @@ class Campaign {
       perform(i);
     }
     compare();
+    if (!failures_.empty()) stop_incomplete();
     journal_.add("campaign finished", {{"findings", findings_}});
     return findings_ == 0 ? ExitCode::ok : ExitCode::finding;
   }
@@ -62,15 +68,37 @@ class Campaign {
     const auto free = std::filesystem::space(existing(settings_.out())).available;
     text += fmt::format("in all about {} and {:.1f} MB, of {:.1f} GB free ({})\n", duration_text(seconds),
                         (bytes + largest) / 1e6, static_cast<double>(free) / 1e9, estimate_.basis);
-    if (settings_.delete_checkpoints)
-      for (const auto& [option, path] : deletable(settings_.options))
-        text += fmt::format("then {} {} is deleted\n", option, path.string());
+    for (const auto& [option, path] : deletable_) text += fmt::format("then {} {} is deleted\n", option, path.string());
     write_stdout(text + "then compare --all\n");
     return ExitCode::ok;
   }
 
  private:
   enum class State { missing, partial, done };
+  using Deletable = std::vector<std::pair<std::string, std::filesystem::path>>;
+
+  /// A step that failed, and why.
+  struct Failure {
+    std::string program, file, text;
+    int code = 0;
+  };
+
+  /// What is deleted in the end.
+  static Deletable checked(const Settings& settings, const std::vector<Step>& steps) {
+    for (const char* name : {"analysis_results.json", "report", "campaign.journal"})
+      refuse_overwriting({"--out's", (settings.out() / name).string()}, settings.inputs);
+    auto inputs = settings.inputs;
+    std::erase_if(inputs, [](const NamedPath& one) { return one.option == "--baseline"; });
+    for (const Step& step : steps) refuse_overwriting({"--out's", (settings.out() / step.file).string()}, inputs);
+    if (!settings.delete_checkpoints) return {};
+    std::vector<NamedPath> kept{{"--out", settings.options.out}, {"the working folder", "."}};
+    for (const NamedPath& one : settings.inputs)
+      if (one.option != "--model-gptq" && one.option != "--model-bnb") kept.push_back(one);
+    append_paths(kept, "--stack", settings.options.stacks);
+    append_paths(kept, "--cuda", settings.options.toolkits);
+    kept.push_back({"the folder of this program,", program_folder().string()});
+    return deletable(settings.options, kept);
+  }
 
   static std::filesystem::path existing(std::filesystem::path folder) {
     folder = std::filesystem::absolute(folder);
@@ -142,21 +170,27 @@ class Campaign {
     if (state_of(step) == State::done) {
       take_up(step);
       say(fmt::format("{} of {}: {} is there", index + 1, steps_.size(), step.file));
-    } else {
-      start(index);
+    } else if (!start(index)) {
+      return;
     }
-    const auto findings = findings_of(evidence::open_experiment(settings_.out() / step.file));
+    const auto file = evidence::open_experiment(settings_.out() / step.file);
+    for (const std::string& one : unaccompanied(file)) {
+      ++findings_;
+      journal_.add("finding", {{"experiment", step.program}, {"text", one}});
+      say(fmt::format("FINDING: {}: {}; going on", step.program, one));
+    }
+    const auto findings = findings_of(file);
     if (!findings.empty()) report(step, findings);
-    if (step.number == 3 && settings_.delete_checkpoints && findings.empty()) {
-      for (const auto& [option, path] : deletable(settings_.options)) {
-        remove_tree(path);
-        journal_.add("deleted", {{"experiment", step.program}, {"option", option}, {"path", path.string()}});
-        say(fmt::format("deleted {} {}", option, path.string()));
-      }
+    if (step.number != 3 || !findings.empty()) return;
+    for (const auto& [option, path] : deletable_) {
+      remove_tree(path);
+      journal_.add("deleted", {{"experiment", step.program}, {"option", option}, {"path", path.string()}});
+      say(fmt::format("deleted {} {}", option, path.string()));
     }
   }
 
-  void start(std::size_t index) {
+  /// Whether it ended well. A reference that does not ends the campaign: everything is held against it.
+  bool start(std::size_t index) {
     const Step& step = steps_[index];
     std::vector<std::string> args = step.args;
     args.insert(args.end(), {"--out", settings_.options.out, "--resume"});
@@ -168,9 +202,15 @@ class Campaign {
     const auto begin = std::chrono::steady_clock::now();
     std::string error;
     const int code = child(step.program, args, error);
-    if (code != static_cast<int>(ExitCode::ok) && code != static_cast<int>(ExitCode::finding))
-      stop(step.program, code, error);
-    if (state_of(step) != State::done) fail("{} ended with exit code {} and left no {}", step.program, code, step.file);
+    const bool ended = code == static_cast<int>(ExitCode::ok) || code == static_cast<int>(ExitCode::finding);
+    if (!ended || state_of(step) != State::done) {
+      if (ended) error = fmt::format("it left no {}", step.file);
+      if (step.number == 0 || code == static_cast<int>(ExitCode::interrupted)) stop(step.program, code, error);
+      journal_.try_add("failed", {{"experiment", step.program}, {"exit_code", code}, {"error", error}});
+      failures_.push_back({step.program, step.file, failure_text(step.program, code, error), code});
+      say(failures_.back().text + "; going on without it");
+      return false;
+    }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     Json event = {{"experiment", step.program},
                   {"options", step.fingerprint()},
@@ -185,6 +225,7 @@ class Campaign {
     }
     journal_.add("finished", event);
     if (step.number == 0) estimate();
+    return true;
   }
 
   /// A file that is there is this campaign's when the journal says so, or, where a kill came between file and journal or
@@ -223,15 +264,36 @@ class Campaign {
           path.string(), settings_.options.baseline, difference.field, difference.a, difference.b);
   }
 
-  [[noreturn]] void stop(const std::string& program, int code, const std::string& error) {
+  static std::string failure_text(const std::string& program, int code, const std::string& error) {
     const std::string how = code > 128 ? fmt::format("was ended by signal {}{}", code - 128,
                                                      code == 128 + SIGKILL ? " (out of memory?)" : "")
                                        : fmt::format("ended with exit code {}", code);
-    const std::string text = fmt::format("{} {}{}{}. What was finished stays; the same command goes on from there",
-                                         program, how, error.empty() ? "" : ": ", error);
+    return fmt::format("{} {}{}{}", program, how, error.empty() ? "" : ": ", error);
+  }
+
+  static constexpr const char* how_to_go_on = ". What was finished stays; the same command goes on from there";
+
+  [[noreturn]] void stop(const std::string& program, int code, const std::string& error) {
     journal_.try_add("stopped", {{"experiment", program}, {"exit_code", code}, {"error", error}});
     if (code == static_cast<int>(ExitCode::interrupted)) throw Interrupted();
+    const std::string text = failure_text(program, code, error) + how_to_go_on;
     if (code == static_cast<int>(ExitCode::bug)) throw std::runtime_error(text);
+    throw Error(text);
+  }
+
+  /// In the end, with the exit code of the worst.
+  [[noreturn]] void stop_incomplete() {
+    std::string text = fmt::format("{} of {} experiments are missing", failures_.size(), steps_.size());
+    const char* separator = ": ";
+    bool bug = false;
+    for (const Failure& one : failures_) {
+      text += fmt::format("{}{} ({})", std::exchange(separator, "; "), one.file, one.text);
+      bug |= one.code == static_cast<int>(ExitCode::bug);
+    }
+    if (findings_ != 0) text += fmt::format("; {} findings", findings_);
+    journal_.try_add("stopped", {{"failed", failures_.size()}, {"findings", findings_}});
+    text += how_to_go_on;
+    if (bug) throw std::runtime_error(text);
     throw Error(text);
   }
 
@@ -259,15 +321,21 @@ class Campaign {
                            {"--all", "--experiment-dir", out.string(), "--signal", "all", "--layer", "all", "--output",
                             (out / "analysis_results.json").string(), "--report", (out / "report").string()},
                            error);
-    if (code != 0) stop("compare", code, error);
-    journal_.add("compared", {{"report", (out / "report" / "index.html").string()}});
+    if (code == 0) {
+      journal_.add("compared", {{"report", (out / "report" / "index.html").string()}});
+      return;
+    }
+    if (failures_.empty() || code == static_cast<int>(ExitCode::interrupted)) stop("compare", code, error);
+    failures_.push_back({"compare", "report", failure_text("compare", code, error), code});
   }
 
   const Settings& settings_;
   std::vector<Step> steps_;
+  Deletable deletable_;
   Journal journal_;
   Estimate estimate_;
   std::size_t findings_ = 0;
+  std::vector<Failure> failures_;
 };
 
 }  // namespace fpf::campaign

@@ -1,7 +1,9 @@
 // What a finished experiment file says of its repetitions: the plan's "immediately stop and report back to me".
 #pragma once
 
+#include <fpf/evidence/accompaniment.hpp>
 #include <fpf/evidence/experiment_index.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,14 @@ inline std::vector<std::string> findings_of(const evidence::ExperimentFile& file
         text += "  manifest " + configuration.value("manifest", nlohmann::json()).dump() + "\n";
     out.push_back(std::move(text));
   }
+  return out;
+}
+
+/// The runs that a load was to go with and did not for long enough, each as a sentence. They are as reproducible as others.
+inline std::vector<std::string> unaccompanied(const evidence::ExperimentFile& file) {
+  std::vector<std::string> out;
+  for (const auto& run : file.runs)
+    if (const auto fault = evidence::unaccompanied(run.members)) out.push_back(run.config_id + ": " + *fault);
   return out;
 }
 

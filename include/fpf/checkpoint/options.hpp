@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <fpf/checkpoint/calibration.hpp>
 #include <fpf/checkpoint/request.hpp>
+#include <fpf/core/overwriting.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/thread_limit.hpp>
 #include <string>
@@ -68,6 +69,9 @@ inline void validate(Options& s, const po::variables_map& given) {
     if (tokens < static_cast<std::int64_t>(window_tokens))
       fail("--{} {}: expected at least {}", name, tokens, window_tokens);
   if (given.count("threads") != 0) require_threads(s.threads);
+  std::vector<NamedPath> inputs{{"--from", s.from}, {"--perplexity-pdf", s.perplexity_pdf}, config_file(given)};
+  append_paths(inputs, "--calibration-pdf", s.calibration_pdfs);
+  refuse_overwriting({"--to", s.to}, inputs);
   if (s.preset.empty()) {
     if (!given["synthetic-seed"].defaulted()) fail("--synthetic-seed goes with --preset");
     return;

@@ -13,6 +13,7 @@
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
+#include <fpf/evidence/accompaniment.hpp>
 #include <fpf/evidence/reader.hpp>
 #include <fpf/evidence/schema_fields.hpp>
 #include <limits>
@@ -379,6 +380,10 @@ inline Analysis analyse(const Experiment& experiment, const Options& options = {
   detail::add_stored_reproducibility(out);
   detail::add_matrices(out);
   detail::note_comparisons(out);
+  for (std::size_t i = 0; i < experiment.members.size(); ++i)
+    for (const auto* run : experiment.members[i].runs)
+      if (const auto fault = evidence::unaccompanied(run->members))
+        out.notes.push_back(out.configurations[i].id + ": " + *fault + ", so that it may show less of it");
   add_verdicts(out);
   add_timing(out);
   return out;

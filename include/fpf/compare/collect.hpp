@@ -7,8 +7,11 @@
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/plan.hpp>
 #include <fpf/evidence/labels.hpp>
+#include <fpf/evidence/looks_like.hpp>
+#include <fpf/evidence/reader.hpp>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -23,9 +26,17 @@ struct Failure {
   bool finding = false;  // it can be read, and contradicts itself
 };
 
+/// An experiment's file that some folders, of those that were named, do not have.
+struct Missing {
+  std::string file;
+  std::vector<std::string> folders;
+  bool everywhere = false;  // none has it, and it is one of the plan's
+};
+
 struct Collection {
   std::vector<Experiment> experiments;
   std::vector<Failure> failures;
+  std::vector<Missing> missing;
 };
 
 namespace detail {
@@ -115,7 +126,7 @@ inline Collection collect_files(const std::vector<std::filesystem::path>& paths)
   return out;
 }
 
-/// The names that are looked for in the folders, in order: the plan's eight, behind experiment 0's unless
+/// The names that are looked for in any folder, in order: the plan's eight, behind experiment 0's unless
 /// `plan_only`.
 inline std::vector<std::string> experiment_names(bool plan_only) {
   std::vector<std::string> names(plan::file_names.begin(), plan::file_names.end());
@@ -123,23 +134,58 @@ inline std::vector<std::string> experiment_names(bool plan_only) {
   return names;
 }
 
-/// Opens the experiments that the folders hold under their usual names, and joins those of one name. Throws
-/// Error when a folder is none, or when nothing is found.
+namespace detail {
+
+/// Links that lead nowhere, too: opening them says so.
+inline bool is_in(const std::filesystem::path& folder, const std::string& name) {
+  std::error_code ignored;
+  return std::filesystem::exists(std::filesystem::symlink_status(folder / name, ignored));
+}
+
+/// The usual names, and behind them, sorted, those of a user's own experiments.
+inline std::vector<std::string> names_in(const std::vector<std::filesystem::path>& folders, bool plan_only) {
+  std::vector<std::string> names = experiment_names(plan_only);
+  if (plan_only) return names;
+  std::set<std::string> own;
+  for (const auto& folder : folders)
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      if (entry.path().extension() != ".json" || std::ranges::find(names, name) != names.end()) continue;
+      if (name.ends_with("_experiment.json") || evidence::looks_like_experiment(entry.path())) own.insert(name);
+    }
+  names.insert(names.end(), own.begin(), own.end());
+  return names;
+}
+
+}  // namespace detail
+
+/// Opens the experiments that the folders hold, those of the plan under their usual names and others under any, and joins
+/// those of one name. Says which folder lacks which, and which of the plan's none has. Throws Error when a folder is none, or
+/// when nothing is found.
 inline Collection collect_folders(const std::vector<std::filesystem::path>& folders, bool plan_only) {
   detail::refuse_duplicates(folders);
+  Collection out;
   std::vector<std::filesystem::path> paths;
   for (const auto& folder : folders)
     if (!std::filesystem::is_directory(folder)) fail("--experiment-dir {}: expected a folder", folder.string());
-  for (const std::string& name : experiment_names(plan_only))
+  for (const std::string& name : detail::names_in(folders, plan_only)) {
+    std::vector<std::filesystem::path> found;
+    Missing missing{name, {}};
     for (const auto& folder : folders)
-      if (std::error_code ignored; std::filesystem::exists(std::filesystem::symlink_status(folder / name, ignored)))
-        paths.push_back(folder / name);  // links that lead nowhere too: opening them says so
+      if (detail::is_in(folder, name))
+        found.push_back(folder / name);
+      else
+        missing.folders.push_back(folder.string());
+    detail::refuse_duplicates(found);
+    missing.everywhere = found.empty();
+    if (!missing.folders.empty()) out.missing.push_back(std::move(missing));
+    paths.insert(paths.end(), found.begin(), found.end());
+  }
   if (paths.empty()) {
     std::string names;
     for (const auto& folder : folders) names += (names.empty() ? "" : ", ") + folder.string();
     fail("found no experiment in {}: expected files such as {}", names, experiment_names(plan_only).front());
   }
-  Collection out;
   std::vector<std::pair<std::string, evidence::ExperimentFile>> files;
   for (auto& file : detail::open_all(paths, out.failures)) {
     if (!file) continue;

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <fpf/compare/analyse.hpp>
 #include <fpf/compare/report_folder.hpp>
+#include <fpf/core/overwriting.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/evidence/experiment_file.hpp>
+#include <fpf/evidence/looks_like.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -113,6 +115,17 @@ inline void validate(const Settings& settings) {
   if (settings.layer) fail("--plan-compatible chooses the layer itself: expected no --layer");
   if (settings.report) fail("--report shows the default analysis: expected no --plan-compatible");
   if (settings.after_divergence) fail("--plan-compatible counts all steps anyway: expected no --after-divergence");
+}
+
+/// Throws Error where what is to be written is an input, or any experiment file.
+inline void refuse_overwriting(const Settings& settings, const po::variables_map& values) {
+  std::vector<NamedPath> inputs{config_file(values)};
+  append_paths(inputs, "the operand", settings.files);
+  append_paths(inputs, "--published", settings.published);
+  if (settings.report) fpf::refuse_overwriting({"--report", *settings.report}, inputs);
+  if (settings.json && !settings.output) return;
+  fpf::refuse_overwriting({"--output", settings.output_file()}, inputs);
+  evidence::refuse_overwriting_evidence("--output", settings.output_file());
 }
 
 }  // namespace fpf::compare

@@ -37,6 +37,19 @@ inline Collection collect(const Settings& settings) {
   return collect_folders(folders, settings.plan_compatible);
 }
 
+/// What folders lack, as a section; nothing where they lack nothing.
+inline std::string missing_text(const std::vector<Missing>& all, const Terminal& terminal) {
+  if (all.empty()) return "";
+  std::string out = heading("Missing", terminal), everywhere;
+  for (const Missing& one : all)
+    if (one.everywhere)
+      everywhere += (everywhere.empty() ? "" : ", ") + one.file;
+    else
+      out += wrapped(fmt::format("{} is not in {}.", one.file, fmt::join(one.folders, ", ")), terminal.width, "  ");
+  if (everywhere.empty()) return out;
+  return out + wrapped(fmt::format("Of the plan's experiments there is no {}.", everywhere), terminal.width, "  ");
+}
+
 /// Calls analyse(experiment) for each; what one throws is noted and the others go on.
 template <class Analyse>
 void for_each_experiment(std::vector<Experiment>& experiments, std::vector<Failure>& failures, Analyse analyse) {
@@ -61,7 +74,7 @@ inline Result run_plan(const Settings& settings, const Terminal& terminal) {
   });
   if (reports.empty()) return out;
   const plan::Json summary = plan::summary(reports);
-  out.text = to_text(summary, terminal);
+  out.text = to_text(summary, terminal) + missing_text(collection.missing, terminal);
   if (settings.all || reports.size() > 1)
     out.json = {{"summary", summary}, {"detailed_reports", reports}};
   else
@@ -81,10 +94,14 @@ inline Result run_default(const Settings& settings, const Terminal& terminal) {
   });
   if (analyses.empty()) return out;
   if (analyses.size() > 1) out.text += summary_text(analyses, terminal);
+  out.text += missing_text(collection.missing, terminal);
   out.json = {{"fpf_version", version}, {"analyses", OrderedJson::array()}, {"failures", OrderedJson::array()}};
   for (const auto& analysis : analyses) out.json["analyses"].push_back(to_json(analysis));
   for (const auto& failure : out.failures)
     out.json["failures"].push_back({{"subject", failure.subject}, {"message", failure.message}});
+  out.json["missing"] = OrderedJson::array();
+  for (const auto& one : collection.missing)
+    out.json["missing"].push_back({{"file", one.file}, {"folders", one.folders}});
   return out;
 }
 

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/json.hpp>
+#include <fpf/core/locked_file.hpp>
 #include <fpf/evidence/partial_record.hpp>
+#include <fpf/evidence/record_check.hpp>
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/evidence/weights.hpp>
 #include <fstream>
@@ -16,7 +18,8 @@ namespace fpf::evidence {
 ///
 /// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ..., "model": ...}; every further line is a
 /// record {"configuration": ..., "runs": [...]} that was synced to disk when it was added. Fingerprint and model say what
-/// the records are made from; resuming with others is refused.
+/// the records are made from; resuming with others is refused, and with a record whose vectors do not fit its digests. One
+/// process at a time may hold it.
 class ExperimentWriter {
  public:
   /// What records are made from.
@@ -31,29 +34,30 @@ class ExperimentWriter {
     bool resumed = false;
     Json model{};                           // its manifest.model
     std::vector<std::string> neighbours{};  // prompt_sha256 of its first run's other sequences
-    bool finding = false;                   // repetitions differ, or a value is no number
+    bool finding = false;                   // repetitions differ, a value is no number, or a load did not go with it
   };
 
   /// Starts anew, or, with `resume`, goes on after the last complete record of an earlier partial file (if
-  /// any). Throws Error when the folder cannot be written or the partial file was made from something else.
+  /// any). Throws Error when the folder cannot be written, another process writes this experiment, or the partial file was
+  /// made from something else.
   ExperimentWriter(std::filesystem::path path, Json metadata, const Origin& origin, bool resume)
-      : path_(std::move(path)), partial_(path_.string() + ".partial") {
+      : path_(std::move(path)),
+        partial_(path_.string() + ".partial",
+                 fmt::format("another process is writing {}.partial: wait for it, or choose another --out",
+                             path_.string())) {
     const Json head = {
         {"experiment_metadata", std::move(metadata)}, {"fingerprint", origin.fingerprint}, {"model", origin.model}};
-    if (resume && std::filesystem::exists(partial_)) take_up(origin);
-    const bool fresh = lines_.empty();
-    if (fresh) lines_.push_back(head.dump());
-    fd_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (fresh ? O_TRUNC : O_APPEND), 0644);
-    if (fd_ < 0) fail("cannot write {}: {}", partial_.string(), std::strerror(errno));
-    if (fresh) put(lines_.front());
+    if (resume) take_up(origin);
+    if (!lines_.empty()) return;
+    partial_.truncate(0);
+    lines_.push_back(head.dump());
+    put(lines_.front());
   }
   ExperimentWriter(const ExperimentWriter&) = delete;
   ExperimentWriter& operator=(const ExperimentWriter&) = delete;
   /// An experiment that ends before its first record leaves no file.
   ~ExperimentWriter() {
-    if (fd_ < 0) return;
-    ::close(fd_);
-    if (lines_.size() == 1) ::unlink(partial_.c_str());
+    if (lines_.size() == 1) partial_.remove();
   }
 
   /// The record of a configuration that is finished already; null while it is not.
@@ -64,7 +68,7 @@ class ExperimentWriter {
   bool has(std::string_view config_id) const { return find(config_id) != nullptr; }
 
   /// Where the records lie until the file is complete.
-  const std::filesystem::path& partial() const { return partial_; }
+  const std::filesystem::path& partial() const { return partial_.path(); }
 
   /// Records a configuration and its runs (each the text of one JSON object), durably.
   void add(const Json& configuration, const std::vector<std::string>& runs) {
@@ -99,8 +103,8 @@ class ExperimentWriter {
       file.append(i == 1 ? "\n" : ",\n").append(line.substr(0, line.size() - 2));
     }
     file.append("]}\n").commit();
-    std::error_code ignored;
-    std::filesystem::remove(partial_, ignored);
+    partial_.remove();
+    lines_.clear();
   }
 
  private:
@@ -118,28 +122,24 @@ class ExperimentWriter {
     }
   }
 
-  void put(const std::string& line) {
-    write_all(fd_, line, partial_);
-    write_all(fd_, "\n", partial_);
-    if (::fsync(fd_) != 0) fail("cannot write {}: {}", partial_.string(), std::strerror(errno));
-  }
+  void put(const std::string& line) { partial_.append(line + "\n"); }
 
   /// Reads the complete lines of an earlier partial file and cuts off what was being written when it stopped.
   void take_up(const Origin& origin) {
-    std::ifstream file(partial_, std::ios::binary);
+    std::ifstream file(partial(), std::ios::binary);
     std::uintmax_t whole = 0;
     for (std::string line; std::getline(file, line) && !file.eof();) {
       const Json record = partial_record(line);
       try {
-        lines_.empty() ? check_head(record, origin) : take_up(record);
+        lines_.empty() ? check_head(record, origin) : take_up(record, line);
       } catch (const Json::exception&) {
-        fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it", partial_.string(),
+        fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it", partial().string(),
              whole);
       }
       whole += line.size() + 1;
       lines_.push_back(std::move(line));
     }
-    std::filesystem::resize_file(partial_, whole);
+    partial_.truncate(whole);
   }
 
   void check_head(const Json& head, const Origin& origin) const {
@@ -147,16 +147,16 @@ class ExperimentWriter {
       fail(
           "{} was made from another model, prompt or options, or on another machine or software, than this run: remove it, "
           "or run without --resume",
-          partial_.string());
+          partial().string());
     const nlohmann::json before = head.value("model", Json()), now = origin.model;
     if (!identifies_weights(before) || !identifies_weights(now)) return;
     if (const auto difference = weights_difference(before, now))
       fail(
           "{} was made from other weights: model/{} is {} there and {} in this run; remove it, or run without --resume",
-          partial_.string(), difference.field, difference.a, difference.b);
+          partial().string(), difference.field, difference.a, difference.b);
   }
 
-  void take_up(const Json& record) {
+  void take_up(const Json& record, const std::string& line) {
     using Pointer = Json::json_pointer;
     const Json& configuration = record.at("configuration");
     Recorded& out = recorded_.emplace_back();
@@ -164,17 +164,29 @@ class ExperimentWriter {
     out.config_id = configuration.at("config_id").get<std::string>();
     out.model = configuration.value(Pointer("/manifest/model"), Json());
     for (const Json& run : record.at("runs"))
-      out.finding |=
-          run.value("status", "complete") != "complete" || !run.value(Pointer("/reproducibility/bit_exact"), true);
+      out.finding |= run.value("status", "complete") != "complete" ||
+                     !run.value(Pointer("/reproducibility/bit_exact"), true) ||
+                     !run.value(Pointer("/contention/accompanied"), true);
     for (const Json& one : record.at("runs").at(0).value("neighbours", Json::array()))
       out.neighbours.push_back(one.at("prompt_sha256").get<std::string>());
+    check_digests(out.config_id, line);
+  }
+
+  void check_digests(const std::string& config_id, std::string_view line) const {
+    const Json metadata = Json::parse(lines_.front()).at("experiment_metadata");
+    const auto configuration = line.substr(configuration_key.size(), split(line) - configuration_key.size());
+    const auto runs = line.substr(split(line) + runs_key.size());
+    const std::string fault = digest_fault(fmt::format(R"({{"experiment_metadata":{},"configurations":[{}],"runs":[{})",
+                                                       metadata.dump(), configuration, runs));
+    if (!fault.empty())
+      fail("{} holds {}, which is not what was recorded ({}): remove it, or run without --resume", partial().string(),
+           config_id, fault);
   }
 
   std::filesystem::path path_;
-  std::filesystem::path partial_;
+  LockedFile partial_;
   std::vector<std::string> lines_;
   std::vector<Recorded> recorded_;
-  int fd_ = -1;
 };
 
 }  // namespace fpf::evidence

@@ -6,10 +6,27 @@
 #include <fpf/evidence/experiment_index.hpp>
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/evidence/weights.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace fpf {
+
+/// A member in which two values differ.
+struct DifferingMember {
+  std::string name;  // "extraction_config.layers"
+  std::string found, wanted;
+};
+
+/// The innermost of the members that `wanted` has.
+inline std::optional<DifferingMember> differing_member(const nlohmann::json& found, const nlohmann::json& wanted,
+                                                       const std::string& name) {
+  if (found == wanted) return {};
+  if (found.is_object() && wanted.is_object())
+    for (const auto& [key, value] : wanted.items())
+      if (auto inner = differing_member(member_or_null(found, key.c_str()), value, name + "." + key)) return inner;
+  return DifferingMember{name, found.dump(), wanted.dump()};
+}
 
 /// The one configuration and the runs of a reference_baseline.json, to be put into another file under another
 /// name.
@@ -41,7 +58,9 @@ class Baseline {
       if (std::string_view(field) == "model" &&
           (any_checkpoint || evidence::identifies_weights(evidence::model_of(configuration()))))
         continue;
-      require_equal(path, field, member_or_null(file_.metadata, field), wanted.at(field));
+      if (const auto other = differing_member(member_or_null(file_.metadata, field), wanted.at(field), field))
+        fail("the baseline {} does not fit: its {} is {}, this run's is {}", path, other->name, other->found,
+             other->wanted);
     }
     for (const auto& run : file_.runs)
       if (const auto found = run.members.value("prompt_sha256", ""); found != prompt_sha256)
@@ -126,16 +145,6 @@ class Baseline {
   std::string hardware() const { return file_.configurations.front().value("hardware", ""); }
 
  private:
-  /// Throws Error naming the innermost field that differs.
-  static void require_equal(const std::string& path, const std::string& field, const nlohmann::json& found,
-                            const nlohmann::json& wanted) {
-    if (found == wanted) return;
-    if (found.is_object() && wanted.is_object())
-      for (const auto& [name, value] : wanted.items())
-        require_equal(path, field + "." + name, member_or_null(found, name.c_str()), value);
-    fail("the baseline {} does not fit: its {} is {}, this run's is {}", path, field, found.dump(), wanted.dump());
-  }
-
   evidence::ExperimentFile file_;
 };
 

@@ -82,8 +82,8 @@ inline void require_positive(const char* option, std::int64_t value) {
 
 }  // namespace detail
 
-/// The shared options, into `out` when notified.
-inline po::options_description shared_options(Options& out) {
+/// The shared options, into `out` when notified; --resume is left out for programs that always do, or never.
+inline po::options_description shared_options(Options& out, bool with_resume = true) {
   const auto text = [](std::string& to, const char* name) { return po::value(&to)->value_name(name); };
   po::options_description model("Model and prompt");
   model.add_options()                                                                           //
@@ -111,11 +111,12 @@ inline po::options_description shared_options(Options& out) {
       ("hardware", text(out.hardware, "NAME"), "the device's name in the file, e.g. A100-80GB")                    //
       ("provider", po::value(&out.provider)->value_name("NAME")->default_value(out.provider), "who rents it out")  //
       ("hash-weights", po::bool_switch(&out.hash_weights),
-       "hash the model's files even where an earlier run did and they have not changed since")   //
-      ("resume", po::bool_switch(&out.resume), "go on from an interrupted run's .partial file")  //
+       "hash the model's files even where an earlier run did and they have not changed since")  //
       ("quiet",
        po::bool_switch()->notifier([&out](bool on) { out.verbosity = on ? Verbosity::quiet : Verbosity::normal; }),
        "no progress");
+  if (with_resume)
+    files.add_options()("resume", po::bool_switch(&out.resume), "go on from an interrupted run's .partial file");
   po::options_description all("");
   all.add(model).add(run).add(files);
   return all;

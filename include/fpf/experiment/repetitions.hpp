@@ -18,6 +18,9 @@ struct Repetition {
   evidence::Timing timing;           // seconds
   std::vector<stream::Span> passes;  // the prefill and every step, from start to the token read back
   evidence::Json contention;         // from the stream policy, null when the device was ours alone
+
+  /// Whether what was to go on beside it did.
+  bool accompanied() const { return !contention.is_object() || contention.value("accompanied", true); }
 };
 
 /// A repetition that is not the first one's equal, and where.

@@ -4,44 +4,14 @@
 #include <ATen/Parallel.h>
 
 #include <fpf/core/message.hpp>
-#include <fpf/core/progress.hpp>
-#include <fpf/evidence/experiment_writer.hpp>
 #include <fpf/execution/compiled.hpp>
 #include <fpf/execution/portable.hpp>
-#include <fpf/experiment/baseline.hpp>
-#include <fpf/experiment/description.hpp>
-#include <fpf/experiment/environment.hpp>
-#include <fpf/experiment/experiment.hpp>
-#include <fpf/experiment/inputs.hpp>
-#include <fpf/experiment/manifest.hpp>
-#include <fpf/experiment/model_identity.hpp>
+#include <fpf/experiment/input_files.hpp>
 #include <fpf/experiment/neighbours.hpp>
-#include <fpf/experiment/runner_declaration.hpp>
-#include <map>
-#include <optional>
+#include <fpf/experiment/repeat.hpp>
+#include <fpf/experiment/runner_files.hpp>
 
 namespace fpf {
-
-template <class T>
-struct BasicRunner<T>::State {
-  model::Checkpoint checkpoint;
-  parallel::World* world;
-  evidence::Hashing hashing = evidence::Hashing::cached;
-  std::optional<ModelIdentity> identity{};                                     // on the root
-  std::map<std::shared_ptr<const model::Checkpoint>, ModelIdentity> others{};  // of variants' own checkpoints
-  RunSettings settings{};
-  Inputs inputs{};
-  std::vector<prompt::Prompt> neighbours{};
-  std::string hardware{};
-  std::optional<Baseline> baseline{};
-  std::optional<evidence::ExperimentWriter> writer{};
-  bool finding = false;
-
-  /// The sequences beside the reference prompt in a configuration's batch.
-  std::span<const prompt::Prompt> neighbours_of(const Variant& variant) const {
-    return std::span(neighbours).first(variant.neighbours);
-  }
-};
 
 template <class T>
 BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::World* world)
@@ -76,6 +46,7 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
                   {"threads", options_.device == "cpu" ? at::get_num_threads() : 0}});
   if (!is_root()) return;
   if (info_.type != "reference") load_baseline();
+  look_at_earlier_file();
   std::error_code error;
   std::filesystem::create_directories(options_.out, error);
   if (error) fail("--out {}: cannot make that folder: {}", options_.out, error.message());
@@ -171,29 +142,6 @@ std::vector<std::int64_t> BasicRunner<T>::rank_counts(const std::vector<std::int
 }
 
 template <class T>
-void BasicRunner<T>::add(const Baseline& other, const std::string& tag, const Json& value) {
-  other.require_match(other.name(), metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint, required_params());
-  const std::string id = config_id(other.hardware(), tag);
-  if (!is_root()) return;
-  other.require_model(other.name(), state_->identity->describe(), info_.any_checkpoint);
-  for (const auto& difference : baseline().require_conditions(options_.baseline, other.configuration(), info_.type))
-    notice(fmt::format("beside {}, {} differs from the baseline: {}", info_.variable, id, difference));
-  if (state_->writer->has(id)) return;
-  if (!other.is_sound()) report(fmt::format("{}: repetitions differ or hold no numbers", id));
-  add_baseline();
-  state_->writer->add(other.relabelled(id, value, false), other.runs_as(id));
-}
-
-template <class T>
-ExitCode BasicRunner<T>::finish() {
-  if (!is_root()) return ExitCode::ok;
-  add_baseline();
-  state_->writer->finish();
-  notice("wrote " + file().string());
-  return state_->finding ? ExitCode::finding : ExitCode::ok;
-}
-
-template <class T>
 bool BasicRunner<T>::is_recorded(const Variant& variant) {
   const std::string id = config_id(state_->hardware, variant.tag);
   auto* world = state_->world;
@@ -204,45 +152,24 @@ bool BasicRunner<T>::is_recorded(const Variant& variant) {
   return world != nullptr ? world->from_root(own ? "recorded" : "") == "recorded" : own;
 }
 
-/// Whether the resumed file has a configuration. Throws Error unless that is what this run would make: of the same weights,
-/// beside the same neighbours.
-template <class T>
-bool BasicRunner<T>::is_resumed(const Variant& variant) {
-  const std::string id = config_id(state_->hardware, variant.tag);
-  const ModelIdentity& identity = identity_of(variant);
-  const auto* recorded = state_->writer->find(id);
-  if (recorded == nullptr || !recorded->resumed) return recorded != nullptr;
-  const nlohmann::json before = recorded->model, now = identity.describe();
-  if (evidence::identifies_weights(before) && evidence::identifies_weights(now))
-    if (const auto difference = evidence::weights_difference(before, now))
-      fail("{} holds {} of other weights: model/{} is {} there and {} in this run; remove it, or run without --resume",
-           state_->writer->partial().string(), id, difference.field, difference.a, difference.b);
-  std::vector<std::string> neighbours;
-  for (const auto& one : state_->neighbours_of(variant)) neighbours.push_back(one.sha256);
-  if (neighbours != recorded->neighbours)
-    fail(
-        "{} holds {} beside other neighbours: their prompt_sha256 are [{}] there and [{}] in this run; remove it, or run "
-        "without --resume",
-        state_->writer->partial().string(), id, fmt::join(recorded->neighbours, ", "), fmt::join(neighbours, ", "));
-  if (recorded->finding) report(fmt::format("{}: repetitions differ or hold no numbers, as recorded before", id));
-  return true;
-}
-
 template <class T>
 void BasicRunner<T>::run_setup(const Variant& variant, AnyExperiment& setup) {
   const std::string id = config_id(state_->hardware, variant.tag);
   if (variant.ranks > 1) print_ranks(variant, setup.manifest());
-  if (is_root() && state_->baseline)
-    state_->baseline->require_conditions(options_.baseline, configuration(variant, id, setup), info_.type);
+  if (is_root()) {
+    const Json planned = configuration(variant, id, setup);
+    if (state_->baseline) state_->baseline->require_conditions(options_.baseline, planned, info_.type);
+    if (state_->earlier) state_->earlier->require_same(planned, neighbours_of(variant));
+  }
   std::vector<std::vector<std::int32_t>> prompts{state_->inputs.prompt.token_ids};
   for (const auto& neighbour : state_->neighbours_of(variant)) prompts.push_back(neighbour.token_ids);
   std::vector<Repetition> repetitions;
   {
-    Progress progress(id, options_.reps * (state_->settings.decode_steps + 1),
-                      is_root() ? options_.verbosity : Verbosity::quiet);
+    RunProgress progress(id, options_.reps, state_->settings.decode_steps, 0,
+                         is_root() ? options_.verbosity : Verbosity::quiet);
     for (std::int64_t rep = 0; rep < options_.reps; ++rep) {
-      check_interrupt();
-      repetitions.push_back(setup.run(prompts, {}, [&] { progress.advance(); }));
+      append_repetition(repetitions, setup, prompts, progress,
+                        [&](const std::string& text) { notice(id + ": " + text); });
       if (!options_.inject_fault.empty()) inject_fault(repetitions.back().signals, rep, options_.inject_fault);
     }
   }
@@ -287,6 +214,11 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                                          {"prompt_token_ids", neighbour.token_ids}});
     if (const Json& contention = repetitions[rep].contention; !contention.is_null()) {
       run.extra["contention"] = contention;
+      if (!repetitions[rep].accompanied())
+        report(fmt::format(
+            "{}: the load went with {:.0f} % of repetition {}, expected at least {:.0f} %: what is "
+            "recorded may show less of it",
+            id, 100 * contention.value("overlap_fraction", 0.0), rep, 100 * contention.value("least_overlap", 0.0)));
       if (state_->baseline)
         run.extra["quiet_runtime"] = state_->baseline->runs().back().members.value("runtime", nlohmann::json());
     }
@@ -320,55 +252,6 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
           {"python_version", "none"},
           {"fixed_params", fixed},
           {"manifest", manifest}};
-}
-
-/// What the baseline's fixed_params must be because this experiment varies something else.
-template <class T>
-Json BasicRunner<T>::required_params() const {
-  Json out = {{"execution", options_.execution}};
-  if (!info_.any_checkpoint) out["quantization"] = quantisation_name(state_->checkpoint);
-  out.update(info_.baseline_params);
-  return out;
-}
-
-/// What an interrupted experiment must agree in to be resumed.
-template <class T>
-std::string BasicRunner<T>::fingerprint() const {
-  Json parts = metadata();
-  parts.erase("date_created");
-  parts["prompt"] = state_->inputs.prompt.sha256;
-  parts["reps"] = options_.reps;
-  parts["environment"] = describe_environment(state_->settings.device);
-  parts["hardware"] = state_->hardware;
-  parts["execution"] = options_.execution;
-  parts["own"] = {options_.model_gptq,    options_.model_bnb, options_.neighbour_pdfs,
-                  options_.neighbour_ids, options_.placement, options_.contention,
-                  options_.emulate,       options_.stacks,    options_.toolkits};
-  if (state_->baseline)
-    for (const auto& run : state_->baseline->runs())
-      parts["baseline"].push_back(run.members.value("signals_sha256", ""));
-  return sha256_hex(parts.dump());
-}
-
-template <class T>
-void BasicRunner<T>::load_baseline() {
-  state_->baseline = Baseline::read(options_.baseline);
-  state_->baseline->require_model(options_.baseline, state_->identity->describe(), info_.any_checkpoint);
-  state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint,
-                                  required_params());
-  Json environment = describe_environment(options_.device);
-  environment["activation_dtype"] = name_of(state_->settings.dtype);
-  state_->baseline->require_conditions(options_.baseline, {{"hardware", state_->hardware}, {"manifest", environment}},
-                                       info_.type, true);
-}
-
-/// Not before something of this experiment's own is finished: until then a failure leaves no file.
-template <class T>
-void BasicRunner<T>::add_baseline() {
-  if (!state_->baseline) return;
-  const std::string id = config_id(state_->baseline->hardware(), info_.baseline_tag);
-  if (!state_->writer->has(id))
-    state_->writer->add(state_->baseline->relabelled(id, info_.baseline_value), state_->baseline->runs_as(id));
 }
 
 template <class T>
@@ -434,6 +317,8 @@ int BasicRunner<T>::main(int argc, char** argv, const ExperimentInfo& info,
     po::variables_map values;
     if (!parse_options(argc, argv, info, described, values, hidden)) return ExitCode::ok;
     validate(options, values);
+    refuse_overwriting({"this run's file", (std::filesystem::path(options.out) / info.file()).string()},
+                       input_files(options, info.type != "reference", values));
     if (!fault.empty()) options.inject_fault = parse_fault(fault);
     Options shared;
     options.given = given_options(shared_options(shared), values);

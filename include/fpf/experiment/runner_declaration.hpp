@@ -102,6 +102,8 @@ class BasicRunner {
   Json required_params() const;
   std::string fingerprint() const;
   void load_baseline();
+  void look_at_earlier_file();
+  std::vector<std::string> neighbours_of(const Variant& variant) const;
   void add_baseline();
   void print_ranks(const Variant& variant, const Json& manifest) const;
   void notice(const std::string& text) const;

@@ -26,6 +26,7 @@ inline Baseline run_stack(const Options& options, const std::filesystem::path& b
         "libtorch)",
         build.string(), program.string());
   if (options.resume && std::filesystem::exists(result)) return Baseline::read(result);
+  if (!options.resume) remove_tree(folder);  // an earlier attempt's, which may have had other options
   std::filesystem::create_directories(folder);
   std::vector<std::string> args{program.string()};
   args.insert(args.end(), options.given.begin(), options.given.end());

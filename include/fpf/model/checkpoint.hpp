@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fpf/core/git_lfs.hpp>
+#include <fpf/core/hub_name.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/model/config_gguf.hpp>
 #include <fpf/model/config_json.hpp>
@@ -24,7 +25,8 @@ class Checkpoint {
     if (model.starts_with("synthetic:")) return synthetic(model);
     const std::filesystem::path path(model);
     if (!std::filesystem::exists(path))
-      fail("there is no model at '{}': expected a Hugging Face directory, a .gguf file or synthetic:...", model);
+      fail("there is no model at '{}': expected a Hugging Face directory, a .gguf file or synthetic:...{}", model,
+           hub_hint(model));
     return std::filesystem::is_directory(path) ? directory(path) : gguf_file(path);
   }
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fpf/core/git_lfs.hpp>
+#include <fpf/core/hub_name.hpp>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/prompt/tokenizer.hpp>
 #include <fpf/prompt/vocabulary.hpp>
@@ -100,7 +101,8 @@ inline Tokenizer open_tokenizer(const std::filesystem::path& path) {
   if (path.extension() == ".json") return Tokenizer::from_json_file(path);
   if (std::filesystem::is_regular_file(path)) refuse_git_lfs_pointer(MappedFile(path).text(), path.string());
   if (!weights::GgufFile::is_gguf(path))
-    fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file", path.string());
+    fail("{} is no tokeniser: expected a Hugging Face directory, a tokenizer.json or a GGUF file{}", path.string(),
+         hub_hint(path.string()));
   const weights::GgufFile file(path);
   return detail::reading(path, [&] { return Tokenizer::from_vocabulary(vocabulary_of(file.metadata())); });
 }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cmath>
+#include <fpf/core/overwriting.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/progress.hpp>
 #include <fpf/core/thread_limit.hpp>
+#include <fpf/evidence/looks_like.hpp>
 #include <string>
 #include <vector>
 
@@ -81,6 +83,13 @@ inline void validate(const Settings& settings, const po::variables_map& values) 
     fail("--threshold {}: expected a positive number", settings.threshold);
   if (!(settings.false_positive_rate > 0) || settings.false_positive_rate >= 1)
     fail("--false-positive-rate {}: expected a number between 0 and 1", settings.false_positive_rate);
+  if (settings.output.empty()) return;
+  std::vector<NamedPath> inputs{{"the evidence", settings.evidence}, {"--tokenizer", settings.tokenizer}};
+  inputs.push_back(config_file(values));
+  append_paths(inputs, "--model", settings.models);
+  append_paths(inputs, "--noise", settings.noise);
+  refuse_overwriting({"--output", settings.output}, inputs);
+  evidence::refuse_overwriting_evidence("--output", settings.output);
 }
 
 }  // namespace fpf::verify

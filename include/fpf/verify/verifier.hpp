@@ -6,6 +6,7 @@
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/manifest.hpp>
 #include <fpf/experiment/model_identity.hpp>
+#include <fpf/experiment/run_progress.hpp>
 #include <fpf/verify/options.hpp>
 #include <fpf/verify/setup.hpp>
 #include <fpf/verify/verdict.hpp>
@@ -187,17 +188,16 @@ class Verifier {
     AnyExperiment& setup = setup_for(claim, model, settings);
     const auto& tokens = claim.signals.token_ids;
     const int reps = report == nullptr ? 1 : settings_.reps;
-    Progress progress(claim.id(), reps * (settings.decode_steps + 1) + 1, settings_.verbosity);
-    const auto advance = [&] { progress.advance(); };
-    const Repetition decode = setup.run(claim.prompts, tokens, advance);
+    RunProgress progress(claim.id(), reps, settings.decode_steps, 1, settings_.verbosity);
+    const Repetition decode = setup.run(claim.prompts, tokens, progress.run());
     for (int rep = 1; rep < reps; ++rep)
       if (const auto place =
-              evidence::first_difference(decode.signals, setup.run(claim.prompts, tokens, advance).signals);
+              evidence::first_difference(decode.signals, setup.run(claim.prompts, tokens, progress.run()).signals);
           place && !report->own_noise)
         report->own_noise = place;
     check_interrupt();
     const Repetition prefill = setup.run_prefill(claim.prompts.front(), tokens);
-    progress.advance();
+    progress.prefill();
     if (report != nullptr)
       report->differences = differences(claim, manifest_of(model.identity->describe(), settings, setup));
     return {path_of(claim.signals, decode.signals, decode.timing.total),
