@@ -173,7 +173,7 @@ class ExperimentWriter {
   }
 
   void check_digests(const std::string& config_id, std::string_view line) const {
-    const Json metadata = Json::parse(lines_.front()).at("experiment_metadata");
+    const Json metadata = parse_json<Json>(lines_.front(), partial().string()).at("experiment_metadata");
     const auto configuration = line.substr(configuration_key.size(), split(line) - configuration_key.size());
     const auto runs = line.substr(split(line) + runs_key.size());
     const std::string fault = digest_fault(fmt::format(R"({{"experiment_metadata":{},"configurations":[{}],"runs":[{})",

@@ -176,7 +176,7 @@ class LabelInspector {
     follows("variable_value", found, expected,
             known->value.empty() ? "experiment_type" : std::string(known->value.substr(1)));
     if (!known->baseline.empty())
-      follows("baseline", member(configuration_, "baseline"), expected == json::parse(known->baseline), "variable_value");
+      follows("baseline", member(configuration_, "baseline"), expected.dump() == known->baseline, "variable_value");
   }
 
   json value_of(const ExperimentKind& known) const {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fpf/evidence/conditions.hpp>
 #include <fpf/evidence/experiment_index.hpp>
+#include <fpf/evidence/labels.hpp>
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/evidence/weights.hpp>
 #include <optional>
@@ -32,7 +33,7 @@ inline std::optional<DifferingMember> differing_member(const nlohmann::json& fou
 /// name.
 class Baseline {
  public:
-  /// Throws Error when the file is missing, is no experiment file, or holds no reference configuration.
+  /// Throws Error when the file is missing, is no experiment file, holds no reference configuration, or contradicts itself.
   static Baseline read(const std::filesystem::path& path) {
     if (!std::filesystem::exists(path))
       fail(
@@ -45,6 +46,9 @@ class Baseline {
     if (out.file_.metadata.value("experiment_type", "") != "reference" || out.file_.configurations.size() != 1)
       fail("{} holds the experiment '{}': expected experiment 0's file with one configuration", path.string(),
            out.file_.metadata.value("experiment_type", ""));
+    for (const auto& run : out.file_.runs)
+      if (const auto found = evidence::contradictions_of(out.file_, run); !found.empty())
+        fail("the baseline {} contradicts itself: {}", path.string(), found.front());
     return out;
   }
 
