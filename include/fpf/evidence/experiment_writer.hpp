@@ -89,7 +89,7 @@ class ExperimentWriter {
   /// Writes the experiment file and removes the partial one.
   void finish() {
     AtomicFile file(path_);
-    const Json head = parse_json<Json>(lines_.front(), partial_.string());
+    const Json head = parse_json<Json>(lines_.front(), partial().string());
     file.append("{\"experiment_metadata\":" + head.at("experiment_metadata").dump() + ",\n\"configurations\":[");
     for (std::size_t i = 1; i < lines_.size(); ++i) {
       const std::string_view line = lines_[i];
