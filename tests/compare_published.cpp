@@ -165,4 +165,22 @@ BOOST_AUTO_TEST_CASE(what_is_no_published_layout_is_named) {
                       {"pos_-1", "as many token_ids", "2 and 1"}));
 }
 
+BOOST_AUTO_TEST_CASE(published_files_that_would_take_the_stack_or_the_memory_are_refused) {
+  const auto refusal = [](const std::string& text) {
+    std::ofstream("bad.json") << text;
+    return error_text([] { compare::published::open("bad.json"); });
+  };
+  std::string nest;
+  for (int i = 0; i < 100'000; ++i) nest += "{\"a\":";
+  nest += "1" + std::string(100'000, '}');
+  BOOST_TEST(mentions(refusal("{\"hardware\":" + nest + "}"), {"bad.json", "nested deeper than 256"}));
+  std::string signals;
+  for (int i = 0; i < 100'000; ++i) signals += "{\"signals\":";
+  BOOST_TEST(
+      mentions(refusal(R"({"measurements":[{"decode_signals":{"pos_-1":)" + signals), {"bad.json", "nested deeper"}));
+  std::string rows = R"({"raw_activations":{"batch_size_1":[[0])";
+  while (rows.size() < (std::size_t{24} << 20)) rows += ",[0],[0],[0],[0],[0],[0],[0],[0]";
+  BOOST_TEST(mentions(refusal(rows + "]}}"), {"bad.json", "256 MB of memory"}));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

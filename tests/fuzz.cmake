@@ -1,4 +1,4 @@
-# The reader under libFuzzer, where clang is found: half a minute in the tests, as long as one likes by hand.
+# The readers under libFuzzer, where clang is found: two minutes in all in the tests, as long as one likes by hand.
 find_program(FPF_FUZZ_COMPILER NAMES clang++ clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++-14)
 if(FPF_FUZZ_COMPILER AND NOT DEFINED FPF_FUZZ_WORKS)
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/fuzz_probe.cpp
@@ -17,21 +17,52 @@ if(NOT FPF_FUZZ_COMPILER OR NOT FPF_FUZZ_WORKS)
 endif()
 
 get_target_property(eigen Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)
-set(fuzzer ${CMAKE_CURRENT_BINARY_DIR}/fuzz_reader)
-add_custom_command(
-  OUTPUT ${fuzzer}
-  COMMAND ${FPF_FUZZ_COMPILER} -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
-          -DFMT_HEADER_ONLY=1 -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen}
-          ${CMAKE_CURRENT_SOURCE_DIR}/fuzz_reader.cpp -MD -MF ${fuzzer}.d -o ${fuzzer} -lsimdjson
-  DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz_reader.cpp
-  DEPFILE ${fuzzer}.d
-  VERBATIM)
-add_custom_target(fuzz_reader_program ALL DEPENDS ${fuzzer})
+# fpf_add_fuzzer(<name> <library>...): <name>.cpp with the sanitizers of clang.
+function(fpf_add_fuzzer name)
+  set(fuzzer ${CMAKE_CURRENT_BINARY_DIR}/${name})
+  add_custom_command(
+    OUTPUT ${fuzzer}
+    COMMAND ${FPF_FUZZ_COMPILER} -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+            -DFMT_HEADER_ONLY=1 -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen}
+            "$<LIST:TRANSFORM,${PopplerCpp_INCLUDE_DIRS},PREPEND,-isystem>"
+            ${CMAKE_CURRENT_SOURCE_DIR}/${name}.cpp -MD -MF ${fuzzer}.d -o ${fuzzer} ${ARGN}
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}.cpp
+    DEPFILE ${fuzzer}.d
+    COMMAND_EXPAND_LISTS
+    VERBATIM)
+  add_custom_target(${name}_program ALL DEPENDS ${fuzzer})
+endfunction()
 
-set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/fuzz_reader)
-file(MAKE_DIRECTORY ${scratch}/corpus)
-add_test(NAME fuzz_reader
-         COMMAND ${fuzzer} -max_total_time=30 -timeout=10 -max_len=8192 -dict=${CMAKE_CURRENT_SOURCE_DIR}/fixtures/fuzz.dict
-                 corpus ${CMAKE_CURRENT_SOURCE_DIR}/fixtures/fuzz
-         WORKING_DIRECTORY ${scratch})
-set_tests_properties(fuzz_reader PROPERTIES TIMEOUT 180 ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0")
+# fpf_fuzz(<test> <program> <seconds> SEEDS <file>... [ENVIRONMENT <name=value>...]): a test with a corpus of its own.
+function(fpf_fuzz test program seconds)
+  cmake_parse_arguments(ARG "" "" "SEEDS;ENVIRONMENT" ${ARGN})
+  set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/${test})
+  file(MAKE_DIRECTORY ${scratch}/corpus ${scratch}/seeds)
+  foreach(seed IN LISTS ARG_SEEDS)
+    string(MAKE_C_IDENTIFIER ${seed} name)
+    file(COPY_FILE ${seed} ${scratch}/seeds/${name} ONLY_IF_DIFFERENT)
+  endforeach()
+  add_test(NAME ${test}
+           COMMAND ${CMAKE_CURRENT_BINARY_DIR}/${program} -max_total_time=${seconds} -timeout=20 -max_len=16384
+                   -dict=${CMAKE_CURRENT_SOURCE_DIR}/fixtures/fuzz.dict corpus seeds
+           WORKING_DIRECTORY ${scratch})
+  set_tests_properties(${test} PROPERTIES TIMEOUT 180 ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0;${ARG_ENVIRONMENT}")
+endfunction()
+
+set(fixtures ${CMAKE_CURRENT_SOURCE_DIR}/fixtures)
+fpf_add_fuzzer(fuzz_reader -lsimdjson)
+file(GLOB seeds ${fixtures}/fuzz/*)
+fpf_fuzz(fuzz_reader fuzz_reader 30 SEEDS ${seeds})
+
+fpf_add_fuzzer(fuzz_inputs -lsimdjson -lpoppler-cpp -lpcre2-8 -lutf8proc -lz -lcrypto -lboost_program_options)
+set(seeds_of_config ${fixtures}/parity/qwen3_moe_raw/config.json ${fixtures}/quant/gptq_mixed_model/config.json
+                    ${fixtures}/quant/nf4_model/config.json)
+set(seeds_of_tokenizer ${fixtures}/tokens/small_flags/tokenizer.json ${fixtures}/tokens/small_whole/tokenizer.json)
+set(seeds_of_safetensors ${fixtures}/weights/single/model.safetensors)
+set(seeds_of_gguf ${fixtures}/weights/small.gguf)
+set(seeds_of_pdf ${fixtures}/prompts/open.pdf ${fixtures}/prompts/locked.pdf)
+foreach(reader IN ITEMS prompt_ids config tokenizer chat_template safetensors gguf partial journal gzip pdf)
+  file(GLOB seeds ${fixtures}/fuzz_inputs/${reader}/*)
+  fpf_fuzz(fuzz_${reader} fuzz_inputs 9 SEEDS ${seeds} ${seeds_of_${reader}}
+           ENVIRONMENT FPF_FUZZ=${reader} FPF_FUZZ_TOKENIZER=${fixtures}/tokens/small_flags/tokenizer.json)
+endforeach()

@@ -31,7 +31,10 @@ class Tokenizer {
   static Tokenizer from_vocabulary(Vocabulary vocabulary) { return Tokenizer(std::move(vocabulary)); }
 
   /// A tokenizer.json file. Throws Error on what it cannot read, or would read differently, by name.
-  static Tokenizer from_json_file(const std::filesystem::path& path) { return Tokenizer(read_tokenizer_json(path)); }
+  static Tokenizer from_json_file(const std::filesystem::path& path) {
+    Vocabulary vocabulary = read_tokenizer_json(path);
+    return detail::reading(path, [&] { return Tokenizer(std::move(vocabulary)); });
+  }
 
   /// A Hugging Face directory: tokenizer.json, and tokenizer_config.json and chat_template.jinja where they
   /// exist.
