@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
     if (source.pdf.empty() == source.text.empty())
       fail("expected exactly one of --prompt-pdf and --prompt-text, found {}", source.pdf.empty() ? 0 : 2);
     if (source.options.tokens <= 0) fail("--prompt-tokens {}: expected a positive number", source.options.tokens);
-    refuse_overwriting({"--out", out}, {{"--tokenizer", tokenizer},
+    refuse_overwriting({"--out", out}, {{"--tokenizer", tokenizer, true},
                                         {"--prompt-pdf", source.pdf},
                                         {"--prompt-text", source.text},
                                         config_file(values)});

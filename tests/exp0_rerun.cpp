@@ -39,10 +39,10 @@ BOOST_AUTO_TEST_CASE(a_file_of_other_options_is_kept_and_what_differs_is_named) 
         {"--prompt-ids", "other.json", {"this run's is"}},
         {"--reps", "2", {"number of repetitions is 3, this run's is 2"}},
         {"--hardware", "another", {"hardware", "another"}},
-        {"--execution", "compiled", {"compiled"}},
+        {"--execution", "compiled", {"compile", "is false, this run's is true"}},
         {"--dtype", "bfloat16", {"bfloat16"}},
         {"--threads", "2", {"threads", "1, this run's is 2"}},
-        {"--model", (fixtures / "parity" / "llama").string(), {"model"}}})
+        {"--model", (fixtures / "parity" / "llama_untied").string(), {"model"}}})
     require_kept(before, run(command({{option, value}})), words);
 }
 

@@ -72,6 +72,7 @@ BOOST_AUTO_TEST_CASE(each_names_what_is_wrong_and_leaves_no_file) {
 BOOST_AUTO_TEST_CASE(models_that_do_not_divide_are_refused_by_name) {
   const auto llama = (fs::path(FPF_FIXTURES) / "parity/llama_tied").string();
   const auto refused = [&](const std::string& model, const std::string& program, const Strings& more) {
+    fresh_folder("own");
     Strings base = Inputs::command("exp0_reference", "own");
     base[2] = model;
     base[4] = "own_ids.json";

@@ -38,7 +38,7 @@ BOOST_AUTO_TEST_CASE(the_files_that_a_model_consists_of_are_inputs) {
   fs::create_hard_link(here / "model/config.json", here / "elsewhere");
   const auto refused = [&](const std::string& output, const std::string& model) {
     return error_text([&] {
-      refuse_overwriting({"--output", (here / output).string()}, {{"--model", (here / model).string()}});
+      refuse_overwriting({"--output", (here / output).string()}, {{"--model", (here / model).string(), true}});
     });
   };
   for (const char* output : {"model/config.json", "model/notes", "elsewhere"})

@@ -21,6 +21,8 @@ namespace fpf {
 struct NamedPath {
   std::string option;
   std::string path;  // empty, or of nothing that is there: no file
+  bool with_files =
+      false;  // of a folder those in it are read, of a GGUF file those beside it, which may be its other parts
 
   std::string text() const { return option + " " + path; }
 };
@@ -30,8 +32,9 @@ inline NamedPath config_file(const po::variables_map& values) {
   return {"--config", values.count("config") != 0 ? values["config"].as<std::string>() : std::string()};
 }
 
-inline void append_paths(std::vector<NamedPath>& to, const std::string& option, const std::vector<std::string>& paths) {
-  for (const std::string& path : paths) to.push_back({option, path});
+inline void append_paths(std::vector<NamedPath>& to, const std::string& option, const std::vector<std::string>& paths,
+                         bool with_files = false) {
+  for (const std::string& path : paths) to.push_back({option, path, with_files});
 }
 
 namespace detail {
@@ -93,6 +96,7 @@ inline void refuse_overwriting(const NamedPath& output, const std::vector<NamedP
         fail("{} holds {}: it would be replaced; name another", output.text(), input.text());
       continue;
     }
+    if (!input.with_files) continue;
     detail::for_each_read_with(input.path, [&](const std::filesystem::path& file) {
       if (detail::file_id(file) == own)
         fail("{} is {}, which belongs to {}: it would be overwritten; name another", output.text(), file.string(),

@@ -56,7 +56,7 @@ void BasicRunner<T>::look_at_earlier_file() {
   state_->earlier->require_same(metadata(), state_->inputs.prompt.sha256, options_.reps);
   state_->earlier->require_hardware(state_->hardware);
   if (info_.type == "concurrent_streams") state_->earlier->require_duty(options_.contention);
-  notice(file().string() + " is there, from a run with these options: this run's file will replace it");
+  notice(file().string() + " is there: a run with the same options replaces it when it is complete");
 }
 
 /// Digests of the prompts beside the reference prompt in a configuration's batch.

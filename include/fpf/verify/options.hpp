@@ -84,9 +84,9 @@ inline void validate(const Settings& settings, const po::variables_map& values) 
   if (!(settings.false_positive_rate > 0) || settings.false_positive_rate >= 1)
     fail("--false-positive-rate {}: expected a number between 0 and 1", settings.false_positive_rate);
   if (settings.output.empty()) return;
-  std::vector<NamedPath> inputs{{"the evidence", settings.evidence}, {"--tokenizer", settings.tokenizer}};
+  std::vector<NamedPath> inputs{{"the evidence", settings.evidence}, {"--tokenizer", settings.tokenizer, true}};
   inputs.push_back(config_file(values));
-  append_paths(inputs, "--model", settings.models);
+  append_paths(inputs, "--model", settings.models, true);
   append_paths(inputs, "--noise", settings.noise);
   refuse_overwriting({"--output", settings.output}, inputs);
   evidence::refuse_overwriting_evidence("--output", settings.output);
