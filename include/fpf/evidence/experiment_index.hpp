@@ -128,8 +128,10 @@ class Indexer {
         run_->rep_id = cursor_.take_as<int>();
       } else if (*key == "decode_steps") {
         read_steps();
-      } else if (*key == "prompt_text" || *key == "prompt_token_ids") {
-        cursor_.take();
+      } else if (*key == "prompt_text") {
+        run_->prompt_text = cursor_.take();
+      } else if (*key == "prompt_token_ids") {
+        run_->prompt_token_ids = cursor_.take();
       } else {
         const std::string name(*key);
         const std::string_view text = cursor_.take();
