@@ -1,4 +1,4 @@
-// Looks at a page as people see it: headless Chromium lays it out at phone and desktop width, light and dark.
+// Looks at a page as people see it: headless Chromium lays it out at phone, tablet and desktop width, light and dark.
 #pragma once
 
 #include <cstdlib>
@@ -63,8 +63,18 @@ const found = { width, scrollWidth: document.documentElement.scrollWidth,
       marks: svg ? svg.querySelectorAll('[id*="gnuplot_plot"] path, [id*="gnuplot_plot"] use, [id*="gnuplot_plot"] polygon').length : 0,
       cut: svg ? [...svg.querySelectorAll('text')].filter(t => { const b = t.getBoundingClientRect();
         return b.left < box.left - 2 || b.right > box.right + 2 || b.top < box.top - 2 || b.bottom > box.bottom + 2; })
-        .map(t => t.textContent) : [] }; }),
+        .map(t => t.textContent) : [],
+      labels: svg ? [...svg.querySelectorAll('text')].map(t => t.textContent) : [],
+      hints: svg ? [...svg.querySelectorAll('title')].map(t => t.textContent) : [],
+      hintsOutside: svg ? [...svg.querySelectorAll('.hints rect')].filter(r => { const b = r.getBoundingClientRect();
+        return !(b.width > 0 && b.height > 0) || b.left < box.left - 1 || b.right > box.right + 1 || b.top < box.top - 1 ||
+          b.bottom > box.bottom + 1; }).map(r => r.textContent) : [] }; }),
   missing: [...document.querySelectorAll('.missing > li')].map(e => ({ id: e.id, sentence: e.textContent })),
+  links: [...document.querySelectorAll('nav a')].map(a => a.textContent),
+  glossary: [...document.querySelectorAll('#glossary tr')].map(r => [...r.cells].map(c => c.textContent)),
+  changes: [...document.querySelectorAll('[data-label="change"]')].map(c => c.textContent),
+  broken: [...document.querySelectorAll('a[href^="#"]')].filter(a => !document.getElementById(a.hash.slice(1))).map(name),
+  twice: [...document.querySelectorAll('[id]')].map(e => e.id).filter((id, i, all) => all.indexOf(id) < i),
   problems: document.querySelectorAll('.problem').length,
   scripts: document.scripts.length - 1,
   foreign: [...document.querySelectorAll('[src], [srcset], link, iframe, object, embed, base, form, [onerror], [onload]')].map(name),
@@ -78,7 +88,10 @@ const found = { width, scrollWidth: document.documentElement.scrollWidth,
 parent.postMessage(JSON.stringify(found), '*');
 )js";
 
-/// What the inspection finds in a page at 390 and 1280 pixels, light and dark: four objects.
+/// The widths at which pages are looked at: a small phone's, a tablet's, a desktop's.
+inline constexpr const char* widths[] = {"360", "800", "1400"};
+
+/// What the inspection finds in a page at the three widths, light, then dark: six objects.
 inline std::vector<nlohmann::json> look_at(const std::string& page) {
   namespace fs = std::filesystem;
   std::ifstream file(page);
@@ -96,12 +109,12 @@ inline std::vector<nlohmann::json> look_at(const std::string& page) {
             "document.body.append(p); })"
             "</script><body>\n";
   for (const char* scheme : {"light", "dark"})
-    for (const char* width : {"390", "1280"})
+    for (const char* width : widths)
       around << "<iframe src='page.html' style='border:0;height:900px;width:" << width << "px;color-scheme:" << scheme
              << "'></iframe>\n";
   around.close();
   const Outcome seen = run_browser(
-      {"--allow-file-access-from-files", "--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom"},
+      {"--allow-file-access-from-files", "--window-size=1500,1000", "--virtual-time-budget=20000", "--dump-dom"},
       "look/around.html");
   std::vector<nlohmann::json> out;
   for (std::size_t at = 0; (at = seen.out.find("<pre>", at)) != seen.out.npos;) {
@@ -109,6 +122,6 @@ inline std::vector<nlohmann::json> look_at(const std::string& page) {
     out.push_back(nlohmann::json::parse(seen.out.substr(at + 5, end - at - 5)));
     at = end;
   }
-  if (out.size() != 4) throw std::runtime_error("the browser did not look at " + page + ": " + seen.err);
+  if (out.size() != 6) throw std::runtime_error("the browser did not look at " + page + ": " + seen.err);
   return out;
 }

@@ -38,6 +38,8 @@ inline void check_pages(const std::vector<nlohmann::json>& pages) {
     BOOST_TEST_CONTEXT("width " << page["width"] << ", dark " << page["dark"]) {
       BOOST_TEST(page["scrollWidth"] <= page["width"]);
       BOOST_TEST(page["outside"].empty(), page["outside"].dump());
+      BOOST_TEST(page["broken"].empty(), page["broken"].dump());
+      BOOST_TEST(page["twice"].empty(), page["twice"].dump());
       BOOST_TEST(page["scripts"] == 0);
       BOOST_TEST(page["foreign"].empty(), page["foreign"].dump());
       BOOST_TEST(page["textContrast"].get<double>() >= 4.5);  // WCAG 2.2, 1.4.3
@@ -45,11 +47,16 @@ inline void check_pages(const std::vector<nlohmann::json>& pages) {
       BOOST_TEST(page["lineContrast"].get<double>() >= 3.0);  // 1.4.11
       for (const auto& figure : page["figures"]) {
         BOOST_TEST(figure["cut"].empty(), figure["id"] << " cuts off " << figure["cut"].dump());
+        BOOST_TEST(figure["hintsOutside"].empty(), figure["id"] << figure["hintsOutside"].dump());
+        BOOST_TEST((!figure["drawn"] || !figure["hints"].empty()), figure["id"] << " has no tooltip");
         BOOST_TEST(figure["sentence"].get<std::string>().size() > 10u, figure["id"]);
       }
     }
   }
-  BOOST_TEST(views == (std::set<std::pair<int, bool>>{{390, false}, {390, true}, {1280, false}, {1280, true}}));
+  std::set<std::pair<int, bool>> wanted;
+  for (const char* width : widths)
+    for (const bool dark : {false, true}) wanted.emplace(std::stoi(width), dark);
+  BOOST_TEST((views == wanted));
 }
 
 inline std::set<std::string> figure_ids(const nlohmann::json& page) {

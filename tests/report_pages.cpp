@@ -44,7 +44,7 @@ BOOST_AUTO_TEST_CASE(paper_has_every_figure_and_what_verdicts_rest_on) {
   };
   const std::string printed = without_spaces(fpf::prompt::document_text("paper/page.pdf"));
   const auto on_paper = [&](const std::string& text) { return printed.find(without_spaces(text)) != printed.npos; };
-  const auto page = look_at(report + "/index.html")[1];
+  const auto page = look_at(report + "/index.html")[2];
   BOOST_TEST(page["figures"].size() == 24u);
   for (const auto& figure : page["figures"])
     BOOST_TEST(on_paper(figure["sentence"]), figure["id"] << ": " << figure["sentence"]);
@@ -76,7 +76,7 @@ BOOST_AUTO_TEST_CASE(one_page_without_the_network) {
 BOOST_AUTO_TEST_CASE(sentences_come_from_the_data) {
   const std::string report = report_of(experiment(0), "sentences");
   const Json found = Json::parse(text_of("sentences/r.json"))["analyses"][0];
-  const auto page = look_at(report + "/index.html")[1];
+  const auto page = look_at(report + "/index.html")[2];
   const Json* matrix = nullptr;
   for (const Json& one : found["matrices"])
     if (one["signal"] == "key_vectors") matrix = &one;  // the last layer

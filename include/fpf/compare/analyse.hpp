@@ -10,6 +10,7 @@
 #include <fpf/compare/distance.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/machine_code.hpp>
+#include <fpf/compare/origin.hpp>
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
@@ -359,6 +360,7 @@ inline Analysis analyse(const Experiment& experiment, const Options& options = {
   out.not_checked = not_checked(experiment);
   out.configurations = configurations_of(experiment);
   out.hardware = experiment.hardware();
+  add_origin(out, experiment);
   if (const auto baseline = baseline_value(experiment)) {
     out.baseline_value = value_text(*baseline);
     for (std::size_t i = 0; i < experiment.members.size(); ++i)

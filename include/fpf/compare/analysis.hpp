@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <fpf/compare/verdict_words.hpp>
 #include <map>
 #include <optional>
 #include <string>
@@ -138,6 +139,8 @@ struct Reproducibility {
   int repetitions = 1;
   bool bit_exact = false;        // meaningful unless basis is none
   std::string first_difference;  // "step 3, key_vectors layer 12", or empty
+
+  Repeats repeats() const { return basis == Basis::none ? Repeats::unknown : bit_exact ? Repeats::yes : Repeats::no; }
 };
 
 constexpr std::string_view name_of(Reproducibility::Basis basis) {
@@ -176,25 +179,16 @@ struct Configuration {
   Timing timing;
   std::map<std::string, Kernel> kernels;  // by name; none on a CPU
   std::vector<std::string> by_libraries;  // "prefill qkv": what libtorch's libraries carried out on a GPU
+  std::string machine;                    // its device, kind and threads: "NVIDIA H100 80GB HBM3, cuda"; or empty
+  std::string fpf;                        // what wrote it: "0.1.0, revision 85c5c37860e9"; or empty
 };
 
-/// Whether a change of value can be told from noise, and what that rests on.
-enum class Outcome : std::uint8_t {
-  not_enough_data,  // no noise measured, or too few rows: `text` says which
-  identical,        // no difference at all
-  zero_noise,       // noise floor is zero: any difference is detectable
-  detectable,       // by the ratio and by rank
-  ratio_only,       // by the plan's ratio alone
-  rank_only,        // by rank (AUC above chance) alone
-  not_detectable
+/// What all runs of an experiment were given, as far as a file says it.
+struct Prompt {
+  std::string sha256;  // over the token ids
+  std::string words;   // its beginning, “as text”; the first ids where there is none
+  std::size_t tokens = 0;
 };
-
-constexpr std::string_view name_of(Outcome outcome) {
-  constexpr std::array<std::string_view, 7> names{"not enough data", "identical",           "noise floor is zero",
-                                                  "detectable",      "detectable by ratio", "detectable by rank",
-                                                  "not detectable"};
-  return names[static_cast<std::size_t>(outcome)];
-}
 
 /// Across: signal is cross_hardware_signal, noise is cross_hardware_noise (the plan's key test).
 /// Within: signal is within_hardware, noise is repetition and same_hardware_noise.
@@ -210,8 +204,8 @@ struct Verdict {
   Scope scope{};
   std::string baseline_value, value;  // the change that is tested
   Outcome outcome{};
-  std::string text;  // one sentence: the outcome, the rows, the noise and the rule it rests on, the caveats
-  std::vector<std::string> caveats;  // what the outcome may be due to instead: "also differs: threads 2 against 1"
+  std::string text;             // one sentence: the outcome, the rows, the noise and the rule it rests on, the caveats
+  std::vector<Caveat> caveats;  // what the outcome may be due to instead
 
   std::vector<double> noise, signal;           // L2 of every row, of every comparison that counts
   std::vector<int> noise_steps, signal_steps;  // the step of each of them: the bootstrap's clusters
@@ -235,8 +229,25 @@ struct Verdict {
 /// The outcome with its caveats, as people read it.
 inline std::string headline_of(const Verdict& verdict) {
   std::string out(name_of(verdict.outcome));
-  for (const std::string& caveat : verdict.caveats) out += "; " + caveat;
+  for (const Caveat& caveat : verdict.caveats) out += "; " + caveat.text();
   return out;
+}
+
+inline std::vector<std::string> texts_of(const std::vector<Caveat>& caveats) {
+  std::vector<std::string> out;
+  for (const Caveat& caveat : caveats) out.push_back(caveat.text());
+  return out;
+}
+
+/// For what a file does not state.
+inline const std::string not_recorded = "not recorded";
+
+/// "“The quick brown…”, 40 tokens, SHA-256 27bf...".
+inline std::string prompt_text(const std::optional<Prompt>& prompt) {
+  if (!prompt) return not_recorded;
+  std::string out = prompt->words.empty() ? "" : prompt->words + ", ";
+  if (prompt->tokens != 0) out += std::to_string(prompt->tokens) + (prompt->tokens == 1 ? " token, " : " tokens, ");
+  return out + "SHA-256 " + (prompt->sha256.empty() ? not_recorded : prompt->sha256);
 }
 
 /// Whether run time alone tells two configurations of one hardware type apart.
@@ -247,6 +258,11 @@ struct TimingComparison {
       p_value;  // Welch's test, two-sided; none with fewer than two repetitions on a side
   bool separated = false;
   std::string text;
+
+  TimeOutcome outcome() const {
+    if (!p_value) return TimeOutcome::not_tested;
+    return separated ? TimeOutcome::separated : TimeOutcome::not_separated;
+  }
 };
 
 /// Symmetric distances between all configurations at one tap; NaN where there is no common row.
@@ -260,6 +276,8 @@ struct DistanceMatrix {
 struct Analysis {
   std::string experiment_type, variable, model;
   std::vector<std::string> files;
+  std::optional<Prompt> prompt;
+  std::vector<std::string> created;  // when the files were written, as they say; distinct, sorted
   double threshold = 1.5;
   bool after_divergence = false;
   bool weights_identified = true;   // every configuration says by content which weights it ran

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <fpf/compare/analyse.hpp>
+#include <fpf/compare/plan.hpp>
 #include <fpf/compare/report_folder.hpp>
 #include <fpf/core/overwriting.hpp>
 #include <fpf/core/parse_number.hpp>
@@ -47,6 +48,8 @@ inline auto* given_text(std::optional<std::string>& to, std::string name, const 
   return po::value<std::string>()->value_name(name)->notifier([&to](const std::string& text) { to = text; });
 }
 
+inline const std::string plan_help = fmt::format("the plan's own rules and numbers. {}", plan::sentence);
+
 }  // namespace detail
 
 /// The options, into `out` when notified; the operands, `files`, are no option.
@@ -67,9 +70,9 @@ inline po::options_description describe(Settings& out) {
       ("report", detail::given_text(out.report, "DIR"),
        "also a report: a page with figures, their scripts, CSV; an earlier one there is replaced")  //
       ("after-divergence", po::bool_switch(&out.after_divergence),
-       "also compare rows behind the first token that differs")                                       //
-      ("json", po::bool_switch(&out.json), "JSON to standard output instead of tables")               //
-      ("plan-compatible", po::bool_switch(&out.plan_compatible), "the plan's own rules and numbers")  //
+       "also compare rows behind the first token that differs")                              //
+      ("json", po::bool_switch(&out.json), "JSON to standard output instead of tables")      //
+      ("plan-compatible", po::bool_switch(&out.plan_compatible), detail::plan_help.c_str())  //
       ("published", po::value(&out.published)->value_name("FILE...")->multitoken()->composing(),
        "analyse measurements in the layouts of the plan's author");
   return described;

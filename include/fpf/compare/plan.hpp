@@ -22,6 +22,12 @@ namespace fpf::compare::plan {
 
 using Json = nlohmann::ordered_json;
 
+/// What "the plan" is, for readers who have never seen it.
+inline constexpr std::string_view sentence =
+    "The plan is the written experiment plan behind fpf: a reference run, eight experiments that each change one "
+    "condition, and a rule that calls a change detectable when it moves the results at least 1.5 times as far as other "
+    "hardware does.";
+
 /// The files that the plan's `--all` looks for, in its order.
 inline constexpr std::array<std::string_view, 8> file_names{
     "batch_size_experiment.json",         "compile_experiment.json",

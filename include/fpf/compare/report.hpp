@@ -7,6 +7,8 @@
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/report_csv.hpp>
 #include <fpf/compare/report_folder.hpp>
+#include <fpf/compare/report_glossary.hpp>
+#include <fpf/compare/report_head.hpp>
 #include <fpf/compare/report_published.hpp>
 #include <fpf/compare/report_section.hpp>
 #include <fpf/core/atomic_directory.hpp>
@@ -41,7 +43,8 @@ inline void take_in(const Drawing& drawing, const std::filesystem::path& plots, 
   const std::filesystem::path path = plots / (figure.name + ".svg");
   if (end.found && end.status == 0) {
     std::ifstream file(path, std::ios::binary);
-    figure.svg = svg_for_page(std::string(std::istreambuf_iterator<char>(file), {}), figure.name, drawing.label);
+    figure.svg =
+        svg_for_page(std::string(std::istreambuf_iterator<char>(file), {}), figure.name, drawing.label, figure.hints);
   }
   if (!figure.svg.empty()) return;
   const std::size_t begin = std::min(end.output.find_first_not_of(" \n"), end.output.size());
@@ -105,8 +108,10 @@ void write_folder(const std::filesystem::path& given, std::string_view title, co
   draw_all(sections, out.content() / "plots", gnuplot);
   std::filesystem::create_directory(out.content() / "csv");
   write_csv(out.content() / "csv", findings);
-  const std::string page = page_begin(title) + failures_html(failures) + gnuplot_note(gnuplot) +
-                           summary_html(findings) + body() + page_end(csv_files);
+  auto links = links_of(findings);
+  if (!failures.empty()) links.insert(links.begin(), {Link{"left-out", "Left out"}});
+  const std::string page = page_begin(title) + head_html(findings) + contents_html(links) + failures_html(failures) +
+                           gnuplot_note(gnuplot) + summary_html(findings) + body() + page_end(csv_files);
   AtomicFile(out.content() / "index.html").append(page).commit();
   checked_report_folder(folder);  // it may have changed in the meantime
   out.commit();
@@ -127,7 +132,7 @@ inline void write_report(const std::filesystem::path& folder, const std::vector<
       check_interrupt();
       out += report::section_html(e, analyses[e], sections[e]);
     }
-    return out + report::terms_html(analyses.front().threshold);
+    return out + report::terms_html(analyses.front().threshold) + report::glossary_html();
   };
   report::detail::write_folder(folder, "Comparison of floating-point results", analyses, failures, sections, body,
                                {"configurations.csv", "run_times.csv", "verdicts.csv", "comparisons.csv", "rows.csv",

@@ -129,10 +129,11 @@ inline void write_verdicts(const std::filesystem::path& folder, const std::vecto
   for (std::size_t e = 0; e < analyses.size(); ++e)
     for (const Verdict& v : analyses[e].verdicts)
       out.row(e, analyses[e].experiment_type, name_of(v.tap.signal), layer_of(v.tap), name_of(v.scope),
-              v.baseline_value, v.value, name_of(v.outcome), v.text, fmt::format("{}", fmt::join(v.caveats, "; ")),
-              v.threshold, v.noise_floor, v.signal_level, v.ratio, v.detectable_comparisons, v.signal_comparisons,
-              v.noise_comparisons, v.noise_from_digests, v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high,
-              v.partial_auc, v.hedges_g, v.cliffs_delta, v.tokens_needed);
+              v.baseline_value, v.value, name_of(v.outcome), v.text,
+              fmt::format("{}", fmt::join(texts_of(v.caveats), "; ")), v.threshold, v.noise_floor, v.signal_level,
+              v.ratio, v.detectable_comparisons, v.signal_comparisons, v.noise_comparisons, v.noise_from_digests,
+              v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high, v.partial_auc, v.hedges_g, v.cliffs_delta,
+              v.tokens_needed);
   out.commit();
 }
 

@@ -71,7 +71,7 @@ inline std::vector<Sample> samples_of(const Analysis& analysis, const std::vecto
     if (verdict->signal.empty()) continue;
     Series series;
     series.style = static_cast<std::size_t>(std::ranges::find(values, verdict->value) - values.begin());
-    out.push_back({fmt::format("{}, {}", change_text(verdict->baseline_value, verdict->value),
+    out.push_back({fmt::format("{}, {}", change_text(analysis, verdict->value, in_figures),
                                count_text(verdict->signal.size(), "row")),
                    colour_of(series), point_of(series), &verdict->signal, largest_of(analysis, *verdict, false)});
   }
@@ -115,7 +115,7 @@ inline std::string distribution_commands(const std::vector<Sample>& samples, dou
     commands.push_back(
         fmt::format("file index {} using (0):($3/2):(left($1,$2)):(right($2)):(0):3 with boxxyerror "
                     "linecolor rgb '{}' fillstyle transparent solid 0.22 border title {}",
-                    2 * i, samples[i].colour, script_text(one_line(samples[i].label, 56))));
+                    2 * i, samples[i].colour, script_text(key_text(samples[i].label))));
   for (std::size_t i = 0; i < samples.size(); ++i)
     commands.push_back(
         fmt::format("file index {} using (at($1)):({:.4g}) with points linecolor rgb '{}' pointtype {} "
@@ -129,8 +129,8 @@ inline std::string distribution_commands(const std::vector<Sample>& samples, dou
   return fmt::format("plot {}\n", fmt::join(commands, ", \\\n     "));
 }
 
-inline std::string verdict_clause(const Verdict& verdict) {
-  std::string out = fmt::format("{}: {}", change_text(verdict.baseline_value, verdict.value), headline_of(verdict));
+inline std::string verdict_clause(const Analysis& analysis, const Verdict& verdict) {
+  std::string out = fmt::format("{}: {}", change_text(analysis, verdict.value, in_text), headline_of(verdict));
   if (verdict.signal.empty()) return out + " (no row with equal inputs)";
   if (verdict.outcome == Outcome::zero_noise)
     out += ", signal rows reach " + number_text(*std::ranges::max_element(verdict.signal));
@@ -172,6 +172,36 @@ inline std::string zero_bar_script(const Axis& axis) {
   return out + "left(from, to) = to > 0 ? from : zero_left\nright(to) = to > 0 ? to : zero_right\n";
 }
 
+/// A strip for every bin that holds rows: "rows with L2 1.2e-6 to 1.4e-6", and how many of each sample.
+inline std::vector<Hint> distribution_hints(const Verdict& verdict, const std::vector<Sample>& samples,
+                                            const Axis& axis, const Canvas& canvas) {
+  const double bar = (axis.high - axis.low) / static_cast<double>(bins);  // of the zeros, on a linear axis
+  const double left = axis.log ? axis.bottom() : axis.zeros ? -bar : 0;
+  const auto at = [&](double v) {
+    const double t = axis.log ? std::log(v / left) / std::log(axis.high / left) : (v - left) / (axis.high - left);
+    return canvas.left + canvas.plot_width() * t;
+  };
+  std::vector<std::vector<Bin>> found;
+  for (const Sample& sample : samples) found.push_back(histogram(*sample.values, axis));
+  std::vector<Hint> out;
+  for (std::size_t b = 0; b <= bins; ++b) {
+    const Bin& bin = found.front()[b];
+    const bool zero = b == 0;
+    const double to = zero ? (axis.log ? axis.low : bar / 2) : bin.high;
+    Hint hint{zero ? canvas.left : at(bin.low), canvas.top, 0, canvas.plot_height, {}};
+    hint.width = at(to) - hint.x;
+    hint.lines.push_back(zero ? fmt::format("{}: rows at distance 0", words_for(verdict.tap))
+                              : fmt::format("{}: rows with an L2 distance of {} to {}", words_for(verdict.tap),
+                                            number_text(bin.low), number_text(bin.high)));
+    for (std::size_t s = 0; s < samples.size(); ++s)
+      if (const double share = found[s][b].share; share > 0)
+        hint.lines.push_back(fmt::format("{}: {} of them, {:.0f}", samples[s].label, percent_text(share),
+                                         share * static_cast<double>(samples[s].values->size())));
+    if (hint.lines.size() > 1) out.push_back(std::move(hint));
+  }
+  return out;
+}
+
 inline void draw_distribution(const Verdict& verdict, const std::vector<Sample>& samples, Figure& figure) {
   const double threshold = verdict.threshold * verdict.noise_floor;
   std::vector<double> values{threshold};
@@ -193,6 +223,7 @@ inline void draw_distribution(const Verdict& verdict, const std::vector<Sample>&
   figure.canvas.x_label = "L2 distance of a row";
   figure.canvas.y_label = "share of rows, %";
   figure.script += grid_script("ytics") + distribution_commands(samples, highest);
+  figure.hints = distribution_hints(verdict, samples, axis, figure.canvas);
 }
 
 }  // namespace detail
@@ -211,7 +242,7 @@ inline Figure distribution_figure(const Analysis& analysis, const std::vector<co
     return figure;
   }
   std::vector<std::string> clauses;
-  for (const Verdict* verdict : verdicts) clauses.push_back(detail::verdict_clause(*verdict));
+  for (const Verdict* verdict : verdicts) clauses.push_back(detail::verdict_clause(analysis, *verdict));
   figure.sentence = fmt::format("{}.", fmt::join(clauses, "; "));
   detail::draw_distribution(*verdicts.front(), samples, figure);
   return figure;

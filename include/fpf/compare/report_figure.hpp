@@ -27,9 +27,16 @@ struct Canvas {
   std::string x_label, y_label;
   std::size_t entries = 0;
 
+  double plot_width() const { return width - left - right; }
   double height() const {
     return top + plot_height + below + (entries == 0 ? 0 : 8 + 19 * static_cast<double>(entries));
   }
+};
+
+/// A place in a drawing, in units of its canvas, and what a reader finds there, in words: a tooltip of these lines.
+struct Hint {
+  double x = 0, y = 0, width = 0, height = 0;
+  std::vector<std::string> lines;
 };
 
 /// A figure, or why there is none: then `script` is empty and `sentence` says what is missing.
@@ -42,6 +49,7 @@ struct Figure {
   std::string script;  // gnuplot's commands behind those that all figures have (script_of)
   std::string data;
   Grid table;  // the figure's numbers
+  std::vector<Hint> hints;
 
   std::string svg;      // what gnuplot drew
   std::string problem;  // why it did not
@@ -51,6 +59,7 @@ struct Figure {
 struct Panel {
   std::string heading;
   std::vector<Figure> figures;
+  std::string id = "";  // for links; empty: none
 };
 
 }  // namespace fpf::compare::report

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fpf/compare/report_figure.hpp>
+#include <fpf/compare/report_label.hpp>
 #include <fpf/compare/report_series.hpp>
 #include <fpf/compare/report_text.hpp>
 #include <fpf/core/error.hpp>
@@ -136,6 +137,9 @@ inline std::string script_of(const Figure& figure) {
              (bottom - canvas.below) / height, canvas.entries, ink) +
          figure.script;
 }
+
+/// An entry of a key, which stands beside its sample.
+inline std::string key_text(std::string_view text) { return shortened_to(text, Canvas{}.width - 66); }
 
 inline std::string grid_script(std::string_view axes) {
   return fmt::format("set grid {} linetype 1 linecolor rgb '{}' linewidth 0.35\n", axes, grid_line);

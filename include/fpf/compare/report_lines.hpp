@@ -24,6 +24,12 @@ struct LinePlot {
   std::vector<std::string> x_marks;  // the same for the axis, where shorter
   std::vector<Line> lines;
   bool percent = false;  // values are shares
+
+  /// "step 3", "3–4 ULP".
+  std::string place(int x) const {
+    if (x_names.empty()) return fmt::format("{} {}", x_column, x);
+    return x_names[static_cast<std::size_t>(x)] + (x_column.empty() ? "" : " " + x_column);
+  }
 };
 
 namespace detail {
@@ -100,7 +106,7 @@ inline std::string line_commands(const LinePlot& plot, std::size_t drawn) {
         fmt::format("file using 1:(at(${})) with linespoints linecolor rgb '{}' dashtype {} pointtype {} "
                     "pointsize 0.6 title {}",
                     3 * i + 2, colour_of(series), series.dashed ? "(6,4)" : "1", point_of(series),
-                    script_text(one_line(series.label, 56))));
+                    script_text(key_text(series.label))));
   }
   return fmt::format("plot {}\n", fmt::join(commands, ", \\\n     "));
 }
@@ -110,15 +116,16 @@ inline std::string category_marks(const LinePlot& plot, const std::vector<int>& 
   const auto& names = plot.x_marks.empty() ? plot.x_names : plot.x_marks;
   const std::size_t stride = xs.size() <= 16 ? (xs.size() > 10 ? 2 : 1) : (xs.size() + 9) / 10;
   std::vector<std::string> marks;
-  std::size_t characters = 0, longest = 0;
+  const auto labels = labels_of(names, 96);
+  double width = 0, longest = 0;
   for (std::size_t i = 0; i < xs.size(); i += stride) {
-    const std::string name = shortened(names[static_cast<std::size_t>(xs[i])], 12);
-    characters += code_points(name) + 2;
-    longest = std::max(longest, code_points(name));
+    const std::string& name = labels[static_cast<std::size_t>(xs[i])];
+    width += text_width(name) + 12;
+    longest = std::max(longest, text_width(name));
     marks.push_back(fmt::format("{} {}", script_text(name), xs[i]));
   }
-  const bool turned = characters > 50;
-  if (turned) canvas.below = 40 + 5.2 * static_cast<double>(longest);
+  const bool turned = width > canvas.plot_width();
+  if (turned) canvas.below = 40 + 0.65 * longest;  // by 40 degrees
   return fmt::format("set xtics ({}){}\n", fmt::join(marks, ", "), turned ? " rotate by 40 right" : "");
 }
 
@@ -135,16 +142,47 @@ inline std::string number_marks(const std::vector<int>& xs) {
   return fmt::format("set xtics ({})\n", fmt::join(marks, ", "));
 }
 
+inline double x_margin(const std::vector<int>& xs) { return std::max(0.3, 0.02 * (xs.back() - xs.front())); }
+
 inline std::string x_script(const LinePlot& plot, const std::vector<int>& xs, Canvas& canvas) {
-  const double margin = std::max(0.3, 0.02 * (xs.back() - xs.front()));
-  std::string out = fmt::format("set xrange [{:g}:{:g}]\n", xs.front() - margin, xs.back() + margin);
+  const double margin = x_margin(xs);
+  std::string out = fmt::format("set xrange [{:.6g}:{:.6g}]\n", xs.front() - margin, xs.back() + margin);
   if (!plot.x_names.empty()) return out + category_marks(plot, xs, canvas);
   return xs.size() <= 12 ? out + number_marks(xs) : out;
 }
 
+inline std::string point_text(const LinePlot& plot, const Line& line, const CurvePoint& point) {
+  std::string out = fmt::format("{}: {}", line.series->label, value_text(plot, point.mean));
+  if (point.count > 1)
+    return out + fmt::format(", mean of {} comparisons, {} to {}", point.count, value_text(plot, point.low),
+                             value_text(plot, point.high));
+  return line.series->between.empty() ? out : out + " between " + line.series->between;
+}
+
+/// A strip around every x: "key vectors, layer 12, step 3: L2 distance", and the value of each line.
+inline std::vector<Hint> line_hints(const LinePlot& plot, const std::vector<int>& xs, const Canvas& canvas) {
+  const double margin = x_margin(xs), low = xs.front() - margin, high = xs.back() + margin;
+  const auto at = [&](double x) { return canvas.left + canvas.plot_width() * (x - low) / (high - low); };
+  std::vector<Hint> out;
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    const double from = i == 0 ? low : (xs[i - 1] + xs[i]) / 2.0,
+                 to = i + 1 == xs.size() ? high : (xs[i] + xs[i + 1]) / 2.0;
+    Hint hint{at(from),
+              canvas.top,
+              at(to) - at(from),
+              canvas.plot_height,
+              {fmt::format("{}, {}: {}", plot.about, plot.place(xs[i]), plot.y_label)}};
+    for (std::size_t l = 0; l < std::min(plot.lines.size(), most_series); ++l)
+      if (const auto found = plot.lines[l].curve.find(xs[i]); found != plot.lines[l].curve.end())
+        hint.lines.push_back(point_text(plot, plot.lines[l], found->second));
+    out.push_back(std::move(hint));
+  }
+  return out;
+}
+
 }  // namespace detail
 
-/// Fills in a figure's script, data and table. There must be at least two x, and a value that is not zero.
+/// Fills in a figure's script, data, table and hints. There must be at least two x, and a value that is not zero.
 inline void draw_lines(const LinePlot& plot, Figure& figure) {
   const std::vector<int> xs = detail::all_x(plot);
   const double scale = plot.percent ? 100 : 1;
@@ -163,6 +201,7 @@ inline void draw_lines(const LinePlot& plot, Figure& figure) {
   figure.data = detail::lines_data(plot, xs, scale);
   figure.script = grid_script("ytics") + detail::x_script(plot, xs, canvas) + axis_script('y', axis) +
                   detail::line_commands(plot, drawn);
+  figure.hints = detail::line_hints(plot, xs, canvas);
 }
 
 }  // namespace fpf::compare::report

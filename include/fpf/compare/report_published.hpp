@@ -56,9 +56,9 @@ inline Figure published_series(const published::Series& found) {
 /// What lies within the files and what between them, the figures' names complete.
 inline std::vector<Panel> panels_of(const published::Findings& findings) {
   std::vector<Panel> out;
-  if (!findings.matrices.empty()) out.push_back({"Within the files", {}});
+  if (!findings.matrices.empty()) out.push_back({"Within the files", {}, "within-the-files"});
   for (const auto& matrix : findings.matrices) out.back().figures.push_back(detail::published_matrix(matrix));
-  if (!findings.series.empty()) out.push_back({"Between the files", {}});
+  if (!findings.series.empty()) out.push_back({"Between the files", {}, "between-the-files"});
   for (const auto& series : findings.series) out.back().figures.push_back(detail::published_series(series));
   std::size_t number = 0;
   for (Panel& panel : out)
@@ -68,13 +68,11 @@ inline std::vector<Panel> panels_of(const published::Findings& findings) {
 
 inline std::string summary_html(const published::Findings& findings) {
   const auto equal = std::ranges::count(findings.repetitions_equal, true, &std::pair<std::string, bool>::second);
-  std::string out = fmt::format("<p>{}.", count_text(findings.files.size(), "file"));
+  std::string out = fmt::format("<h2 id=\"summary\">Summary</h2>\n<p>{}.", count_text(findings.files.size(), "file"));
   if (!findings.repetitions_equal.empty())
     out +=
         fmt::format(" {} of {} sets of repetitions are equal bit for bit.", equal, findings.repetitions_equal.size());
-  out += "</p>\n<ul>\n";
-  for (const std::string& file : findings.files) out += fmt::format("<li>{}</li>\n", html_escaped(file));
-  return out + "</ul>\n";
+  return out + "</p>\n";
 }
 
 }  // namespace fpf::compare::report

@@ -88,6 +88,8 @@ inline std::string facts_html(const Analysis& analysis) {
   fact("hardware", fmt::format("{}", fmt::join(analysis.hardware, ", ")));
   if (analysis.baseline_value) fact("baseline", *analysis.baseline_value);
   fact(analysis.files.size() == 1 ? "file" : "files", fmt::format("{}", fmt::join(analysis.files, ", ")));
+  fact("written", analysis.created.empty() ? not_recorded : fmt::format("{}", fmt::join(analysis.created, ", ")));
+  fact("prompt", prompt_text(analysis.prompt));
   return out + "</dl>\n";
 }
 
@@ -95,7 +97,7 @@ inline std::string optional_number(const std::optional<double>& value) {
   return value ? number_text(*value) : std::string();
 }
 
-inline std::string verdicts_html(const Analysis& analysis) {
+inline std::string verdicts_html(std::size_t experiment, const Analysis& analysis) {
   if (analysis.verdicts.empty()) return "";
   const auto taps = shown_taps(analysis);
   Grid grid{{"change", "where", "signal", "verdict", ">ratio", ">AUC", ">95 % interval", ">pAUC 1 %", ">Hedges' g",
@@ -104,7 +106,7 @@ inline std::string verdicts_html(const Analysis& analysis) {
   std::string rests = "<ul class=\"rests\">\n";
   for (const Verdict& v : analysis.verdicts) {
     if (std::ranges::find(taps, v.tap) == taps.end()) continue;
-    const std::string change = change_text(v.baseline_value, v.value);
+    const std::string change = change_text(analysis, v.value, in_text);
     grid.rows.push_back({change, std::string(name_of(v.scope)), words_for(v.tap),
                          fmt::format("{} {}", look_of(v.outcome).second, headline_of(v)),
                          v.ratio ? number_text(*v.ratio) + "×" : "", optional_number(v.auc),
@@ -114,7 +116,8 @@ inline std::string verdicts_html(const Analysis& analysis) {
     rests += fmt::format("<li>{}, {}, {}: {}.</li>\n", html_escaped(change), name_of(v.scope), words_for(v.tap),
                          html_escaped(v.text));
   }
-  std::string out = "<h3>Verdicts</h3>\n" + table_html(grid, "Verdicts", true);
+  std::string out =
+      heading_html(section_id(experiment) + "-verdicts", "Verdicts") + table_html(grid, "Verdicts", "cards");
   if (grid.rows.size() < analysis.verdicts.size())
     out += fmt::format("<p class=\"soft\">At the last layer of each signal; verdicts.csv has all {}.</p>\n",
                        analysis.verdicts.size());
@@ -122,27 +125,29 @@ inline std::string verdicts_html(const Analysis& analysis) {
 }
 
 inline std::string bit_exact_text(const Reproducibility& found) {
-  if (found.basis == Reproducibility::Basis::none) return "unknown";
-  std::string out = fmt::format("{}, {} by {}", found.bit_exact ? "yes" : "NO",
+  if (found.repeats() == Repeats::unknown) return std::string(name_of(Repeats::unknown));
+  std::string out = fmt::format("{}, {} by {}", name_of(found.repeats()),
                                 count_text(static_cast<std::size_t>(found.repetitions), "repetition"),
                                 name_of(found.basis));
   return found.first_difference.empty() ? out : out + "; first at " + found.first_difference;
 }
 
-inline std::string configurations_html(const Analysis& analysis) {
-  Grid grid{{">#", "configuration", "hardware", "value", ">steps", "bit-exact", ">mean, s", "provider", "versions"},
+inline std::string configurations_html(std::size_t experiment, const Analysis& analysis) {
+  Grid grid{{"configuration", "hardware", "value", ">steps", "bit-exact", ">mean, s", "machine", "provider", "versions"},
             {}};
   for (std::size_t i = 0; i < analysis.configurations.size(); ++i) {
     const Configuration& c = analysis.configurations[i];
     std::vector<std::string> versions;
+    if (!c.fpf.empty()) versions.push_back("fpf " + c.fpf);
     for (const auto& [name, version] : c.versions)
       versions.push_back(name.substr(0, name.rfind("_version")) + " " + version);
-    grid.rows.push_back({std::to_string(i + 1), c.id, c.hardware, c.value + (c.baseline ? " (baseline)" : ""),
+    grid.rows.push_back({fmt::format("{}: {}", i + 1, c.id), c.hardware, c.value + (c.baseline ? " (baseline)" : ""),
                          std::to_string(c.decode_steps), bit_exact_text(c.reproducibility),
-                         c.timing.seconds.empty() ? "" : number_text(c.timing.mean), c.provider,
+                         c.timing.seconds.empty() ? "" : number_text(c.timing.mean), c.machine, c.provider,
                          fmt::format("{}", fmt::join(versions, ", "))});
   }
-  return "<h3>Configurations</h3>\n" + table_html(grid, "Configurations");
+  return heading_html(section_id(experiment) + "-configurations", "Configurations") +
+         table_html(grid, "Configurations", "cards prose");
 }
 
 inline std::string comparisons_html(const Analysis& analysis) {
@@ -173,20 +178,22 @@ inline std::string comparisons_html(const Analysis& analysis) {
 inline std::string section_html(std::size_t experiment, const Analysis& analysis, const std::vector<Panel>& panels) {
   std::string out =
       fmt::format("<section id=\"{}\">\n<h2>{}</h2>\n", section_id(experiment), html_escaped(analysis.experiment_type));
-  out += detail::facts_html(analysis) + detail::verdicts_html(analysis) + detail::configurations_html(analysis);
-  out += "<h3>Figures</h3>\n";
+  out += detail::facts_html(analysis) + detail::verdicts_html(experiment, analysis) +
+         detail::configurations_html(experiment, analysis);
+  out += heading_html(section_id(experiment) + "-figures", "Figures");
   if (analysis.comparisons.empty())
     out += "<p>Nothing to compare: a second configuration or a second stored repetition is needed.</p>\n";
   for (const Panel& panel : panels) out += panel_html(panel);
   const std::string comparisons = detail::comparisons_html(analysis);
   if (!comparisons.empty())
-    out += "<div class=\"screen\"><h3>Distances</h3>\n" + comparisons + "</div>\n";  // comparisons.csv on paper
+    out += "<div class=\"screen\">" + heading_html(section_id(experiment) + "-distances", "Distances") + comparisons +
+           "</div>\n";  // comparisons.csv on paper
   if (!analysis.notes.empty()) {
-    out += "<h3>Notes</h3>\n<ul>\n";
+    out += heading_html(section_id(experiment) + "-notes", "Notes") + "<ul>\n";
     for (const std::string& note : analysis.notes) out += fmt::format("<li>{}.</li>\n", html_escaped(note));
     out += "</ul>\n";
   }
-  return out + "</section>\n";
+  return out + "<p class=\"soft screen\"><a href=\"#contents\">Contents</a></p>\n</section>\n";
 }
 
 }  // namespace fpf::compare::report

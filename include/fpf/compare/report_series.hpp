@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <array>
+#include <fpf/compare/report_label.hpp>
 #include <fpf/compare/report_text.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <functional>
 #include <map>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace fpf::compare::report {
@@ -20,6 +23,7 @@ struct Series {
   Scope scope{};
   std::string value;  // of a change
   std::vector<const Comparison*> comparisons;
+  std::string between;    // "A and B" where there is one comparison
   std::size_t style = 0;  // of the colours and points below
   bool dashed = false;    // across hardware types
 };
@@ -43,38 +47,55 @@ inline int point_of(const Series& series) {
   return series.dashed ? filled - 1 : filled;
 }
 
-/// "1 → 2".
-inline std::string change_text(std::string_view from, std::string_view to) {
-  return shortened(from, 20) + " → " + shortened(to, 20);
+/// Widest labels of values, in units of a canvas: two of them in a figure's key, and in a page's text.
+inline constexpr double in_figures = 130, in_text = 520;
+
+/// "1 → 2": from the baseline's value to a changed one, told apart from every other change.
+inline std::string change_text(const Analysis& analysis, const std::string& value, double width) {
+  auto values = compare::detail::tested_values(analysis);
+  const auto at = std::ranges::find(values, value) - values.begin();
+  values.push_back(*analysis.baseline_value);
+  const auto labels = labels_of(values, width);
+  return labels.back() + " → " + labels[static_cast<std::size_t>(at)];
+}
+
+/// "A and B", "repetitions 0 and 2 of A".
+inline std::string pair_text(const Analysis& analysis, const Comparison& comparison) {
+  const std::string &a = analysis.configurations[comparison.a].id, &b = analysis.configurations[comparison.b].id;
+  if (comparison.kind != PairKind::repetition) return a + " and " + b;
+  return fmt::format("repetitions {} and {} of {}", comparison.repetition_a, comparison.repetition_b, a);
 }
 
 namespace detail {
 
 /// Where values do not vary, noise is told apart by the hardware it is between.
 inline std::vector<Series> noise_by_hardware(const Analysis& analysis) {
+  const auto labels = labels_of(analysis.hardware, in_figures);
+  const auto label_of = [&](const std::string& hardware) {
+    return labels[static_cast<std::size_t>(std::ranges::find(analysis.hardware, hardware) - analysis.hardware.begin())];
+  };
   std::vector<Series> out;
+  std::map<std::tuple<PairKind, std::string, std::string>, std::size_t> known;
   for (const Comparison& comparison : analysis.comparisons) {
-    const std::string &a = analysis.configurations[comparison.a].hardware,
-                      &b = analysis.configurations[comparison.b].hardware;
-    std::string label = shortened(a, 20);
-    if (comparison.kind == PairKind::repetition)
-      label = "repetitions on " + label;
-    else if (comparison.kind == PairKind::same_hardware_noise)
-      label = "two machines, " + label;
-    else
-      label += " – " + shortened(b, 20);
-    const auto known = std::ranges::find(out, label, &Series::label);
-    if (known != out.end()) {
-      known->comparisons.push_back(&comparison);
-      continue;
+    const auto& [a, b] =
+        std::minmax(analysis.configurations[comparison.a].hardware, analysis.configurations[comparison.b].hardware);
+    const auto [found, is_new] = known.emplace(std::tuple(comparison.kind, a, b), out.size());
+    if (is_new) {
+      Series series;
+      series.label = comparison.kind == PairKind::repetition            ? "repetitions on " + label_of(a)
+                     : comparison.kind == PairKind::same_hardware_noise ? "two machines, " + label_of(a)
+                                                                        : label_of(a) + " – " + label_of(b);
+      series.style = out.size();
+      out.push_back(std::move(series));
     }
-    Series series;
-    series.label = label;
-    series.comparisons = {&comparison};
-    series.style = out.size();
-    out.push_back(std::move(series));
+    out[found->second].comparisons.push_back(&comparison);
   }
   return out;
+}
+
+inline void name_pairs(const Analysis& analysis, std::vector<Series>& all) {
+  for (Series& series : all)
+    if (series.comparisons.size() == 1) series.between = pair_text(analysis, *series.comparisons.front());
 }
 
 }  // namespace detail
@@ -82,8 +103,12 @@ inline std::vector<Series> noise_by_hardware(const Analysis& analysis) {
 /// Noise first, then every change from the baseline, within and across hardware types; those with a
 /// comparison.
 inline std::vector<Series> series_of(const Analysis& analysis) {
-  if (!analysis.baseline_value) return detail::noise_by_hardware(analysis);
   std::vector<Series> out;
+  if (!analysis.baseline_value) {
+    out = detail::noise_by_hardware(analysis);
+    detail::name_pairs(analysis, out);
+    return out;
+  }
   const auto add = [&](Series series, auto belongs) {
     for (const Comparison& comparison : analysis.comparisons)
       if (belongs(comparison)) series.comparisons.push_back(&comparison);
@@ -108,13 +133,14 @@ inline std::vector<Series> series_of(const Analysis& analysis) {
   std::size_t style = 0;
   for (const std::string& value : compare::detail::tested_values(analysis)) {
     for (const Scope scope : {within, across}) {
-      std::string label = change_text(*analysis.baseline_value, value);
+      std::string label = change_text(analysis, value, in_figures);
       if (scope == across) label += ", across hardware";
       add(series_named(std::move(label), false, scope, value, style),
           [&](const Comparison& c) { return compare::detail::is_signal_of(analysis, c, scope, value); });
     }
     ++style;
   }
+  detail::name_pairs(analysis, out);
   return out;
 }
 

@@ -29,12 +29,19 @@ inline std::pair<const char*, const char*> look_of(Outcome outcome) {
   return {"unknown", "?"};
 }
 
+/// A word's row in the glossary (report_glossary.hpp).
+inline std::string word_id(Outcome outcome) { return fmt::format("verdict-{}", static_cast<int>(outcome)); }
+inline std::string word_id(CaveatKind kind) { return fmt::format("caveat-{}", static_cast<int>(kind)); }
+
 inline std::string chip_html(const Verdict& verdict) {
   const auto [name, sign] = look_of(verdict.outcome);
-  std::string out = fmt::format("<span class=\"chip {}\">{} {}</span>", name, sign, name_of(verdict.outcome));
+  std::string out = fmt::format(
+      "<a class=\"chip {}\" href=\"#{}\" title=\"{}\">{} {}</a>", name, word_id(verdict.outcome),
+      html_escaped(outcome_words[static_cast<std::size_t>(verdict.outcome)].meaning), sign, name_of(verdict.outcome));
   if (verdict.ratio) out += fmt::format(" <span class=\"soft\">{}×</span>", number_text(*verdict.ratio));
-  for (const std::string& caveat : verdict.caveats)
-    out += fmt::format("<div class=\"caveat\">{}</div>", html_escaped(caveat));
+  for (const Caveat& caveat : verdict.caveats)
+    out += fmt::format("<div class=\"caveat\"><a href=\"#{}\">{}</a></div>", word_id(caveat.kind),
+                       html_escaped(caveat.text()));
   return out;
 }
 
@@ -74,8 +81,7 @@ inline std::string summary_rows(std::size_t experiment, const Analysis& analysis
           cells[static_cast<std::size_t>(std::ranges::find(signals, tap.signal) - signals.begin())] =
               chip_html(*verdict);
       if (std::ranges::all_of(cells, &std::string::empty)) continue;
-      out += summary_row(experiment, analysis, signals, change_text(*analysis.baseline_value, value), name_of(scope),
-                         cells);
+      out += summary_row(experiment, analysis, signals, change_text(analysis, value, in_text), name_of(scope), cells);
     }
   if (!out.empty()) return out;
   std::vector<std::string> cells(signals.size());  // noise alone: how large it gets
@@ -125,7 +131,7 @@ inline std::string repeats_text(const std::vector<Analysis>& analyses) {
 inline std::string summary_html(const std::vector<Analysis>& analyses) {
   const auto signals = detail::signals_of(analyses);
   const auto [told, all] = detail::told_changes(analyses);
-  std::string out = "<h2>Summary</h2>\n<p>";
+  std::string out = "<h2 id=\"summary\">Summary</h2>\n<p>";
   if (all == 0)
     out += "No value varies in these experiments: they show noise alone. ";
   else
@@ -145,41 +151,7 @@ inline std::string summary_html(const std::vector<Analysis>& analyses) {
   return out +
          "<p class=\"soft\">● told from noise, ◐ by one of the two rules, ○ not, ? not enough data; × is the "
          "signal over the "
-         "noise floor. Signals with layers: at the last layer.</p>\n";
-}
-
-/// What the words mean, for readers who did not write the experiment.
-inline std::string terms_html(double threshold) {
-  std::string out = "<section id=\"terms\">\n<h2>Terms</h2>\n<dl class=\"terms\">\n";
-  const auto term = [&](std::string_view word, std::string_view meaning) {
-    out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", word, meaning);
-  };
-  term("Noise",
-       "Distances between runs of equal value: repetitions or machines of one hardware type (within), or "
-       "different "
-       "hardware types (across). Its floor is the mean over the comparisons of their largest L2.");
-  term("Signal",
-       "Distances between runs of which one has the baseline's value and the other a changed one, on one "
-       "hardware type "
-       "(within) or on two (across).");
-  term("Rows",
-       "A row is one position's vector. Rows are compared while the inputs of both runs are equal: up to the "
-       "first token "
-       "that differs.");
-  term("By ratio", fmt::format("Most comparisons' largest L2 is at least {:g} times the noise floor.", threshold));
-  term("By rank",
-       "The 95 % interval of the AUC lies above 0.5. The AUC is the probability that a signal row is further "
-       "than a "
-       "noise row; 0.5 is chance, 1 is certainty. The interval draws decode steps anew, and needs 5 of them. "
-       "pAUC 1 % counts only the part below 1 % false positives, on the same scale, and needs 100 rows of "
-       "noise.");
-  term("Tokens needed",
-       "Rows on each side with which the rank test finds such a signal at 95 % power and 1 % false "
-       "positives.");
-  term("ULP",
-       "Units in the last place: steps from one value to the other through all numbers of the signal's own "
-       "type; 0 is equal.");
-  return out + "</dl>\n</section>\n";
+         "noise floor. Signals with layers: at the last layer. Every word leads to its explanation.</p>\n";
 }
 
 }  // namespace fpf::compare::report

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <charconv>
+#include <fpf/compare/report_figure.hpp>
 #include <fpf/compare/report_series.hpp>
 #include <fpf/compare/report_text.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fpf::compare::report {
 
@@ -55,7 +57,7 @@ inline std::string with_variables(std::string_view svg) {
   }
 }
 
-/// gnuplot writes many groups that hold nothing, and names that become tooltips.
+/// gnuplot writes many groups that hold nothing, and names that would become tooltips.
 inline std::string without_clutter(std::string_view svg) {
   std::string out;
   while (!svg.empty()) {
@@ -66,17 +68,52 @@ inline std::string without_clutter(std::string_view svg) {
       svg.remove_prefix(5);
       continue;
     }
-    const std::size_t title = line.find("<title>gnuplot_plot_");
-    out += title == line.npos ? std::string(line) : std::string(line.substr(0, title)) + "\n";
+    if (constexpr std::string_view empty = "\t\t<text></text>\n\t</g>\n";
+        line.starts_with("\t<g transform") && svg.starts_with(empty)) {
+      svg.remove_prefix(empty.size());
+      continue;
+    }
+    const std::size_t title = line.find("<title>");
+    const std::string_view kept = line.substr(std::min(line.find_first_not_of(" \t"), line.size() - 1));
+    out += title == line.npos ? std::string(kept) : std::string(line.substr(0, title)) + "\n";
   }
   return out;
 }
 
+/// Without the shapes of points that nothing draws.
+inline std::string without_unused_shapes(std::string svg) {
+  std::size_t end = svg.rfind("</defs>");
+  for (std::size_t at; end != svg.npos && (at = svg.rfind('\n', end - 1)) != svg.npos && at > 0; end = at) {
+    const std::size_t begin = svg.rfind('\n', at - 1) + 1;  // the line before; a shape is a line, and uses earlier ones
+    const std::string_view line(svg.data() + begin, at - begin);
+    if (line.starts_with("<defs>")) break;
+    const std::size_t id = line.find(" id='gpPt");
+    if (id == line.npos) continue;
+    const std::size_t from = id + 5, to = line.find('\'', from);
+    const std::string use = "#" + std::string(line.substr(from, to - from)) + "'";
+    if (svg.find(use) == svg.npos) svg.erase(begin, at + 1 - begin), at = begin;
+  }
+  return svg;
+}
+
 }  // namespace detail
 
+/// Invisible places over the drawing, whose titles browsers show as tooltips.
+inline std::string hints_svg(const std::vector<Hint>& hints) {
+  std::string out = "<g class=\"hints\">\n";
+  for (const Hint& hint : hints) {
+    std::string text;
+    for (const std::string& line : hint.lines) text += (text.empty() ? "" : "&#10;") + html_escaped(line);
+    out += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"><title>{}</title></rect>\n",
+                       hint.x, hint.y, hint.width, hint.height, text);
+  }
+  return out + "</g>\n";
+}
+
 /// A drawing as part of a page: a label for readers of the screen, ids of its own, colours from the style
-/// sheet. Empty when `svg` is not a whole drawing.
-inline std::string svg_for_page(std::string_view svg, const std::string& name, const std::string& label) {
+/// sheet, tooltips. Empty when `svg` is not a whole drawing.
+inline std::string svg_for_page(std::string_view svg, const std::string& name, const std::string& label,
+                                const std::vector<Hint>& hints) {
   const std::size_t begin = svg.find("<svg"), end = svg.rfind("</svg>");
   const std::size_t head = svg.find("<g id=\"gnuplot_canvas\">");
   const std::size_t box = svg.find("viewBox="), box_end = svg.find('\n', box);
@@ -85,7 +122,8 @@ inline std::string svg_for_page(std::string_view svg, const std::string& name, c
       "<svg {} xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" "
       "role=\"img\" aria-label=\"{}\">\n",
       svg.substr(box, box_end - box), html_escaped(label));
-  out += detail::with_variables(detail::without_clutter(svg.substr(head, end + 6 - head)));
+  out +=
+      detail::with_variables(detail::without_unused_shapes(detail::without_clutter(svg.substr(head, end + 6 - head))));
   for (const char* quote : {"'", "\""})
     detail::replace_all(out, fmt::format("id={}", quote), fmt::format("id={}{}-", quote, name));
   detail::replace_all(out, "xlink:href='#", fmt::format("xlink:href='#{}-", name));
@@ -93,6 +131,7 @@ inline std::string svg_for_page(std::string_view svg, const std::string& name, c
   for (const char* colour : {"black", "gray", "white"})
     detail::replace_all(out, fmt::format("color=\"{}\"", colour), "color=\"var(--axis)\"");
   detail::replace_all(out, "stroke=\"black\"", "stroke=\"var(--axis)\"");
+  if (!hints.empty()) out.insert(out.rfind("</svg>"), hints_svg(hints));
   return out;
 }
 

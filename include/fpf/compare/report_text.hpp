@@ -35,6 +35,15 @@ inline std::string percent_text(double share) {
   return fmt::format("{:.1f} %", 100 * share);
 }
 
+/// "2.40", "24.0", "240", "2400"; "2.40e-6" for what is small or large: no digit of three is left out.
+inline std::string three_digits(double value) {
+  if (value == 0) return "0";
+  const std::string text = fmt::format("{:.2e}", value);  // 2.40e-06, rounded to three digits
+  const int exponent = std::stoi(text.substr(text.find('e') + 1));
+  if (exponent >= -2 && exponent <= 3) return fmt::format("{:.{}f}", value, std::max(0, 2 - exponent));
+  return fmt::format("{}e{}", text.substr(0, text.find('e')), exponent);
+}
+
 /// "1 row", "2 rows".
 inline std::string count_text(std::size_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
@@ -52,9 +61,6 @@ inline std::string words_for(const Tap& tap) {
   std::string words(words_for(tap.signal));
   return tap.layer < 0 ? words : words + ", layer " + std::to_string(tap.layer);
 }
-
-/// On one line and at most `longest` code points: names that differ at either end keep both.
-inline std::string shortened(std::string_view text, std::size_t longest) { return cut_in_the_middle(text, longest); }
 
 /// For HTML, in content and in attributes.
 inline std::string html_escaped(std::string_view text) {

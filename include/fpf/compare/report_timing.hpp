@@ -46,6 +46,23 @@ inline Grid timing_table(const Analysis& analysis) {
   return out;
 }
 
+inline std::vector<Hint> timing_hints(const std::vector<const Configuration*>& timed, const Canvas& canvas) {
+  const double height = canvas.plot_height / static_cast<double>(timed.size());
+  std::vector<Hint> out;
+  for (std::size_t i = 0; i < timed.size(); ++i) {
+    const Timing& timing = timed[i]->timing;
+    const auto [fastest, slowest] = std::ranges::minmax(timing.seconds);
+    out.push_back(
+        {canvas.left,
+         canvas.top + height * static_cast<double>(i),
+         canvas.plot_width(),
+         height,
+         {timed[i]->id, fmt::format("{}, {} to {} s, {} s on average", count_text(timing.seconds.size(), "repetition"),
+                                    number_text(fastest), number_text(slowest), number_text(timing.mean))}});
+  }
+  return out;
+}
+
 }  // namespace detail
 
 /// Repetitions as points, their mean as a bar, a configuration a line.
@@ -76,17 +93,20 @@ inline Figure timing_figure(const Analysis& analysis) {
     axis.high = smallest + 1.15 * span;
     note = " (the axis does not begin at 0)";
   }
-  std::size_t longest = 0;
-  for (const Configuration* configuration : timed)
-    longest = std::max(longest, code_points(shortened(configuration->id, 18)));
+  std::vector<std::string> ids;
+  for (const Configuration* configuration : timed) ids.push_back(configuration->id);
+  const auto labels = labels_of(ids, 170);
+  double longest = 0;
+  for (const std::string& label : labels) longest = std::max(longest, text_width(label));
   Canvas& canvas = figure.canvas;
-  canvas.left = 20 + 8 * static_cast<double>(longest);
+  canvas.left = 20 + longest;
+  canvas.right = 26;
   canvas.plot_height = 24 + 24 * static_cast<double>(timed.size());
   std::vector<std::string> marks;
   figure.data = "# columns: line, seconds; one block of repetitions, one of means\n";
   std::string means = "\n\n";
   for (std::size_t i = 0; i < timed.size(); ++i) {
-    marks.push_back(fmt::format("{} {}", script_text(shortened(timed[i]->id, 18)), i + 1));
+    marks.push_back(fmt::format("{} {}", script_text(labels[i]), i + 1));
     for (const double value : timed[i]->timing.seconds) figure.data += fmt::format("{} {}\n", i + 1, value);
     means += fmt::format("{} {}\n", i + 1, timed[i]->timing.mean);
   }
@@ -101,6 +121,7 @@ inline Figure timing_figure(const Analysis& analysis) {
       "linewidth 2 notitle, \\\n"
       "     file index 0 using (at($2)):1 with points linecolor rgb '{}' pointtype 6 pointsize 0.8 notitle\n",
       ink, change_colours[0]);
+  figure.hints = detail::timing_hints(timed, canvas);
   return figure;
 }
 

@@ -106,11 +106,13 @@ inline OrderedJson configuration_json(const Configuration& configuration) {
   return {
       {"config_id", configuration.id},
       {"hardware", configuration.hardware},
-      {"device", configuration.device.empty() ? OrderedJson() : OrderedJson(configuration.device)},
       {"provider", configuration.provider},
       {"value", configuration.value},
       {"baseline", configuration.baseline},
       {"file", configuration.file},
+      {"device", configuration.device},
+      {"machine", configuration.machine},
+      {"fpf", configuration.fpf},
       {"versions", versions},
       {"stored_repetitions", configuration.stored_repetitions},
       {"decode_steps", configuration.decode_steps},
@@ -129,6 +131,11 @@ inline OrderedJson configuration_json(const Configuration& configuration) {
         {"decode_seconds", optional_json(timing.decode_seconds)}}}};
 }
 
+inline OrderedJson prompt_json(const std::optional<Prompt>& prompt) {
+  if (!prompt) return {};
+  return {{"sha256", prompt->sha256}, {"tokens", prompt->tokens}, {"words", prompt->words}};
+}
+
 inline OrderedJson verdict_json(const Verdict& verdict) {
   OrderedJson out = tap_json(verdict.tap);
   out.update(
@@ -137,7 +144,7 @@ inline OrderedJson verdict_json(const Verdict& verdict) {
                   {"value", verdict.value},
                   {"outcome", name_of(verdict.outcome)},
                   {"text", verdict.text},
-                  {"caveats", verdict.caveats},
+                  {"caveats", texts_of(verdict.caveats)},
                   {"threshold", verdict.threshold},
                   {"noise_floor", verdict.noise_floor},
                   {"signal_level", verdict.signal_level},
@@ -206,6 +213,8 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
                      {"variable", analysis.variable},
                      {"model", analysis.model},
                      {"files", analysis.files},
+                     {"created", analysis.created},
+                     {"prompt", detail::prompt_json(analysis.prompt)},
                      {"hardware", analysis.hardware},
                      {"baseline_value", detail::optional_json(analysis.baseline_value)},
                      {"threshold", analysis.threshold},

@@ -10,6 +10,7 @@
 #include <fpf/compare/published.hpp>
 #include <fpf/compare/table.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,11 +44,20 @@ inline std::string heading(std::string_view text, const Terminal& terminal) {
   return fmt::format("\n{}", title(text, terminal));
 }
 
+/// Prompt, dates, and the fpf that wrote the files.
+inline std::string origin_text(const Analysis& analysis) {
+  std::set<std::string> writers;
+  for (const Configuration& entry : analysis.configurations)
+    writers.insert(entry.fpf.empty() ? not_recorded : entry.fpf);
+  return fmt::format("prompt {}; written {} by fpf {}", prompt_text(analysis.prompt),
+                     analysis.created.empty() ? not_recorded : fmt::format("{}", fmt::join(analysis.created, ", ")),
+                     fmt::join(writers, " and "));
+}
+
 inline Cell bit_exact_cell(const Reproducibility& found) {
-  if (found.basis == Reproducibility::Basis::none) return {"unknown", Style::faint};
-  const std::string_view basis = name_of(found.basis);
-  if (found.bit_exact) return {fmt::format("yes ({}, {})", found.repetitions, basis), Style::good};
-  return {fmt::format("NO ({}, {})", found.repetitions, basis), Style::bad};
+  if (found.repeats() == Repeats::unknown) return {std::string(name_of(Repeats::unknown)), Style::faint};
+  return {fmt::format("{} ({}, {})", name_of(found.repeats()), found.repetitions, name_of(found.basis)),
+          found.bit_exact ? Style::good : Style::bad};
 }
 
 inline std::string configurations_text(const Analysis& analysis, const Terminal& terminal) {
@@ -172,6 +182,7 @@ inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
   out += wrapped(
       fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "), fmt::join(analysis.files, ", ")),
       terminal.width);
+  out += wrapped(detail::origin_text(analysis), terminal.width);
   out += detail::configurations_text(analysis, terminal);
   out += detail::comparisons_text(analysis, terminal);
   out += detail::verdicts_text(analysis, terminal);
@@ -217,7 +228,7 @@ inline std::string to_text(const plan::Json& summary, const Terminal& terminal) 
                {fmt::format("{:.1f}%", percentage)},
                {row["status"].get<std::string>(), style}});
   }
-  return table.render(terminal);
+  return table.render(terminal) + wrapped(plan::sentence, terminal.width);
 }
 
 /// Published files: matrices with their means and classes, distances between files, repetitions.

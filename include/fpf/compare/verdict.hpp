@@ -128,7 +128,7 @@ inline std::string basis_text(const Verdict& verdict) {
 
 inline std::string text_of(const Verdict& verdict) {
   std::string out = basis_text(verdict);
-  for (const std::string& caveat : verdict.caveats) out += "; " + caveat;
+  for (const Caveat& caveat : verdict.caveats) out += "; " + caveat.text();
   return out;
 }
 
@@ -144,20 +144,21 @@ inline std::string devices_text(const Analysis& analysis, const std::vector<cons
   std::vector<std::string> texts;
   for (const auto& [hardware, names] : devices)
     if (names != std::set{hardware}) texts.push_back(fmt::format("{} is {}", hardware, fmt::join(names, " and ")));
-  return texts.empty() ? "" : fmt::format("by their own names {}", fmt::join(texts, ", "));
+  return fmt::format("{}", fmt::join(texts, ", "));
 }
 
 /// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are known.
-inline std::vector<std::string> caveats_of(const Analysis& analysis, Scope scope,
-                                           const std::vector<const Comparison*>& rests_on) {
-  std::vector<std::string> differences, out;
+inline std::vector<Caveat> caveats_of(const Analysis& analysis, Scope scope,
+                                      const std::vector<const Comparison*>& rests_on) {
+  std::vector<std::string> differences;
+  std::vector<Caveat> out;
   if (const std::string devices = devices_text(analysis, rests_on); scope == Scope::across_hardware && !devices.empty())
-    out.push_back(devices);
+    out.push_back({CaveatKind::labelled_hardware, devices});
   for (const Comparison* comparison : rests_on)
     for (const std::string& one : comparison->also_differs)
       if (std::ranges::find(differences, one) == differences.end()) differences.push_back(one);
-  if (!differences.empty()) out.push_back(fmt::format("also differs: {}", fmt::join(differences, ", ")));
-  if (!analysis.weights_identified) out.emplace_back("weights not identified");
+  if (!differences.empty()) out.push_back({CaveatKind::also_differs, fmt::format("{}", fmt::join(differences, ", "))});
+  if (!analysis.weights_identified) out.push_back({CaveatKind::weights_not_identified, ""});
   return out;
 }
 
@@ -238,10 +239,9 @@ inline void note_chance(Analysis& analysis) {
 }
 
 inline std::string timing_text(const TimingComparison& found) {
-  if (!found.p_value)
-    return fmt::format("{:.3f} times the run time; too few repetitions, or none that vary, for a test", found.ratio);
+  if (!found.p_value) return fmt::format("{:.3f} times the run time; {}", found.ratio, name_of(found.outcome()));
   return fmt::format("{:.3f} times the run time, p = {:.2g} (Welch): {}", found.ratio, *found.p_value,
-                     found.separated ? "run time alone separates them" : "run time alone does not separate them");
+                     name_of(found.outcome()));
 }
 
 }  // namespace detail
