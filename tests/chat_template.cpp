@@ -102,7 +102,7 @@ BOOST_AUTO_TEST_CASE(what_a_template_must_not_do_is_refused_by_name) {
   BOOST_TEST(mentions(refusal("{{ messages[0].content | replace('few', 'many') }}"), {"changes the user's message"}));
   BOOST_TEST(mentions(refusal("{{ messages[0].content | length }}" + content), {"depends on the message"}));
   BOOST_TEST(
-      mentions(refusal(content + "{{ raise_exception('No\nsuch role') }}"), {"refuses the prompt: No such role"}));
+      mentions(refusal(content + "{{ raise_exception('No\nsuch role') }}"), {"refuses the prompt: No\\nsuch role"}));
   BOOST_TEST(mentions(refusal(content + "{{ strftime_now('%d') }}"), {"strftime_now", "--template-date YYYY-MM-DD"}));
   BOOST_TEST(mentions(refusal(content + "{{ [1, 2] | random }}"), {"at random"}));
   BOOST_TEST(mentions(refusal(content + "{{ lipsum() }}"), {"at random"}));

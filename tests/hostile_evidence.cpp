@@ -23,7 +23,7 @@ void read_all(const fs::path& path) {
 void read_back(const fs::path& path) {
   const ExperimentFile file = open_experiment(path);
   naming(path.string(), [&] {
-    for (const StoredRun& run : file.runs) read_signals(file, run, read_texts(file, run));
+    for (const StoredRun& run : file.runs) read_signals(file, run, read_texts(file, run).prompt_token_ids.size());
     return true;
   });
 }

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -51,7 +52,8 @@ Child::Environment place(int rank, int size, const std::string& port) {
 /// Experiment 7's or 8's command into `out`.
 Strings command(const std::string& out, const Strings& more = {}, const std::string& program = "exp7_tensor_parallel") {
   fresh_folder(out);
-  Strings all{"--rank-timeout", "3", "--quiet"};
+  Strings all{"--quiet"};
+  if (std::ranges::find(more, "--rank-timeout") == more.end()) all.insert(all.end(), {"--rank-timeout", "3"});
   all.insert(all.end(), more.begin(), more.end());
   return Inputs::command(program, out, all);
 }
@@ -222,7 +224,28 @@ BOOST_AUTO_TEST_CASE(what_has_no_ranks_does_not_wait_for_others) {
   BOOST_TEST(std::chrono::duration<double>(Clock::now() - start).count() < 30);
 }
 
+BOOST_AUTO_TEST_CASE(unequal_world_sizes_and_a_rank_twice_are_named) {
+  const std::string first = free_port(), second = free_port();
+  const Strings sizes = command("sizes", {"--rank-timeout", "60"}), twice = command("twice", {"--rank-timeout", "60"});
+  Child two(sizes, ".", place(0, 2, first)), three(sizes, ".", place(1, 3, first));
+  check_refused({two.wait(), three.wait()}, {"WORLD_SIZE is", "2 for rank", "3 for rank"}, "sizes");
+  Child zero(twice, ".", place(0, 3, second)), one(twice, ".", place(1, 3, second)),
+      again(twice, ".", place(1, 3, second));
+  check_refused({zero.wait(), one.wait(), again.wait()}, {"rank 1 is used twice at 127.0.0.1:" + second}, "twice");
+}
+
+BOOST_AUTO_TEST_CASE(several_machines_need_a_secret_of_both) {
+  auto there = place(0, 2, free_port());
+  for (auto& [name, value] : there)
+    if (name == "MASTER_ADDR") value = "192.0.2.77";
+  const Outcome end = Child(command("secret"), ".", there).wait();
+  check_refused({end}, {"MASTER_ADDR is 192.0.2.77", "FPF_RENDEZVOUS_SECRET"}, "secret");
+}
+
 BOOST_AUTO_TEST_CASE(a_launchers_incomplete_words_are_named) {
+  for (const char* timeout : {"0", "1e300", "nan"})
+    check_refused({run(Inputs::command("exp7_tensor_parallel", fresh_folder("words"), {"--rank-timeout", timeout}))},
+                  {"--rank-timeout", "from 0.1 to 1000000"}, "words");
   const Outcome end = run(command("words"), ".", {{"WORLD_SIZE", "2"}, {"RANK", "two"}});
   check_refused({end}, {"RANK is 'two'", "WORLD_SIZE is 2", "without one unset WORLD_SIZE"}, "words");
 }

@@ -1,6 +1,4 @@
 // What programs say: one line that shows what a file or the command line holds, and never takes the program with it.
-#include <sys/stat.h>
-
 #include "compare_program.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_messages)
@@ -38,14 +36,6 @@ BOOST_AUTO_TEST_CASE(nobody_has_to_listen) {
       BOOST_TEST(outcome.code == 2, args << stdout_to);
       BOOST_TEST(mentions(outcome.err, {"compare: error: cannot write to standard output: "}), outcome.err);
     }
-}
-
-BOOST_AUTO_TEST_CASE(closed_streams_are_no_files) {
-  const std::string good = write("good.json", experiment());
-  BOOST_REQUIRE(shell(program + " " + good + " --output expected.json >/dev/null").code == 0);
-  shell(program + " " + good + " --output found.json <&- >&- 2>&-");  // what it says is in none of its files
-  BOOST_TEST(text_of("found.json") == text_of("expected.json"));
-  BOOST_TEST(text_of(good) == experiment().dump());
 }
 
 BOOST_AUTO_TEST_CASE(what_is_refused_is_shown_on_one_short_line) {

@@ -110,9 +110,11 @@ BOOST_AUTO_TEST_CASE(memory_that_is_not_there_is_an_error) {
   BOOST_TEST(outcome.code == 2);
   BOOST_TEST(mentions(outcome.err, {"unlucky: error: there is not enough memory", "ulimit -v"}), outcome.err);
   const Outcome libtorchs = as_program([] {
-    throw std::runtime_error("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.");
+    throw std::runtime_error(
+        "[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.\nException raised from x");
   });
   BOOST_TEST(libtorchs.code == 2);
+  BOOST_TEST(libtorchs.err.ends_with("you tried to allocate 9 bytes.\n"), libtorchs.err);
   const Outcome bug = as_program([] { throw std::runtime_error("what nobody thought of"); });
   BOOST_TEST(bug.code == 1);
   BOOST_TEST(bug.err == "unlucky: internal error, please report it: what nobody thought of\n");
@@ -140,6 +142,21 @@ BOOST_AUTO_TEST_CASE(a_reader_of_errors_that_is_gone_ends_nothing) {
     fpf::fail("nobody reads this");
   });
   BOOST_TEST(outcome.code == 2);
+}
+
+// An experiment's .partial file would hold its messages.
+BOOST_AUTO_TEST_CASE(no_file_becomes_a_stream_that_was_closed) {
+  const Outcome outcome = as_program([] {
+    for (const int fd : {0, 1, 2}) ::close(fd);
+    ::_exit(fpf::run_program("closed", [] {
+      const int file = ::open("closed.txt", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      fpf::tell("this is for nobody");
+      if (::write(STDOUT_FILENO, "x", 1) == 1) return 10;  // what writes to it fails as before
+      return file > STDERR_FILENO ? 0 : 11;
+    }));
+  });
+  BOOST_TEST(outcome.code == 0);
+  BOOST_TEST(text_of("closed.txt") == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_pipe_or_device_is_not_replaced_by_a_file) {

@@ -132,7 +132,8 @@ inline void keep_standard_streams() {
     if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-/// Whether a message tells of memory that was not to be had: libtorch's and CUDA's errors have no type of their own.
+/// Whether a message tells of memory that was not to be had: libtorch's and CUDA's errors have no type of their own. Behind
+/// their first line they say where in libtorch.
 inline bool tells_of_memory(std::string_view message) {
   constexpr std::string_view words[] = {"not enough memory", "can't allocate memory", "out of memory"};
   return std::ranges::any_of(words, [&](auto word) { return message.find(word) != std::string_view::npos; });
@@ -167,7 +168,8 @@ int run_program(const std::string& name, Body body) {
     return say_error(
         "there is not enough memory: give it more (see ulimit -v and the container's limit) or less to do");
   } catch (const std::exception& error) {
-    if (detail::tells_of_memory(error.what())) return say_error(error.what());
+    const std::string_view what = error.what();
+    if (detail::tells_of_memory(what)) return say_error(what.substr(0, what.find('\n')));
     tell("{}: internal error, please report it: {}", name, error.what());
     return static_cast<int>(ExitCode::bug);
   }

@@ -68,7 +68,7 @@ inline void append_values(std::vector<std::byte>& to, DType dtype, std::span<con
   }
 }
 
-/// The rows of every position of a run, from two before its first step's to its last step's, ascending. Throws Error naming
+/// The rows of every position of a run, none of one without steps: from two before its first step's to its last step's, ascending. Throws Error naming
 /// the place where a row is missing or too many, or repeats a position with other values.
 inline Rows<float> read_positions(const ExperimentFile& file, const StoredRun& run, StoredSignal signal, int layer) {
   const auto steps = static_cast<std::int64_t>(run.steps.size());
@@ -84,6 +84,7 @@ inline Rows<float> read_positions(const ExperimentFile& file, const StoredRun& r
   if (stored != steps * look_back)
     fail("{}, {}{}: expected {} rows in each of {} steps, found {} in all", run_name(file, run), name_of(signal),
          layer_name, look_back, steps, stored);
+  if (steps == 0) return {};  // a run that ended in no number before its first step
   Rows<float> rows = read_rows<float>(file, run, signal, layer);
   if (rows.contradictions != 0)
     fail("{}: its position stands in {} with other values", row_name(file, run, *rows.contradiction.first),

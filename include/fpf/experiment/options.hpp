@@ -132,8 +132,8 @@ inline void validate(Options& options, const po::variables_map& values) {
   detail::require_positive("decode-steps", options.decode_steps);
   detail::require_positive("reps", options.reps);
   detail::require_positive("top-k", options.top_k);
-  if (!(options.rank_timeout > 0))
-    fail("--rank-timeout {:g}: expected a positive number of seconds", options.rank_timeout);
+  if (!(options.rank_timeout >= 0.1) || options.rank_timeout > 1e6)
+    fail("--rank-timeout {:g}: expected a number of seconds from 0.1 to 1000000", options.rank_timeout);
   if (values.count("threads") != 0) require_threads(options.threads);
   options.default_layers = values["layers"].defaulted();
   if (!options.dtype.empty() && options.dtype != "float32" && options.dtype != "float16" && options.dtype != "bfloat16")

@@ -7,15 +7,19 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <fpf/core/json.hpp>
+#include <fpf/core/text.hpp>
 #include <fpf/parallel/communicator.hpp>
 #include <fpf/parallel/launcher.hpp>
 #include <fpf/parallel/signed_store.hpp>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -133,7 +137,14 @@ class World {
     ::setenv("TORCH_CPP_LOG_LEVEL", "ERROR", 0);  // libtorch tells every attempt to connect
     if (!launch_.hosts_store) return client();
     const Endpoint endpoint = endpoints_of(launch_.address, launch_.port).front();
-    if (const auto listening = listen_at(endpoint)) return open({.listening = *listening});
+    if (const auto listening = listen_at(endpoint)) {
+      try {
+        return open({.listening = *listening});
+      } catch (const std::exception& error) {
+        const std::string reason = error.what();
+        fail("rank 0 does not reach itself at {}: {}", place(), reason.substr(0, reason.find('\n')));
+      }
+    }
     // In use: by another rank 0, which all should hear of, or by a program of another kind.
     launch_.hosts_store = false;
     const std::string in_use =
@@ -166,7 +177,19 @@ class World {
     options.masterListenFd = role.listening;
     options.waitWorkers = false;
     options.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(limit_);
-    return c10::make_intrusive<c10d::TCPStore>(launch_.address, options);
+    // On a thread, so that this rank can end where something listens that never answers: libtorch would wait for ever.
+    auto made = std::make_shared<std::promise<SignedStore::Store>>();
+    auto ready = made->get_future();
+    std::thread([made, options, host = launch_.address] {
+      try {
+        made->set_value(c10::make_intrusive<c10d::TCPStore>(host, options));
+      } catch (...) {
+        made->set_exception(std::current_exception());
+      }
+    }).detach();
+    if (ready.wait_for(limit_ + Seconds(1)) != std::future_status::ready)
+      throw std::runtime_error("it does not answer");
+    return ready.get();
   }
 
   /// Keeps the place where all meet until the others have read what failed.
@@ -178,7 +201,7 @@ class World {
   std::string take_place(const nlohmann::json& description) {
     std::array<char, 256> host{};
     ::gethostname(host.data(), host.size() - 1);
-    const std::string process = fmt::format("process {} on {}", ::getpid(), host.data());
+    const std::string process = fmt::format("process {} on {}", ::getpid(), one_line(host.data()));
     const nlohmann::json own = {
         {"description", description}, {"size", size()}, {"process", process}, {"nonce", detail::random_hex()}};
     const std::string first = spoken([&] { return lobby_.set_first(joined(rank()), own.dump()); });

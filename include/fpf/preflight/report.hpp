@@ -14,7 +14,7 @@ inline void print_point(const Point& point) {
   constexpr std::string_view words[] = {"pass", "FAIL", "n/a "};
   constexpr Style styles[] = {Style::good, Style::bad, Style::faint};
   const auto index = static_cast<std::size_t>(point.state);
-  const std::string line = fmt::format("{}: {}", point.name, one_line(point.text));
+  const std::string line = one_line(fmt::format("{}: {}", point.name, point.text));
   const bool narrow = ::isatty(STDOUT_FILENO) == 1 || std::getenv("COLUMNS") != nullptr;
   std::string text = narrow ? compare::wrapped(line, terminal.width, "      ") : fmt::format("      {}\n", line);
   write_stdout(compare::styled(words[index], styles[index], terminal) + text.substr(4));
