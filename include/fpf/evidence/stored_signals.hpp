@@ -67,8 +67,8 @@ inline void append_values(std::vector<std::byte>& to, DType dtype, std::span<con
   }
 }
 
-/// Calls put(row index, rows, i) once for every position of a run, ascending. Throws Error naming the place where a row
-/// is missing, or repeats a position with other values.
+/// Calls put(row index, rows, i) once for every position of a run, ascending; for none of a run without steps. Throws Error
+/// naming the place where a row is missing, or repeats a position with other values.
 template <class Put>
 void for_each_position(const ExperimentFile& file, const StoredRun& run, StoredSignal signal, int layer, Put put) {
   const Rows<float> rows = read_rows<float>(file, run, signal, layer, RowRule::every);
@@ -96,6 +96,7 @@ void for_each_position(const ExperimentFile& file, const StoredRun& run, StoredS
   if (rows.size() != static_cast<std::size_t>(steps * look_back))
     fail("{}, {}{}: expected {} rows in each of {} steps, found {} in all", run_name(file, run), name_of(signal),
          layer_name, look_back, steps, rows.size());
+  if (steps == 0) return;  // a run that ended in no number before its first step
   for (std::size_t index = 0; index < first.size(); ++index) {
     if (first[index] == rows.size())
       fail("{}, {}{}: position {} of the decoded text is missing", run_name(file, run), name_of(signal), layer_name,

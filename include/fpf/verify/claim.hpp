@@ -5,6 +5,7 @@
 #include <fpf/core/hash.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <fpf/evidence/stored_signals.hpp>
+#include <fpf/verify/non_finite.hpp>
 #include <string>
 #include <vector>
 
@@ -49,8 +50,9 @@ class Inspector {
 
   void inspect() {
     const std::vector<void (Inspector::*)()> checks{
-        &Inspector::prompt, &Inspector::steps,   &Inspector::read_signals, &Inspector::logprobs,
-        &Inspector::greedy, &Inspector::digests, &Inspector::repetitions,  &Inspector::policies};
+        &Inspector::prompt,       &Inspector::status,      &Inspector::steps,
+        &Inspector::read_signals, &Inspector::logprobs,    &Inspector::greedy,
+        &Inspector::digests,      &Inspector::repetitions, &Inspector::policies};
     try {
       claim_.texts = evidence::read_texts(*claim_.file, *claim_.run);
       for (const auto check : checks) (this->*check)();
@@ -84,18 +86,34 @@ class Inspector {
     }
   }
 
+  /// A run is complete, or names the value that is no number and ended it.
+  void status() {
+    const json& members = claim_.run->members;
+    const std::string status = members.value("status", "complete");
+    if (status != "complete" && status != "non_finite") add("status is '{}', expected complete or non_finite", status);
+    if (claim_.complete() == members.contains("non_finite"))
+      add("status is '{}', and non_finite names {} place", status, claim_.complete() ? "a" : "no");
+    if (claim_.complete() || !members.contains("non_finite")) return;
+    const std::string found =
+        place_contradiction(non_finite_place(members), static_cast<std::int64_t>(claim_.texts.prompt_token_ids.size()),
+                            claim_.file->metadata.value("decode_steps", std::int64_t{-1}),
+                            static_cast<std::int64_t>(claim_.run->steps.size()));
+    if (!found.empty()) add("{}", found);
+  }
+
   void steps() {
     const auto& run = *claim_.run;
     const auto expected = claim_.file->metadata.value("decode_steps", std::int64_t{-1});
     const auto prompt = static_cast<std::int64_t>(claim_.texts.prompt_token_ids.size());
-    if (static_cast<std::int64_t>(run.steps.size()) != expected)
+    if (expected < 1) add("experiment_metadata says {} decode steps, expected at least one", expected);
+    if (static_cast<std::int64_t>(run.steps.size()) != expected && claim_.complete())
       add("it has {} decode steps, experiment_metadata says {}", run.steps.size(), expected);
     if (claim_.file->metadata.value("sequence_length", std::int64_t{-1}) != prompt + expected)
       add("sequence_length is {}, prompt and steps have {}",
           claim_.file->metadata.value("sequence_length", json()).dump(), prompt + expected);
     for (std::size_t i = 0; i < run.steps.size(); ++i)
       if (run.steps[i].step != static_cast<int>(i)) add("decode_steps[{}] is numbered {}", i, run.steps[i].step);
-    if (!run.prompt_tokens || *run.prompt_tokens != prompt)
+    if (!run.steps.empty() && (!run.prompt_tokens || *run.prompt_tokens != prompt))
       add("decode step 0 stands at absolute_position {}, expected {}, the length of the prompt",
           run.prompt_tokens ? std::to_string(*run.prompt_tokens) : "none", prompt);
   }
@@ -133,9 +151,6 @@ class Inspector {
 
   void digests() {
     const json& all = claim_.run->members;
-    const auto own = evidence::digests_of(claim_.signals);
-    if (all.value("signals_sha256", "") != own.combined())
-      add("signals_sha256 is {}, its vectors have {}", all.value("signals_sha256", json()).dump(), own.combined());
     const auto stored = all.value(json::json_pointer("/reproducibility/digests"), json::array());
     const auto mine =
         std::ranges::find_if(stored, [&](const json& one) { return one.value("rep_id", -1) == claim_.run->rep_id; });
@@ -143,12 +158,22 @@ class Inspector {
       add("reproducibility.digests has none of repetition {}", claim_.run->rep_id);
       return;
     }
+    const evidence::Digests own = claim_.complete() ? evidence::digests_of(claim_.signals) : digests_in(*mine);
+    if (all.value("signals_sha256", "") != own.combined())
+      add("signals_sha256 is {}, its {} {}", all.value("signals_sha256", json()).dump(),
+          claim_.complete() ? "vectors have" : "digests give", own.combined());
     for (const auto& [name, found] : {std::pair{"hidden_states", own.hidden_states},
                                       {"key_vectors", own.key_vectors},
                                       {"logprobs", own.logprobs},
                                       {"router", own.router}})
       if (const json claimed = mine->value(name, json()); claimed != found)
         add("the digest of {} is {}, its vectors have {}", name, claimed.dump(), found);
+  }
+
+  /// What a run of which not all signals are stored says of them.
+  static evidence::Digests digests_in(const json& digests) {
+    return {digests.value("hidden_states", ""), digests.value("key_vectors", ""), digests.value("logprobs", ""),
+            digests.value("router", "")};
   }
 
   /// What the file says of repetitions follows from their digests.
