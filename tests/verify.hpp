@@ -23,12 +23,13 @@ struct Verified {
 };
 
 /// Runs verify with one model, or more.
-inline Verified verified(const std::string& evidence, const Strings& models, const Strings& more = {}) {
+inline Verified verified(const std::string& evidence, const Strings& models, const Strings& more = {},
+                         const Child::Environment& environment = {}) {
   fs::remove("verdict.json");
   Strings args{bin + "/verify", evidence, "--output", "verdict.json"};
   for (const auto& model : models) args.insert(args.end(), {"--model", model});
   args.insert(args.end(), more.begin(), more.end());
-  const Outcome outcome = run(args);
+  const Outcome outcome = run(args, ".", environment);
   Verified out{outcome.code, outcome.out, outcome.err, {}};
   if (fs::exists("verdict.json")) out.result = read("verdict.json");
   return out;

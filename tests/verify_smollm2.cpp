@@ -72,8 +72,8 @@ BOOST_AUTO_TEST_CASE(a_prompt_word_or_a_tokens_text_that_was_changed_is_named) {
   BOOST_TEST(mentions(ids.run.at("reason"), {"prompt_text"}), ids.run.at("reason"));
 }
 
-// One thread against two are an honest pair of machines; distances are compared with those of other prompts.
-BOOST_AUTO_TEST_CASE(noise_decides_between_machines) {
+// One thread against two are an honest pair of machines. Three honest runs decide nothing, neither way.
+BOOST_AUTO_TEST_CASE(between_machines_a_few_honest_runs_decide_nothing) {
   const std::string honest = reference("bashref.pdf");
   const Verified alone = verified(honest, {"--threads", "2"});
   BOOST_TEST(alone.code == 3);
@@ -81,27 +81,39 @@ BOOST_AUTO_TEST_CASE(noise_decides_between_machines) {
   Strings with{"--threads", "2", "--noise"};
   for (const char* document : {"developers-reference.pdf", "valgrind_manual.pdf.gz", "policy.pdf.gz"})
     with.push_back(reference(document));
-  const Verified accepted = verified(honest, with);
-  BOOST_TEST(accepted.code == 0, accepted.run.at("reason"));
-  BOOST_TEST(mentions(accepted.run.at("reason"),
-                      {"False-positive rate at most 50.0 % (3 honest runs", "8 tokens", "24 of noise"}),
-             accepted.run.at("reason"));
-  BOOST_TEST(accepted.run.at("noise").at("decode").at("noise_runs") == 3);
+  const Verified near = verified(honest, with);
+  BOOST_TEST(near.code == 3);
+  BOOST_TEST(mentions(near.run.at("reason"), {"3 honest runs are here, 19 are needed", "8 tokens", "24 of noise"}),
+             near.run.at("reason"));
+  BOOST_TEST(near.run.at("noise").at("honest_runs") == 3);
 
   // the same model in half precision, in the words of the honest run: not what was claimed
   const std::string rounded = reference("bashref.pdf", {{"--dtype", "bfloat16"}}, "rounded");
-  const std::string forgery = forged(honest, "half.json", {"graft", rounded, "0", "--resign"});
-  const Verified few = verified(forgery, with);
-  BOOST_TEST(few.code == 3);
-  BOOST_TEST(few.run.at("verdict") == "undecided", few.run.at("reason"));
-  BOOST_TEST(mentions(few.run.at("reason"), {"stands out", "19 are needed"}), few.run.at("reason"));
-  Strings loosely{"--false-positive-rate", "0.5"};  // what three honest runs allow
-  loosely.insert(loosely.end(), with.begin(), with.end());
-  const Verified rejected = verified(forgery, loosely);
-  BOOST_TEST(rejected.code == 3);
-  BOOST_TEST(rejected.run.at("verdict") == "reject", rejected.run.at("reason"));
-  BOOST_TEST(rejected.run.at("contradictions").empty(), rejected.run.at("contradictions"));
-  BOOST_TEST(rejected.run.at("noise").at("decode").at("outcome") == "detectable");
+  const Verified far = verified(forged(honest, "half.json", {"graft", rounded, "0", "--resign"}), with);
+  BOOST_TEST(far.run.at("verdict") == "undecided", far.run.at("reason"));
+  BOOST_TEST(mentions(far.run.at("reason"), {"stands out, but 3 honest runs", "19 are needed"}), far.run.at("reason"));
+  BOOST_TEST(far.run.at("contradictions").empty(), far.run.at("contradictions"));
+  BOOST_TEST(far.run.at("noise").at("decode").at("outcome") == "detectable");
+}
+
+BOOST_AUTO_TEST_CASE(a_document_as_the_question_is_made_a_prompt_with_the_models_tokeniser) {
+  const std::string honest = reference("bashref.pdf"), pdf = (documents / "bashref.pdf").string();
+  const Verified same = verified(honest, {"--prompt-pdf", pdf, "--prompt-tokens", "64"});
+  BOOST_TEST(same.code == 0, same.run.at("reason"));
+  const json prompt = same.run.at("prompt");
+  BOOST_TEST(prompt.at("held_against") == "--prompt-pdf " + pdf);
+  BOOST_TEST(prompt.at("is_what_was_asked") == true);
+  BOOST_TEST(mentions(prompt.at("begins"), {"<|im_start|>system You are a helpful"}), prompt.at("begins"));
+  const Verified request =
+      verified(honest, {"--prompt-pdf", pdf, "--prompt-tokens", "64", "--request", "List the names above."});
+  BOOST_TEST(request.code == 3);
+  BOOST_TEST(request.run.at("verdict") == "reject");
+  BOOST_TEST(!request.run.contains("decode"));
+  BOOST_TEST(
+      mentions(request.run.at("reason"), {"another prompt than --prompt-pdf", "token ", "asked was", "(\"\\n\")"}),
+      request.run.at("reason"));
+  const Verified longer = verified(honest, {"--prompt-pdf", pdf, "--prompt-tokens", "65"});
+  BOOST_TEST(mentions(longer.run.at("reason"), {"64 tokens, 65 were asked"}), longer.run.at("reason"));
 }
 
 BOOST_AUTO_TEST_CASE(noise_of_other_machines_or_set_ups_is_refused) {

@@ -230,11 +230,15 @@ class LabelInspector {
   void steps() {
     if (!has_manifest()) return;
     const auto steps = static_cast<std::int64_t>(run_->steps.size());
-    if (is_complete()) follows("experiment_metadata.decode_steps", member(file_.metadata, "decode_steps"), steps, "the run");
+    const json& stated = member(file_.metadata, "decode_steps");
+    if (is_complete())
+      follows("experiment_metadata.decode_steps", stated, steps, "the run");
+    else if (!stated.is_number_integer() || stated.get<std::int64_t>() <= steps)
+      add("experiment_metadata.decode_steps is {:.40}: expected more than the {} of a run that ended early", stated.dump(),
+          steps);
     for (std::size_t i = 0; i < run_->steps.size(); ++i)
       if (run_->steps[i].step != static_cast<int>(i)) add("decode_steps[{}] is numbered {}", i, run_->steps[i].step);
     if (steps != 0 && !run_->prompt_tokens) add("its decode steps have no absolute_position");
-    const json& stated = member(file_.metadata, "decode_steps");
     if (run_->prompt_tokens && stated.is_number_integer())
       follows("experiment_metadata.sequence_length", member(file_.metadata, "sequence_length"),
               *run_->prompt_tokens + stated.get<std::int64_t>(), "prompt and decode_steps");

@@ -68,8 +68,8 @@ inline void append_values(std::vector<std::byte>& to, DType dtype, std::span<con
   }
 }
 
-/// The rows of every position of a run, none of one without steps: from two before its first step's to its last step's, ascending. Throws Error naming
-/// the place where a row is missing or too many, or repeats a position with other values.
+/// The rows of every position of a run, from two before its first step's to its last step's, ascending; none of a run without
+/// steps. Throws Error naming the place where a row is missing or too many, or repeats a position with other values.
 inline Rows<float> read_positions(const ExperimentFile& file, const StoredRun& run, StoredSignal signal, int layer) {
   const auto steps = static_cast<std::int64_t>(run.steps.size());
   std::int64_t stored = 0;

@@ -19,7 +19,7 @@ class GpuRepetitions {
     device::enter(decoder.device());
     const at::Tensor prompt = model::batch_of(prompts).to(decoder.device());
     const std::int64_t batch = prompt.size(0), length = prompt.size(1), steps = settings.decode_steps;
-    if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != length + steps) {
+    if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != model::KvCache::capacity_for(length + steps)) {
       kept_.reset();
       kept_ = std::make_unique<Kept>(Kept{batch, decoder.make_cache(batch, length + steps), nullptr});
       kept_->decode = std::make_unique<model::GpuDecode>(decoder, kept_->cache, batch, settings.layers, settings.top_k);

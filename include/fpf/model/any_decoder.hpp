@@ -30,8 +30,8 @@ class AnyDecoder {
   /// Bytes of the weights this rank holds.
   virtual std::size_t weight_bytes() const = 0;
 
-  /// A cache for `batch` sequences of up to `capacity` positions.
-  virtual KvCache make_cache(std::int64_t batch, std::int64_t capacity) const = 0;
+  /// A cache for `batch` sequences of up to `positions` positions.
+  virtual KvCache make_cache(std::int64_t batch, std::int64_t positions) const = 0;
   /// tokens [batch, count] int64, at the positions after the cache's -> logits [batch, logits_for, vocab] of
   /// the last `logits_for` of them, in the activations' dtype. Signals of the layers that `taps` wants go
   /// there on the way.

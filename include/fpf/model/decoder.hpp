@@ -72,9 +72,9 @@ class Decoder final : public AnyDecoder {
   }
   bool is_fused() const override { return execution::is_fused<Execution>(); }
 
-  KvCache make_cache(std::int64_t batch, std::int64_t capacity) const override {
+  KvCache make_cache(std::int64_t batch, std::int64_t positions) const override {
     const c10::InferenceMode guard;
-    return {config_.num_layers, batch, rank_.shard.kv_heads.size(), capacity, config_.head_dim, options_};
+    return {config_.num_layers, batch, rank_.shard.kv_heads.size(), positions, config_.head_dim, options_};
   }
 
   std::size_t weight_bytes() const override {

@@ -14,19 +14,25 @@ namespace fpf::model {
 /// One buffer a layer for keys and one for values: [batch, kv_heads, capacity, head_dim].
 class KvCache {
  public:
-  KvCache(std::int64_t layers, std::int64_t batch, std::int64_t kv_heads, std::int64_t capacity, std::int64_t head_dim,
+  /// Room for at least `positions`.
+  KvCache(std::int64_t layers, std::int64_t batch, std::int64_t kv_heads, std::int64_t positions, std::int64_t head_dim,
           const at::TensorOptions& options)
-      : capacity_(capacity) {
+      : capacity_(capacity_for(positions)) {
     for (std::int64_t layer = 0; layer < layers; ++layer) {
-      keys_.push_back(at::empty({batch, kv_heads, capacity, head_dim}, options));
-      values_.push_back(at::empty({batch, kv_heads, capacity, head_dim}, options));
+      keys_.push_back(at::empty({batch, kv_heads, capacity_, head_dim}, options));
+      values_.push_back(at::empty({batch, kv_heads, capacity_, head_dim}, options));
     }
   }
 
+  /// Positions that a cache has room for: the next multiple of 64, so that every head's rows begin at a multiple of 64
+  /// bytes whatever its size. BLAS chooses its kernels, and with them the order of additions, by alignment: with rows
+  /// that begin wherever the number of steps puts them, bits would depend on how many steps were asked for.
+  static constexpr std::int64_t capacity_for(std::int64_t positions) { return (positions + 63) / 64 * 64; }
+
   /// Layers take turns with one buffer: enough for a single pass, in which none looks back at another's.
-  static KvCache for_one_pass(std::int64_t layers, std::int64_t batch, std::int64_t kv_heads, std::int64_t capacity,
+  static KvCache for_one_pass(std::int64_t layers, std::int64_t batch, std::int64_t kv_heads, std::int64_t positions,
                               std::int64_t head_dim, const at::TensorOptions& options) {
-    KvCache cache(1, batch, kv_heads, capacity, head_dim, options);
+    KvCache cache(1, batch, kv_heads, positions, head_dim, options);
     cache.keys_.resize(static_cast<std::size_t>(layers), at::Tensor(cache.keys_.front()));
     cache.values_.resize(static_cast<std::size_t>(layers), at::Tensor(cache.values_.front()));
     return cache;

@@ -3,6 +3,7 @@
 
 #include <fpf/campaign/estimate.hpp>
 #include <fpf/kernel/driver_api.hpp>
+#include <fpf/model/kv_cache.hpp>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -38,16 +39,17 @@ inline double available_device_memory(int ordinal) {
   return static_cast<double>(free);
 }
 
-/// Bytes of the largest configuration on one device: the weights that a trial of `layers` layers held, carried to all of
-/// them; the KV cache and the activations of the largest batch; where experiment 4 is planned its scores, two copies. Plus
-/// `fixed`, what a process takes whatever the model.
+/// Bytes of the largest configuration on one device: the weights that a trial of `layers` layers held, carried to all
+/// of them; the KV cache and the activations of the largest batch; where experiment 4 is planned its scores, two
+/// copies. Plus `fixed`, what a process takes whatever the model.
 inline double needed_memory(const model::ModelConfig& c, double trial_weight_bytes, std::int64_t layers, DType dtype,
                             std::int64_t tokens, std::int64_t batch, bool eager_attention, double fixed) {
   const auto size = static_cast<double>(size_of(dtype));
   const auto outside = static_cast<double>((c.tied_head ? 1 : 2) * c.vocab_size * c.hidden_size) * size;
   const double layer = std::max(0.0, trial_weight_bytes - outside) / static_cast<double>(layers);
   const auto positions = static_cast<double>(tokens * batch);
-  const double cache = 2.0 * static_cast<double>(c.num_layers * c.kv_size()) * positions * size;
+  const double cache =
+      2.0 * static_cast<double>(c.num_layers * c.kv_size() * model::KvCache::capacity_for(tokens) * batch) * size;
   const auto widest = static_cast<double>(
       std::max(c.intermediate_size, c.is_moe() ? c.experts_per_token * c.moe_intermediate_size : 0));
   const double activations =

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fpf/evidence/labels.hpp>
+#include <fpf/verify/non_finite.hpp>
 #include <string>
 #include <vector>
 
@@ -47,7 +48,8 @@ class Inspector {
 
   void inspect() {
     const std::vector<void (Inspector::*)()> checks{
-        &Inspector::prompts, &Inspector::read_signals, &Inspector::logprobs, &Inspector::greedy, &Inspector::digests};
+        &Inspector::prompts, &Inspector::status, &Inspector::read_signals,
+        &Inspector::logprobs, &Inspector::greedy, &Inspector::digests};
     claim_.contradictions = evidence::label_contradictions(*claim_.file, *claim_.configuration, claim_.run);
     try {
       claim_.texts = evidence::read_texts(*claim_.file, *claim_.run);
@@ -73,6 +75,21 @@ class Inspector {
     if (!claim_.at("/manifest/fpf/version").is_string()) add("its configuration has no manifest of fpf's");
     for (const char* field : {"prompt_sha256", "signals_sha256", "reproducibility"})
       if (member_or_null(claim_.run->members, field).is_null()) add("it has no {}", field);
+  }
+
+  /// A run is complete, or names the value that is no number and ended it.
+  void status() {
+    const json& members = claim_.run->members;
+    const std::string status = members.value("status", "complete");
+    if (status != "complete" && status != "non_finite") add("status is '{}', expected complete or non_finite", status);
+    if (claim_.complete() == members.contains("non_finite"))
+      add("status is '{}', and non_finite names {} place", status, claim_.complete() ? "a" : "no");
+    if (claim_.complete() || !members.contains("non_finite")) return;
+    const std::string found =
+        place_contradiction(non_finite_place(members), static_cast<std::int64_t>(claim_.texts.prompt_token_ids.size()),
+                            claim_.file->metadata.value("decode_steps", std::int64_t{-1}),
+                            static_cast<std::int64_t>(claim_.run->steps.size()));
+    if (!found.empty()) add("{}", found);
   }
 
   void read_signals() {
@@ -109,9 +126,19 @@ class Inspector {
   }
 
   void digests() {
-    for (auto& one :
-         evidence::digest_contradictions(*claim_.file, *claim_.run, evidence::digests_of(claim_.signals)))
+    const evidence::Digests own = claim_.complete() ? evidence::digests_of(claim_.signals) : claimed_digests();
+    for (auto& one : evidence::digest_contradictions(*claim_.file, *claim_.run, own))
       claim_.contradictions.push_back(std::move(one));
+  }
+
+  /// What a run of which not all signals are stored says of them.
+  evidence::Digests claimed_digests() const {
+    const json& all = member_or_null(member_or_null(claim_.run->members, "reproducibility"), "digests");
+    for (const json& one : all)
+      if (member_or_null(one, "rep_id") == claim_.run->rep_id)
+        return {one.value("hidden_states", ""), one.value("key_vectors", ""), one.value("logprobs", ""),
+                one.value("router", "")};
+    return {};
   }
 
   std::int64_t position(std::size_t row) const {

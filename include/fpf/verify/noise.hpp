@@ -1,84 +1,118 @@
-// Evidence against honest runs: does it stand out from what they differ by?
+// Evidence against honest runs: does it stand out from what they differ by, and would a change have?
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <fpf/compare/verdict.hpp>
-#include <fpf/verify/path.hpp>
-#include <map>
+#include <fpf/verify/noise_scores.hpp>
+#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace fpf::verify {
 
+/// What a user asks of a decision by noise.
+struct NoiseRule {
+  double threshold = 1.5;            // ratio to the honest runs' largest score from which evidence stands out
+  double false_positive_rate = 0.1;  // largest rate at which honest evidence may be rejected, over both paths
+  double effect = 10;                // smallest change to be found, in units of the noise
+};
+
+/// Rate at which a change of NoiseRule::effect must be found before evidence is accepted.
+inline constexpr double needed_power = 0.9;
+
+/// The honest runs that a decision needs, to reject and to accept alike. Honest evidence has the largest of n + 1
+/// scores with a probability of 1 / (n + 1), on each of two paths; and n runs show a power of at most n / (n + 1).
+inline std::size_t runs_needed(double false_positive_rate) {
+  const double to_reject = 2 / false_positive_rate - 1, to_accept = 1 / (1 - needed_power) - 1;
+  return static_cast<std::size_t>(std::ceil(std::max(to_reject, to_accept) - 1e-9));
+}
+
+/// Power shown by `found` of so many honest runs; the evidence's own counts as one in which the change was not found.
+inline double power_of(std::size_t found, std::size_t runs) {
+  return static_cast<double>(found) / (static_cast<double>(runs) + 1);
+}
+inline bool is_enough(double power) { return power >= needed_power - 1e-9; }
+
+/// Both re-executions of one run against it.
+struct Paths {
+  Path decode, prefill;
+};
+
 /// One path's verdict from noise.
 struct NoiseVerdict {
-  compare::Verdict rank;         // its distances are the steps' scores, see score_of()
+  compare::Verdict rank;         // its distances are the positions' scores
   std::string widest;            // the signal with the largest score of the evidence
-  std::size_t noise_runs = 0;    // honest runs it rests on
-  std::size_t noise_tokens = 0;  // their steps
+  std::size_t noise_tokens = 0;  // positions of all honest runs
   std::size_t tokens = 0;        // of the evidence
-  std::size_t would_reject = 0;  // honest runs that stand out when the others are the noise
-  std::size_t tried = 0;         // how many were tried so
+
+  /// Whether the evidence is too far away.
+  bool stands_out() const {
+    return rank.outcome == compare::Outcome::detectable || rank.outcome == compare::Outcome::zero_noise;
+  }
+  /// Whether it is as near as honest runs are, by rank and by ratio.
+  bool is_near() const {
+    return rank.outcome == compare::Outcome::not_detectable || rank.outcome == compare::Outcome::identical;
+  }
 };
+
+/// Both paths' verdicts, what they rest on and what the same test makes of the honest runs themselves, each judged by
+/// the others: as they are, and with a change in them.
+struct NoiseTest {
+  NoiseRule rule;
+  NoiseVerdict decode, prefill;
+  std::size_t runs = 0;              // honest ones
+  std::size_t stand_out = 0;         // of them, as they are
+  std::size_t found = 0;             // of them, with a change of rule.effect
+  std::optional<double> findable{};  // about the smallest change that would be found with needed_power, where it is not
+
+  bool stands_out() const { return decode.stands_out() || prefill.stands_out(); }
+  bool is_near() const { return decode.is_near() && prefill.is_near(); }
+  /// Of a rejection, over both paths.
+  double false_positive_rate() const { return 2.0 / (static_cast<double>(runs) + 1); }
+  /// Of finding a change of rule.effect.
+  double power() const { return power_of(found, runs); }
+};
+
+/// What is missing for any decision; empty when nothing is.
+inline std::string lacking(const NoiseTest& test) {
+  const std::size_t needed = runs_needed(test.rule.false_positive_rate);
+  if (test.runs < needed)
+    return fmt::format("{} honest run{} here, {} are needed for a false-positive rate of {:g} and a power of {:g}",
+                       test.runs, test.runs == 1 ? " is" : "s are", needed, test.rule.false_positive_rate,
+                       needed_power);
+  for (const NoiseVerdict* path : {&test.decode, &test.prefill})
+    if (!compare::detail::enough_steps(path->rank))
+      return fmt::format("{} positions of evidence and {} of noise are here, at least {} of each are needed",
+                         path->tokens, path->noise_tokens, compare::fewest_steps);
+  return "";
+}
 
 namespace detail {
 
-/// A difference where no honest row has any: larger than all scores, small enough to be reckoned with.
-inline constexpr double unheard_of = 1e9;
+using Honest = std::vector<const Distances*>;
 
-/// The size of a signal's noise: the median relative L2 of all honest rows, their mean where most are equal, 0 where all are.
-inline std::map<std::string, double> scales_of(const std::vector<const Path*>& noise) {
-  std::map<std::string, std::vector<double>> rows;
-  for (const Path* path : noise)
-    for (const auto& tap : path->taps)
-      for (const auto& row : tap.rows) rows[label_of(tap.tap)].push_back(row.relative_l2);
-  std::map<std::string, double> out;
-  for (const auto& [label, values] : rows) {
-    const double median = compare::summary_of(values).median;
-    out[label] = median > 0 ? median : compare::mean_of(values);
-  }
-  return out;
+inline Scales pooled_scales(const Distances& evidence, Honest noise) {
+  noise.push_back(&evidence);
+  return scales_of(noise);
 }
 
-/// A position's score: the largest of all signals' relative L2 (to the row's own norm, which varies by orders of
-/// magnitude between positions), each in units of its noise. Log-probabilities count by token id.
-struct Score {
-  double value = 0;
-  std::string signal{};
-};
-
-inline std::map<int, Score> scores_of(const Path& path, const std::map<std::string, double>& scales) {
-  std::map<int, Score> out;
-  for (const auto& tap : path.taps) {
-    if (tap.tap.signal == compare::Signal::logprobs_ranked) continue;
-    const auto scale = scales.find(label_of(tap.tap));
-    for (const auto& row : tap.rows) {
-      const double unit = scale == scales.end() ? 0 : scale->second;
-      const double distance = row.relative_l2;
-      const double value = distance == 0 ? 0 : unit > 0 ? std::min(distance / unit, unheard_of) : unheard_of;
-      Score& score = out[row.step];
-      if (score.signal.empty() || value > score.value) score = {value, label_of(tap.tap)};
-    }
-  }
-  return out;
-}
-
-inline NoiseVerdict judge_once(const Path& evidence, const std::vector<const Path*>& noise, double threshold) {
+inline NoiseVerdict judge_path(const Distances& evidence, const Honest& noise, double threshold) {
   NoiseVerdict out;
   compare::Verdict& rank = out.rank;
   rank.threshold = threshold;
   rank.baseline_value = "honest";
   rank.value = "evidence";
   rank.scope = compare::Scope::across_hardware;
-  const auto scales = scales_of(noise);
+  const Scales scales = pooled_scales(evidence, noise);
   int cluster = 0;  // a step of a run: runs have other prompts, so that equal steps share nothing
-  for (const Path* path : noise) {
-    for (const auto& [step, score] : scores_of(*path, scales)) {
+  for (const Distances* run : noise) {
+    for (const auto& [step, score] : scores_of(*run, scales)) {
       rank.noise.push_back(score.value);
       rank.noise_steps.push_back(cluster++);
       rank.noise_floor = std::max(rank.noise_floor, score.value);
     }
-    rank.noise_bits_differ |= !path->bit_equal();
+    rank.noise_bits_differ |= !run->bit_equal;
   }
   for (const auto& [step, score] : scores_of(evidence, scales)) {
     rank.signal.push_back(score.value);
@@ -86,7 +120,7 @@ inline NoiseVerdict judge_once(const Path& evidence, const std::vector<const Pat
     if (out.widest.empty() || score.value > rank.signal_level) out.widest = score.signal;
     rank.signal_level = std::max(rank.signal_level, score.value);
   }
-  rank.signal_bits_differ = !evidence.bit_equal();
+  rank.signal_bits_differ = !evidence.bit_equal;
   rank.noise_comparisons = noise.size();
   rank.signal_comparisons = 1;
   if (rank.noise_floor > 0) {
@@ -98,49 +132,95 @@ inline NoiseVerdict judge_once(const Path& evidence, const std::vector<const Pat
   if (rank.outcome == compare::Outcome::zero_noise && !compare::detail::enough_steps(rank))
     rank.outcome = compare::Outcome::not_enough_data;
   rank.text = compare::detail::text_of(rank);
-  out.noise_runs = noise.size();
   out.noise_tokens = rank.noise.size();
   out.tokens = rank.signal.size();
   return out;
 }
 
+/// Whether a run's largest score reaches the threshold: what standing out takes, and cheap.
+inline bool reaches(const Distances& run, const Honest& noise, double threshold) {
+  const Scales scales = pooled_scales(run, noise);
+  double floor = 0;
+  for (const Distances* one : noise) floor = std::max(floor, largest_score(*one, scales));
+  const double own = largest_score(run, scales);
+  return own > 0 && own >= threshold * floor;
+}
+
+inline bool stands_out(const Distances& run, const Honest& noise, double threshold) {
+  return reaches(run, noise, threshold) && judge_path(run, noise, threshold).stands_out();
+}
+
+/// The honest runs on one path, each to be judged by the others.
+class LeaveOneOut {
+ public:
+  LeaveOneOut(const std::vector<Distances>& runs, double threshold) : threshold_(threshold) {
+    for (const Distances& run : runs) all_.push_back(&run);
+    noise_ = scales_of(all_);
+  }
+
+  std::size_t size() const { return all_.size(); }
+
+  /// Whether run `index` with a change of `effect` in it passes `test` against the others.
+  template <class Test>
+  bool passes(std::size_t index, double effect, Test test) const {
+    Honest others = all_;
+    others.erase(others.begin() + static_cast<std::ptrdiff_t>(index));
+    return !others.empty() && test(with_effect(*all_[index], noise_, effect), others, threshold_);
+  }
+
+ private:
+  Honest all_;
+  Scales noise_;
+  double threshold_;
+};
+
+/// How many honest runs pass `test` on one path or the other.
+template <class Test>
+std::size_t count_passing(const LeaveOneOut& decode, const LeaveOneOut& prefill, double effect, Test test) {
+  std::size_t out = 0;
+  for (std::size_t i = 0; i < decode.size(); ++i)
+    out += decode.passes(i, effect, test) || prefill.passes(i, effect, test);
+  return out;
+}
+
+inline std::vector<Distances> distances_of(const std::vector<Paths>& runs, Path Paths::*path, int steps) {
+  std::vector<Distances> out;
+  for (const Paths& run : runs) out.push_back(verify::distances_of(run.*path, steps));
+  return out;
+}
+
 }  // namespace detail
 
-/// Rate at which an honest run stands out on one path: its largest score must exceed those of all n honest runs, and if it is
-/// one of them, each of the n + 1 is as likely to have the largest. Exact whatever the scores' distribution, and however
-/// the positions of a run hang together: in some runs a rounding goes another way early and everything after it differs,
-/// in others nothing ever does.
-inline double false_positive_rate(const NoiseVerdict& verdict) {
-  return 1.0 / (static_cast<double>(verdict.noise_runs) + 1);
-}
-
-/// Whether the evidence is too far away.
-inline bool stands_out(const NoiseVerdict& verdict) {
-  return verdict.rank.outcome == compare::Outcome::detectable || verdict.rank.outcome == compare::Outcome::zero_noise;
-}
-
-/// Whether it calls it as near as honest runs are.
-inline bool accepts(const NoiseVerdict& verdict) {
-  return verdict.rank.outcome == compare::Outcome::not_detectable ||
-         verdict.rank.outcome == compare::Outcome::identical;
-}
-
-/// The rule. Each position gets a score, the largest of its signals' relative L2 distances to the re-execution, each in
-/// units of its median over the honest runs' positions. Evidence stands out when its scores do so both by rank (95 %
-/// interval of the AUC above 1/2, by a bootstrap over positions) and by the plan's ratio (largest score at least
-/// `threshold` times the largest honest one), or when honest runs differ nowhere at all. It is as near as they are when by
-/// neither. Else, and with fewer than compare::fewest_steps positions on a side, the path decides nothing. `would_reject`:
-/// the honest runs that stand out, each judged by the others.
-inline NoiseVerdict judge(const Path& evidence, const std::vector<Path>& honest, double threshold) {
-  std::vector<const Path*> all;
-  for (const Path& path : honest) all.push_back(&path);
-  NoiseVerdict out = detail::judge_once(evidence, all, threshold);
-  for (std::size_t left_out = 0; all.size() > 1 && left_out < all.size(); ++left_out) {
-    std::vector<const Path*> others = all;
-    others.erase(others.begin() + static_cast<std::ptrdiff_t>(left_out));
-    ++out.tried;
-    out.would_reject += stands_out(detail::judge_once(honest[left_out], others, threshold));
-  }
+/// The test. Each position gets a score, the largest of its signals' relative L2 distances to the re-execution, each in
+/// units of its median over all runs, the evidence's among them, so that honest evidence and honest runs are
+/// exchangeable. Evidence stands out on a path when its scores do so both by rank (95 % interval of the AUC above 1/2,
+/// by a bootstrap over positions) and by the plan's ratio (largest score at least `threshold` times the largest honest
+/// one), or when honest runs differ nowhere at all. The second alone bounds the rate of false positives, whatever the
+/// scores' distribution and however the positions of a run hang together: with one run's largest score as statistic,
+/// the rank of the evidence among n honest runs is a conformal p-value of at least 1 / (n + 1) (Vovk, Gammerman &
+/// Shafer 2005; Bates et al. 2023, Ann. Stat. 51:149). That evidence does not stand out says little unless a change
+/// would have (Altman & Bland 1995, BMJ 311:485; Schuirmann 1987): the power is the share of honest runs that the same
+/// test, with the others as its noise, calls too far away once a change of `effect` is in them. Only positions before
+/// the evidence's `steps` count. All runs need the same signals.
+inline NoiseTest judge(const Paths& evidence, const std::vector<Paths>& honest, int steps, const NoiseRule& rule) {
+  NoiseTest out;
+  out.rule = rule;
+  out.runs = honest.size();
+  const auto decode = detail::distances_of(honest, &Paths::decode, steps),
+             prefill = detail::distances_of(honest, &Paths::prefill, steps);
+  const auto path = [&](const Path& own, const std::vector<Distances>& runs) {
+    detail::Honest noise;
+    for (const Distances& run : runs) noise.push_back(&run);
+    return detail::judge_path(distances_of(own, steps), noise, rule.threshold);
+  };
+  out.decode = path(evidence.decode, decode);
+  out.prefill = path(evidence.prefill, prefill);
+  const detail::LeaveOneOut a(decode, rule.threshold), b(prefill, rule.threshold);
+  out.stand_out = detail::count_passing(a, b, 0, detail::stands_out);
+  out.found = detail::count_passing(a, b, rule.effect, detail::stands_out);
+  if (is_enough(out.power()) || !lacking(out).empty()) return out;
+  for (double effect = rule.effect; effect < detail::unheard_of && !out.findable; effect *= 1.1)
+    if (is_enough(power_of(detail::count_passing(a, b, effect, detail::reaches), out.runs))) out.findable = effect;
   return out;
 }
 

@@ -55,10 +55,21 @@ inline std::string differences_text(const RunReport& report, const Terminal& ter
   return out + table.render(terminal);
 }
 
+inline std::string prompt_text(const PromptReport& prompt) {
+  std::string out = fmt::format("Prompt: {} tokens, SHA-256 {}", prompt.tokens, prompt.sha256);
+  if (!prompt.begins.empty()) out += fmt::format(", begins \"{}\"", prompt.begins);
+  if (prompt.held_against.empty())
+    return out + ". It was not held against a question (--prompt-ids, --prompt-pdf, --prompt-text, --prompt-sha256).";
+  return fmt::format("{}. Held against {}: {}.", out, prompt.held_against,
+                     prompt.difference.empty() ? "the same" : "another");
+}
+
 inline std::string run_text(const RunReport& report, const Terminal& terminal) {
   std::string out = compare::detail::heading(
       fmt::format("{} (repetition {})", visible_name(report.config_id), report.rep_id), terminal);
+  if (report.prompt) out += wrapped(prompt_text(*report.prompt), terminal.width, "  ");
   for (const std::string& one : report.contradictions) out += wrapped(one, terminal.width, "  ");
+  if (report.non_finite) out += differences_text(report, terminal);
   if (report.decode) {
     out += differences_text(report, terminal);
     out += path_text("True decode, tokens forced", *report.decode, terminal);
@@ -109,13 +120,41 @@ inline OrderedJson noise_json(const NoiseVerdict& found) {
           {"auc", number(found.rank.auc)},
           {"auc_interval", {number(found.rank.auc_low), number(found.rank.auc_high)}},
           {"ratio", number(found.rank.ratio)},
-          {"threshold", found.rank.threshold},
           {"widest", found.widest},
-          {"false_positive_rate", false_positive_rate(found)},
           {"tokens", found.tokens},
-          {"noise_tokens", found.noise_tokens},
-          {"noise_runs", found.noise_runs},
-          {"honest_runs_that_stand_out", found.would_reject}};
+          {"noise_tokens", found.noise_tokens}};
+}
+
+inline OrderedJson noise_json(const NoiseTest& test) {
+  return {{"decode", noise_json(test.decode)},
+          {"prefill", noise_json(test.prefill)},
+          {"threshold", test.rule.threshold},
+          {"honest_runs", test.runs},
+          {"honest_runs_needed", runs_needed(test.rule.false_positive_rate)},
+          {"honest_runs_that_stand_out", test.stand_out},
+          {"false_positive_rate", test.false_positive_rate()},
+          {"false_positive_rate_asked", test.rule.false_positive_rate},
+          {"effect", test.rule.effect},
+          {"power", test.power()},
+          {"power_needed", needed_power},
+          {"effect_with_that_power", test.findable ? OrderedJson(*test.findable) : OrderedJson()}};
+}
+
+inline OrderedJson prompt_json(const PromptReport& prompt) {
+  OrderedJson out = {{"tokens", prompt.tokens}, {"sha256", prompt.sha256}, {"begins", prompt.begins}};
+  out["held_against"] = prompt.held_against.empty() ? OrderedJson() : OrderedJson(prompt.held_against);
+  out["is_what_was_asked"] = prompt.held_against.empty() ? OrderedJson() : OrderedJson(prompt.difference.empty());
+  return out;
+}
+
+inline OrderedJson non_finite_json(const NonFinite& found) {
+  const auto place = [](const std::optional<evidence::Place>& one) {
+    return one ? evidence::to_json(*one) : OrderedJson();
+  };
+  return {{"claimed", evidence::to_json(found.claimed)},
+          {"here", place(found.here)},
+          {"first_difference_before", place(found.first_difference)},
+          {"same_digests", found.same_digests}};
 }
 
 inline OrderedJson run_json(const RunReport& report) {
@@ -129,10 +168,11 @@ inline OrderedJson run_json(const RunReport& report) {
   for (const auto& one : report.differences)
     out["manifest_differences"].push_back(
         {{"field", one.field}, {"evidence", one.claimed}, {"here", one.here}, {"matters", one.matters}});
+  out["prompt"] = report.prompt ? prompt_json(*report.prompt) : OrderedJson();
+  if (report.non_finite) out["non_finite"] = non_finite_json(*report.non_finite);
   if (report.decode) out["decode"] = path_json(*report.decode);
   if (report.prefill) out["prefill"] = path_json(*report.prefill);
-  if (report.decode_noise)
-    out["noise"] = {{"decode", noise_json(*report.decode_noise)}, {"prefill", noise_json(*report.prefill_noise)}};
+  if (report.noise) out["noise"] = noise_json(*report.noise);
   return out;
 }
 

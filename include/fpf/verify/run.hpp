@@ -3,7 +3,7 @@
 
 #include <fpf/evidence/experiment_index.hpp>
 #include <fpf/evidence/schema_fields.hpp>
-#include <fpf/verify/verifier.hpp>
+#include <fpf/verify/noise_runs.hpp>
 #include <fstream>
 #include <list>
 #include <set>
@@ -28,38 +28,6 @@ inline bool begins_as_evidence(const std::string& path) {
   if (head.starts_with("\xef\xbb\xbf")) head.erase(0, 3);  // a byte order mark
   std::erase_if(head, [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; });
   return head.starts_with(R"({"experiment_metadata":)");
-}
-
-/// The honest runs of the noise files that are noise for this claim: its policies on its kind of machine. Why a file has
-/// none goes into `report`'s notes; files that have some are added to `used`. Throws Error where one holds contradictions.
-inline std::vector<Claim> honest_for(const Claim& claim, const std::list<evidence::ExperimentFile>& files,
-                                     Verifier& verifier, RunReport& report, std::set<std::string>& used) {
-  std::vector<Claim> out;
-  std::set<std::string> seen;  // a run that stands in two files counts once
-  for (const auto& file : files) {
-    std::string why = "its fixed_params are others";
-    for (Claim& honest : read_claims(file)) {
-      if (honest.at("/fixed_params") != claim.at("/fixed_params")) continue;
-      const auto differences = machine_differences(claim.at("/manifest"), honest.at("/manifest"));
-      if (!differences.empty()) {
-        why = fmt::format("its {} is {}, the evidence's is {}", differences.front().field, differences.front().here,
-                          differences.front().claimed);
-        continue;
-      }
-      RunReport found = verifier.inspect(honest);
-      verifier.identify(honest, found);
-      if (found.decision == Decision::reject || !found.complete)
-        fail("--noise {}: expected an honest run, and {}", file.name(), found.reason);
-      why.clear();
-      const auto key = honest.run->members.value("signals_sha256", "") + honest.run->members.value("prompt_sha256", "");
-      if (seen.insert(key).second) out.push_back(std::move(honest));
-    }
-    if (why.empty())
-      used.insert(file.name());
-    else
-      report.notes.push_back(fmt::format("{} has no noise for it: {}", file.name(), why));
-  }
-  return out;
 }
 
 inline RunReport unreadable(const std::string& what) {
@@ -98,8 +66,7 @@ inline Result run(const Settings& settings) {
   if (claims.empty()) fail("--config-id: {} has no such run; it has {}", file.name(), file.runs.front().config_id);
   for (Claim& claim : claims) out.runs.push_back(verifier.inspect(claim));
   if (worst_of(out.runs) != Decision::reject) {
-    if (const auto first = std::ranges::find(out.runs, true, &RunReport::complete); first != out.runs.end())
-      verifier.prepare(claims[static_cast<std::size_t>(first - out.runs.begin())]);
+    verifier.prepare(claims.front());
     for (std::size_t i = 0; i < claims.size(); ++i) verifier.identify(claims[i], out.runs[i]);
   }
   std::list<evidence::ExperimentFile> noise;
@@ -108,14 +75,13 @@ inline Result run(const Settings& settings) {
     std::set<std::string> used;
     std::vector<std::vector<Claim>> honest;
     for (std::size_t i = 0; i < claims.size(); ++i)
-      honest.push_back(detail::honest_for(claims[i], noise, verifier, out.runs[i], used));
+      honest.push_back(honest_for(claims[i], claims, noise, verifier, out.runs[i], used));
     for (const auto& one : noise)
       if (!used.contains(one.name()))
         fail("--noise {}", *std::ranges::find_if(out.runs.front().notes, [&](const std::string& note) {
                return note.starts_with(one.name());
              }));
-    for (std::size_t i = 0; i < claims.size(); ++i)
-      if (out.runs[i].complete) verifier.reexecute(claims[i], honest[i], out.runs[i]);
+    for (std::size_t i = 0; i < claims.size(); ++i) verifier.reexecute(claims[i], honest[i], out.runs[i]);
   }
   out.decision = worst_of(out.runs);
   return out;

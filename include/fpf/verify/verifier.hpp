@@ -1,6 +1,8 @@
 // Re-executes the runs of a file, two ways kept apart, and holds the evidence against them.
 #pragma once
 
+#include <fmt/ranges.h>
+
 #include <fpf/core/text.hpp>
 #include <fpf/experiment/description.hpp>
 #include <fpf/experiment/inputs.hpp>
@@ -33,32 +35,37 @@ class Verifier {
     }
   }
 
-  /// Finds a claim's model, by shape and sizes, and what the two together contradict: ids, dimensions, the texts of tokens.
-  /// Nothing runs.
-  RunReport inspect(Claim& claim) {
+  /// Finds a claim's model, by shape and sizes, and what the two together contradict: ids, dimensions, the texts of
+  /// tokens; of the evidence (`asked`), whether its prompt is the question. Nothing runs.
+  RunReport inspect(Claim& claim, bool asked = true) {
     RunReport report;
     report.config_id = claim.id();
     report.rep_id = claim.run->rep_id;
-    report.accepted_rate = settings_.false_positive_rate;
     report.tokens = claim.signals.token_ids.size();
     try {
       report.complete = claim.complete();
       report.recorded_exact = claim.repeats();
       report.portable = claim.at("/manifest/policies/execution") == execution::names::portable;
       report.same_version = claim.at("/manifest/fpf/version") == json(version);
-      if (report.complete) {
-        const Model* found = model_like(claim, report.other_model);
-        if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
-        if (found != nullptr && !found->unknown_tokenizer.empty())
-          report.notes.push_back(
-              "the texts of prompt and tokens are not checked, since the model's tokeniser is not known: " +
-              one_line(found->unknown_tokenizer));
-      }
+      Model* found = model_like(claim, report.other_model);
+      if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
+      if (found != nullptr && !found->unknown_tokenizer.empty())
+        report.notes.push_back(
+            "the texts of prompt and tokens are not checked, since the model's tokeniser is not known: " +
+            one_line(found->unknown_tokenizer));
+      if (asked && !claim.prompts.empty()) report.prompt = prompt_report(claim, found);
     } catch (const json::exception& error) {  // a member of another type
       claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
     }
-    if (report.complete) report.contradictions = claim.contradictions;
+    report.contradictions = claim.contradictions;
     decide(report);
+    return report;
+  }
+
+  /// The same of an honest run, by its model's content too.
+  RunReport inspect_noise(Claim& honest) {
+    RunReport report = inspect(honest, false);
+    identify(honest, report);
     return report;
   }
 
@@ -70,25 +77,27 @@ class Verifier {
 
   /// Holds an inspected claim's model against the content of --model's files. Throws Error when they change meanwhile.
   void identify(const Claim& claim, RunReport& report) {
-    if (report.decision == Decision::reject || !report.complete) return;
+    if (report.decision == Decision::reject) return;
     model_of(claim, report.other_model);
     decide(report);
   }
 
   /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected.
   void reexecute(const Claim& claim, const std::vector<Claim>& honest, RunReport& report) {
-    const auto own = paths_of(claim, &report);
-    report.decode = own.first;
-    report.prefill = own.second;
-    if (!honest.empty() && !own.first.bit_equal() && !report.noise_is_zero()) {
-      std::vector<Path> decode, prefill;
+    if (!report.complete) {
+      report.non_finite = non_finite_of(claim, report);
+      return decide(report);
+    }
+    const Paths own = paths_of(claim, &report);
+    report.decode = own.decode;
+    report.prefill = own.prefill;
+    if (!honest.empty() && !own.decode.bit_equal() && !report.noise_is_zero()) {
+      std::vector<Paths> noise;
       for (const Claim& one : honest) {
-        auto paths = paths_of(one, nullptr);
-        decode.push_back(std::move(paths.first));
-        prefill.push_back(std::move(paths.second));
+        noise.push_back(paths_of(one, nullptr));
+        require_possible(one, noise.back().decode);
       }
-      report.decode_noise = judge(*report.decode, decode, settings_.threshold);
-      report.prefill_noise = judge(*report.prefill, prefill, settings_.threshold);
+      report.noise = judge(own, noise, static_cast<int>(claim.signals.steps()), settings_.noise_rule);
     }
     decide(report);
   }
@@ -99,12 +108,21 @@ class Verifier {
     std::optional<prompt::Tokenizer> tokenizer;
     std::string unknown_tokenizer;
     std::optional<ModelIdentity> identity;
+    std::optional<prompt::Prompt> asked{};  // what --prompt-... makes with its tokeniser, once it is known
   };
+
+  /// Throws Error for an honest run that no rounding makes of its re-execution.
+  static void require_possible(const Claim& honest, const Path& decode) {
+    for (const TokenPlace& place : decode.not_best)
+      if (!place.gap)
+        fail("--noise {}: {}: expected an honest run, and step {} fed token {}, which is not among the top ones here",
+             honest.file->name(), honest.name(), place.step, place.token);
+  }
 
   /// The first model for which difference_to(model) is none; nullptr, and the first model's difference, for none.
   template <class Difference>
-  const Model* find_model(std::string& difference, Difference difference_to) const {
-    for (const Model& one : models_) {
+  Model* find_model(std::string& difference, Difference difference_to) {
+    for (Model& one : models_) {
       const evidence::ModelDifference found = difference_to(*one.identity);
       if (!found) {
         difference.clear();
@@ -117,14 +135,14 @@ class Verifier {
   }
 
   /// By what is known before the files are hashed.
-  const Model* model_like(const Claim& claim, std::string& difference) const {
+  Model* model_like(const Claim& claim, std::string& difference) {
     return find_model(difference, [&](const ModelIdentity& identity) {
       return evidence::outline_difference(claim.at("/manifest/model"), identity.outline());
     });
   }
 
   /// By content.
-  const Model* model_of(const Claim& claim, std::string& difference) const {
+  const Model* model_of(const Claim& claim, std::string& difference) {
     return find_model(difference, [&](const ModelIdentity& identity) {
       return evidence::weights_difference(claim.at("/manifest/model"), identity.describe());
     });
@@ -142,7 +160,7 @@ class Verifier {
     for (const auto id : claim.signals.logprobs.ids)
       if (id < 0 || id >= config.vocab_size)
         add("logprobs name token {}: the vocabulary ends at {}", id, config.vocab_size - 1);
-    if (static_cast<std::int64_t>(claim.prompts.front().size() + claim.signals.token_ids.size()) > config.max_positions)
+    if (steps_of(claim) > config.max_positions - static_cast<std::int64_t>(claim.prompts.front().size()))
       add("prompt and steps do not fit into the model's {} positions", config.max_positions);
     if (claim.signals.layers.empty()) add("it records no layer");
     const auto follows = [&](const char* field, const json& found, const json& expected) {
@@ -160,7 +178,7 @@ class Verifier {
         add("layer {} has vectors of {} and {}: the model's have {} and {}", layer.layer, layer.hidden.width,
             layer.keys.width, config.hidden_size, config.kv_size());
       const std::int64_t experts = layer.router ? layer.router->k : 0;
-      if (experts != (config.is_moe() ? config.experts_per_token : 0))
+      if (experts != (config.is_moe() ? config.experts_per_token : 0) && !claim.signals.token_ids.empty())
         add("layer {} routes to {} experts", layer.layer, experts);
     }
     if (!model.tokenizer) return;
@@ -180,8 +198,77 @@ class Verifier {
             claim.signals.token_ids[step], json(text).dump(-1, ' ', false, json::error_handler_t::replace));
   }
 
+  /// The prompt of the evidence against the question. `model`: the claim's, or nullptr; its tokeniser is the reference.
+  PromptReport prompt_report(const Claim& claim, Model* model) {
+    const auto& ids = claim.prompts.front();
+    const prompt::Tokenizer* tokenizer = model != nullptr && model->tokenizer ? &*model->tokenizer : nullptr;
+    const Question& question = settings_.question;
+    PromptReport out;
+    out.tokens = ids.size();
+    out.sha256 = prompt::prompt_sha256(ids);
+    out.begins = one_line(tokenizer != nullptr ? tokenizer->decode(ids) : claim.texts.prompt_text, 120);
+    if (out.begins.empty()) out.begins = one_line(fmt::format("token ids {}", fmt::join(ids, ", ")), 120);
+    if (question.option().empty() || (question.is_document() && model == nullptr)) return out;
+    out.held_against = question.option();
+    if (!question.sha256.empty()) {
+      if (question.sha256 != out.sha256)
+        out.difference =
+            fmt::format("it answers another prompt than {}: its ids have SHA-256 {}", out.held_against, out.sha256);
+      return out;
+    }
+    const std::vector<std::int32_t> asked =
+        question.is_document() ? asked_of(*model).token_ids : prompt::read_prompt_ids(question.ids).token_ids;
+    out.difference = prompt_difference(out.held_against, ids, asked, [&](std::int32_t id) {
+      const bool known = tokenizer != nullptr && id >= 0 && static_cast<std::size_t>(id) < tokenizer->vocab_size();
+      return known ? fmt::format(" ({})",
+                                 json(tokenizer->token_text(id)).dump(-1, ' ', false, json::error_handler_t::replace))
+                   : std::string();
+    });
+    return out;
+  }
+
+  /// The question's document as a prompt, with the tokeniser of a model.
+  const prompt::Prompt& asked_of(Model& model) const {
+    if (!model.asked) {
+      Options options;
+      options.model = settings_.models[static_cast<std::size_t>(&model - models_.data())];
+      options.verbosity = settings_.verbosity;
+      const Inputs inputs{{}, model.tokenizer, model.unknown_tokenizer};
+      model.asked = prompt_from_document(options, inputs, settings_.question.document);
+    }
+    return *model.asked;
+  }
+
+  /// Steps that the run was asked for: those that it has, but for one that ended in no number.
+  static std::int64_t steps_of(const Claim& claim) {
+    return claim.complete() ? claim.signals.steps() : claim.file->metadata.at("decode_steps").get<std::int64_t>();
+  }
+
+  /// A run that ended in no number, against a decode that chooses its own tokens. `report` gets manifests and own
+  /// repetitions.
+  NonFinite non_finite_of(const Claim& claim, RunReport& report) {
+    std::string unused;
+    const Model& model = *model_of(claim, unused);
+    const RunSettings settings = settings_for(claim);
+    AnyExperiment& setup = setup_for(claim, model, settings);
+    Progress progress(claim.id(), settings_.reps * (settings.decode_steps + 1), settings_.verbosity);
+    const auto run = [&] { return setup.run(claim.prompts, {}, [&] { progress.advance(); }).signals; };
+    const evidence::Signals here = run();
+    for (int rep = 1; rep < settings_.reps; ++rep)
+      if (const auto place = evidence::first_difference(here, run()); place && !report.own_noise)
+        report.own_noise = place;
+    report.differences = differences(claim, manifest_of(model.identity->describe(), settings, setup));
+    NonFinite out;
+    out.claimed = non_finite_place(claim.run->members);
+    out.here = evidence::first_non_finite(here);
+    out.steps = settings.decode_steps;
+    out.same_digests = evidence::digests_of(here).combined() == claim.run->members.value("signals_sha256", "");
+    if (claim.signals.steps() > 0) out.first_difference = evidence::first_difference(claim.signals, here);
+    return out;
+  }
+
   /// Both re-executions of a claim against it. For the evidence itself, `report` gets manifests and own repetitions.
-  std::pair<Path, Path> paths_of(const Claim& claim, RunReport* report) {
+  Paths paths_of(const Claim& claim, RunReport* report) {
     std::string unused;
     const Model& model = *model_of(claim, unused);
     const RunSettings settings = settings_for(claim);
@@ -217,7 +304,7 @@ class Verifier {
     RunSettings out;
     for (const auto& layer : claim.signals.layers) out.layers.push_back(layer.layer);
     out.top_k = claim.signals.logprobs.k;
-    out.decode_steps = static_cast<std::int64_t>(claim.signals.token_ids.size());
+    out.decode_steps = steps_of(claim);
     out.dtype = claim.signals.layers.front().hidden.dtype;
     const std::string claimed = claim.text_at("/manifest/device/type");
     out.device = !settings_.device.empty()      ? settings_.device
