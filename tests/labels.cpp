@@ -111,6 +111,7 @@ std::vector<Lie> lies() {
       {"runs/*/prompt_token_ids/*", "attention", "/runs/1/prompt_token_ids/3", 7, {"prompt_sha256"}},
       {"runs/*/neighbours/*", "batch_size", "/runs/1/neighbours/0/prompt_token_ids/3", 7, {"neighbours[0]"}},
       {"runs/*/neighbours/*", "batch_size", "/runs/1/neighbours/0/prompt_sha256", other, {"neighbours[0]"}},
+      {"runs/*/contention/accompanied", "concurrent_streams", "/runs/1/contention/least_overlap", 1.5, {"accompanied"}},
       {"runs/*/quiet_runtime/*", "concurrent_streams", "/runs/1/quiet_runtime/mean", 0.25, {"quiet_runtime"}},
       {"runs/*/decode_steps/*/step", "attention", "/runs/1/decode_steps/1/step", 7, {"absolute_position"}},
       {"runs/*/decode_steps/*/absolute_position", "attention", "/runs/1/decode_steps/1/absolute_position", 50,

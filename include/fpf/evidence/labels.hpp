@@ -306,6 +306,10 @@ class LabelInspector {
     if (const json share = of_run("/contention/overlap_fraction"); !load.is_null())
       if (!share.is_number() || !(share.get<double>() >= 0 && share.get<double>() <= 1))
         add("contention.overlap_fraction is {:.40}: expected 0 to 1", share.dump());
+    if (const json least = of_run("/contention/least_overlap"), share = of_run("/contention/overlap_fraction");
+        least.is_number() && share.is_number())
+      follows("contention.accompanied", of_run("/contention/accompanied"), share.get<double>() >= least.get<double>(),
+              "overlap_fraction");
     if (const json& quiet = member(run_->members, "quiet_runtime"); !quiet.is_null())
       follows("quiet_runtime", quiet, baseline_runtime(), "the baseline's runtime");
   }

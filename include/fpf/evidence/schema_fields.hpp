@@ -92,6 +92,7 @@ inline constexpr auto schema_fields = [] {
       {"runs/*/peak_device_memory_bytes", not_checked},
       {"runs/*/neighbours/*/prompt_text", re_executed},
       {"runs/*/neighbours/*", derived},
+      {"runs/*/contention/accompanied", derived},
       {"runs/*/contention/*", not_checked},
       {"runs/*/quiet_runtime/*", derived},
       {"runs/*/decode_steps/*/step", derived},

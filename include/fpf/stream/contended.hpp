@@ -41,7 +41,7 @@ class Contended {
     auto begin = times.front().front().begin, end = times.front().back().end;
     for (const Spans& own : times) {
       duty += total_seconds(own) / seconds(own.back().end - own.front().begin) / n;
-      overlap += common_seconds(work, activity(own, longest_pause(own))) / run / n;
+      overlap += common_seconds(work, activity(own, duty_)) / run / n;
       busy += common_seconds(work, own) / run / n;
       pieces += own.size();
       begin = std::min(begin, own.front().begin);
@@ -64,12 +64,6 @@ class Contended {
   }
 
  private:
-  /// Four times what the duty cycle asks for after a usual piece of work, and some scheduling.
-  double longest_pause(const Spans& pieces) const {
-    const double piece = total_seconds(pieces) / static_cast<double>(pieces.size());
-    return 4 * piece * (1 / duty_ - 1) + 0.02;
-  }
-
   std::unique_ptr<Load> load_;
   double duty_;
 };

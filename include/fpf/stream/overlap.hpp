@@ -27,15 +27,22 @@ inline double common_seconds(const Spans& a, const Spans& b) {
   return total;
 }
 
-/// Pieces of work that alternate with pauses of at most `longest_pause` are one activity; a longer pause ends
-/// it.
-inline Spans activity(const Spans& pieces, double longest_pause) {
+/// Pieces of work of a load that is to be busy for `duty` of the time, as activities: a pause that is longer than four times
+/// what `duty` asks for after the piece before it, or after a usual one, and some scheduling, ends one. (On a busy machine
+/// a piece may take a hundred times the usual time, and the pause behind it as well.)
+inline Spans activity(const Spans& pieces, double duty) {
+  constexpr double scheduling = 0.02;  // seconds
+  const double usual = total_seconds(pieces) / static_cast<double>(std::max<std::size_t>(pieces.size(), 1));
   Spans out;
-  for (const Span& piece : pieces)
-    if (!out.empty() && seconds(piece.begin - out.back().end) <= longest_pause)
+  double before = 0;
+  for (const Span& piece : pieces) {
+    const double longest = 4 * std::max(before, usual) * (1 / duty - 1) + scheduling;
+    if (!out.empty() && seconds(piece.begin - out.back().end) <= longest)
       out.back().end = piece.end;
     else
       out.push_back(piece);
+    before = seconds(piece.end - piece.begin);
+  }
   return out;
 }
 
