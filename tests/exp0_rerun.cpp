@@ -62,6 +62,7 @@ BOOST_AUTO_TEST_CASE(an_input_is_not_written_over) {
   const Outcome own = run(command({{"--prompt-ids", file.string()}}));
   BOOST_TEST(own.code == 2);
   BOOST_TEST(mentions(own.err, {"--prompt-ids " + file.string(), "overwritten"}), own.err);
+  fs::remove("linked.json");
   fs::create_hard_link(file, "linked.json");
   const Outcome linked = run(command({{"--prompt-ids", "./linked.json"}}));
   BOOST_TEST(mentions(linked.err, {"--prompt-ids ./linked.json", "overwritten"}), linked.err);
