@@ -20,14 +20,14 @@ int main(int argc, char** argv) {
     fpf::po::options_description own("Checklist");
     own.add_options()("full", fpf::po::bool_switch(&full), "load and run all layers, not the first alone");
     fpf::po::options_description all("");
-    all.add(own).add(plan_options(settings)).add(experiment_options(settings.options));
+    all.add(own).add(plan_options(settings)).add(fpf::campaign::experiment_options(settings.options));
     all.add(
         conduct_options(settings, "Campaign's own: taken, so that both may read one --config file, and passed over"));
     fpf::po::variables_map values;
     if (!fpf::parse_options(argc, argv, info, all, values)) return fpf::ExitCode::ok;
     validate(settings, values, false);
     fpf::catch_interrupts();
-    const auto schema = parse_json(fpf_experiment_schema, "the schema");
+    const auto schema = fpf::parse_json(fpf_experiment_schema, "the schema");
     fpf::preflight::Checklist checklist(
         settings, fpf::campaign::steps_of(settings, values), full,
         [&](const nlohmann::json& file) { return fpf::preflight::schema_errors(schema, file); },
