@@ -55,6 +55,7 @@ void write_prompt(const std::string& name, int first) {
 void experiment(const std::string& program, const std::string& format, const std::string& device,
                 const Strings& more = {}) {
   const std::string out = format + "-" + device;
+  if (program == "exp0_reference") fs::remove_all(out);  // of another case, with other options
   write_prompt("prompt.json", 7);
   Strings args{bin + "/" + program, "--model",  model(format), "--prompt-ids", "prompt.json", "--dtype",
                "bfloat16",          "--device", device,        "--out",        out,           "--layers",

@@ -20,7 +20,7 @@ enum class Support : std::uint8_t {
   not_checked   // nothing: it is taken on trust
 };
 
-/// A field by its path in a file ("*": each element or name; at the end all below it).
+/// A field by its path in a file ("*": each element or name; at the end it and all below it).
 struct SchemaField {
   std::string_view path;
   Support support;
@@ -40,7 +40,7 @@ inline constexpr auto schema_fields = [] {
       {"experiment_metadata/decode_steps", derived},
       {"experiment_metadata/date_created", not_checked},
       {"experiment_metadata/extraction_config/layers/*", digest},
-      {"experiment_metadata/extraction_config/positions", reader},
+      {"experiment_metadata/extraction_config/positions/*", reader},
       {"experiment_metadata/extraction_config/hidden_dim", re_executed},
       {"experiment_metadata/extraction_config/key_dim", re_executed},
       {"experiment_metadata/extraction_config/top_k_logprobs", digest},
@@ -105,8 +105,9 @@ inline constexpr auto schema_fields = [] {
 
 /// Whether a row's path is that of a field, "configurations/*/manifest/threads".
 constexpr bool covers(const SchemaField& row, std::string_view path) {
-  return row.path == path ||
-         (row.path.ends_with("/*") && path.starts_with(row.path.substr(0, row.path.size() - 1)));
+  if (!row.path.ends_with("/*")) return row.path == path;
+  const std::string_view parent = row.path.substr(0, row.path.size() - 2);
+  return path.starts_with(parent) && (path.size() == parent.size() || path[parent.size()] == '/');
 }
 
 /// The row of a field, the first that covers it; null where none does.
