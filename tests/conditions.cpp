@@ -179,9 +179,8 @@ bool is_tied(const std::string& field) {
   static const std::set<std::string> tied{
       "cuda_version",           "torch_version",           "transformers_version",       "flash_attn_version",
       "python_version",         "manifest/libraries/cuda", "manifest/libraries/libtorch", "manifest/activation_dtype",
-      "manifest/policies/attention"};
-  return tied.contains(field) || field.starts_with("fixed_params/") ||
-         (field.starts_with("manifest/policies/") && field != "manifest/policies/execution_detail");
+      "manifest/policies/attention", "manifest/policies/execution", "manifest/policies/quantisation"};
+  return tied.contains(field) || field.starts_with("fixed_params/");  // another parallelism or stream is a user's own
 }
 
 /// What the table makes of a difference between two configurations, whatever else the file says.

@@ -178,7 +178,7 @@ inline std::string_view whole_pdf(std::string_view content, const std::string& n
 
 /// What the text of a PDF may take: some ten times what manuals of a thousand pages take.
 inline constexpr ChildLimits pdf_limits{
-    .wall_seconds = 60, .cpu_seconds = 15, .memory_bytes = rlim_t{1} << 30, .output_bytes = longest_text / 2};
+    .wall_seconds = 18, .cpu_seconds = 12, .memory_bytes = rlim_t{1} << 30, .output_bytes = longest_text / 2};
 
 /// What document_text() says of PDFs. In this process, whatever poppler makes of the file.
 inline std::string pdf_text(std::string_view file, const std::string& name, std::vector<std::string>* problems) {
