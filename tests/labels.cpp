@@ -295,7 +295,7 @@ BOOST_AUTO_TEST_CASE(hardware_stands_beside_the_names_of_its_devices) {
   for (const json& verdict : verdicts_of(found)) {
     if (verdict.at("scope") != "across hardware") continue;
     ++across;
-    BOOST_TEST(mentions(verdict.at("text"), {"by their own names H100 is " + device}), verdict.at("text"));
+    BOOST_TEST(mentions(verdict.at("text"), {"hardware by label: H100 is " + device}), verdict.at("text"));
   }
   BOOST_TEST(across != 0u);
 }

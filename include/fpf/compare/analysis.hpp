@@ -226,10 +226,10 @@ struct Verdict {
   std::optional<double> tokens_needed;           // rows per side for 95 % power at 1 % false positives, if above chance
 };
 
-/// The outcome with its caveats, as people read it.
+/// The outcome with its caveats, for a cell of a table; the verdict's text has all of them.
 inline std::string headline_of(const Verdict& verdict) {
   std::string out(name_of(verdict.outcome));
-  for (const Caveat& caveat : verdict.caveats) out += "; " + caveat.text();
+  for (const Caveat& caveat : verdict.caveats) out += "; " + caveat.brief();
   return out;
 }
 

@@ -141,9 +141,13 @@ inline std::string devices_text(const Analysis& analysis, const std::vector<cons
       const Configuration& one = analysis.configurations[side];
       if (!one.device.empty()) devices[one.hardware].insert(one.device);
     }
-  std::vector<std::string> texts;
+  std::map<std::set<std::string>, std::vector<std::string>> labels;  // by devices
   for (const auto& [hardware, names] : devices)
-    if (names != std::set{hardware}) texts.push_back(fmt::format("{} is {}", hardware, fmt::join(names, " and ")));
+    if (names != std::set{hardware}) labels[names].push_back(hardware);
+  std::vector<std::string> texts;
+  for (const auto& [names, hardware] : labels)
+    texts.push_back(fmt::format("{} {} {}", fmt::join(hardware, " and "), hardware.size() == 1 ? "is" : "are",
+                                fmt::join(names, " and ")));
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 

@@ -64,7 +64,7 @@ inline constexpr std::array<VerdictWord, 3> caveat_words{{
      "A file does not say by content which weights it ran, so other weights under the same name "
      "would look like this, too.",
      "Record the evidence anew with the weights' digests (fpf's experiments write them), or compare digests by hand."},
-    {"by their own names",
+    {"hardware by label",
      "Hardware is what the author of a file calls it; the devices call themselves otherwise, and so are named here.",
      "Judge by the devices' own names whether this is a comparison across hardware."},
 }};
@@ -78,6 +78,8 @@ struct Caveat {
     const std::string word(caveat_words.at(static_cast<std::size_t>(kind)).word);
     return detail.empty() ? word : word + ": " + detail;
   }
+  /// For a cell of a table: names of devices stand elsewhere.
+  std::string brief() const { return kind == CaveatKind::labelled_hardware ? Caveat{kind, ""}.text() : text(); }
 };
 
 /// What run times say of two configurations.
