@@ -254,6 +254,7 @@ BOOST_AUTO_TEST_CASE(quiet_runs_say_nothing_and_others_say_where_the_file_is) {
   BOOST_TEST(quiet.code == 0);
   BOOST_TEST(quiet.out == "");
   BOOST_TEST(quiet.err == "");
+  fresh_folder("out");
   const Outcome normal = run(command());
   BOOST_TEST(normal.out == "");
   BOOST_TEST(mentions(normal.err, {"wrote out/" + result}), normal.err);

@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(the_page_begins_with_its_date_prompt_revisions_and_machines
   check_pages(pages);
   const std::string text = pages[2]["text"], head = text.substr(0, text.find("Summary\n"));
   for (const auto& words : {"UTC, by fpf compare", "2031-02-03 04:05:06", "fpf 9.8.7, revision 0123456789ab",
-                            "“The quick \"brown\" <fox> jumps over x", "50 tokens", "SHA-256 76b2c2ef",
+                            "“The quick \"brown\" <fox>\\njumps over x", "50 tokens", "SHA-256 76b2c2ef",
                             "H100: Card of H100, cuda, 1 thread", "A100-80GB: Card of A100-80GB, cuda, 1 thread"})
     BOOST_TEST(mentions(head, {words}), head);
   BOOST_TEST(!mentions(head, {"not recorded"}));

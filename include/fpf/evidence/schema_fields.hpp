@@ -75,7 +75,7 @@ inline constexpr auto schema_fields = [] {
       {"configurations/*/manifest/ranks/*", re_executed},
       {"configurations/*/manifest/operations/*", re_executed},
       {"configurations/*/manifest/*", re_executed},
-      {"runs/*/config_id", derived},
+      {"runs/*/config_id", re_executed},
       {"runs/*/rep_id", derived},
       {"runs/*/timestamp", not_checked},
       {"runs/*/runtime_seconds", derived},
