@@ -242,7 +242,7 @@ BOOST_AUTO_TEST_CASE(honest_runs_of_that_machine_decide_once_there_are_enough) {
 BOOST_AUTO_TEST_CASE(evidence_and_copies_of_it_are_no_noise) {
   const std::string evidence = there(0);
   require_refused(evidence, {"same bits as the evidence", "copy"}, 1);
-  require_refused(forged(evidence, {"member", "/configurations/0/hardware", "\"other\""}),
+  require_refused(forged(evidence, {"member", "/configurations/0/provider", "\"other\""}),
                   {"same bits as the evidence"});
   // another run's digests all over, but for one signal of one layer
   require_refused(forged(evidence, {"round", "0", "--resign"}), {"same bits as the evidence", "key_vectors"});

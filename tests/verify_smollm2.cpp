@@ -103,7 +103,7 @@ BOOST_AUTO_TEST_CASE(a_document_as_the_question_is_made_a_prompt_with_the_models
   const json prompt = same.run.at("prompt");
   BOOST_TEST(prompt.at("held_against") == "--prompt-pdf " + pdf);
   BOOST_TEST(prompt.at("is_what_was_asked") == true);
-  BOOST_TEST(mentions(prompt.at("begins"), {"<|im_start|>system You are a helpful"}), prompt.at("begins"));
+  BOOST_TEST(mentions(prompt.at("begins"), {"<|im_start|>system\\nYou are a helpful"}), prompt.at("begins"));
   const Verified request =
       verified(honest, {"--prompt-pdf", pdf, "--prompt-tokens", "64", "--request", "List the names above."});
   BOOST_TEST(request.code == 3);

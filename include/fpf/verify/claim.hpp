@@ -50,7 +50,6 @@ class Inspector {
     const std::vector<void (Inspector::*)()> checks{
         &Inspector::prompts, &Inspector::status, &Inspector::read_signals,
         &Inspector::logprobs, &Inspector::greedy, &Inspector::digests};
-    claim_.contradictions = evidence::label_contradictions(*claim_.file, *claim_.configuration, claim_.run);
     try {
       claim_.texts = evidence::read_texts(*claim_.file, *claim_.run);
       for (const auto check : checks) (this->*check)();
@@ -59,6 +58,8 @@ class Inspector {
     } catch (const json::exception& error) {
       add("{}", error.what());
     }
+    for (auto& one : evidence::label_contradictions(*claim_.file, *claim_.configuration, claim_.run))
+      claim_.contradictions.push_back(std::move(one));
   }
 
  private:
@@ -126,9 +127,15 @@ class Inspector {
   }
 
   void digests() {
-    const evidence::Digests own = claim_.complete() ? evidence::digests_of(claim_.signals) : claimed_digests();
-    for (auto& one : evidence::digest_contradictions(*claim_.file, *claim_.run, own))
-      claim_.contradictions.push_back(std::move(one));
+    if (claim_.complete()) {
+      for (auto& one :
+           evidence::digest_contradictions(*claim_.file, *claim_.run, evidence::digests_of(claim_.signals)))
+        claim_.contradictions.push_back(std::move(one));
+      return;
+    }
+    const json& claimed = member_or_null(claim_.run->members, "signals_sha256");
+    if (const std::string found = claimed_digests().combined(); claimed != found)
+      add("signals_sha256 is {}, its digests give {}", claimed.dump(), found);
   }
 
   /// What a run of which not all signals are stored says of them.
