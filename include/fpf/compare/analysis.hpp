@@ -272,6 +272,19 @@ struct DistanceMatrix {
   std::vector<double> max_l2, mean_l2;  // [size, size], row-major, in the order of Analysis::configurations
 };
 
+/// What a reader takes on the author's word, by the fields' names: "hardware, runtime.seconds".
+inline std::string trusted_names(const std::vector<std::string>& not_checked) {
+  std::string out;
+  for (const std::string& path : not_checked) {
+    std::string name = path.substr(path.find('/') + 1);
+    if (name.starts_with("*/")) name.erase(0, 2);
+    if (name.ends_with("/*")) name.resize(name.size() - 2);
+    std::ranges::replace(name, '/', '.');
+    out += (out.empty() ? "" : ", ") + name;
+  }
+  return out;
+}
+
 /// One experiment, from one file or several joined.
 struct Analysis {
   std::string experiment_type, variable, model;

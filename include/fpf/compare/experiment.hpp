@@ -59,7 +59,7 @@ struct Experiment {
 /// The fields of its files that nothing in them supports, ascending.
 inline std::vector<std::string> not_checked(const Experiment& experiment) {
   std::set<std::string> out;
-  for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file));
+  for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file, evidence::Checker::compare));
   return {out.begin(), out.end()};
 }
 

@@ -90,6 +90,7 @@ inline std::string facts_html(const Analysis& analysis) {
   fact(analysis.files.size() == 1 ? "file" : "files", fmt::format("{}", fmt::join(analysis.files, ", ")));
   fact("written", analysis.created.empty() ? not_recorded : fmt::format("{}", fmt::join(analysis.created, ", ")));
   fact("prompt", prompt_text(analysis.prompt));
+  if (!analysis.not_checked.empty()) fact("not checked", trusted_names(analysis.not_checked));
   return out + "</dl>\n";
 }
 

@@ -18,18 +18,9 @@ namespace fpf::compare {
 
 namespace detail {
 
-/// What a reader takes on the author's word.
 inline std::string trust_text(const std::vector<std::string>& not_checked) {
-  std::vector<std::string> names;
-  for (const std::string& path : not_checked) {
-    std::string name = path.substr(path.find('/') + 1);
-    if (name.starts_with("*/")) name.erase(0, 2);
-    if (name.ends_with("/*")) name.resize(name.size() - 2);
-    std::ranges::replace(name, '/', '.');
-    names.push_back(name);
-  }
   return fmt::format("Not checked: {}. Vectors and manifests are checked against one another; verify re-executes them.",
-                     fmt::join(names, ", "));
+                     trusted_names(not_checked));
 }
 
 inline std::string number(double value) { return value == 0 ? "0" : fmt::format("{:.2e}", value); }

@@ -47,6 +47,8 @@ class LabelInspector {
   std::vector<std::string> inspect() {
     using Check = void (LabelInspector::*)();
     std::vector<Check> checks;
+    if (!has_manifest() && !member(file_.metadata, "schema_version").is_null())
+      add("its configuration has no manifest.fpf.version, which a file with a schema_version has");
     if (has_manifest())
       checks = {&LabelInspector::metadata, &LabelInspector::fixed_params, &LabelInspector::ranks, &LabelInspector::software,
                 &LabelInspector::variable, &LabelInspector::name};
@@ -100,6 +102,7 @@ class LabelInspector {
 
   void metadata() {
     const json& metadata = file_.metadata;
+    if (!member(metadata, "experiment_type").is_string()) add("experiment_metadata has no experiment_type");
     if (const auto* known = kind())
       follows("experiment_metadata.variable_tested", member(metadata, "variable_tested"), known->variable, "experiment_type");
     const bool any_model = kind() == nullptr || kind()->type == "quantization";  // those of --model need not be in the file
@@ -284,6 +287,8 @@ class LabelInspector {
     near("runtime.mean", of_run("/runtime/mean"), mean, mean);
     near("runtime.variance", of_run("/runtime/variance"), variance, mean * mean);
     if (!has_manifest()) return;
+    for (const char* phase : {"/runtime/prefill_seconds", "/runtime/decode_seconds"})
+      if (!(of_run(phase).get<double>() >= 0)) add("{} is {:.40}: expected no time below 0", phase + 1, of_run(phase).dump());
     near("runtime.prefill_seconds and decode_seconds together",
          of_run("/runtime/prefill_seconds").get<double>() + of_run("/runtime/decode_seconds").get<double>(), mean, mean);
     if (static_cast<std::size_t>(run_->rep_id) < values.size())

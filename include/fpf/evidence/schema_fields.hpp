@@ -1,9 +1,12 @@
 // How each field of an experiment file is held: the one list of it, field by field of experiment.schema.json.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <fpf/core/json.hpp>
 #include <fpf/evidence/experiment_file.hpp>
+#include <fpf/evidence/experiment_kinds.hpp>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -39,11 +42,11 @@ inline constexpr auto schema_fields = [] {
       {"experiment_metadata/sequence_length", derived},
       {"experiment_metadata/decode_steps", derived},
       {"experiment_metadata/date_created", not_checked},
-      {"experiment_metadata/extraction_config/layers/*", digest},
+      {"experiment_metadata/extraction_config/layers/*", re_executed},
       {"experiment_metadata/extraction_config/positions/*", reader},
       {"experiment_metadata/extraction_config/hidden_dim", re_executed},
       {"experiment_metadata/extraction_config/key_dim", re_executed},
-      {"experiment_metadata/extraction_config/top_k_logprobs", digest},
+      {"experiment_metadata/extraction_config/top_k_logprobs", re_executed},
       {"experiment_metadata/extraction_config/num_hidden_layers", re_executed},
       {"experiment_metadata/extraction_config/signal_dtypes/*", derived},
       {"configurations/*/config_id", derived},
@@ -117,29 +120,58 @@ constexpr const SchemaField* field_of(std::string_view path) {
   return nullptr;
 }
 
+/// Who says what is not checked: compare re-executes nothing.
+enum class Checker : std::uint8_t { compare, verify };
+
 namespace detail {
 
-/// Adds the rows of all values below `path` that nothing supports.
-inline void add_not_checked(const nlohmann::json& value, const std::string& path, std::set<std::string>& to) {
+/// Whether a value's field is taken on trust. What follows from a manifest is where there is none, and what an experiment
+/// varies where it is a user's own.
+inline bool is_trusted(std::string_view path, const SchemaField* row, Checker checker, bool manifest, bool own_type) {
+  if (row == nullptr || row->support == Support::not_checked) return true;
+  if (own_type && (path.ends_with("/variable_value") || path.ends_with("/variable_tested") || path.ends_with("/baseline") ||
+                   path.ends_with("/experiment_type")))
+    return true;
+  if (row->support == Support::derived) return !manifest && !path.starts_with("runs/");
+  return row->support == Support::re_executed && checker == Checker::compare &&
+         path.find("/manifest/") == std::string_view::npos && !path.ends_with("/config_id");
+}
+
+/// Adds the rows of all values below `path` that `trusted` says so of.
+template <class IsTrusted>
+void add_not_checked(const nlohmann::json& value, const std::string& path, const IsTrusted& trusted,
+                     std::set<std::string>& to) {
   if (value.is_structured()) {
-    for (const auto& [name, member] : value.items()) {
-      add_not_checked(member, path + "/" + (value.is_array() ? "*" : name), to);
-    }
+    for (const auto& [name, member] : value.items())
+      add_not_checked(member, path + "/" + (value.is_array() ? "*" : name), trusted, to);
     return;
   }
   if (value.is_null()) return;
   const SchemaField* row = field_of(path);
-  if (row == nullptr || row->support == Support::not_checked) to.emplace(row == nullptr ? path : row->path);
+  if (trusted(path, row)) to.emplace(row == nullptr ? path : row->path);
 }
 
 }  // namespace detail
 
 /// The fields of a file that nothing supports: rows of the table, or a path that no row covers, ascending.
-inline std::set<std::string> fields_not_checked(const ExperimentFile& file) {
+inline std::set<std::string> fields_not_checked(const ExperimentFile& file, Checker checker) {
+  const auto& type = member_or_null(file.metadata, "experiment_type");
+  const bool own_type = !type.is_string() || kind_of(type.get_ref<const std::string&>()) == nullptr;
+  const bool manifest = std::ranges::all_of(file.configurations, [](const auto& one) {
+    return one.contains("manifest");
+  });
+  const auto trusted = [&](std::string_view path, const SchemaField* row) {
+    return detail::is_trusted(path, row, checker, manifest, own_type);
+  };
   std::set<std::string> out;
-  detail::add_not_checked(file.metadata, "experiment_metadata", out);
-  for (const auto& one : file.configurations) detail::add_not_checked(one, "configurations/*", out);
-  for (const auto& one : file.runs) detail::add_not_checked(one.members, "runs/*", out);
+  detail::add_not_checked(file.metadata, "experiment_metadata", trusted, out);
+  for (const auto& one : file.configurations) detail::add_not_checked(one, "configurations/*", trusted, out);
+  for (const auto& one : file.runs) {
+    detail::add_not_checked(one.members, "runs/*", trusted, out);
+    if (checker == Checker::compare && one.prompt_text) out.emplace("runs/*/prompt_text");
+    if (member_or_null(member_or_null(one.members, "reproducibility"), "digests").size() > 1)
+      out.emplace("runs/*/reproducibility/digests of repetitions that are not stored");
+  }
   return out;
 }
 

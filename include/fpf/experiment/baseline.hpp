@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fpf/evidence/conditions.hpp>
 #include <fpf/evidence/experiment_index.hpp>
+#include <fpf/evidence/json_cursor.hpp>
 #include <fpf/evidence/labels.hpp>
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/evidence/weights.hpp>
@@ -78,13 +79,15 @@ class Baseline {
   }
 
   /// Throws Error, naming both digests, when the baseline's weights are not those of `model` (as ModelIdentity describes
-  /// it), or, with `any_checkpoint`, not another format of the same model. What the file does not identify passes.
+  /// it), or, with `any_checkpoint`, not another format of the same model; or when the file does not say which they are and this run does.
   void require_model(const std::string& path, const nlohmann::json& model, bool any_checkpoint) const {
     const auto& own = evidence::model_of(configuration());
     const bool known = evidence::identifies_weights(own) && evidence::identifies_weights(model);
     const auto difference = any_checkpoint ? evidence::base_difference(own, model)
                             : known        ? evidence::weights_difference(own, model)
                                            : evidence::ModelDifference{};
+    if (!evidence::identifies_weights(own) && evidence::identifies_weights(model))
+      fail("the baseline {} does not say by content which weights it ran: run exp0_reference again", path);
     if (difference)
       fail("the baseline {} was made from another model: its model/{} is {}, that of this run's {} is {}", path,
            difference.field, difference.a, model.value("id", ""), difference.b);
@@ -126,10 +129,13 @@ class Baseline {
   std::vector<std::string> runs_as(const std::string& config_id) const {
     std::vector<std::string> out;
     for (const auto& run : file_.runs) {
-      const std::string head = R"({"config_id":)" + nlohmann::json(run.config_id).dump();
       const std::string_view text = file_.text(run);
-      if (!text.starts_with(head)) fail("{}: expected a run that begins with its config_id", file_.name());
-      out.push_back(R"({"config_id":)" + nlohmann::json(config_id).dump() + std::string(text.substr(head.size())));
+      evidence::JsonCursor cursor(text, file_.name());
+      cursor.enter_object();
+      const auto first = cursor.next_key();
+      if (!first || *first != "config_id") fail("{}: expected a run that begins with its config_id", file_.name());
+      cursor.take();
+      out.push_back(R"({"config_id":)" + nlohmann::json(config_id).dump() + std::string(text.substr(cursor.offset())));
     }
     return out;
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fpf/evidence/labels.hpp>
 #include <fpf/verify/non_finite.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -160,6 +161,10 @@ class Inspector {
 /// Every run of an open experiment file, with its contradictions. Throws Interrupted.
 inline std::vector<Claim> read_claims(const evidence::ExperimentFile& file) {
   std::vector<Claim> out;
+  std::set<std::string> without_runs;
+  for (const json& configuration : file.configurations)
+    without_runs.insert(configuration.at("config_id").get<std::string>());
+  for (const auto& run : file.runs) without_runs.erase(run.config_id);
   for (const auto& run : file.runs) {
     check_interrupt();
     Claim& claim = out.emplace_back();
@@ -174,6 +179,8 @@ inline std::vector<Claim> read_claims(const evidence::ExperimentFile& file) {
       claim.contradictions.push_back(claim.name() + ": prompt_sha256 is " + own.dump() + ", in the file's first run " +
                                      first.dump());
   }
+  for (const std::string& id : without_runs)
+    out.front().contradictions.push_back(out.front().name() + ": beside it stands " + id + ", which has no run");
   return out;
 }
 

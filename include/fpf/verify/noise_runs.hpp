@@ -1,6 +1,7 @@
 // Which runs of the noise files are noise for a claim.
 #pragma once
 
+#include <array>
 #include <fpf/verify/copies.hpp>
 #include <fpf/verify/verifier.hpp>
 #include <list>
@@ -69,6 +70,11 @@ inline std::vector<Claim> honest_for(const Claim& claim, const std::vector<Claim
             "--noise {}: {}: {}. It is a copy, or answers the same prompt: an honest run counts once, and the evidence "
             "is no noise of its own; leave this file out",
             file.name(), honest.name(), copy);
+      const auto same_prompt = [&](const Claim& other) { return other.prompts.front() == honest.prompts.front(); };
+      for (const std::vector<Claim>* others : std::array<const std::vector<Claim>*, 2>{&evidence, &out})
+        if (const auto other = std::ranges::find_if(*others, same_prompt); other != others->end())
+          fail("--noise {}: {}: it answers the prompt of {}: an honest run needs a prompt of its own, or it may be a copy",
+               file.name(), honest.name(), others == &out ? detail::run_of(*other) : "the evidence, " + other->name());
       seen.add(honest, detail::run_of(honest) + ",");
       out.push_back(std::move(honest));
     }

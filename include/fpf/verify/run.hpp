@@ -60,10 +60,14 @@ inline Result run(const Settings& settings) {
   }
   if (!file.metadata.contains("schema_version"))
     fail("{} has no schema_version: expected fpf's evidence, which has digests, prompts and a manifest", file.name());
-  out.not_checked = evidence::fields_not_checked(file);
+  out.not_checked = evidence::fields_not_checked(file, evidence::Checker::verify);
   std::vector<Claim> claims = read_claims(file);
   std::erase_if(claims, [&](const Claim& claim) { return !detail::asked_for(settings, claim); });
-  if (claims.empty()) fail("--config-id: {} has no such run; it has {}", file.name(), file.runs.front().config_id);
+  if (claims.empty()) {
+    std::set<std::string> ids;
+    for (const auto& one : file.runs) ids.insert(one.config_id);
+    fail("--config-id: {} has no such run; it has {}", file.name(), fmt::join(ids, ", "));
+  }
   for (Claim& claim : claims) out.runs.push_back(verifier.inspect(claim));
   if (worst_of(out.runs) != Decision::reject) {
     verifier.prepare(claims.front());

@@ -49,10 +49,9 @@ class Verifier {
       report.same_version = claim.at("/manifest/fpf/version") == json(version);
       Model* found = model_like(claim, report.other_model);
       if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
-      if (found != nullptr && !found->unknown_tokenizer.empty())
-        report.notes.push_back(
-            "the texts of prompt and tokens are not checked, since the model's tokeniser is not known: " +
-            one_line(found->unknown_tokenizer));
+      if (found != nullptr && !found->tokenizer)
+        report.notes.push_back("the texts of prompt and tokens are not checked, since the model's tokeniser is not known" +
+                               (found->unknown_tokenizer.empty() ? "" : ": " + one_line(found->unknown_tokenizer)));
       if (asked && !claim.prompts.empty()) report.prompt = prompt_report(claim, found);
     } catch (const json::exception& error) {  // a member of another type
       claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
@@ -206,7 +205,7 @@ class Verifier {
     PromptReport out;
     out.tokens = ids.size();
     out.sha256 = prompt::prompt_sha256(ids);
-    out.begins = one_line(tokenizer != nullptr ? tokenizer->decode(ids) : claim.texts.prompt_text, 120);
+    out.begins = tokenizer != nullptr ? one_line(tokenizer->decode(ids), 120) : std::string();
     if (out.begins.empty()) out.begins = one_line(fmt::format("token ids {}", fmt::join(ids, ", ")), 120);
     if (question.option().empty() || (question.is_document() && model == nullptr)) return out;
     out.held_against = question.option();
