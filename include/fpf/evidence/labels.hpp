@@ -53,8 +53,8 @@ class LabelInspector {
       checks = {&LabelInspector::metadata, &LabelInspector::fixed_params, &LabelInspector::ranks, &LabelInspector::software,
                 &LabelInspector::variable, &LabelInspector::name};
     if (run_ != nullptr)
-      for (const Check check : {&LabelInspector::prompt, &LabelInspector::steps, &LabelInspector::repetitions,
-                                &LabelInspector::runtime, &LabelInspector::contention})
+      for (const Check check : {&LabelInspector::prompt, &LabelInspector::steps, &LabelInspector::tokens,
+                                &LabelInspector::repetitions, &LabelInspector::runtime, &LabelInspector::contention})
         checks.push_back(check);
     for (const Check check : checks) {
       try {
@@ -245,6 +245,19 @@ class LabelInspector {
     if (run_->prompt_tokens && stated.is_number_integer())
       follows("experiment_metadata.sequence_length", member(file_.metadata, "sequence_length"),
               *run_->prompt_tokens + stated.get<std::int64_t>(), "prompt and decode_steps");
+  }
+
+  /// Every token fed is the most probable one of the position before.
+  void tokens() {
+    if (!has_manifest() || run_->steps.empty()) return;
+    const LogProbRows top = read_logprobs(file_, *run_, 0);
+    if (top.k < 1) return add("its log-probabilities are empty");
+    for (std::size_t step = 0; step < run_->steps.size(); ++step) {
+      const std::int32_t best = top.ids.at((step + 1) * static_cast<std::size_t>(top.k));
+      if (const auto fed = run_->steps[step].token_id; fed != best)
+        add("decode_steps[{}].token_id is {}: the log-probabilities at the position before have {} first", step,
+            fed ? std::to_string(*fed) : "none", best);
+    }
   }
 
   bool is_complete() const { return run_->members.value("status", json("complete")) == "complete"; }

@@ -99,7 +99,7 @@ inline constexpr auto schema_fields = [] {
       {"runs/*/contention/*", not_checked},
       {"runs/*/quiet_runtime/*", derived},
       {"runs/*/decode_steps/*/step", derived},
-      {"runs/*/decode_steps/*/token_id", digest},
+      {"runs/*/decode_steps/*/token_id", derived},
       {"runs/*/decode_steps/*/token_text", re_executed},
       {"runs/*/decode_steps/*/absolute_position", derived},
       {"runs/*/decode_steps/*/*", digest},

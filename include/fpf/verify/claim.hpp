@@ -50,7 +50,7 @@ class Inspector {
   void inspect() {
     const std::vector<void (Inspector::*)()> checks{
         &Inspector::prompts, &Inspector::status, &Inspector::read_signals,
-        &Inspector::logprobs, &Inspector::greedy, &Inspector::digests};
+        &Inspector::logprobs, &Inspector::digests};
     try {
       claim_.texts = evidence::read_texts(*claim_.file, *claim_.run);
       for (const auto check : checks) (this->*check)();
@@ -113,17 +113,6 @@ class Inspector {
               i - begin);
       }
       if (sum > 1.001) add("logprobs at position {} add up to a probability of {:.4f}", position(begin / k), sum);
-    }
-  }
-
-  /// Every token fed is the most probable one of the position before.
-  void greedy() {
-    const auto& signals = claim_.signals;
-    for (std::size_t step = 0; step < signals.token_ids.size(); ++step) {
-      const std::int32_t best = signals.logprobs.ids[(step + 1) * static_cast<std::size_t>(signals.logprobs.k)];
-      if (signals.token_ids[step] != best)
-        add("decode_steps[{}].token_id is {}: the log-probabilities at the position before have {} first", step,
-            signals.token_ids[step], best);
     }
   }
 
