@@ -176,18 +176,25 @@ json elsewhere(json file) {
 /// Fields that others of the file follow from, or that follow from others: changed alone, the file contradicts itself
 /// (labels.cpp).
 bool is_tied(const std::string& field) {
-  static const std::set<std::string> tied{
-      "cuda_version",           "torch_version",           "transformers_version",       "flash_attn_version",
-      "python_version",         "manifest/libraries/cuda", "manifest/libraries/libtorch", "manifest/activation_dtype",
-      "manifest/policies/attention", "manifest/policies/execution", "manifest/policies/quantisation"};
+  static const std::set<std::string> tied{"cuda_version",
+                                          "torch_version",
+                                          "transformers_version",
+                                          "flash_attn_version",
+                                          "python_version",
+                                          "manifest/libraries/cuda",
+                                          "manifest/libraries/libtorch",
+                                          "manifest/activation_dtype",
+                                          "manifest/policies/attention",
+                                          "manifest/policies/execution",
+                                          "manifest/policies/quantisation"};
   return tied.contains(field) || field.starts_with("fixed_params/");  // another parallelism or stream is a user's own
 }
 
 /// What the table makes of a difference between two configurations, whatever else the file says.
 std::optional<Treatment> treatment_of(const json& a, const json& b, fpf::evidence::Relation relation,
                                       const std::string& experiment) {
-  const auto found = fpf::evidence::condition_differences(fpf::evidence::conditions_of(a, nullptr),
-                                                          fpf::evidence::conditions_of(b, nullptr), relation, experiment);
+  const auto found = fpf::evidence::condition_differences(
+      fpf::evidence::conditions_of(a, nullptr), fpf::evidence::conditions_of(b, nullptr), relation, experiment);
   BOOST_REQUIRE(found.size() < 2);
   return found.empty() ? std::nullopt : std::optional(found.front().treatment);
 }
@@ -275,8 +282,8 @@ BOOST_AUTO_TEST_CASE(what_differs_between_machines_is_refused_reported_or_noise)
     for (json& configuration : file["configurations"]) at(configuration, field) = changed(at(configuration, field));
     const Compared found = compared({first, saved(file, "b")});
     const Treatment expected = decision_on(field)->between;
-    BOOST_TEST((treatment_of(other["configurations"][0], file["configurations"][0], fpf::evidence::Relation::between, "") ==
-                (expected == allowed ? std::nullopt : std::optional(expected))),
+    BOOST_TEST((treatment_of(other["configurations"][0], file["configurations"][0], fpf::evidence::Relation::between,
+                             "") == (expected == allowed ? std::nullopt : std::optional(expected))),
                field);
     BOOST_TEST_CONTEXT(field << " " << found.err << found.caveats) {
       if (is_tied(field)) {

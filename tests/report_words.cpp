@@ -12,7 +12,8 @@ namespace {
 Json with_origin() {
   Json content = experiment(0);
   auto& metadata = content["experiment_metadata"];
-  metadata.update(Json{{"experiment_type", "ones_own"}, {"date_created", "2031-02-03 04:05:06"}, {"architecture", "dense"}});
+  metadata.update(
+      Json{{"experiment_type", "ones_own"}, {"date_created", "2031-02-03 04:05:06"}, {"architecture", "dense"}});
   metadata["sequence_length"] = 56;
   metadata["extraction_config"]["signal_dtypes"]["router"] = "float32";
   for (Json& one : content["configurations"]) {
@@ -21,9 +22,9 @@ Json with_origin() {
                     {"flash_attn_version", "none"},
                     {"transformers_version", "none"},
                     {"python_version", "none"}});
-    one["fixed_params"] = {{"compile", false},  {"execution", "eager"}, {"attention_impl", "eager"},
-                           {"tp_size", 1},      {"ep_size", 1},         {"concurrent_streams", false},
-                           {"batch_size", 1},   {"quantization", "none"}};
+    one["fixed_params"] = {{"compile", false}, {"execution", "eager"},  {"attention_impl", "eager"},
+                           {"tp_size", 1},     {"ep_size", 1},          {"concurrent_streams", false},
+                           {"batch_size", 1},  {"quantization", "none"}};
     one["manifest"] = {{"fpf", {{"version", "9.8.7"}, {"revision", "0123456789ab"}}},
                        {"device", {{"type", "cuda"}, {"name", "Card of " + one["hardware"].get<std::string>()}}},
                        {"threads", 1},

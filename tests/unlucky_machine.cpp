@@ -94,7 +94,8 @@ BOOST_AUTO_TEST_CASE(a_limit_of_file_sizes_is_an_error) {
 
 BOOST_AUTO_TEST_CASE(few_open_files_are_enough_or_an_error) {
   const std::string good = write("good.json", experiment());
-  const std::string few = "for fd in 3 4 5 6 7 8 9; do eval \"exec $fd>&-\"; done; ulimit -n 4; exec ";  // none inherited
+  const std::string few =
+      "for fd in 3 4 5 6 7 8 9; do eval \"exec $fd>&-\"; done; ulimit -n 4; exec ";  // none inherited
   const Outcome enough = shell(few + program + " " + good + " --json");
   BOOST_TEST(enough.code == 0, enough.err);
   const Outcome outcome = shell(few + program + " " + good + " --report few");

@@ -119,14 +119,16 @@ BOOST_AUTO_TEST_CASE(every_field_that_re_execution_supports_is_held_by_it) {
   struct Change {
     std::string row, pointer;
     json value;
-    std::string word;        // of the reason for a rejection
+    std::string word;         // of the reason for a rejection
     bool difference = false;  // accepted, and named as a field of the manifest that differs
   };
   const std::string metadata = "/experiment_metadata/", manifest = "/configurations/0/manifest/";
   const std::vector<Change> all{
       {"experiment_metadata/model_size", metadata + "model_size", "30B", "model_size"},
-      {"experiment_metadata/model_architecture", metadata + "model_architecture", "LlamaForCausalLM", "model_architecture"},
-      {"experiment_metadata/extraction_config/hidden_dim", metadata + "extraction_config/hidden_dim", 32, "expected 32"},
+      {"experiment_metadata/model_architecture", metadata + "model_architecture", "LlamaForCausalLM",
+       "model_architecture"},
+      {"experiment_metadata/extraction_config/hidden_dim", metadata + "extraction_config/hidden_dim", 32,
+       "expected 32"},
       {"experiment_metadata/extraction_config/key_dim", metadata + "extraction_config/key_dim", 16, "expected 16"},
       {"experiment_metadata/extraction_config/layers/*", metadata + "extraction_config/layers", {0}, "names no layer"},
       {"experiment_metadata/extraction_config/top_k_logprobs", metadata + "extraction_config/top_k_logprobs", 5,
@@ -136,15 +138,16 @@ BOOST_AUTO_TEST_CASE(every_field_that_re_execution_supports_is_held_by_it) {
       {"configurations/*/manifest/fpf/*", manifest + "fpf/revision", "0123", "fpf/revision", true},
       {"configurations/*/manifest/device/*", manifest + "device/cores", 96, "device/cores", true},
       {"configurations/*/manifest/model/*", manifest + "model/config_sha256", std::string(64, '0'), "another model"},
-      {"configurations/*/manifest/policies/*", manifest + "policies/execution_detail", "other", "policies/execution_detail",
-       true},
+      {"configurations/*/manifest/policies/*", manifest + "policies/execution_detail", "other",
+       "policies/execution_detail", true},
       {"configurations/*/manifest/ranks/*", manifest + "ranks/0/weight_bytes", 1, "ranks/0/weight_bytes", true},
       {"configurations/*/manifest/operations/*", manifest + "operations/decode/norm", "other", "operations/decode/norm",
        true},
       {"configurations/*/manifest/*", manifest + "threads", 2, "threads", true}};
   // Texts need a tokeniser: verify_smollm2.cpp. A status: verify_runs.cpp. A run under another's config_id: grafts, above.
-  std::set<std::string> held{"runs/*/config_id", "runs/*/prompt_text", "runs/*/neighbours/*/prompt_text", "runs/*/decode_steps/*/token_text",
-                             "runs/*/status", "runs/*/non_finite/*"};
+  std::set<std::string> held{
+      "runs/*/config_id", "runs/*/prompt_text", "runs/*/neighbours/*/prompt_text", "runs/*/decode_steps/*/token_text",
+      "runs/*/status",    "runs/*/non_finite/*"};
   for (const Change& one : all) {
     held.insert(one.row);
     const std::string file = forged(Inputs::baseline(), {"member", one.pointer, one.value.dump()});

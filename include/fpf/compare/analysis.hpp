@@ -164,7 +164,7 @@ struct Configuration {
     std::uint32_t registers = 0;  // a thread
   };
 
-  std::string id;  // unique in the analysis: a second "H100_bs2" is "H100_bs2#2"
+  std::string id;        // unique in the analysis: a second "H100_bs2" is "H100_bs2#2"
   std::string hardware;  // a label
   std::string device;    // what the manifest says the device calls itself; empty where nothing does
   std::string provider;
@@ -293,8 +293,8 @@ struct Analysis {
   std::vector<std::string> created;  // when the files were written, as they say; distinct, sorted
   double threshold = 1.5;
   bool after_divergence = false;
-  bool weights_identified = true;   // every configuration says by content which weights it ran
-  bool conditions_recorded = true;  // and has a manifest
+  bool weights_identified = true;        // every configuration says by content which weights it ran
+  bool conditions_recorded = true;       // and has a manifest
   std::vector<std::string> not_checked;  // fields of the files that nothing here supports: "configurations/*/provider"
   std::vector<Configuration> configurations;
   std::vector<std::string> hardware;  // distinct, sorted

@@ -49,15 +49,16 @@ inline void hold_against_themselves(std::vector<std::optional<evidence::Experime
     if (files[f])
       for (const auto& run : files[f]->runs) runs.emplace_back(f, &run);
   std::vector<std::vector<std::string>> found(runs.size());
-  parallel_for(runs.size(), [&](std::size_t i) {
-    found[i] = evidence::contradictions_of(*files[runs[i].first], *runs[i].second);
-  });
+  parallel_for(runs.size(),
+               [&](std::size_t i) { found[i] = evidence::contradictions_of(*files[runs[i].first], *runs[i].second); });
   std::vector<std::vector<std::string>> of_file(files.size());
   for (std::size_t i = 0; i < runs.size(); ++i) std::ranges::move(found[i], std::back_inserter(of_file[runs[i].first]));
   for (std::size_t f = 0; f < files.size(); ++f) {
     if (of_file[f].empty()) continue;
-    const std::string name = files[f]->name(), more = of_file[f].size() == 1 ? "" : fmt::format(" (and {} more)", of_file[f].size() - 1);
-    failures.push_back({name, fmt::format("{} contradicts itself and is left out: {}{}", name, of_file[f].front(), more), true});
+    const std::string name = files[f]->name(),
+                      more = of_file[f].size() == 1 ? "" : fmt::format(" (and {} more)", of_file[f].size() - 1);
+    failures.push_back(
+        {name, fmt::format("{} contradicts itself and is left out: {}{}", name, of_file[f].front(), more), true});
     files[f].reset();
   }
 }

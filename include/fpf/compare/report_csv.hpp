@@ -110,9 +110,8 @@ inline void write_configurations(const std::filesystem::path& folder, const std:
       const std::string_view bit_exact = !known ? "" : r.bit_exact ? "true" : "false";
       out.row(e, analyses[e].experiment_type, c.id, c.hardware, c.provider, c.value, c.baseline, c.file,
               fmt::format("{}", fmt::join(versions, "; ")), c.status.empty() ? "complete" : c.status, c.decode_steps,
-              fmt::format("{}", fmt::join(c.stored_repetitions, " ")), name_of(r.basis),
-              r.repetitions, bit_exact, r.first_difference, c.timing.mean, c.timing.variance, c.timing.prefill_seconds,
-              c.timing.decode_seconds);
+              fmt::format("{}", fmt::join(c.stored_repetitions, " ")), name_of(r.basis), r.repetitions, bit_exact,
+              r.first_difference, c.timing.mean, c.timing.variance, c.timing.prefill_seconds, c.timing.decode_seconds);
       for (std::size_t i = 0; i < c.timing.seconds.size(); ++i) times.row(e, c.id, i, c.timing.seconds[i]);
     }
   out.commit();

@@ -127,15 +127,15 @@ inline std::string verdicts_html(std::size_t experiment, const Analysis& analysi
 
 inline std::string bit_exact_text(const Reproducibility& found) {
   if (found.repeats() == Repeats::unknown) return std::string(name_of(Repeats::unknown));
-  std::string out = fmt::format("{}, {} by {}", name_of(found.repeats()),
-                                count_text(static_cast<std::size_t>(found.repetitions), "repetition"),
-                                name_of(found.basis));
+  std::string out =
+      fmt::format("{}, {} by {}", name_of(found.repeats()),
+                  count_text(static_cast<std::size_t>(found.repetitions), "repetition"), name_of(found.basis));
   return found.first_difference.empty() ? out : out + "; first at " + found.first_difference;
 }
 
 inline std::string configurations_html(std::size_t experiment, const Analysis& analysis) {
-  Grid grid{{"configuration", "hardware", "value", ">steps", "bit-exact", ">mean, s", "machine", "provider", "versions"},
-            {}};
+  Grid grid{
+      {"configuration", "hardware", "value", ">steps", "bit-exact", ">mean, s", "machine", "provider", "versions"}, {}};
   for (std::size_t i = 0; i < analysis.configurations.size(); ++i) {
     const Configuration& c = analysis.configurations[i];
     std::vector<std::string> versions;

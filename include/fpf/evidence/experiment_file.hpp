@@ -57,8 +57,8 @@ struct StoredStep {
 struct StoredRun {
   std::string config_id;
   int rep_id = 0;
-  nlohmann::json members;  // all that is small: everything but decode_steps, prompt_text and prompt_token_ids
-  std::uint64_t offset = 0;                        // of the run's object in the file
+  nlohmann::json members;    // all that is small: everything but decode_steps, prompt_text and prompt_token_ids
+  std::uint64_t offset = 0;  // of the run's object in the file
   std::uint64_t length = 0;
   TextSpan prompt_text, prompt_token_ids;
   std::vector<StoredStep> steps;              // in the file's order

@@ -10,7 +10,8 @@ namespace fpf::evidence {
 struct ExperimentKind {
   std::string_view type;      // experiment_type
   std::string_view variable;  // variable_tested
-  std::string_view value;     // JSON pointer to the member of a configuration that variable_value repeats; empty: see value_of()
+  std::string_view
+      value;  // JSON pointer to the member of a configuration that variable_value repeats; empty: see value_of()
   std::string_view baseline;  // JSON text of the baseline's value; empty: any
 };
 

@@ -50,8 +50,8 @@ class LabelInspector {
     if (!has_manifest() && !member(file_.metadata, "schema_version").is_null())
       add("its configuration has no manifest.fpf.version, which a file with a schema_version has");
     if (has_manifest())
-      checks = {&LabelInspector::metadata, &LabelInspector::fixed_params, &LabelInspector::ranks, &LabelInspector::software,
-                &LabelInspector::variable, &LabelInspector::name};
+      checks = {&LabelInspector::metadata, &LabelInspector::fixed_params, &LabelInspector::ranks,
+                &LabelInspector::software, &LabelInspector::variable,     &LabelInspector::name};
     if (run_ != nullptr)
       for (const Check check : {&LabelInspector::prompt, &LabelInspector::steps, &LabelInspector::tokens,
                                 &LabelInspector::repetitions, &LabelInspector::runtime, &LabelInspector::contention})
@@ -104,8 +104,10 @@ class LabelInspector {
     const json& metadata = file_.metadata;
     if (!member(metadata, "experiment_type").is_string()) add("experiment_metadata has no experiment_type");
     if (const auto* known = kind())
-      follows("experiment_metadata.variable_tested", member(metadata, "variable_tested"), known->variable, "experiment_type");
-    const bool any_model = kind() == nullptr || kind()->type == "quantization";  // those of --model need not be in the file
+      follows("experiment_metadata.variable_tested", member(metadata, "variable_tested"), known->variable,
+              "experiment_type");
+    const bool any_model =
+        kind() == nullptr || kind()->type == "quantization";  // those of --model need not be in the file
     if (!any_model && is_first() && std::ranges::none_of(file_.configurations, [&](const json& one) {
           return one.value(json::json_pointer("/manifest/model/id"), json()) == member(metadata, "model");
         }))
@@ -117,7 +119,8 @@ class LabelInspector {
     for (const char* signal : {"logprobs", "router"})
       follows(fmt::format("signal_dtypes.{}", signal), member(dtypes, signal), "float32", "the format");
     const bool experts = at("/manifest/ranks/0").contains("experts");
-    follows("experiment_metadata.architecture", member(metadata, "architecture"), experts ? "MoE" : "dense", "manifest.ranks");
+    follows("experiment_metadata.architecture", member(metadata, "architecture"), experts ? "MoE" : "dense",
+            "manifest.ranks");
   }
 
   void fixed_params() {
@@ -129,7 +132,8 @@ class LabelInspector {
     follows("fixed_params.attention_impl", fixed("attention_impl"), policy("attention"), "manifest.policies");
     const json stream = policy("stream");
     if (stream == "exclusive" || stream == "contended")
-      follows("fixed_params.concurrent_streams", fixed("concurrent_streams"), stream == "contended", "manifest.policies.stream");
+      follows("fixed_params.concurrent_streams", fixed("concurrent_streams"), stream == "contended",
+              "manifest.policies.stream");
     const std::string found = fixed("quantization").is_string() ? fixed("quantization").get<std::string>() : "";
     if (!quantisation.is_string() || (quantisation == "none" ? found != "none" && !found.starts_with("gguf-")
                                                              : found != quantisation.get<std::string>() + "-int4"))
@@ -161,12 +165,13 @@ class LabelInspector {
   }
 
   void software() {
-    follows("cuda_version", member(configuration_, "cuda_version"), at("/manifest/libraries/cuda"), "manifest.libraries");
+    follows("cuda_version", member(configuration_, "cuda_version"), at("/manifest/libraries/cuda"),
+            "manifest.libraries");
     const json torch = at("/manifest/libraries/libtorch");
     follows("torch_version", member(configuration_, "torch_version"), torch, "manifest.libraries");
     const bool flash = policy("attention") == "flash_attention_2";
-    follows("flash_attn_version", member(configuration_, "flash_attn_version"), flash ? "libtorch " + text(torch) : "none",
-            "manifest.policies.attention");
+    follows("flash_attn_version", member(configuration_, "flash_attn_version"),
+            flash ? "libtorch " + text(torch) : "none", "manifest.policies.attention");
     for (const char* absent : {"transformers_version", "python_version"})
       follows(absent, member(configuration_, absent), "none", "manifest.fpf");
   }
@@ -185,7 +190,8 @@ class LabelInspector {
   json value_of(const ExperimentKind& known) const {
     if (!known.value.empty()) return at(std::string(known.value));
     if (known.type != "cuda_version") return nullptr;
-    return at("/fixed_params/kernels_by").is_null() ? member(configuration_, "cuda_version") : at("/manifest/nvrtc/version");
+    return at("/fixed_params/kernels_by").is_null() ? member(configuration_, "cuda_version")
+                                                    : at("/manifest/nvrtc/version");
   }
 
   std::string tag_of(const ExperimentKind& known) const {
@@ -204,7 +210,8 @@ class LabelInspector {
 
   void name() {
     const auto* known = kind();
-    const std::string hardware = text(member(configuration_, "hardware")), id = text(member(configuration_, "config_id"));
+    const std::string hardware = text(member(configuration_, "hardware")),
+                      id = text(member(configuration_, "config_id"));
     if (known != nullptr)
       follows("config_id", id, config_id(hardware, tag_of(*known)), "hardware and variable_value");
     else if (!id.starts_with(config_id(hardware, "")))
@@ -237,8 +244,8 @@ class LabelInspector {
     if (is_complete())
       follows("experiment_metadata.decode_steps", stated, steps, "the run");
     else if (!stated.is_number_integer() || stated.get<std::int64_t>() <= steps)
-      add("experiment_metadata.decode_steps is {:.40}: expected more than the {} of a run that ended early", stated.dump(),
-          steps);
+      add("experiment_metadata.decode_steps is {:.40}: expected more than the {} of a run that ended early",
+          stated.dump(), steps);
     for (std::size_t i = 0; i < run_->steps.size(); ++i)
       if (run_->steps[i].step != static_cast<int>(i)) add("decode_steps[{}] is numbered {}", i, run_->steps[i].step);
     if (steps != 0 && !run_->prompt_tokens) add("its decode steps have no absolute_position");
@@ -271,7 +278,8 @@ class LabelInspector {
     bool equal = true, own = false;
     for (std::size_t i = 0; i < digests.size(); ++i) {
       json one = digests[i], first = digests.front();
-      if (has_manifest()) follows(fmt::format("reproducibility.digests[{}].rep_id", i), member(one, "rep_id"), i, "its place");
+      if (has_manifest())
+        follows(fmt::format("reproducibility.digests[{}].rep_id", i), member(one, "rep_id"), i, "its place");
       own |= member(one, "rep_id") == run_->rep_id;
       one.erase("rep_id");
       first.erase("rep_id");
@@ -280,8 +288,8 @@ class LabelInspector {
     if (has_manifest() && !own) add("reproducibility.digests has none of repetition {}", run_->rep_id);
     follows("reproducibility.bit_exact", member(record, "bit_exact"), equal, "reproducibility.digests");
     if (has_manifest() && equal != member(record, "first_difference").is_null())
-      add("reproducibility.first_difference is {:.80}, the repetitions are {}", member(record, "first_difference").dump(),
-          equal ? "equal" : "not equal");
+      add("reproducibility.first_difference is {:.80}, the repetitions are {}",
+          member(record, "first_difference").dump(), equal ? "equal" : "not equal");
   }
 
   /// Positive seconds, one a repetition, and what is reckoned from them.
@@ -290,7 +298,8 @@ class LabelInspector {
     if (seconds.is_null() && !has_manifest()) return;
     const auto values = seconds.get<std::vector<double>>();
     const json repetitions = of_run("/reproducibility/repetitions");
-    if (!repetitions.is_null()) follows("the length of runtime.seconds", values.size(), repetitions, "reproducibility.repetitions");
+    if (!repetitions.is_null())
+      follows("the length of runtime.seconds", values.size(), repetitions, "reproducibility.repetitions");
     if (values.empty()) return add("runtime.seconds is empty");
     for (const double value : values)
       if (!(value > 0) || !std::isfinite(value)) add("runtime.seconds has {}: expected times above 0", value);
@@ -301,9 +310,11 @@ class LabelInspector {
     near("runtime.variance", of_run("/runtime/variance"), variance, mean * mean);
     if (!has_manifest()) return;
     for (const char* phase : {"/runtime/prefill_seconds", "/runtime/decode_seconds"})
-      if (!(of_run(phase).get<double>() >= 0)) add("{} is {:.40}: expected no time below 0", phase + 1, of_run(phase).dump());
+      if (!(of_run(phase).get<double>() >= 0))
+        add("{} is {:.40}: expected no time below 0", phase + 1, of_run(phase).dump());
     near("runtime.prefill_seconds and decode_seconds together",
-         of_run("/runtime/prefill_seconds").get<double>() + of_run("/runtime/decode_seconds").get<double>(), mean, mean);
+         of_run("/runtime/prefill_seconds").get<double>() + of_run("/runtime/decode_seconds").get<double>(), mean,
+         mean);
     if (static_cast<std::size_t>(run_->rep_id) < values.size())
       near("runtime_seconds", of_run("/runtime_seconds"), values[static_cast<std::size_t>(run_->rep_id)], mean);
   }
@@ -362,8 +373,9 @@ inline std::vector<std::string> label_contradictions(const ExperimentFile& file,
 /// Everything in which an open file contradicts itself, by configuration and run: labels, and rows that are not those of their
 /// digests. One text each, which names the place.
 inline std::vector<std::string> contradictions_of(const ExperimentFile& file, const StoredRun& run) {
-  const auto configuration = std::ranges::find_if(
-      file.configurations, [&](const nlohmann::json& one) { return member_or_null(one, "config_id") == run.config_id; });
+  const auto configuration = std::ranges::find_if(file.configurations, [&](const nlohmann::json& one) {
+    return member_or_null(one, "config_id") == run.config_id;
+  });
   auto out = label_contradictions(file, *configuration, &run);
   for (auto& one : digest_contradictions(file, run)) out.push_back(std::move(one));
   return out;

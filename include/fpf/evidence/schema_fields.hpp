@@ -129,8 +129,8 @@ namespace detail {
 /// varies where it is a user's own.
 inline bool is_trusted(std::string_view path, const SchemaField* row, Checker checker, bool manifest, bool own_type) {
   if (row == nullptr || row->support == Support::not_checked) return true;
-  if (own_type && (path.ends_with("/variable_value") || path.ends_with("/variable_tested") || path.ends_with("/baseline") ||
-                   path.ends_with("/experiment_type")))
+  if (own_type && (path.ends_with("/variable_value") || path.ends_with("/variable_tested") ||
+                   path.ends_with("/baseline") || path.ends_with("/experiment_type")))
     return true;
   if (row->support == Support::derived) return !manifest && !path.starts_with("runs/");
   return row->support == Support::re_executed && checker == Checker::compare &&
@@ -157,9 +157,8 @@ void add_not_checked(const nlohmann::json& value, const std::string& path, const
 inline std::set<std::string> fields_not_checked(const ExperimentFile& file, Checker checker) {
   const auto& type = member_or_null(file.metadata, "experiment_type");
   const bool own_type = !type.is_string() || kind_of(type.get_ref<const std::string&>()) == nullptr;
-  const bool manifest = std::ranges::all_of(file.configurations, [](const auto& one) {
-    return one.contains("manifest");
-  });
+  const bool manifest =
+      std::ranges::all_of(file.configurations, [](const auto& one) { return one.contains("manifest"); });
   const auto trusted = [&](std::string_view path, const SchemaField* row) {
     return detail::is_trusted(path, row, checker, manifest, own_type);
   };

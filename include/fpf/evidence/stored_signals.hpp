@@ -127,8 +127,8 @@ inline LogProbRows read_logprobs(const ExperimentFile& file, const StoredRun& ru
   return out;
 }
 
-inline RouterRows read_router(const ExperimentFile& file, const StoredRun& run, const std::vector<nlohmann::json>& routers,
-                              int layer) {
+inline RouterRows read_router(const ExperimentFile& file, const StoredRun& run,
+                              const std::vector<nlohmann::json>& routers, int layer) {
   RouterRows out;
   for (std::size_t step = 0; step < routers.size(); ++step) {
     const std::string name = fmt::format("{}, decode_steps[{}].router.layer_{}", run_name(file, run), step, layer);
@@ -159,7 +159,8 @@ inline std::vector<nlohmann::json> read_routers(const ExperimentFile& file, cons
   std::uint64_t bytes = 0;
   for (const StoredStep& step : run.steps) bytes += step.router.length;
   if (bytes > router_limit)
-    fail("{}: {}: its routers have {} bytes: expected at most {}", file.name(), run_name(file, run), bytes, router_limit);
+    fail("{}: {}: its routers have {} bytes: expected at most {}", file.name(), run_name(file, run), bytes,
+         router_limit);
   std::vector<nlohmann::json> out;
   for (const StoredStep& step : run.steps)
     out.push_back(parsed(file, run, step.router, fmt::format("decode_steps[{}].router", step.step)));
@@ -199,7 +200,8 @@ inline RunTexts read_texts(const ExperimentFile& file, const StoredRun& run) {
   for (const StoredStep& step : run.steps) {
     const std::string what = fmt::format("decode_steps[{}].token_text", step.step);
     const auto found = detail::parsed(file, run, step.token_text, what);
-    if (!found.is_string() && !found.is_null()) fail("{}, {}: expected a string, found {:.40}", name, what, found.dump());
+    if (!found.is_string() && !found.is_null())
+      fail("{}, {}: expected a string, found {:.40}", name, what, found.dump());
     out.token_texts.push_back(found.is_string() ? found.get<std::string>() : "");
   }
   return out;

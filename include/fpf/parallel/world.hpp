@@ -207,7 +207,8 @@ class World {
     const std::string first = spoken([&] { return lobby_.set_first(joined(rank()), own.dump()); });
     if (first == own.dump()) return {};
     return fmt::format("rank {} is used twice at {}: by {} and by {}; every process needs a RANK of its own", rank(),
-                       place(), parse_json(first, "what another process says").at("process").get<std::string>(), process);
+                       place(), parse_json(first, "what another process says").at("process").get<std::string>(),
+                       process);
   }
 
   void meet() {

@@ -48,9 +48,8 @@ class Inspector {
   explicit Inspector(Claim& claim) : claim_(claim) {}
 
   void inspect() {
-    const std::vector<void (Inspector::*)()> checks{
-        &Inspector::prompts, &Inspector::status, &Inspector::read_signals,
-        &Inspector::logprobs, &Inspector::digests};
+    const std::vector<void (Inspector::*)()> checks{&Inspector::prompts, &Inspector::status, &Inspector::read_signals,
+                                                    &Inspector::logprobs, &Inspector::digests};
     try {
       claim_.texts = evidence::read_texts(*claim_.file, *claim_.run);
       for (const auto check : checks) (this->*check)();
@@ -118,8 +117,7 @@ class Inspector {
 
   void digests() {
     if (claim_.complete()) {
-      for (auto& one :
-           evidence::digest_contradictions(*claim_.file, *claim_.run, evidence::digests_of(claim_.signals)))
+      for (auto& one : evidence::digest_contradictions(*claim_.file, *claim_.run, evidence::digests_of(claim_.signals)))
         claim_.contradictions.push_back(std::move(one));
       return;
     }

@@ -73,8 +73,9 @@ inline std::vector<Claim> honest_for(const Claim& claim, const std::vector<Claim
       const auto same_prompt = [&](const Claim& other) { return other.prompts.front() == honest.prompts.front(); };
       for (const std::vector<Claim>* others : std::array<const std::vector<Claim>*, 2>{&evidence, &out})
         if (const auto other = std::ranges::find_if(*others, same_prompt); other != others->end())
-          fail("--noise {}: {}: it answers the prompt of {}: an honest run needs a prompt of its own, or it may be a copy",
-               file.name(), honest.name(), others == &out ? detail::run_of(*other) : "the evidence, " + other->name());
+          fail(
+              "--noise {}: {}: it answers the prompt of {}: an honest run needs a prompt of its own, or it may be a copy",
+              file.name(), honest.name(), others == &out ? detail::run_of(*other) : "the evidence, " + other->name());
       seen.add(honest, detail::run_of(honest) + ",");
       out.push_back(std::move(honest));
     }

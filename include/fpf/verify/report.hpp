@@ -184,7 +184,8 @@ inline std::string to_text(const Result& result, const compare::Terminal& termin
   const auto count = [&](Decision d) { return std::ranges::count(result.runs, d, &RunReport::decision); };
   const std::string decision(name_of(result.decision));
   if (!result.not_checked.empty())
-    out += fmt::format("\n{}", compare::wrapped(fmt::format("Not checked: {}.", fmt::join(result.not_checked, ", ")), terminal.width));
+    out += fmt::format(
+        "\n{}", compare::wrapped(fmt::format("Not checked: {}.", fmt::join(result.not_checked, ", ")), terminal.width));
   out += fmt::format("\n{}", compare::wrapped(result.file, terminal.width));
   out += compare::styled(decision, detail::style_of(result.decision), terminal);
   return out + fmt::format(" ({} accepted, {} undecided, {} rejected)\n", count(Decision::accept),
@@ -192,7 +193,10 @@ inline std::string to_text(const Result& result, const compare::Terminal& termin
 }
 
 inline nlohmann::ordered_json to_json(const Result& result) {
-  nlohmann::ordered_json out = {{"fpf_version", version}, {"file", result.file}, {"verdict", name_of(result.decision)}, {"not_checked", result.not_checked}};
+  nlohmann::ordered_json out = {{"fpf_version", version},
+                                {"file", result.file},
+                                {"verdict", name_of(result.decision)},
+                                {"not_checked", result.not_checked}};
   for (const RunReport& report : result.runs) out["runs"].push_back(detail::run_json(report));
   return out;
 }

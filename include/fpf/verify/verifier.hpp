@@ -50,8 +50,9 @@ class Verifier {
       Model* found = model_like(claim, report.other_model);
       if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
       if (found != nullptr && !found->tokenizer)
-        report.notes.push_back("the texts of prompt and tokens are not checked, since the model's tokeniser is not known" +
-                               (found->unknown_tokenizer.empty() ? "" : ": " + one_line(found->unknown_tokenizer)));
+        report.notes.push_back(
+            "the texts of prompt and tokens are not checked, since the model's tokeniser is not known" +
+            (found->unknown_tokenizer.empty() ? "" : ": " + one_line(found->unknown_tokenizer)));
       if (asked && !claim.prompts.empty()) report.prompt = prompt_report(claim, found);
     } catch (const json::exception& error) {  // a member of another type
       claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
