@@ -55,7 +55,7 @@ missing=()
 
 # --- system packages: compiler and libraries -------------------------------------------------------------------------
 packages=(g++ ccache pkg-config python3 python3-venv unzip ca-certificates
-  libboost-program-options-dev libboost-test-dev libeigen3-dev nlohmann-json3-dev libvalijson-dev libsimdjson-dev libfmt-dev
+  libboost-program-options-dev libboost-test-dev libeigen3-dev nlohmann-json3-dev libvalijson-dev libfmt-dev
   libpoppler-cpp-dev libpcre2-dev libutf8proc-dev zlib1g-dev libssl-dev gnuplot-nox)
 if $tests; then packages+=(qpdf chromium); fi
 

@@ -50,11 +50,11 @@ function(fpf_fuzz test program seconds)
 endfunction()
 
 set(fixtures ${CMAKE_CURRENT_SOURCE_DIR}/fixtures)
-fpf_add_fuzzer(fuzz_reader -lsimdjson)
+fpf_add_fuzzer(fuzz_reader)
 file(GLOB seeds ${fixtures}/fuzz/*)
 fpf_fuzz(fuzz_reader fuzz_reader 30 SEEDS ${seeds})
 
-fpf_add_fuzzer(fuzz_inputs -lsimdjson -lpoppler-cpp -lpcre2-8 -lutf8proc -lz -lcrypto -lboost_program_options)
+fpf_add_fuzzer(fuzz_inputs -lpoppler-cpp -lpcre2-8 -lutf8proc -lz -lcrypto -lboost_program_options)
 set(seeds_of_config ${fixtures}/parity/qwen3_moe_raw/config.json ${fixtures}/quant/gptq_mixed_model/config.json
                     ${fixtures}/quant/nf4_model/config.json)
 set(seeds_of_tokenizer ${fixtures}/tokens/small_flags/tokenizer.json ${fixtures}/tokens/small_whole/tokenizer.json)

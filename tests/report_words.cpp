@@ -42,6 +42,9 @@ Json with_origin() {
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 50; ++i) ids.push_back(1000 + i);
   for (Json& one : content["runs"]) {
+    Json& steps = one["decode_steps"];
+    for (std::size_t i = 0; i < steps.size(); ++i)  // greedily
+      steps[i]["token_id"] = steps[i]["logprobs"]["pos_-2"]["token_ids"][0];
     one["prompt_sha256"] = fpf::sha256_hex(std::as_bytes(std::span(ids)));
     one["prompt_text"] = "The quick \"brown\" <fox>\njumps over " + std::string(5000, 'x');
     one["prompt_token_ids"] = ids;

@@ -3,10 +3,10 @@
 // matrices.
 #pragma once
 
-#include <simdjson.h>
-
 #include <array>
+#include <cmath>
 #include <filesystem>
+#include <fpf/core/decimal.hpp>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/evidence/json_cursor.hpp>
 #include <functional>
@@ -62,7 +62,7 @@ using evidence::JsonCursor;
 class Reader {
  public:
   explicit Reader(const std::filesystem::path& path)
-      : file_(path, simdjson::SIMDJSON_PADDING), cursor_(file_.text(), path.string()) {
+      : file_(path, decimal_overrun), cursor_(file_.text(), path.string()) {
     out_.name = path.string();
   }
 
@@ -109,18 +109,12 @@ class Reader {
     const std::string_view text = cursor_.take();
     if (text.size() > evidence::longest_row)
       cursor_.fail_here(fmt::format("a row of {} bytes: expected at most {}", text.size(), evidence::longest_row));
-    const simdjson::padded_string_view padded(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING);
-    simdjson::ondemand::document document;
-    simdjson::ondemand::array array;
-    if (parser_.iterate(padded).get(document) || document.get_array().get(array))
-      cursor_.fail_at(text.data(), "expected an array of numbers");
     Vector out;
-    for (auto element : array) {
-      double value = 0;
-      if (element.get_double().get(value))
-        cursor_.fail_at(text.data(), fmt::format("element {} is no number", out.size()));
-      out.push_back(value);
-    }
+    const ArrayFault fault = read_array(text, [&](const char* at) {
+      const char* const end = read_decimal(at, out.emplace_back());
+      return end == nullptr || !std::isfinite(out.back()) ? nullptr : end;
+    });
+    if (fault.at != nullptr) cursor_.fail_at(fault.at, fmt::format("element {} is no number", fault.index));
     cursor_.charge(2 * (sizeof(Vector) + out.size() * sizeof(double)));
     return out;
   }
@@ -218,7 +212,6 @@ class Reader {
 
   MappedFile file_;
   JsonCursor cursor_;
-  simdjson::ondemand::parser parser_;
   File out_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <optional>
 
 namespace fpf {
 
@@ -16,6 +17,13 @@ constexpr std::uint16_t bfloat16_from_float32(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/// The bfloat16 that has this value, bit for bit; nothing where none has.
+constexpr std::optional<std::uint16_t> exact_bfloat16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0xffffu) != 0) return std::nullopt;
+  return static_cast<std::uint16_t>(bits >> 16);
 }
 
 /// float16 bits -> float32, exact.
@@ -43,6 +51,14 @@ constexpr std::uint16_t float16_from_float32(float value) {
   }
   const std::uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+/// The float16 that has this value, bit for bit; nothing where none has.
+constexpr std::optional<std::uint16_t> exact_float16(float value) {
+  const std::uint16_t half = float16_from_float32(value);
+  const float back = float32_from_float16(half);
+  if (std::bit_cast<std::uint32_t>(back) != std::bit_cast<std::uint32_t>(value)) return std::nullopt;
+  return half;
 }
 
 }  // namespace fpf

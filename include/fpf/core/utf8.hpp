@@ -35,6 +35,15 @@ inline Utf8Step decode_utf8(std::string_view text) {
   return {code_point, length, true};
 }
 
+inline bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Step step = decode_utf8(text);
+    if (!step.valid) return false;
+    text.remove_prefix(step.length);
+  }
+  return true;
+}
+
 /// Appends a code point below U+110000, no surrogate.
 inline void append_utf8(std::string& out, char32_t code_point) {
   const auto put = [&](char32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };

@@ -1,10 +1,10 @@
 // Finds what an experiment file of any size holds and where every row of numbers stands, in one pass.
 #pragma once
 
-#include <simdjson.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <fpf/core/decimal.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <fpf/evidence/experiment_file.hpp>
@@ -32,7 +32,7 @@ class PageReleaser {
   }
 
  private:
-  static constexpr std::uint64_t window = std::uint64_t{4} << 20;
+  static constexpr std::uint64_t window = std::uint64_t{16} << 20;
   const std::byte* base_;
   std::uint64_t from_;
 };
@@ -302,7 +302,7 @@ class Indexer {
 /// until they are read) are checked for brackets and strings alone.
 inline ExperimentFile open_experiment(const std::filesystem::path& path) {
   ExperimentFile out;
-  out.file = MappedFile(path, simdjson::SIMDJSON_PADDING);
+  out.file = MappedFile(path, decimal_overrun);
   if (out.file.size() == 0) fail("{}: expected an experiment file, found an empty file", path.string());
   ::madvise(const_cast<std::byte*>(out.file.bytes().data()), out.file.size(), MADV_SEQUENTIAL);
   detail::Indexer(out.file, out).run();

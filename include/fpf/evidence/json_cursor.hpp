@@ -1,8 +1,6 @@
 // A forward cursor over JSON text of any size: it finds where values begin and end, and leaves their content
-// to simdjson (rows of numbers) and nlohmann (small objects).
+// to read_decimal() (rows of numbers) and nlohmann (small objects).
 #pragma once
-
-#include <simdjson.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +11,7 @@
 #include <fpf/core/error.hpp>
 #include <fpf/core/git_lfs.hpp>
 #include <fpf/core/json.hpp>
+#include <fpf/core/utf8.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -23,13 +22,12 @@
 
 namespace fpf::evidence {
 
-/// Bytes of one row of numbers, at most: simdjson takes six bytes of memory for each.
+/// Bytes of one row of numbers, at most: in memory it has up to four times as many.
 inline constexpr std::size_t longest_row = std::size_t{64} << 20;
 
 /// Walks objects and arrays that the caller enters, and steps over values that it does not. What is stepped
 /// over is checked for matching brackets and closed strings alone, at several GB/s. Errors name the source,
-/// the JSON path and the byte. simdjson's documents end at 4 GB and its index costs as much memory as the
-/// text, hence this layer between the file and simdjson.
+/// the JSON path and the byte. (simdjson's documents end at 4 GB and its index costs as much memory as the text.)
 class JsonCursor {
  public:
   static constexpr std::size_t max_depth = json_levels;
@@ -68,7 +66,7 @@ class JsonCursor {
     std::string_view key = quoted.substr(1, quoted.size() - 2);
     charge(key_memory);  // until the object is left
     if (key.find('\\') != key.npos) key = frame.unescaped.emplace_front(parse<std::string>(quoted));
-    if (!simdjson::validate_utf8(key.data(), key.size())) fail_here("a key that is no UTF-8");
+    if (!is_utf8(key)) fail_here("a key that is no UTF-8");
     frame.keys.push_back(key);
     if (peek() != ':') fail_here("expected ':' after a key");
     ++at_;

@@ -1,8 +1,6 @@
 // Which files are experiments, by what they say: for folders that hold other JSON, too, and before a file is overwritten.
 #pragma once
 
-#include <simdjson.h>
-
 #include <filesystem>
 #include <fpf/core/mapped_file.hpp>
 #include <fpf/evidence/json_cursor.hpp>
@@ -17,7 +15,7 @@ inline bool looks_like_experiment(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(std::filesystem::status(path, ignored))) return false;
   MappedFile file;
   try {
-    file = MappedFile(path, simdjson::SIMDJSON_PADDING);
+    file = MappedFile(path);
   } catch (const Error&) {
     return true;
   }

@@ -1,52 +1,48 @@
-// Reads experiment files of any size: the index first, then rows as they are needed, through simdjson
-// On-Demand.
+// Reads experiment files of any size: the index first, then rows as they are needed.
 #pragma once
 
-#include <simdjson.h>
-
 #include <algorithm>
-#include <bit>
 #include <charconv>
 #include <cmath>
+#include <fpf/core/decimal.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/evidence/experiment_index.hpp>
-#include <limits>
 #include <numeric>
 #include <span>
-#include <type_traits>
 #include <unordered_map>
 
 namespace fpf::evidence {
 
 namespace detail {
 
-/// The text of rows as numbers, through simdjson On-Demand.
+/// The text of rows as numbers.
 template <class T>
 class RowParser {
  public:
   RowParser(const ExperimentFile& file, const StoredRun& run) : file_(file), run_(run) {}
 
   /// Appends the row's numbers to `values` (and the tokens of log-probabilities to `ids`).
-  void parse(const StoredRow& row, std::vector<T>& values, std::vector<std::int32_t>& ids) {
+  void parse(const StoredRow& row, std::vector<T>& values, std::vector<std::int32_t>& ids) const {
     const std::string_view text = file_.text(row);
-    const simdjson::padded_string_view padded(text.data(), text.size(), text.size() + simdjson::SIMDJSON_PADDING);
-    simdjson::ondemand::document document;
-    if (const auto error = parser_.iterate(padded).get(document)) fail_at(row, simdjson::error_message(error));
     if (row.signal != StoredSignal::logprobs) {
-      if (append_numbers(row, "", document.get_array(), values) == 0) fail_at(row, "expected numbers, found none");
+      if (append_numbers(row, "", text, values) == 0) fail_at(row, "expected numbers, found none");
       return;
     }
-    simdjson::ondemand::object object;
-    if (const auto error = document.get_object().get(object)) fail_at(row, simdjson::error_message(error));
-    const auto tokens = append_ids(row, object.find_field_unordered("token_ids").get_array(), ids);
-    const auto numbers =
-        append_numbers(row, ".log_probs", object.find_field_unordered("log_probs").get_array(), values);
-    if (tokens != numbers)
-      fail_at(row, fmt::format("expected as many token_ids as log_probs, found {} and {}", tokens, numbers));
+    std::string_view tokens, log_probs;
+    JsonCursor members(text, row_name(row));
+    members.enter_object();
+    while (const auto key = members.next_key()) {
+      std::string_view ignored;
+      (*key == "token_ids" ? tokens : *key == "log_probs" ? log_probs : ignored) = members.take();
+    }
+    const auto of_tokens = append_ids(row, tokens, ids);
+    const auto of_values = append_numbers(row, ".log_probs", log_probs, values);
+    if (of_tokens != of_values)
+      fail_at(row, fmt::format("expected as many token_ids as log_probs, found {} and {}", of_tokens, of_values));
   }
 
   /// Whether two rows hold the same bits; equal text decides without reading them.
-  bool equal(const StoredRow& a, const StoredRow& b) {
+  bool equal(const StoredRow& a, const StoredRow& b) const {
     if (file_.text(a) == file_.text(b)) return true;
     std::vector<T> values_a, values_b;
     std::vector<std::int32_t> ids_a, ids_b;
@@ -56,68 +52,63 @@ class RowParser {
   }
 
   [[noreturn]] void fail_at(const StoredRow& row, std::string_view what, std::string_view inside = "") const {
-    const auto run = &run_ - file_.runs.data();
-    const std::string layer = row.layer < 0 ? "" : fmt::format("layer_{}.", row.layer);
-    fail("{}: runs[{}].decode_steps[{}].{}.{}pos_{}{}, byte {}: {}", file_.name(), run, row.step, name_of(row.signal),
-         layer, row.back, inside, row.offset, what);
+    fail("{}{}, byte {}: {}", row_name(row), inside, row.offset, what);
   }
 
  private:
-  using Array = simdjson::simdjson_result<simdjson::ondemand::array>;
+  std::string row_name(const StoredRow& row) const {
+    const std::string layer = row.layer < 0 ? "" : fmt::format("layer_{}.", row.layer);
+    return fmt::format("{}: runs[{}].decode_steps[{}].{}.{}pos_{}", file_.name(), &run_ - file_.runs.data(), row.step,
+                       name_of(row.signal), layer, row.back);
+  }
 
-  std::size_t append_numbers(const StoredRow& row, std::string_view inside, Array result, std::vector<T>& values) {
-    simdjson::ondemand::array array;
-    if (const auto error = std::move(result).get(array)) fail_at(row, simdjson::error_message(error), inside);
-    std::size_t count = 0;
-    for (auto element : array) {
-      simdjson::ondemand::value stored;
-      if (const auto error = element.get(stored))
-        fail_at(row, simdjson::error_message(error), fmt::format("{}[{}]", inside, count));
-      const std::string_view token = stored.raw_json_token();
-      double number = 0;
-      if (stored.get_double().get(number)) fail_number(row, inside, count, token);
-      const T value = narrowed(number, token);
-      if (!std::isfinite(value)) fail_at(row, "a number out of range", fmt::format("{}[{}]", inside, count));
+  std::size_t append_numbers(const StoredRow& row, std::string_view inside, std::string_view text,
+                             std::vector<T>& values) const {
+    const std::size_t before = values.size();
+    bool finite = true;
+    append(row, inside, text, "a number", [&](const char* at) {
+      T value{};
+      const char* const end = read_decimal(at, value);
+      finite &= std::isfinite(value);
       values.push_back(value);
-      ++count;
+      return end;
+    });
+    if (!finite) {
+      const auto found = std::ranges::find_if_not(values.begin() + static_cast<std::ptrdiff_t>(before), values.end(),
+                                                  [](T value) { return std::isfinite(value); });
+      fail_at(row, "a number out of range",
+              fmt::format("{}[{}]", inside, found - values.begin() - static_cast<std::ptrdiff_t>(before)));
     }
-    return count;
+    return values.size() - before;
   }
 
-  std::size_t append_ids(const StoredRow& row, Array result, std::vector<std::int32_t>& ids) {
-    simdjson::ondemand::array array;
-    if (const auto error = std::move(result).get(array)) fail_at(row, simdjson::error_message(error), ".token_ids");
-    std::size_t count = 0;
-    for (auto element : array) {
-      std::int64_t id = 0;
-      if (element.get_int64().get(id) || id < 0 || id > std::numeric_limits<std::int32_t>::max())
-        fail_at(row, "expected a token id", fmt::format(".token_ids[{}]", count));
-      ids.push_back(static_cast<std::int32_t>(id));
-      ++count;
-    }
-    return count;
+  std::size_t append_ids(const StoredRow& row, std::string_view text, std::vector<std::int32_t>& ids) const {
+    const std::size_t before = ids.size();
+    append(row, ".token_ids", text, "a token id", [&](const char* at) -> const char* {
+      std::int32_t id = 0;
+      const char* const end = fpf::detail::end_of_number(at);
+      if (end == nullptr || *at == '-') return nullptr;
+      const auto [stop, error] = std::from_chars(at, end, id);
+      if (error != std::errc{} || stop != end) return nullptr;
+      ids.push_back(id);
+      return end;
+    });
+    return ids.size() - before;
   }
 
-  /// The value nearest to the decimal. Through double it would be rounded twice, which errs where the double
-  /// lies halfway between two floats: of all shortest decimals for 7.038531e-26 alone.
-  static T narrowed(double number, std::string_view token) {
-    auto value = static_cast<T>(number);
-    constexpr std::uint64_t below_float = (std::uint64_t{1} << 29) - 1;
-    if constexpr (std::is_same_v<T, float>)
-      if ((std::bit_cast<std::uint64_t>(number) & below_float) == (below_float + 1) / 2)
-        std::from_chars(token.data(), token.data() + token.size(), value);
-    return value;
-  }
-
-  [[noreturn]] void fail_number(const StoredRow& row, std::string_view inside, std::size_t index,
-                                std::string_view token) {
-    token = token.substr(0, token.find_first_of(" \n\r\t"));
-    fail_at(row, fmt::format("expected a number, found {:.40}", token), fmt::format("{}[{}]", inside, index));
+  template <class Read>
+  void append(const StoredRow& row, std::string_view inside, std::string_view text, std::string_view what,
+              Read read) const {
+    const ArrayFault fault = text.empty() ? ArrayFault{text.data()} : read_array(text, read);
+    if (text.empty() || fault.at == text.data()) fail_at(row, fmt::format("expected an array, each {}", what), inside);
+    if (fault.at == nullptr) return;
+    fail_at(row,
+            fmt::format("expected {}, found {:.40}", fault.element ? what : "',' or ']'", token_at(fault.at, text)),
+            fmt::format("{}[{}]", inside, fault.index));
   }
 
   const ExperimentFile& file_;
   const StoredRun& run_;
-  simdjson::ondemand::parser parser_;
 };
 
 /// Puts rows in ascending order of their positions.
@@ -155,7 +146,7 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
                   RowRule rule = RowRule::unique) {
   const auto wanted = [&](const StoredRow& row) { return row.signal == signal && row.layer == layer; };
   const auto count = static_cast<std::size_t>(std::ranges::count_if(run.rows, wanted));
-  detail::RowParser<T> parser(file, run);
+  const detail::RowParser<T> parser(file, run);
   detail::PageReleaser releaser(file.file, run.offset);
   std::unordered_map<int, const StoredRow*> first;  // where each position stands first
   Rows<T> out;

@@ -61,10 +61,9 @@ inline void append_values(std::vector<std::byte>& to, DType dtype, std::span<con
   }
   const bool brain = dtype == DType::bfloat16;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t half = brain ? bfloat16_from_float32(values[i]) : float16_from_float32(values[i]);
-    const float back = brain ? float32_from_bfloat16(half) : float32_from_float16(half);
-    if (back != values[i]) fail("{}[{}]: {} is no {}", row_name(file, run, place), i, values[i], name_of(dtype));
-    std::memcpy(to.data() + begin + 2 * i, &half, 2);
+    const auto half = brain ? exact_bfloat16(values[i]) : exact_float16(values[i]);
+    if (!half) fail("{}[{}]: {} is no {}", row_name(file, run, place), i, values[i], name_of(dtype));
+    std::memcpy(to.data() + begin + 2 * i, &*half, 2);
   }
 }
 
