@@ -13,10 +13,10 @@ BOOST_DATA_TEST_CASE(digests_are_those_of_the_format, data::make({0, 1, 2}), ind
   const nlohmann::json& run = fixture().at(index);
   const Digests found = digests_of(signals_of(run));
   const auto& wanted = run.at("digests");
-  BOOST_TEST(found.hidden_states == wanted.at("hidden_states").get<std::string>());
-  BOOST_TEST(found.key_vectors == wanted.at("key_vectors").get<std::string>());
-  BOOST_TEST(found.logprobs == wanted.at("logprobs").get<std::string>());
-  BOOST_TEST(found.router == wanted.at("router").get<std::string>());
+  BOOST_TEST(found[StoredSignal::hidden_states] == wanted.at("hidden_states").get<std::string>());
+  BOOST_TEST(found[StoredSignal::key_vectors] == wanted.at("key_vectors").get<std::string>());
+  BOOST_TEST(found[StoredSignal::logprobs] == wanted.at("logprobs").get<std::string>());
+  BOOST_TEST(found[StoredSignal::router] == wanted.at("router").get<std::string>());
   BOOST_TEST(found.combined() == run.at("signals_sha256").get<std::string>());
 }
 

@@ -156,10 +156,10 @@ BOOST_AUTO_TEST_CASE(shortest_decimals_of_every_dtype_come_back_bit_for_bit) {
   const auto file = open(replaced(sound, "[5, 6]", "[" + row + "]"));
   const StoredRun& run = file.runs[0];
   fpf::evidence::detail::RowParser<float> parser(file, run);
-  std::vector<float> found;
-  std::vector<std::int32_t> ids;
+  fpf::evidence::Rows<float> rows;
   for (const StoredRow& stored : run.rows)
-    if (stored.length == row.size() + 2) parser.parse(stored, found, ids);
+    if (stored.length == row.size() + 2) parser.parse(stored, rows);
+  const std::vector<float>& found = rows.values;
   BOOST_REQUIRE(found.size() == values.size());
   std::size_t unlike = 0;
   for (std::size_t i = 0; i < values.size(); ++i)
@@ -308,8 +308,8 @@ BOOST_AUTO_TEST_CASE(rows_that_are_no_numbers_are_named_with_their_place) {
       {"[5, 6]", "[5, 6, 7]", {"pos_-1", "expected 2 numbers, as in the rows before, found 3"}},
       {"[5, 6]", "[]", {"pos_-1", "expected numbers, found none"}},
       {"[15, 16]", "[5]", {"logprobs.pos_-1", "expected as many token_ids as log_probs, found 1 and 2"}},
-      {"[15, 16]", "[5, -6]", {"logprobs.pos_-1.token_ids[1]", "expected a token id"}},
-      {"[15, 16]", "[5, 6e1]", {"logprobs.pos_-1.token_ids[1]", "expected a token id"}},
+      {"[15, 16]", "[5, -6]", {"logprobs.pos_-1.token_ids[1]", "expected an id"}},
+      {"[15, 16]", "[5, 6e1]", {"logprobs.pos_-1.token_ids[1]", "expected an id"}},
       {"[-0.5, -1.25]", "[-0.5, null]", {"logprobs.pos_-1.log_probs[1]", "expected a number, found null"}},
   };
   for (const auto& [what, by, words] : cases) {

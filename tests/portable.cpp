@@ -144,15 +144,16 @@ BOOST_AUTO_TEST_CASE(changes_show) {
   BOOST_TEST(digests(flipped, DType::bfloat16, 9, 3).combined() != whole.combined());
   const auto in_attention = checkpoint.with_source(
       std::make_unique<Flipped>(checkpoint.source(), "model.layers.0.self_attn.q_proj.qweight", 0));
-  BOOST_TEST(digests(in_attention, DType::bfloat16, 9, 3).hidden_states != whole.hidden_states);
+  BOOST_TEST(digests(in_attention, DType::bfloat16, 9, 3)[evidence::StoredSignal::hidden_states] !=
+             whole[evidence::StoredSignal::hidden_states]);
   slow::Mutation moved, separate;
   moved.moved_position = 4;
   separate.separate_rope = true;
   const auto with = [&](const slow::Mutation& mutation) {
     return slow_digests(checkpoint, DType::bfloat16, 9, 3, mutation);
   };
-  BOOST_TEST(with(moved).hidden_states != whole.hidden_states);
-  BOOST_TEST(with(separate).logprobs != whole.logprobs);
+  BOOST_TEST(with(moved)[evidence::StoredSignal::hidden_states] != whole[evidence::StoredSignal::hidden_states]);
+  BOOST_TEST(with(separate)[evidence::StoredSignal::logprobs] != whole[evidence::StoredSignal::logprobs]);
 }
 
 BOOST_DATA_TEST_CASE(nothing_else_changes_a_bit, data::make(formats), format) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fpf/attention/flash.hpp>
 #include <fpf/evidence/digests.hpp>
+#include <fpf/evidence/stored_signals.hpp>
 #include <fpf/execution/portable.hpp>
 #include <fpf/experiment/experiment.hpp>
 #include <fpf/quant/select.hpp>
@@ -33,8 +34,7 @@ struct Case {
     settings.dtype = json.at("dtype") == "bfloat16"  ? fpf::DType::bfloat16
                      : json.at("dtype") == "float16" ? fpf::DType::float16
                                                      : fpf::DType::float32;
-    const nlohmann::json& d = json.at("digests");
-    digests = {d.at("hidden_states"), d.at("key_vectors"), d.at("logprobs"), d.at("router")};
+    digests = fpf::evidence::digests_from(json.at("digests"));
   }
 
   /// Whether the model is here: SmolLM2's file is not everywhere.
@@ -60,11 +60,10 @@ struct Case {
   }
 };
 
-inline nlohmann::json to_json(const fpf::evidence::Digests& d) {
-  return {{"hidden_states", d.hidden_states},
-          {"key_vectors", d.key_vectors},
-          {"logprobs", d.logprobs},
-          {"router", d.router}};
+inline nlohmann::json to_json(const fpf::evidence::Digests& digests) {
+  nlohmann::json out;
+  for_each_digest(digests, [&](std::string_view name, const std::string& digest) { out[std::string(name)] = digest; });
+  return out;
 }
 
 }  // namespace portable_cases

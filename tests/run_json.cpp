@@ -27,8 +27,10 @@ BOOST_DATA_TEST_CASE(a_position_is_the_same_text_wherever_it_stands, data::make(
   for (const StoredRow& row : file.runs.at(0).rows)
     texts[{row.signal, row.layer, file.runs.at(0).position(row)}].insert(file.text(row));
   const auto rows = static_cast<std::size_t>(signals.rows());
-  BOOST_TEST(texts.size() == rows * (2 * signals.layers.size() + 1));
-  BOOST_TEST(file.runs.at(0).rows.size() == 3u * signals.token_ids.size() * (2 * signals.layers.size() + 1));
+  const std::size_t steps = signals.token_ids.size(), layers = signals.layers.size();
+  const std::size_t routers = signals.layers.front().router ? steps * layers : 0;
+  BOOST_TEST(texts.size() == rows * (2 * layers + 1) + routers);
+  BOOST_TEST(file.runs.at(0).rows.size() == 3u * steps * (2 * layers + 1) + routers);
   for (const auto& [place, found] : texts) BOOST_TEST(found.size() == 1u);
 }
 

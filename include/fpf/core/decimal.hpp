@@ -21,6 +21,25 @@ namespace detail {
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
+}  // namespace detail
+
+/// Where the JSON number (RFC 8259, section 6) at `at` ends; nullptr where none begins.
+inline const char* end_of_number(const char* at) {
+  const auto skip_digits = [](const char* p) {
+    if (!detail::is_digit(*p)) return static_cast<const char*>(nullptr);
+    while (detail::is_digit(*p)) ++p;
+    return p;
+  };
+  at += *at == '-';
+  at = *at == '0' ? (detail::is_digit(at[1]) ? nullptr : at + 1) : skip_digits(at);
+  if (at != nullptr && *at == '.') at = skip_digits(at + 1);
+  if (at == nullptr || (*at != 'e' && *at != 'E')) return at;
+  ++at;
+  return skip_digits(at + (*at == '+' || *at == '-'));
+}
+
+namespace detail {
+
 /// The digits that eight bytes begin with: how many, and their value with zeros behind them up to the eighth, so that
 /// "25;x..." has 25000000. All eight at once, without a branch. (Adding and multiplying the bytes of one register is Lemire's
 /// "Number parsing at a gigabyte per second", 2021.)
@@ -42,21 +61,6 @@ struct EightDigits {
   unsigned count;
   std::uint64_t value;
 };
-
-/// Where the JSON number (RFC 8259, section 6) at `at` ends; nullptr where none begins.
-inline const char* end_of_number(const char* at) {
-  const auto skip_digits = [](const char* p) {
-    if (!is_digit(*p)) return static_cast<const char*>(nullptr);
-    while (is_digit(*p)) ++p;
-    return p;
-  };
-  at += *at == '-';
-  at = *at == '0' ? (is_digit(at[1]) ? nullptr : at + 1) : skip_digits(at);
-  if (at != nullptr && *at == '.') at = skip_digits(at + 1);
-  if (at == nullptr || (*at != 'e' && *at != 'E')) return at;
-  ++at;
-  return skip_digits(at + (*at == '+' || *at == '-'));
-}
 
 /// The T nearest to a number of double precision that was `text`. Rounded twice it would be wrong where the double lies
 /// halfway between two floats: of all shortest decimals of floats for 7.038531e-26 alone.

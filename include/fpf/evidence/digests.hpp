@@ -2,67 +2,69 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <fpf/core/half.hpp>
+#include <cstring>
 #include <fpf/core/hash.hpp>
 #include <fpf/evidence/signals.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <tuple>
 
 namespace fpf::evidence {
 
-/// SHA-256, in hexadecimal, of each signal's unique rows by layer, then position (little-endian, own dtype).
-/// Log-probabilities: a row's int32 ids, then its float32 values. Router: int32 ids, float32 weights, float32 margin.
+/// SHA-256, in hexadecimal, of each signal's unique rows by layer, then position, a row's fields one behind the other
+/// (little-endian, own dtype); of no bytes for a signal that the model does not have.
 struct Digests {
-  std::string hidden_states;
-  std::string key_vectors;
-  std::string logprobs;
-  std::string router;  // of no bytes for models without experts
+  std::array<std::string, signal_table.size()> of{};
 
   bool operator==(const Digests&) const = default;
+  const std::string& operator[](StoredSignal signal) const { return of[static_cast<std::size_t>(signal)]; }
 
-  /// The file's `signals_sha256`: over the four hexadecimal digests in the order above.
+  /// The file's `signals_sha256`: over the hexadecimal digests in the table's order.
   std::string combined() const {
-    return Sha256().update(hidden_states).update(key_vectors).update(logprobs).update(router).hex();
+    Sha256 hash;
+    for (const std::string& one : of) hash.update(one);
+    return hash.hex();
   }
 };
 
-namespace detail {
-template <class T>
-std::span<const std::byte> row_of(const std::vector<T>& values, std::int64_t width, std::int64_t row) {
-  return std::as_bytes(
-      std::span(values).subspan(static_cast<std::size_t>(row * width), static_cast<std::size_t>(width)));
+/// Calls visit(name, digest) for each signal, under the names that files use.
+template <class Visit>
+void for_each_digest(const Digests& digests, Visit visit) {
+  for (const SignalInfo& one : signal_table) visit(one.name, digests[one.signal]);
 }
-}  // namespace detail
 
-/// Digests of signals that come layer by layer, ascending, the log-probabilities at any time.
+/// Digests of signals that come layer by layer, ascending.
 class DigestBuilder {
  public:
-  void add(const LayerSignals& layer) {
-    hidden_.update(layer.hidden.bytes);
-    keys_.update(layer.keys.bytes);
-    if (!layer.router) return;
-    const RouterRows& rows = *layer.router;
-    for (std::int64_t row = 0; row < static_cast<std::int64_t>(rows.margin.size()); ++row)
-      router_.update(detail::row_of(rows.expert_ids, rows.k, row))
-          .update(detail::row_of(rows.weights, rows.k, row))
-          .update(detail::row_of(rows.margin, 1, row));
-  }
-  void add(const LogProbRows& top) {
-    for (std::int64_t row = 0; top.k != 0 && row < static_cast<std::int64_t>(top.ids.size()) / top.k; ++row)
-      logprobs_.update(detail::row_of(top.ids, top.k, row)).update(detail::row_of(top.values, top.k, row));
+  /// All rows of a signal at one layer.
+  template <class Columns>
+  void add(StoredSignal signal, const Columns& columns) {
+    Sha256& hash = hashes_[static_cast<std::size_t>(signal)];
+    if (columns.size() == 1) {
+      hash.update(columns.front().bytes);
+      return;
+    }
+    const std::int64_t rows = columns.empty() ? 0 : Column(columns.front()).rows();
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (const Column column : columns) hash.update(column.row(row));
   }
   /// To be asked once.
-  Digests finish() { return {hidden_.hex(), keys_.hex(), logprobs_.hex(), router_.hex()}; }
+  Digests finish() {
+    Digests out;
+    std::ranges::transform(hashes_, out.of.begin(), [](Sha256& hash) { return hash.hex(); });
+    return out;
+  }
 
  private:
-  Sha256 hidden_, keys_, logprobs_, router_;
+  std::array<Sha256, signal_table.size()> hashes_;
 };
 
 inline Digests digests_of(const Signals& signals) {
   DigestBuilder out;
-  for (const LayerSignals& layer : signals.layers) out.add(layer);
-  out.add(signals.logprobs);
+  for (const SignalAt& one : every_signal(signals)) out.add(one.info->signal, one.columns);
   return out.finish();
 }
 
@@ -81,42 +83,8 @@ inline std::string to_string(const Place& place) {
 
 namespace detail {
 
-/// Calls visit(place, index, row) for every row in the order in which a forward pass produces them: by position, then
-/// layer (keys, router, hidden), log-probabilities last. Stops at the first visit that returns true.
-template <class Visit>
-std::optional<Place> first_place(const Signals& signals, Visit visit) {
-  for (std::int64_t row = 0; row < signals.rows(); ++row) {
-    const std::int64_t decoded = row - (look_back - 1);
-    Place place{std::max<std::int64_t>(decoded, 0), signals.prompt_tokens + decoded};
-    for (std::size_t index = 0; index < signals.layers.size(); ++index) {
-      place.layer = signals.layers[index].layer;
-      for (const char* signal : {"key_vectors", "router", "hidden_states"}) {
-        place.signal = signal;
-        if (visit(place, index, row)) return place;
-      }
-    }
-    place.layer = -1;
-    place.signal = "logprobs";
-    if (visit(place, 0, row)) return place;
-  }
-  return std::nullopt;
-}
-
-template <class A>
-bool equal_bytes(std::span<const A> a, std::span<const A> b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
-}
-
-inline bool router_rows_equal(const LayerSignals& a, const LayerSignals& b, std::int64_t row) {
-  if (!a.router || !b.router || row < look_back - 1) return a.router.has_value() == b.router.has_value();
-  const std::int64_t index = row - (look_back - 1);
-  return equal_bytes(row_of(a.router->expert_ids, a.router->k, index),
-                     row_of(b.router->expert_ids, b.router->k, index)) &&
-         equal_bytes(row_of(a.router->weights, a.router->k, index), row_of(b.router->weights, b.router->k, index)) &&
-         equal_bytes(row_of(a.router->margin, 1, index), row_of(b.router->margin, 1, index));
-}
-
 inline bool finite(DType dtype, std::span<const std::byte> row) {
+  if (dtype == DType::int32) return true;
   const std::size_t count = row.size() / size_of(dtype);
   const std::uint16_t half_exponent = dtype == DType::bfloat16 ? 0x7f80 : 0x7c00;
   for (std::size_t i = 0; i < count; ++i) {
@@ -133,37 +101,54 @@ inline bool finite(DType dtype, std::span<const std::byte> row) {
   return true;
 }
 
+inline bool equal_rows(const SignalAt& a, const SignalAt& b, std::int64_t row) {
+  if (a.columns.size() != b.columns.size()) return false;
+  for (std::size_t i = 0; i < a.columns.size(); ++i) {
+    if (row >= b.columns[i].rows()) return false;
+    const auto x = a.columns[i].row(row), y = b.columns[i].row(row);
+    if (x.size() != y.size() || std::memcmp(x.data(), y.data(), x.size()) != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace detail
+
+/// Calls visit(place, signal, row of the signal) for every row in the order in which a forward pass produces them: by position,
+/// then layer, then the signals' turns, the head's last. Returns the place of the first visit that returns true.
+template <class Visit>
+std::optional<Place> first_place(const Signals& signals, Visit visit) {
+  auto all = every_signal(signals);
+  std::ranges::stable_sort(
+      all, {}, [](const SignalAt& one) { return std::tuple(one.layer < 0, one.layer, one.info->computed); });
+  for (std::int64_t row = 0; row < signals.rows(); ++row) {
+    const std::int64_t decoded = row - (look_back - 1);
+    for (const SignalAt& one : all) {
+      const std::int64_t own = decoded + one.info->look_back - 1;
+      if (own < 0) continue;
+      const Place place{std::max<std::int64_t>(decoded, 0), signals.prompt_tokens + decoded, one.layer,
+                        std::string(one.info->name)};
+      if (visit(place, one, own)) return place;
+    }
+  }
+  return std::nullopt;
+}
 
 /// Where two repetitions of one configuration differ first, or nothing when they are equal bit for bit.
 inline std::optional<Place> first_difference(const Signals& a, const Signals& b) {
-  return detail::first_place(a, [&](const Place& place, std::size_t index, std::int64_t row) {
-    if (place.signal == "logprobs")
-      return !detail::equal_bytes(detail::row_of(a.logprobs.ids, a.logprobs.k, row),
-                                  detail::row_of(b.logprobs.ids, b.logprobs.k, row)) ||
-             !detail::equal_bytes(detail::row_of(a.logprobs.values, a.logprobs.k, row),
-                                  detail::row_of(b.logprobs.values, b.logprobs.k, row));
-    const LayerSignals &x = a.layers[index], &y = b.layers[index];
-    if (place.signal == "router") return !detail::router_rows_equal(x, y, row);
-    return place.signal == "key_vectors" ? !detail::equal_bytes(x.keys.row(row), y.keys.row(row))
-                                         : !detail::equal_bytes(x.hidden.row(row), y.hidden.row(row));
+  const auto others = every_signal(b);
+  const auto place = first_place(a, [&](const Place&, const SignalAt& one, std::int64_t row) {
+    const auto other = std::ranges::find_if(others, [&](const SignalAt& of_b) { return of_b.at(one); });
+    return other == others.end() || !detail::equal_rows(one, *other, row);
   });
+  if (!place && others.size() != every_signal(a).size()) return first_difference(b, a);  // what b has alone
+  return place;
 }
 
 /// Where a NaN or an infinity appears first in a run, or nothing.
 inline std::optional<Place> first_non_finite(const Signals& signals) {
-  return detail::first_place(signals, [&](const Place& place, std::size_t index, std::int64_t row) {
-    if (place.signal == "logprobs")
-      return !detail::finite(DType::float32, detail::row_of(signals.logprobs.values, signals.logprobs.k, row));
-    const LayerSignals& layer = signals.layers[index];
-    if (place.signal == "router") {
-      const std::int64_t decoded = row - (look_back - 1);
-      return layer.router && decoded >= 0 &&
-             (!detail::finite(DType::float32, detail::row_of(layer.router->weights, layer.router->k, decoded)) ||
-              !detail::finite(DType::float32, detail::row_of(layer.router->margin, 1, decoded)));
-    }
-    const VectorRows& rows = place.signal == "key_vectors" ? layer.keys : layer.hidden;
-    return !detail::finite(rows.dtype, rows.row(row));
+  return first_place(signals, [](const Place&, const SignalAt& one, std::int64_t row) {
+    return std::ranges::any_of(one.columns,
+                               [&](const Column& column) { return !detail::finite(column.dtype, column.row(row)); });
   });
 }
 

@@ -2,11 +2,11 @@
 // file.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fpf/core/mapped_file.hpp>
+#include <fpf/evidence/signals.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -21,20 +21,12 @@ namespace fpf::evidence {
 /// The file's `schema_version` that this reader knows; files without one are the plan's own.
 inline constexpr int schema_version = 1;
 
-/// Signals under the names of the plan's schema.
-enum class StoredSignal : std::uint8_t { hidden_states, key_vectors, logprobs };
-
-constexpr std::string_view name_of(StoredSignal signal) {
-  constexpr std::array<std::string_view, 3> names{"hidden_states", "key_vectors", "logprobs"};
-  return names[static_cast<std::size_t>(signal)];
-}
-
 /// Where one row of numbers stands: the text of decode_steps[step].signal.layer_k.pos_back.
 struct StoredRow {
   std::uint64_t offset = 0;  // of its first byte in the file
   std::uint32_t length = 0;
   std::uint32_t step = 0;   // index into StoredRun::steps
-  std::int32_t layer = -1;  // -1 for log-probabilities
+  std::int32_t layer = -1;  // -1 for those of the head
   std::int16_t back = 0;    // -1, -2, -3, ...
   StoredSignal signal{};
 };
@@ -50,7 +42,7 @@ struct TextSpan {
 struct StoredStep {
   int step = 0;
   std::optional<std::int64_t> token_id;  // fed at this step
-  TextSpan token_text, router;
+  TextSpan token_text;
 };
 
 /// One element of `runs`.
@@ -99,10 +91,11 @@ struct ExperimentFile {
 /// list a few ids more at one position than at another.
 template <class T>
 struct Rows {
-  std::vector<int> positions;          // of each row, ascending when rows are unique
-  std::vector<std::size_t> starts{0};  // [rows + 1] into values
-  std::vector<T> values;
-  std::vector<std::int32_t> ids;         // log-probabilities: the token of each value; else empty
+  std::vector<int> positions;            // of each row, ascending when rows are unique
+  std::vector<std::size_t> starts{0};    // [rows + 1] into values
+  std::vector<T> values;                 // of each row its arrays of floats, one behind the other
+  std::vector<std::int32_t> ids;         // of each row its ids (tokens, experts), as many as values in all
+  std::vector<T> singles;                // of each row its fields that are one number
   std::vector<const StoredRow*> places;  // where each row was read
   std::size_t contradictions = 0;        // repeated rows whose bits are not those of the first
   std::pair<const StoredRow*, const StoredRow*> contradiction{};  // the first such, and where its position stands first

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fpf/core/decimal.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/parse_number.hpp>
@@ -181,16 +182,10 @@ class Indexer {
         step.token_id = cursor_.take_as<std::int64_t>();
       else if (*key == "absolute_position")
         absolute = take_index();
-      else if (*key == "hidden_states")
-        read_layers(StoredSignal::hidden_states);
-      else if (*key == "key_vectors")
-        read_layers(StoredSignal::key_vectors);
-      else if (*key == "logprobs")
-        read_positions(StoredSignal::logprobs, -1);
       else if (*key == "token_text")
         step.token_text = take_span();
-      else if (*key == "router")
-        step.router = take_span();
+      else if (const SignalInfo* signal = find_signal(*key))
+        signal->per_layer ? read_layers(*signal) : read_positions(*signal, -1);
       else
         cursor_.take();
     }
@@ -213,7 +208,7 @@ class Indexer {
     return index;
   }
 
-  void read_layers(StoredSignal signal) {
+  void read_layers(const SignalInfo& signal) {
     cursor_.enter_object();
     while (const auto key = cursor_.next_key()) {
       const auto layer = numbered(*key, "layer_");
@@ -224,7 +219,7 @@ class Indexer {
     }
   }
 
-  void read_positions(StoredSignal signal, int layer) {
+  void read_positions(const SignalInfo& signal, int layer) {
     cursor_.enter_object();
     while (const auto key = cursor_.next_key()) {
       const auto back = numbered(*key, "pos_");
@@ -234,8 +229,8 @@ class Indexer {
       }
       const char found = cursor_.peek();
       const auto begin = cursor_.offset();
-      if (signal == StoredSignal::logprobs)
-        read_logprobs();
+      if (!signal.is_vector())
+        find_fields(signal);
       else if (found == '[')
         cursor_.take();
       else
@@ -249,20 +244,24 @@ class Indexer {
                             .step = static_cast<std::uint32_t>(run_->steps.size() - 1),
                             .layer = layer,
                             .back = static_cast<std::int16_t>(*back),
-                            .signal = signal});
+                            .signal = signal.signal});
     }
   }
 
-  void read_logprobs() {
-    int found = 0;
+  void find_fields(const SignalInfo& signal) {
+    const auto fields = signal.fields();
+    std::size_t found = 0;
     cursor_.enter_object();
     while (const auto key = cursor_.next_key()) {
-      const bool wanted = *key == "token_ids" || *key == "log_probs";
-      if (wanted && cursor_.peek() != '[') cursor_.fail_here("expected an array");
-      found += wanted;
+      const auto field = std::ranges::find(fields, *key, &SignalField::name);
+      if (field != fields.end() && !field->one && cursor_.peek() != '[') cursor_.fail_here("expected an array");
+      found += field != fields.end();
       cursor_.take();
     }
-    if (found != 2) cursor_.fail_here("expected token_ids and log_probs");
+    std::string names;
+    for (const SignalField& field : fields)
+      names += fmt::format("{}{}", names.empty() ? "" : &field == &fields.back() ? " and " : ", ", field.name);
+    if (found != fields.size()) cursor_.fail_here("expected " + names);
   }
 
   void check_types(const nlohmann::json& json, std::span<const TypedMember> members, std::string_view place) const {

@@ -113,11 +113,10 @@ class LabelInspector {
         }))
       add("experiment_metadata.model is {:.80}: no manifest.model.id is", member(metadata, "model").dump());
     const json& dtypes = member(member(metadata, "extraction_config"), "signal_dtypes");
-    for (const char* signal : {"hidden_states", "key_vectors"})
-      follows(fmt::format("signal_dtypes.{}", signal), member(dtypes, signal), at("/manifest/activation_dtype"),
-              "manifest.activation_dtype");
-    for (const char* signal : {"logprobs", "router"})
-      follows(fmt::format("signal_dtypes.{}", signal), member(dtypes, signal), "float32", "the format");
+    for (const SignalInfo& signal : signal_table)
+      follows(fmt::format("signal_dtypes.{}", signal.name), member(dtypes, std::string(signal.name).c_str()),
+              signal.is_vector() ? at("/manifest/activation_dtype") : json("float32"),
+              signal.is_vector() ? "manifest.activation_dtype" : "the format");
     const bool experts = at("/manifest/ranks/0").contains("experts");
     follows("experiment_metadata.architecture", member(metadata, "architecture"), experts ? "MoE" : "dense",
             "manifest.ranks");
@@ -257,10 +256,11 @@ class LabelInspector {
   /// Every token fed is the most probable one of the position before.
   void tokens() {
     if (!has_manifest() || run_->steps.empty()) return;
-    const LogProbRows top = read_logprobs(file_, *run_, 0);
-    if (top.k < 1) return add("its log-probabilities are empty");
+    const Rows<float> top = read_positions(file_, *run_, info(StoredSignal::logprobs), -1);
     for (std::size_t step = 0; step < run_->steps.size(); ++step) {
-      const std::int32_t best = top.ids.at((step + 1) * static_cast<std::size_t>(top.k));
+      const auto ids = top.row_ids(step + 1);
+      if (ids.empty()) return add("its log-probabilities are empty");
+      const std::int32_t best = ids.front();
       if (const auto fed = run_->steps[step].token_id; fed != best)
         add("decode_steps[{}].token_id is {}: the log-probabilities at the position before have {} first", step,
             fed ? std::to_string(*fed) : "none", best);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <fpf/core/decimal.hpp>
@@ -21,34 +22,49 @@ class RowParser {
  public:
   RowParser(const ExperimentFile& file, const StoredRun& run) : file_(file), run_(run) {}
 
-  /// Appends the row's numbers to `values` (and the tokens of log-probabilities to `ids`).
-  void parse(const StoredRow& row, std::vector<T>& values, std::vector<std::int32_t>& ids) const {
+  /// Appends the row's numbers to those of `to`.
+  void parse(const StoredRow& row, Rows<T>& to) const {
     const std::string_view text = file_.text(row);
-    if (row.signal != StoredSignal::logprobs) {
-      if (append_numbers(row, "", text, values) == 0) fail_at(row, "expected numbers, found none");
+    const SignalInfo& signal = info(row.signal);
+    if (signal.is_vector()) {
+      if (append_numbers(row, "", text, to.values) == 0) fail_at(row, "expected numbers, found none");
       return;
     }
-    std::string_view tokens, log_probs;
+    std::array<std::string_view, std::tuple_size_v<decltype(signal.storage)>> texts;
+    const auto fields = signal.fields();
     JsonCursor members(text, row_name(row));
     members.enter_object();
     while (const auto key = members.next_key()) {
-      std::string_view ignored;
-      (*key == "token_ids" ? tokens : *key == "log_probs" ? log_probs : ignored) = members.take();
+      const auto field = std::ranges::find(fields, *key, &SignalField::name);
+      const std::string_view value = members.take();
+      if (field != fields.end()) texts[static_cast<std::size_t>(field - fields.begin())] = value;
     }
-    const auto of_tokens = append_ids(row, tokens, ids);
-    const auto of_values = append_numbers(row, ".log_probs", log_probs, values);
-    if (of_tokens != of_values)
-      fail_at(row, fmt::format("expected as many token_ids as log_probs, found {} and {}", of_tokens, of_values));
+    std::size_t width = 0;
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      const std::string inside = fmt::format(".{}", fields[i].name);
+      if (fields[i].one) {
+        append_number(row, inside, texts[i], to.singles);
+        continue;
+      }
+      const std::size_t found = fields[i].type == SignalField::Type::int32
+                                    ? append_ids(row, inside, texts[i], to.ids)
+                                    : append_numbers(row, inside, texts[i], to.values);
+      if (i == 0) width = found;
+      if (found != width)
+        fail_at(row, fmt::format("expected as many {} as {}, found {} and {}", fields[0].name, fields[i].name, width,
+                                 found));
+    }
   }
 
   /// Whether two rows hold the same bits; equal text decides without reading them.
   bool equal(const StoredRow& a, const StoredRow& b) const {
     if (file_.text(a) == file_.text(b)) return true;
-    std::vector<T> values_a, values_b;
-    std::vector<std::int32_t> ids_a, ids_b;
-    parse(a, values_a, ids_a);
-    parse(b, values_b, ids_b);
-    return ids_a == ids_b && std::ranges::equal(std::as_bytes(std::span(values_a)), std::as_bytes(std::span(values_b)));
+    Rows<T> x, y;
+    parse(a, x);
+    parse(b, y);
+    const auto bytes = [](const std::vector<T>& values) { return std::as_bytes(std::span(values)); };
+    return x.ids == y.ids && std::ranges::equal(bytes(x.values), bytes(y.values)) &&
+           std::ranges::equal(bytes(x.singles), bytes(y.singles));
   }
 
   [[noreturn]] void fail_at(const StoredRow& row, std::string_view what, std::string_view inside = "") const {
@@ -82,11 +98,22 @@ class RowParser {
     return values.size() - before;
   }
 
-  std::size_t append_ids(const StoredRow& row, std::string_view text, std::vector<std::int32_t>& ids) const {
+  void append_number(const StoredRow& row, std::string_view inside, std::string_view text,
+                     std::vector<T>& values) const {
+    T value{};
+    const char* const end = text.empty() ? nullptr : read_decimal(text.data(), value);
+    if (end != text.data() + text.size())
+      fail_at(row, fmt::format("expected a number, found {:.40}", text.empty() ? "none" : text), inside);
+    if (!std::isfinite(value)) fail_at(row, "a number out of range", inside);
+    values.push_back(value);
+  }
+
+  std::size_t append_ids(const StoredRow& row, std::string_view inside, std::string_view text,
+                         std::vector<std::int32_t>& ids) const {
     const std::size_t before = ids.size();
-    append(row, ".token_ids", text, "a token id", [&](const char* at) -> const char* {
+    append(row, inside, text, "an id", [&](const char* at) -> const char* {
       std::int32_t id = 0;
-      const char* const end = fpf::detail::end_of_number(at);
+      const char* const end = end_of_number(at);
       if (end == nullptr || *at == '-') return nullptr;
       const auto [stop, error] = std::from_chars(at, end, id);
       if (error != std::errc{} || stop != end) return nullptr;
@@ -125,6 +152,8 @@ Rows<T> sorted(Rows<T> rows) {
     out.positions.push_back(rows.positions[i]);
     out.places.push_back(rows.places[i]);
     out.values.insert(out.values.end(), rows.row(i).begin(), rows.row(i).end());
+    const std::size_t each = rows.singles.size() / rows.size();
+    for (std::size_t j = 0; j < each; ++j) out.singles.push_back(rows.singles[i * each + j]);
     if (!rows.ids.empty()) out.ids.insert(out.ids.end(), rows.row_ids(i).begin(), rows.row_ids(i).end());
     out.starts.push_back(out.values.size());
   }
@@ -137,7 +166,7 @@ Rows<T> sorted(Rows<T> rows) {
 /// 30 steps x 3 positions), in the file's order.
 enum class RowRule { unique, every };
 
-/// The rows of `signal` at `layer` (-1 for log-probabilities) of a run of `file`. T is float or double.
+/// The rows of `signal` at `layer` (-1 for those of the head) of a run of `file`. T is float or double.
 /// With RowRule::unique they come ascending by position; a position that stands several times is read where
 /// it stands first, and repeats with other values are counted in `contradictions`. Throws Error for anything
 /// but finite numbers, and for vectors of unequal width.
@@ -163,14 +192,14 @@ Rows<T> read_rows(const ExperimentFile& file, const StoredRun& run, StoredSignal
         continue;
       }
     }
-    parser.parse(row, out.values, out.ids);
+    parser.parse(row, out);
     const std::size_t width = out.values.size() - out.starts.back();
     // Untouched where rows repeat, so free; a number takes two bytes of text.
     if (out.size() == 0) out.values.reserve(std::min<std::size_t>(width * count, run.length / 2));
     out.starts.push_back(out.values.size());
     out.positions.push_back(position);
     out.places.push_back(&row);
-    if (signal != StoredSignal::logprobs && width != out.starts[1])
+    if (info(signal).is_vector() && width != out.starts[1])
       parser.fail_at(row, fmt::format("expected {} numbers, as in the rows before, found {}", out.starts[1], width));
   }
   return rule == RowRule::unique ? detail::sorted(std::move(out)) : out;

@@ -6,6 +6,7 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <fpf/core/half.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -20,6 +21,12 @@ inline Json to_json(const Place& place) {
   Json out = {{"step", place.step}, {"absolute_position", place.absolute_position}};
   if (place.layer >= 0) out["layer"] = place.layer;
   out["signal"] = place.signal;
+  return out;
+}
+
+inline Json to_json(const Digests& digests) {
+  Json out;
+  for_each_digest(digests, [&](std::string_view name, const std::string& digest) { out[std::string(name)] = digest; });
   return out;
 }
 
@@ -102,15 +109,19 @@ class HalfTexts {
   std::vector<Text> texts_;
 };
 
-inline std::string row_json(const VectorRows& rows, std::int64_t index) {
-  const auto row = rows.row(index);
-  const auto width = static_cast<std::size_t>(rows.width);
-  if (rows.dtype == DType::float32) {
+inline std::string array_json(const Column& column, std::int64_t index) {
+  const auto row = column.row(index);
+  const auto width = static_cast<std::size_t>(column.width);
+  if (size_of(column.dtype) == 4) {
+    std::vector<std::int32_t> ids(width);
     std::vector<float> values(width);
-    std::memcpy(values.data(), row.data(), row.size());
-    return floats_json(values);
+    if (column.dtype == DType::int32)
+      std::memcpy(ids.data(), row.data(), row.size());
+    else
+      std::memcpy(values.data(), row.data(), row.size());
+    return column.dtype == DType::int32 ? ids_json(ids) : floats_json(values);
   }
-  const HalfTexts& texts = HalfTexts::of(rows.dtype);
+  const HalfTexts& texts = HalfTexts::of(column.dtype);
   std::string out = "[";
   out.reserve(12 * width);
   for (std::size_t i = 0; i < width; ++i) {
@@ -122,91 +133,63 @@ inline std::string row_json(const VectorRows& rows, std::int64_t index) {
   return out += ']';
 }
 
-/// A signal's rows as text, so that the three steps that look at a position share one conversion.
-inline std::vector<std::string> rows_json(const VectorRows& rows, std::int64_t count) {
-  std::vector<std::string> out;
-  out.reserve(static_cast<std::size_t>(count));
-  for (std::int64_t row = 0; row < count; ++row) out.push_back(row_json(rows, row));
-  return out;
-}
-
-inline std::vector<std::string> rows_json(const LogProbRows& rows, std::int64_t count) {
-  std::vector<std::string> out;
-  const auto k = static_cast<std::size_t>(rows.k);
-  for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row)
-    out.push_back(R"({"token_ids":)" + ids_json(std::span(rows.ids).subspan(row * k, k)) + R"(,"log_probs":)" +
-                  floats_json(std::span(rows.values).subspan(row * k, k)) + "}");
-  return out;
-}
-
-/// {"pos_-3": ..., "pos_-2": ..., "pos_-1": ...} of a step.
-inline void append_positions(std::string& out, const std::vector<std::string>& rows, std::int64_t step) {
-  for (std::int64_t back = look_back; back >= 1; --back) {
-    out += fmt::format(R"({}"pos_-{}":)", back == look_back ? '{' : ',', back);
-    out += rows[static_cast<std::size_t>(step + look_back - back)];
+/// A signal's row: [numbers], or {"field":[numbers],"field":number}.
+inline std::string row_json(const SignalAt& signal, std::int64_t index) {
+  if (signal.info->is_vector()) return array_json(signal.columns.front(), index);
+  std::string out;
+  for (std::size_t i = 0; i < signal.columns.size(); ++i) {
+    const SignalField& field = signal.info->fields()[i];
+    const std::string numbers = array_json(signal.columns[i], index);
+    out += fmt::format(R"({}"{}":{})", i == 0 ? '{' : ',', field.name,
+                       field.one ? std::string_view(numbers).substr(1, numbers.size() - 2) : numbers);
   }
-  out += '}';
+  return out += '}';
 }
 
-inline std::string router_json(const RouterRows& router, std::int64_t step) {
-  const auto k = static_cast<std::size_t>(router.k), at = static_cast<std::size_t>(step) * k;
-  std::string out = R"({"pos_-1":{"expert_ids":)" + ids_json(std::span(router.expert_ids).subspan(at, k)) +
-                    R"(,"weights":)" + floats_json(std::span(router.weights).subspan(at, k)) + R"(,"margin":)";
-  append_float(out, router.margin[static_cast<std::size_t>(step)]);
-  return out += "}}";
-}
+/// A signal's rows as text, so that the steps that look at a position share one conversion.
+struct SignalText {
+  const SignalInfo* info;
+  std::int64_t layer;             // -1 for the head's
+  std::vector<std::string> rows;  // [steps + look_back - 1]
 
-/// The run's signals as text, by layer, with the names under which the file keeps them.
-struct SignalTexts {
-  std::vector<std::vector<std::string>> hidden, keys;  // [layers][rows]
-  std::vector<std::string> logprobs;                   // [rows]
-
-  SignalTexts(const Signals& signals, std::int64_t steps) {
-    const std::int64_t rows = steps == 0 ? 0 : steps + look_back - 1;
-    for (const LayerSignals& layer : signals.layers) {
-      hidden.push_back(rows_json(layer.hidden, rows));
-      keys.push_back(rows_json(layer.keys, rows));
+  /// {"pos_-3":...,"pos_-2":...,"pos_-1":...} of a step.
+  void append_positions(std::string& out, std::int64_t step) const {
+    for (std::int64_t back = info->look_back; back >= 1; --back) {
+      out += fmt::format(R"({}"pos_-{}":)", back == info->look_back ? '{' : ',', back);
+      out += rows[static_cast<std::size_t>(step + info->look_back - back)];
     }
-    logprobs = rows_json(signals.logprobs, rows);
-  }
-
-  /// Bytes of all rows, each once.
-  std::size_t size() const {
-    std::size_t bytes = 0;
-    const auto add = [&](const std::vector<std::string>& rows) {
-      for (const std::string& row : rows) bytes += row.size();
-    };
-    std::ranges::for_each(hidden, add);
-    std::ranges::for_each(keys, add);
-    add(logprobs);
-    return bytes;
+    out += '}';
   }
 };
 
-/// "name":{"layer_1":{...},...} for one step.
-template <class Value>
-void append_layers(std::string& out, std::string_view name, const Signals& signals, Value value) {
-  out += fmt::format(R"(,"{}":{{)", name);
-  bool first = true;
-  for (std::size_t i = 0; i < signals.layers.size(); ++i) {
-    out += fmt::format(R"({}"layer_{}":)", first ? "" : ",", signals.layers[i].layer);
-    value(i);
-    first = false;
+/// The first `steps` steps of a run's signals as text, in the table's order, then by layer.
+inline std::vector<SignalText> signal_texts(const Signals& signals, std::int64_t steps) {
+  std::vector<SignalText> out;
+  for (const SignalAt& one : every_signal(signals)) {
+    SignalText& text = out.emplace_back(SignalText{one.info, one.layer, {}});
+    for (std::int64_t row = 0; steps != 0 && row < steps + one.info->look_back - 1; ++row)
+      text.rows.push_back(row_json(one, row));
   }
-  out += '}';
+  return out;
 }
 
-inline void append_step(std::string& out, const RunRecord& run, const SignalTexts& texts, std::int64_t step) {
+inline void append_step(std::string& out, const RunRecord& run, const std::vector<SignalText>& texts,
+                        std::int64_t step) {
   const Signals& signals = run.signals;
   const auto index = static_cast<std::size_t>(step);
   out += fmt::format(R"({{"step":{},"token_id":{},"token_text":{},"absolute_position":{})", step,
                      signals.token_ids[index], json_string(run.token_texts[index]), signals.prompt_tokens + step);
-  append_layers(out, "hidden_states", signals, [&](std::size_t i) { append_positions(out, texts.hidden[i], step); });
-  append_layers(out, "key_vectors", signals, [&](std::size_t i) { append_positions(out, texts.keys[i], step); });
-  out += R"(,"logprobs":)";
-  append_positions(out, texts.logprobs, step);
-  if (!signals.layers.empty() && signals.layers.front().router)
-    append_layers(out, "router", signals, [&](std::size_t i) { out += router_json(*signals.layers[i].router, step); });
+  for (const SignalInfo& info : signal_table) {  // "name":{"layer_1":{...},...} or "name":{...}
+    std::string layers;
+    for (const SignalText& text : texts) {
+      if (text.info != &info) continue;
+      if (info.per_layer) layers += fmt::format(R"({}"layer_{}":)", layers.empty() ? "" : ",", text.layer);
+      text.append_positions(layers, step);
+    }
+    if (layers.empty() && info.of_experts) continue;
+    out += fmt::format(R"(,"{}":)", info.name);
+    out += info.per_layer ? "{" + layers + "}" : layers;
+  }
   out += "}\n";
 }
 
@@ -234,8 +217,11 @@ inline std::string to_json(const RunRecord& run) {
   std::string out = head.dump(-1, ' ', false, Json::error_handler_t::replace);
   out.pop_back();
   out += R"(,"decode_steps":[)";
-  const detail::SignalTexts texts(run.signals, steps);
-  out.reserve(out.size() + look_back * texts.size() + (std::size_t{1} << 16));
+  const auto texts = detail::signal_texts(run.signals, steps);
+  std::size_t bytes = std::size_t{1} << 16;
+  for (const auto& text : texts)
+    for (const std::string& row : text.rows) bytes += static_cast<std::size_t>(text.info->look_back) * row.size();
+  out.reserve(out.size() + bytes);
   for (std::int64_t step = 0; step < steps; ++step) {
     if (step != 0) out += ',';
     detail::append_step(out, run, texts, step);

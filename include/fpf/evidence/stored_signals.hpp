@@ -25,8 +25,7 @@ struct RunTexts {
 
 namespace detail {
 
-inline constexpr std::size_t text_limit = std::size_t{256} << 20;   // of a prompt, in bytes
-inline constexpr std::size_t router_limit = std::size_t{32} << 20;  // of all steps, in bytes
+inline constexpr std::size_t text_limit = std::size_t{256} << 20;  // of a prompt, in bytes
 
 inline std::string run_name(const ExperimentFile& file, const StoredRun& run) {
   return fmt::format("runs[{}] ({})", &run - file.runs.data(), run.config_id);
@@ -67,83 +66,93 @@ inline void append_values(std::vector<std::byte>& to, DType dtype, std::span<con
   }
 }
 
-/// The rows of every position of a run, from two before its first step's to its last step's, ascending; none of a run without
+/// The rows of every position of a run, from as many before its first step's as a step looks back to its last step's, ascending; none of a run without
 /// steps. Throws Error naming the place where a row is missing or too many, or repeats a position with other values.
-inline Rows<float> read_positions(const ExperimentFile& file, const StoredRun& run, StoredSignal signal, int layer) {
+inline Rows<float> read_positions(const ExperimentFile& file, const StoredRun& run, const SignalInfo& info, int layer) {
+  const std::int64_t before = info.look_back - 1;
   const auto steps = static_cast<std::int64_t>(run.steps.size());
   std::int64_t stored = 0;
   for (const StoredRow& row : run.rows) {
-    if (row.signal != signal || row.layer != layer) continue;
+    if (row.signal != info.signal || row.layer != layer) continue;
     ++stored;
-    const std::int64_t index = run.position(row) + look_back - 1;
-    if (row.back < -look_back || index < 0 || index >= steps + look_back - 1)
-      fail("{}: expected positions -3 to -1 of steps 0 to {}", row_name(file, run, row), steps - 1);
+    const std::int64_t index = run.position(row) + before;
+    if (row.back < -info.look_back || index < 0 || index >= steps + before)
+      fail("{}: expected positions -{} to -1 of steps 0 to {}", row_name(file, run, row), info.look_back, steps - 1);
   }
   const std::string layer_name = layer < 0 ? "" : fmt::format(" layer {}", layer);
-  if (stored != steps * look_back)
-    fail("{}, {}{}: expected {} rows in each of {} steps, found {} in all", run_name(file, run), name_of(signal),
-         layer_name, look_back, steps, stored);
+  if (stored != steps * info.look_back)
+    fail("{}, {}{}: expected {} rows in each of {} steps, found {} in all", run_name(file, run), info.name, layer_name,
+         info.look_back, steps, stored);
   if (steps == 0) return {};  // a run that ended in no number before its first step
-  Rows<float> rows = read_rows<float>(file, run, signal, layer);
+  Rows<float> rows = read_rows<float>(file, run, info.signal, layer);
   if (rows.contradictions != 0)
     fail("{}: its position stands in {} with other values", row_name(file, run, *rows.contradiction.first),
          row_name(file, run, *rows.contradiction.second));
-  for (std::int64_t index = 0; index < steps + look_back - 1; ++index)
+  for (std::int64_t index = 0; index < steps + before; ++index)
     if (index >= static_cast<std::int64_t>(rows.size()) ||
-        rows.positions[static_cast<std::size_t>(index)] != index - look_back + 1)
-      fail("{}, {}{}: position {} of the decoded text is missing", run_name(file, run), name_of(signal), layer_name,
-           index - look_back + 1);
+        rows.positions[static_cast<std::size_t>(index)] != index - before)
+      fail("{}, {}{}: position {} of the decoded text is missing", run_name(file, run), info.name, layer_name,
+           index - before);
   return rows;
 }
 
-/// Vectors of one layer in their own dtype. `width`: what each must have; 0 for any.
-inline VectorRows read_vectors(const ExperimentFile& file, const StoredRun& run, StoredSignal signal, int layer,
-                               DType dtype, std::int64_t width) {
-  const Rows<float> rows = read_positions(file, run, signal, layer);
-  VectorRows out{dtype, width, {}};
-  if (width == 0 && rows.size() != 0) out.width = static_cast<std::int64_t>(rows.row(0).size());
-  out.bytes.reserve(rows.values.size() * size_of(dtype));
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (static_cast<std::int64_t>(rows.row(i).size()) != out.width)
-      fail("{}: expected {} numbers, as extraction_config says, found {}", row_name(file, run, *rows.places[i]), width,
-           rows.row(i).size());
-    append_values(out.bytes, dtype, rows.row(i), file, run, *rows.places[i]);
-  }
-  return out;
-}
-
-/// Log-probabilities of every position. `k`: how many each must have; 0 for as many as the first.
-inline LogProbRows read_logprobs(const ExperimentFile& file, const StoredRun& run, std::int64_t k) {
-  Rows<float> rows = read_positions(file, run, StoredSignal::logprobs, -1);
-  LogProbRows out;
-  out.k = k != 0 || rows.size() == 0 ? k : static_cast<std::int64_t>(rows.row(0).size());
+/// How many numbers each array of the rows has. `expected`: what extraction_config says; 0 for nothing.
+inline std::size_t width_of(const Rows<float>& rows, std::int64_t expected, const ExperimentFile& file,
+                            const StoredRun& run) {
+  if (rows.size() == 0) return static_cast<std::size_t>(expected);
+  const std::size_t width = expected != 0 ? static_cast<std::size_t>(expected) : rows.row(0).size();
   for (std::size_t i = 0; i < rows.size(); ++i)
-    if (static_cast<std::int64_t>(rows.row(i).size()) != out.k)
-      fail("{}: expected {} log-probabilities, {}, found {}", row_name(file, run, *rows.places[i]), out.k,
-           k != 0 ? "as extraction_config says" : "as in the row before", rows.row(i).size());
-  out.ids = std::move(rows.ids);
-  out.values = std::move(rows.values);
+    if (rows.row(i).size() != width)
+      fail("{}: expected {} numbers, {}, found {}", row_name(file, run, *rows.places[i]), width,
+           expected != 0 ? "as extraction_config says" : "as in the rows before", rows.row(i).size());
+  return width;
+}
+
+/// A signal at one layer (-1 for one of the head), by its fields. `dtype`: of vectors. `width`: what each row must have; 0 for
+/// any.
+inline std::vector<ColumnValues> read_columns(const ExperimentFile& file, const StoredRun& run, const SignalInfo& info,
+                                              int layer, DType dtype, std::int64_t width) {
+  const Rows<float> rows = read_positions(file, run, info, layer);
+  const std::size_t numbers = width_of(rows, width, file, run);
+  const auto bytes_of = [](const auto& values) {
+    const auto bytes = std::as_bytes(std::span(values));
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  };
+  std::vector<ColumnValues> out;
+  for (const SignalField& field : info.fields()) {  // one array of floats each, at most: of rows.values
+    ColumnValues& column = out.emplace_back();
+    column.width = field.one ? 1 : static_cast<std::int64_t>(numbers);
+    if (field.type == SignalField::Type::int32) {
+      column.dtype = DType::int32;
+      column.bytes = bytes_of(rows.ids);
+    } else if (field.type == SignalField::Type::float32) {
+      column.bytes = bytes_of(field.one ? rows.singles : rows.values);
+    } else {
+      column.dtype = dtype;
+      column.bytes.reserve(rows.values.size() * size_of(dtype));
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        append_values(column.bytes, dtype, rows.row(i), file, run, *rows.places[i]);
+    }
+  }
   return out;
 }
 
-inline RouterRows read_router(const ExperimentFile& file, const StoredRun& run,
-                              const std::vector<nlohmann::json>& routers, int layer) {
-  RouterRows out;
-  for (std::size_t step = 0; step < routers.size(); ++step) {
-    const std::string name = fmt::format("{}, decode_steps[{}].router.layer_{}", run_name(file, run), step, layer);
-    const nlohmann::json::json_pointer at(fmt::format("/layer_{}/pos_-1", layer));
-    if (!routers[step].contains(at)) fail("{} is missing", name);
-    const JsonObject row(routers[step].at(at), name);
-    const auto ids = ids_of(row.get<nlohmann::json>("expert_ids"), name);
-    const auto weights = row.get<std::vector<float>>("weights");
-    if (step == 0) out.k = static_cast<std::int64_t>(ids.size());
-    if (static_cast<std::int64_t>(ids.size()) != out.k || weights.size() != ids.size())
-      fail("{}: expected {} experts and weights, found {} and {}", name, out.k, ids.size(), weights.size());
-    out.expert_ids.insert(out.expert_ids.end(), ids.begin(), ids.end());
-    out.weights.insert(out.weights.end(), weights.begin(), weights.end());
-    out.margin.push_back(row.get<float>("margin"));
+/// Whether a run has rows of a signal.
+inline bool stores(const StoredRun& run, StoredSignal signal) {
+  return std::ranges::any_of(run.rows, [&](const StoredRow& row) { return row.signal == signal; });
+}
+
+/// Calls visit(signal, index of the layer, columns) for every signal that a run has, of each of `layers` in turn; one is in
+/// memory at a time. shape(signal) gives the dtype of vectors and the width of rows (0 for any).
+template <class Shape, class Visit>
+void for_each_signal(const ExperimentFile& file, const StoredRun& run, const std::vector<int>& layers, Shape shape,
+                     Visit visit) {
+  for (const SignalInfo& info : signal_table) {
+    if (info.of_experts && !stores(run, info.signal)) continue;
+    const auto [dtype, width] = shape(info);
+    for (std::size_t i = 0; i < (info.per_layer ? layers.size() : 1); ++i)
+      visit(info, i, read_columns(file, run, info, info.per_layer ? layers[i] : -1, dtype, width));
   }
-  return out;
 }
 
 /// A value that the index found, parsed; null where there is none.
@@ -151,23 +160,6 @@ inline nlohmann::json parsed(const ExperimentFile& file, const StoredRun& run, T
   if (!span) return nullptr;
   return JsonCursor(file.text(span), fmt::format("{}: {}, {}", file.name(), run_name(file, run), what))
       .take_as(text_limit);
-}
-
-/// [steps]: {layer_k: {pos_-1: {expert_ids, weights, margin}}} or null.
-inline std::vector<nlohmann::json> read_routers(const ExperimentFile& file, const StoredRun& run) {
-  std::uint64_t bytes = 0;
-  for (const StoredStep& step : run.steps) bytes += step.router.length;
-  if (bytes > router_limit)
-    fail("{}: {}: its routers have {} bytes: expected at most {}", file.name(), run_name(file, run), bytes,
-         router_limit);
-  std::vector<nlohmann::json> out;
-  for (const StoredStep& step : run.steps)
-    out.push_back(parsed(file, run, step.router, fmt::format("decode_steps[{}].router", step.step)));
-  return out;
-}
-
-inline bool any_router(const StoredRun& run) {
-  return std::ranges::any_of(run.steps, [](const StoredStep& step) { return bool(step.router); });
 }
 
 /// What extraction_config.signal_dtypes names for a signal of vectors; float32 where it names none. Throws Error for a name
@@ -224,20 +216,17 @@ inline Signals read_signals(const ExperimentFile& file, const StoredRun& run, st
   for (const StoredRow& row : run.rows)
     if (row.layer >= 0 && std::ranges::find(layers, row.layer) == layers.end())
       fail("{}: extraction_config names no layer {}", detail::row_name(file, run, row), row.layer);
-  const bool routed = detail::any_router(run);
-  const auto routers = routed ? detail::read_routers(file, run) : std::vector<nlohmann::json>();
-  for (const int layer : layers) {
-    LayerSignals entry{layer};
-    entry.hidden =
-        detail::read_vectors(file, run, StoredSignal::hidden_states, layer,
-                             parse_dtype(dtypes.get<std::string>("hidden_states")), extraction.positive("hidden_dim"));
-    entry.keys =
-        detail::read_vectors(file, run, StoredSignal::key_vectors, layer,
-                             parse_dtype(dtypes.get<std::string>("key_vectors")), extraction.positive("key_dim"));
-    if (routed) entry.router = detail::read_router(file, run, routers, layer);
-    out.layers.push_back(std::move(entry));
-  }
-  out.logprobs = detail::read_logprobs(file, run, extraction.positive("top_k_logprobs"));
+  for (const int layer : layers) out.layers.push_back({layer, {}, {}, {}});
+  detail::for_each_signal(
+      file, run, layers,
+      [&](const SignalInfo& info) {
+        return std::pair(
+            info.is_vector() ? parse_dtype(dtypes.get<std::string>(std::string(info.name).c_str())) : DType::float32,
+            info.width.empty() ? 0 : extraction.positive(std::string(info.width).c_str()));
+      },
+      [&](const SignalInfo& info, std::size_t index, std::vector<ColumnValues> columns) {
+        info.store(out, index, std::move(columns));
+      });
   return out;
 }
 
@@ -248,27 +237,27 @@ inline bool states_digests(const StoredRun& run) {
          !member_or_null(member_or_null(run.members, "reproducibility"), "digests").empty();
 }
 
-/// The digests of the rows that a run stores, at the layers that it stores; one layer is in memory at a time. Throws Error
-/// as read_signals() does.
+/// The digests of the rows that a run stores, at the layers that it stores. Throws Error as read_signals() does.
 inline Digests stored_digests(const ExperimentFile& file, const StoredRun& run) {
-  DigestBuilder out;
-  const bool routed = detail::any_router(run);
-  const auto routers = routed ? detail::read_routers(file, run) : std::vector<nlohmann::json>();
   std::set<int> layers;
   for (const StoredRow& row : run.rows)
     if (row.layer >= 0) layers.insert(row.layer);
-  for (const int layer : layers) {
-    LayerSignals entry{layer};
-    const auto read = [&](StoredSignal signal) {
-      return detail::read_vectors(file, run, signal, layer, detail::stored_dtype(file, signal), 0);
-    };
-    entry.hidden = read(StoredSignal::hidden_states);
-    entry.keys = read(StoredSignal::key_vectors);
-    if (routed) entry.router = detail::read_router(file, run, routers, layer);
-    out.add(entry);
-  }
-  out.add(detail::read_logprobs(file, run, 0));
+  DigestBuilder out;
+  detail::for_each_signal(
+      file, run, {layers.begin(), layers.end()},
+      [&](const SignalInfo& info) { return std::pair(detail::stored_dtype(file, info.signal), std::int64_t{0}); },
+      [&](const SignalInfo& info, std::size_t, const std::vector<ColumnValues>& columns) {
+        out.add(info.signal, columns);
+      });
   return out.finish();
+}
+
+/// The digests that a repetition's record names, empty where it does not.
+inline Digests digests_from(const nlohmann::json& record) {
+  Digests out;
+  for (const SignalInfo& one : signal_table)
+    out.of[static_cast<std::size_t>(one.signal)] = record.value(std::string(one.name), "");
+  return out;
 }
 
 /// Where the digests that a run states are not `found`, one text each.
@@ -284,10 +273,9 @@ inline std::vector<std::string> digest_contradictions(const ExperimentFile& file
   const auto& repetitions = member_or_null(member_or_null(run.members, "reproducibility"), "digests");
   for (const auto& one : repetitions) {
     if (member_or_null(one, "rep_id") != run.rep_id) continue;
-    hold("the digest of hidden_states", member_or_null(one, "hidden_states"), found.hidden_states);
-    hold("the digest of key_vectors", member_or_null(one, "key_vectors"), found.key_vectors);
-    hold("the digest of logprobs", member_or_null(one, "logprobs"), found.logprobs);
-    hold("the digest of router", member_or_null(one, "router"), found.router);
+    for_each_digest(found, [&](std::string_view name, const std::string& digest) {
+      hold(fmt::format("the digest of {}", name), member_or_null(one, std::string(name).c_str()), digest);
+    });
   }
   return out;
 }

@@ -41,7 +41,9 @@ inline std::string quantisation_name(const model::Checkpoint& checkpoint) {
 inline Json describe_experiment(const ExperimentInfo& info, const model::Checkpoint& checkpoint,
                                 const RunSettings& settings, std::size_t prompt_tokens) {
   const auto& config = checkpoint.config();
-  const std::string activations(name_of(settings.dtype));
+  Json signal_dtypes;
+  for (const evidence::SignalInfo& signal : evidence::signal_table)
+    signal_dtypes[std::string(signal.name)] = name_of(dtype_of(signal, settings.dtype));
   return {{"schema_version", 1},
           {"experiment_type", info.type},
           {"variable_tested", info.variable},
@@ -58,11 +60,7 @@ inline Json describe_experiment(const ExperimentInfo& info, const model::Checkpo
             {"key_dim", config.kv_size()},
             {"top_k_logprobs", settings.top_k},
             {"num_hidden_layers", config.num_layers},
-            {"signal_dtypes",
-             {{"hidden_states", activations},
-              {"key_vectors", activations},
-              {"logprobs", "float32"},
-              {"router", "float32"}}}}},
+            {"signal_dtypes", signal_dtypes}}},
           {"date_created", evidence::timestamp()}};
 }
 

@@ -41,12 +41,9 @@ inline evidence::Json reproducibility_of(const std::vector<Repetition>& repetiti
                                          const std::optional<Difference>& difference) {
   auto digests = evidence::Json::array();
   for (std::size_t rep = 0; rep < repetitions.size(); ++rep) {
-    const auto d = evidence::digests_of(repetitions[rep].signals);
-    digests.push_back({{"rep_id", rep},
-                       {"hidden_states", d.hidden_states},
-                       {"key_vectors", d.key_vectors},
-                       {"logprobs", d.logprobs},
-                       {"router", d.router}});
+    evidence::Json record = {{"rep_id", rep}};
+    record.update(evidence::to_json(evidence::digests_of(repetitions[rep].signals)));
+    digests.push_back(std::move(record));
   }
   evidence::Json place = nullptr;
   if (difference) {

@@ -128,11 +128,9 @@ class Checklist {
     return of_trials([](const nlohmann::json& file) -> std::string {
       const bool experts = file.at("experiment_metadata").at("architecture") == "MoE";
       for (const auto& step : file.at("runs").at(0).at("decode_steps"))
-        for (const char* signal : {"hidden_states", "key_vectors", "logprobs", "router"}) {
-          if (std::string_view(signal) == "router" && !experts) continue;
-          if (!step.contains(signal) || step.at(signal).empty())
-            return fmt::format("step {} has no {}", step.at("step").dump(), signal);
-        }
+        for (const evidence::SignalInfo& signal : evidence::signal_table)
+          if ((experts || !signal.of_experts) && (!step.contains(signal.name) || step.at(signal.name).empty()))
+            return fmt::format("step {} has no {}", step.at("step").dump(), signal.name);
       return "";
     });
   }

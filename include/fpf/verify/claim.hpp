@@ -130,9 +130,7 @@ class Inspector {
   evidence::Digests claimed_digests() const {
     const json& all = member_or_null(member_or_null(claim_.run->members, "reproducibility"), "digests");
     for (const json& one : all)
-      if (member_or_null(one, "rep_id") == claim_.run->rep_id)
-        return {one.value("hidden_states", ""), one.value("key_vectors", ""), one.value("logprobs", ""),
-                one.value("router", "")};
+      if (member_or_null(one, "rep_id") == claim_.run->rep_id) return evidence::digests_from(one);
     return {};
   }
 

@@ -11,8 +11,8 @@
 namespace fpf::verify {
 
 /// Rows of runs by their bytes. Runs that answer other prompts share none: what stands behind the first layer's
-/// attention depends on all tokens before it. Keys of layer 0 depend on one token and its position alone, as does
-/// everything at position 0, and a single log-probability may be certainty: these are left out.
+/// attention depends on all tokens before it. Left out is what the table of signals says of each (keys of layer 0 depend on one
+/// token and its position alone), everything at position 0, and rows of one number: a log-probability may be certainty.
 class SeenRows {
  public:
   /// Adds a run. `name` is what copy_of() calls it.
@@ -40,22 +40,18 @@ class SeenRows {
   static void visit(const Claim& run, Visit visit) {
     const evidence::Signals& signals = run.signals;
     if (signals.token_ids.empty()) return;
-    evidence::detail::first_place(signals, [&](const evidence::Place& place, std::size_t index, std::int64_t row) {
-      if (place.absolute_position == 0) return false;
+    evidence::first_place(signals, [&](const evidence::Place& place, const evidence::SignalAt& one, std::int64_t row) {
+      const auto& distinct = one.info->distinct;
+      if (place.absolute_position == 0 || !distinct || place.layer < *distinct) return false;
+      if (one.columns.front().width < 2) return false;
       Sha256 hash;
       hash.update(place.signal);
-      if (place.signal == "logprobs") {
-        if (signals.logprobs.k < 2) return false;
-        hash.update(evidence::detail::row_of(signals.logprobs.ids, signals.logprobs.k, row))
-            .update(evidence::detail::row_of(signals.logprobs.values, signals.logprobs.k, row));
-        return visit(hash.hex(), place);
+      bool zeros = true;
+      for (const evidence::Column& column : one.columns) {
+        hash.update(column.row(row));
+        zeros &= std::ranges::all_of(column.row(row), [](std::byte b) { return b == std::byte{0}; });
       }
-      const evidence::LayerSignals& layer = signals.layers[index];
-      if (place.signal == "router") return false;  // three numbers may repeat where all experts are alike
-      if (place.signal == "key_vectors" && place.layer == 0) return false;
-      const auto bytes = place.signal == "key_vectors" ? layer.keys.row(row) : layer.hidden.row(row);
-      if (std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; })) return false;
-      return visit(hash.update(bytes).hex(), place);
+      return !zeros && visit(hash.hex(), place);
     });
   }
 

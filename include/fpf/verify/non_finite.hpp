@@ -56,9 +56,8 @@ inline std::string place_contradiction(const evidence::Place& place, std::int64_
   if (decoded != place.step && !(place.step == 0 && decoded < 0 && decoded >= 1 - evidence::look_back))
     return fmt::format("non_finite is at step {} and absolute_position {}, behind a prompt of {} tokens", place.step,
                        place.absolute_position, prompt);
-  const bool logprobs = place.signal == "logprobs";
-  const bool vector = place.signal == "hidden_states" || place.signal == "key_vectors" || place.signal == "router";
-  if (!(logprobs && place.layer < 0) && !(vector && place.layer >= 0))
+  const evidence::SignalInfo* signal = evidence::find_signal(place.signal);
+  if (signal == nullptr || signal->per_layer != (place.layer >= 0))
     return fmt::format("non_finite names signal '{}' and layer {}", place.signal, place.layer);
   return "";
 }
