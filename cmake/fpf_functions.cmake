@@ -48,7 +48,7 @@ function(fpf_finish_test target)
   fpf_precompile(${target} fpf_test_pch ${ARGN})
 endfunction()
 function(fpf_precompile target header)
-  if("fpf::fpf" IN_LIST ARGN OR "fpf_reference" IN_LIST ARGN OR "fpf_runner" IN_LIST ARGN)
+  if("fpf::fpf" IN_LIST ARGN OR "fpf_session" IN_LIST ARGN OR "fpf_runner" IN_LIST ARGN)
     target_precompile_headers(${target} REUSE_FROM ${header})
   else()  # behind a precompiled header for what sees no tensors GCC 12 warns falsely
     target_compile_options(${target} PRIVATE "SHELL:-include ${PROJECT_SOURCE_DIR}/cmake/compiled_json.hpp")

@@ -10,8 +10,6 @@ int main(int argc, char** argv) {
       "reference",
       "none"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    runner.with_policies([&]<class Quant, class Execution>() {
-      runner.run<fpf::Reference<Quant, Execution>>({"reference", nullptr});
-    });
+    runner.run({"reference", nullptr}, runner.reference());
   });
 }

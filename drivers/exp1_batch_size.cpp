@@ -16,10 +16,7 @@ int main(int argc, char** argv) {
     const auto& sizes = runner.options().batch_sizes;
     if (std::ranges::min(sizes) < 2) fpf::fail("--batch-sizes: expected at least 2, as 1 is the baseline's");
     runner.load_neighbours(static_cast<std::size_t>(std::ranges::max(sizes)) - 1);
-    runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup = fpf::Reference<Quant, Execution>;
-      for (const auto size : sizes)
-        runner.run<Setup>({fmt::format("bs{}", size), size, static_cast<std::size_t>(size - 1)});
-    });
+    for (const auto size : sizes)
+      runner.run({fmt::format("bs{}", size), size, static_cast<std::size_t>(size - 1)}, runner.reference());
   });
 }

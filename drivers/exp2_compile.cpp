@@ -14,8 +14,6 @@ int main(int argc, char** argv) {
   info.baseline_params = {{"execution", "eager"}};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     if (runner.options().execution != "eager") fpf::fail("--execution: this experiment varies it, leave it out");
-    runner.with_quantisation([&]<class Quant>() {
-      runner.run<fpf::Reference<Quant, fpf::execution::Compiled>>({"compiled", true});
-    });
+    runner.run({"compiled", true}, runner.reference().with(runner.execution("compiled")));
   });
 }

@@ -3,13 +3,10 @@
 
 namespace {
 
-template <class Quant>
 void run(fpf::Runner& runner, const std::string& tag, const std::string& option, const std::string& path,
          fpf::quant::Method method) {
   const auto model = runner.open(option, path, method);
-  fpf::execution::select(runner.options().execution, [&]<class Execution>() {
-    runner.run<fpf::Reference<Quant, Execution>>({.tag = tag, .value = tag, .model = model});
-  });
+  runner.run({.tag = tag, .value = tag, .model = model}, runner.reference());
 }
 
 }  // namespace
@@ -31,7 +28,7 @@ int main(int argc, char** argv) {
     runner.open("model", options.model, fpf::quant::Method::awq);
     runner.open("model-bnb", options.model_bnb,
                 fpf::quant::Method::bitsandbytes);  // refused before GPTQ has run
-    run<fpf::quant::Gptq>(runner, "gptq", "model-gptq", options.model_gptq, fpf::quant::Method::gptq);
-    run<fpf::quant::Nf4>(runner, "bnb", "model-bnb", options.model_bnb, fpf::quant::Method::bitsandbytes);
+    run(runner, "gptq", "model-gptq", options.model_gptq, fpf::quant::Method::gptq);
+    run(runner, "bnb", "model-bnb", options.model_bnb, fpf::quant::Method::bitsandbytes);
   });
 }

@@ -12,13 +12,8 @@ int main(int argc, char** argv) {
       "flash_attention_2",
       "flash"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    runner.with_policies([&]<class Quant, class Execution>() {
-      if constexpr (std::is_same_v<Execution, fpf::execution::Portable>)
-        fpf::fail("--execution portable: its definition has one attention, so there is nothing to vary");
-      else
-        runner.run<
-            fpf::Experiment<Quant, fpf::attention::Eager, fpf::parallel::Single, fpf::stream::Exclusive, Execution>>(
-            {"eager", "eager"});
-    });
+    if (runner.options().execution == "portable")
+      fpf::fail("--execution portable: its definition has one attention, so there is nothing to vary");
+    runner.run({"eager", "eager"}, runner.reference().with(runner.attention("eager")));
   });
 }

@@ -1,9 +1,7 @@
 // Experiment 5: the reference beside a load that shares its device.
-#include <fpf/experiment/experiment.hpp>
 #include <fpf/stream/contended.hpp>
 
 #include "driver.hpp"
-#include "reference_setups.hpp"
 
 int main(int argc, char** argv) {
   fpf::ExperimentInfo info{
@@ -17,10 +15,7 @@ int main(int argc, char** argv) {
   info.options = fpf::contention_options;
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     const auto& options = runner.options();
-    runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup =
-          fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Single, fpf::stream::Contended, Execution>;
-      runner.run<Setup>({"contended", true}, fpf::stream::Contended::on(options.device, options.contention));
-    });
+    const auto load = fpf::stream::contention(fpf::stream::Contended::on(options.device, options.contention));
+    runner.run({"contended", true}, runner.reference().with(load));
   });
 }

@@ -25,14 +25,13 @@ int main(int argc, char** argv) {
       fpf::fail("the baseline {} was made with CUDA {}, this build has {}", options.baseline, found, version);
     const auto own = baseline.value(nlohmann::json::json_pointer("/manifest/nvrtc/version"), version);
     const auto toolkits = fpf::open_toolkits(options.toolkits, options.device, own);
-    runner.with_policies([&]<class Quant, class Execution>() {
-      for (const auto& [cuda, compiler] : toolkits) {
-        const fpf::device::ToolkitScope scope(compiler);
-        runner.run<fpf::Reference<Quant, Execution>>({.tag = "nvrtc" + fpf::evidence::cuda_tag(cuda).substr(2),
-                                                      .value = cuda,
-                                                      .fixed = {{"kernels_by", "NVRTC " + cuda}}});
-      }
-    });
+    for (const auto& [cuda, compiler] : toolkits) {
+      const fpf::device::ToolkitScope scope(compiler);
+      runner.run({.tag = "nvrtc" + fpf::evidence::cuda_tag(cuda).substr(2),
+                  .value = cuda,
+                  .fixed = {{"kernels_by", "NVRTC " + cuda}}},
+                 runner.reference());
+    }
     fpf::add_stacks(runner, version);
   });
 }

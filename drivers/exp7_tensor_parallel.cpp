@@ -13,11 +13,8 @@ int main(int argc, char** argv) {
   info.takes_ranks = true;
   info.default_model = "synthetic:qwen3-moe-tiny";
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    const auto sizes = runner.rank_counts<fpf::parallel::Tensor>(runner.options().tp);
-    runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup =
-          fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Tensor, fpf::stream::Exclusive, Execution>;
-      for (const auto size : sizes) runner.run<Setup>({.tag = fmt::format("tp{}", size), .value = size, .ranks = size});
-    });
+    const auto& tensor = runner.parallelism("tensor");
+    for (const auto size : runner.rank_counts(tensor, runner.options().tp))
+      runner.run({.tag = fmt::format("tp{}", size), .value = size, .ranks = size}, runner.reference().with(tensor));
   });
 }

@@ -15,15 +15,12 @@ int main(int argc, char** argv) {
   info.default_model = "synthetic:qwen3-moe-tiny";
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
     const auto& options = runner.options();
-    const auto sizes = runner.rank_counts<fpf::parallel::Expert>(options.ep);
-    runner.with_policies([&]<class Quant, class Execution>() {
-      using Setup =
-          fpf::Experiment<Quant, fpf::attention::Flash, fpf::parallel::Expert, fpf::stream::Exclusive, Execution>;
-      for (const auto size : sizes)
-        runner.run<Setup>({.tag = fmt::format("ep{}", size),
-                           .value = size,
-                           .ranks = size,
-                           .fixed = {{"expert_placement", options.placement}}});
-    });
+    const auto& expert = runner.parallelism("expert");
+    for (const auto size : runner.rank_counts(expert, options.ep))
+      runner.run({.tag = fmt::format("ep{}", size),
+                  .value = size,
+                  .ranks = size,
+                  .fixed = {{"expert_placement", options.placement}}},
+                 runner.reference().with(expert));
   });
 }

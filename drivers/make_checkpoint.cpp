@@ -6,7 +6,7 @@
 #include <fpf/checkpoint/options.hpp>
 #include <fpf/checkpoint/perplexity.hpp>
 
-#include "reference_setups.hpp"
+#include "compiled.hpp"
 
 using namespace fpf;
 

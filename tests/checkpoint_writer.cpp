@@ -11,8 +11,8 @@
 #include <fstream>
 #include <random>
 
+#include "compiled.hpp"
 #include "error_text.hpp"
-#include "reference_setups.hpp"
 #include "tensor_file.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_checkpoint_writer)
@@ -78,8 +78,9 @@ CheckpointRequest request(const std::string& quant, std::int64_t group = 32) {
 
 at::Tensor dequantised(const Checkpoint& checkpoint, const quant::LinearSpec& layer) {
   const quant::Loader loader{checkpoint.source(), checkpoint.config().quantization, at::kFloat, at::kCPU};
-  return quant::select(checkpoint.config().quantization,
-                       [&]<class Q>() { return model::Linear<Q>(loader, layer).dequantise(at::kFloat); });
+  return quant::select(checkpoint.config().quantization, [&]<class Q>() {
+    return model::Linear(loader, quant::scheme<Q>(), layer).dequantise(at::kFloat);
+  });
 }
 
 double relative(const at::Tensor& x, const at::Tensor& reference) {

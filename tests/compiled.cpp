@@ -1,4 +1,6 @@
 // The fused chains of execution::Compiled against float64 and against the same operations one by one.
+#include "compiled.hpp"
+
 #include <ATen/Context.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/randn.h>
@@ -10,7 +12,6 @@
 #include <limits>
 #include <numeric>
 
-#include "eager_setups.hpp"
 #include "signal_distance.hpp"
 
 namespace {
@@ -221,7 +222,7 @@ struct Witness : model::Taps {
 // the recorder's copy is not.
 BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
   const auto checkpoint = model::Checkpoint::open("synthetic:qwen3-moe-tiny");
-  const auto decoder = model::DecoderFactory<quant::None, attention::Flash, Compiled>::make(
+  const auto decoder = model::make_decoder<quant::None, attention::Flash, Compiled>(
       checkpoint, parallel::Rank::alone(checkpoint.config()), at::kFloat, at::kCPU);
   const std::int64_t layers = checkpoint.config().num_layers;
   const at::Tensor prompt = at::arange(7, at::kLong).unsqueeze(0);

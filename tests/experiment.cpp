@@ -5,8 +5,8 @@
 #include <fstream>
 #include <map>
 
+#include "compiled.hpp"
 #include "error_text.hpp"
-#include "reference_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_experiment)
 

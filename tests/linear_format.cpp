@@ -6,7 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <fpf/checkpoint/linear_format.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <fpf/weights/safetensors.hpp>
 #include <numeric>
 #include <random>

@@ -10,9 +10,9 @@
 #include <fpf/model/decoder.hpp>
 #include <map>
 
+#include "compiled.hpp"
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
-#include "reference_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_mixed_formats)
 
@@ -27,7 +27,7 @@ template <class Execution>
 std::unique_ptr<model::AnyDecoder> decoder_of(const model::Checkpoint& checkpoint, at::ScalarType dtype) {
   std::unique_ptr<model::AnyDecoder> out;
   quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    out = model::DecoderFactory<Quant, attention::Flash, Execution>::make(
+    out = model::make_decoder<Quant, attention::Flash, Execution>(
         checkpoint, parallel::Rank::alone(checkpoint.config()), dtype, at::kCPU);
   });
   return out;
@@ -46,7 +46,7 @@ std::string complaint(const std::string& format, const std::string& layer, const
   Variant variant(checkpoint.source(), layer);
   const auto opened = variant.with(tensor, dtype, std::move(shape)).open();
   const quant::Loader loader{opened, checkpoint.config().quantization, at::kFloat, at::kCPU};
-  return error_text([&] { model::Linear<Quant>(loader, quant::LinearSpec::whole(layer, 64, 64)); });
+  return error_text([&] { model::Linear(loader, quant::scheme<Quant>(), quant::LinearSpec::whole(layer, 64, 64)); });
 }
 
 }  // namespace
@@ -88,7 +88,8 @@ BOOST_DATA_TEST_CASE(a_router_is_rounded_once_to_the_activations_type, data::mak
   const std::string name = "model.layers.1.mlp.gate";
   quant::select(checkpoint.config().quantization, [&]<class Quant>() {
     const quant::Loader loader{checkpoint.source(), checkpoint.config().quantization, at::kBFloat16, at::kCPU};
-    const model::Layer<Quant> layer(loader, checkpoint, parallel::Shard::whole(checkpoint.config()), 1);
+    const model::Layer layer(loader, quant::scheme<Quant>(), checkpoint, parallel::Shard::whole(checkpoint.config()),
+                             1);
     const at::Tensor exact = Quant::dequantise(Quant::load(loader, quant::LinearSpec::whole(name, 4, 64)), at::kFloat);
     BOOST_TEST(layer.router.dequantise(at::kFloat).equal(exact.to(at::kBFloat16).to(at::kFloat)));
   });
@@ -112,7 +113,8 @@ BOOST_AUTO_TEST_CASE(a_layer_stored_twice_is_refused_by_name) {
   const model::Checkpoint checkpoint = model::Checkpoint::open(folder_of("nf4"));
   const auto opened = Variant(checkpoint.source(), kept).with(kept + ".weight.absmax", DType::float32, {32}).open();
   const quant::Loader loader{opened, checkpoint.config().quantization, at::kFloat, at::kCPU};
-  const auto leftover = error_text([&] { model::Linear<quant::Nf4>(loader, quant::LinearSpec::whole(kept, 32, 64)); });
+  const auto leftover =
+      error_text([&] { model::Linear(loader, quant::scheme<quant::Nf4>(), quant::LinearSpec::whole(kept, 32, 64)); });
   BOOST_TEST(mentions(leftover, {kept, "stored twice", kept + ".weight.absmax"}), leftover);
 }
 

@@ -3,10 +3,11 @@
 #include <boost/test/unit_test.hpp>
 #include <fpf/experiment.hpp>
 #include <fpf/experiment/repeat.hpp>
-#include <fpf/model/gpu_forms.hpp>
+#include <fpf/model/numerics.hpp>
+#include <fpf/verify/setup.hpp>
 
+#include "compiled.hpp"
 #include "error_text.hpp"
-#include "reference_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_own_policies)
 
@@ -76,7 +77,10 @@ struct OtherAwq : quant::Awq {
 
 template <class Quant, class Attention, class Execution>
 std::string on(c10::DeviceType device) {
-  return error_text([&] { model::require_carried_out<Quant, Attention, Execution>(device); });
+  return error_text([&] {
+    model::require_carried_out({quant::scheme<Quant>(), attention::kernel<Attention>(), execution::policy<Execution>()},
+                               device);
+  });
 }
 
 const model::Checkpoint& checkpoint() {
@@ -86,8 +90,8 @@ const model::Checkpoint& checkpoint() {
 
 template <class Quant, class Attention, class Execution>
 std::unique_ptr<model::AnyDecoder> make(at::Device device) {
-  return model::DecoderFactory<Quant, Attention, Execution>::make(
-      checkpoint(), parallel::Rank::alone(checkpoint().config()), at::kFloat, device);
+  return model::make_decoder<Quant, Attention, Execution>(checkpoint(), parallel::Rank::alone(checkpoint().config()),
+                                                          at::kFloat, device);
 }
 
 at::Tensor logits_of(model::AnyDecoder& decoder) {
@@ -194,6 +198,31 @@ BOOST_AUTO_TEST_CASE(only_portable_is_portable) {
   BOOST_TEST(execution::is_portable<execution::Portable>());
   BOOST_TEST(!execution::is_portable<PortableChild>());
   BOOST_TEST(!execution::Execution<PortableChild>);
+}
+
+BOOST_AUTO_TEST_CASE(verify_finds_a_policy_that_a_project_registers) {
+  const nlohmann::json policies = {{"quantisation", "none"},
+                                   {"attention", DoubledScale::name},
+                                   {"parallelism", "single"},
+                                   {"stream", "exclusive"},
+                                   {"execution", "eager"}};
+  const nlohmann::json configuration = {{"manifest", {{"policies", policies}}}};
+  verify::Claim claim;
+  claim.configuration = &configuration;
+  const std::string refused = error_text([&] { verify::setup_of(claim); });
+  BOOST_TEST(refused == "attention 'doubled_scale': expected one of flash_attention_2, eager");
+  registry().attentions.push_back(&attention::kernel<DoubledScale>());
+  const RunSettings settings{
+      .layers = {0}, .top_k = 3, .decode_steps = 2, .dtype = DType::float32, .device = "cpu", .ranks = {}};
+  Session found(checkpoint(), settings, verify::setup_of(claim));
+  Experiment<quant::None, DoubledScale> own(checkpoint(), settings);
+  Experiment<> reference(checkpoint(), settings);
+  registry().attentions.pop_back();
+  BOOST_TEST((found.manifest().at("policies") == policies));
+  const std::vector<std::vector<std::int32_t>> prompt{{1, 2, 3, 4, 5}};
+  const auto signals = found.run(prompt).signals;
+  BOOST_TEST(!evidence::first_difference(signals, own.run(prompt).signals));
+  BOOST_TEST(evidence::first_difference(signals, reference.run(prompt).signals).has_value());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

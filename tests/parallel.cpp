@@ -11,12 +11,12 @@
 #include <fpf/experiment.hpp>
 #include <fpf/parallel/expert.hpp>
 #include <fpf/parallel/tensor.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <fstream>
 #include <map>
 
+#include "compiled.hpp"
 #include "error_text.hpp"
-#include "rank_setups.hpp"
 #include "signal_distance.hpp"
 #include "small_shape.hpp"
 

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <numeric>
 
-#include "eager_setups.hpp"
+#include "compiled.hpp"
 #include "signal_distance.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_parity)

@@ -1,9 +1,9 @@
 # execution::Portable's tests. The emulation runs the kernels' own text on the CPU (emulation/emulate.cmake).
-fpf_add_tests(portable LIBS fpf_ranks fpf_reference TESTS portable portable_accuracy portable_digests portable_ranks TIMEOUT 900)
+fpf_add_tests(portable LIBS fpf_session TESTS portable portable_accuracy portable_digests portable_ranks TIMEOUT 900)
 fpf_add_tests(portable_kernels LIBS fpf::kernel TESTS portable_kernels TIMEOUT 900)
 include(emulation/emulate.cmake)
 fpf_add_tests(portable_emulation LIBS fpf::fpf TESTS portable_emulation)
-fpf_add_tests(portable_pass LIBS fpf_reference fake_cuda TESTS portable_pass TIMEOUT 900)
+fpf_add_tests(portable_pass LIBS fpf_session fake_cuda TESTS portable_pass TIMEOUT 900)
 foreach(test IN ITEMS portable_emulation portable_pass)
   target_include_directories(test_${test} SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
 endforeach()

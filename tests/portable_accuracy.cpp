@@ -4,9 +4,9 @@
 #include <fpf/execution/eager.hpp>
 #include <fpf/experiment/experiment.hpp>
 
+#include "compiled.hpp"
 #include "portable_model.hpp"
 #include "portable_runs.hpp"
-#include "reference_setups.hpp"
 #include "signal_distance.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_portable_accuracy)

@@ -8,12 +8,12 @@
 #include <fpf/evidence/stored_signals.hpp>
 #include <fpf/execution/portable.hpp>
 #include <fpf/experiment/experiment.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "reference_setups.hpp"
+#include "compiled.hpp"
 
 namespace portable_cases {
 

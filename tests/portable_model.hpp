@@ -95,7 +95,7 @@ class Model {
     out.embedding_ = out.matrix(fpf::quant::load_dense(
         loader, fpf::quant::LinearSpec::whole("model.embed_tokens", c.vocab_size, c.hidden_size)));
     for (std::int64_t i = 0; i < c.num_layers; ++i) {
-      const fpf::model::Layer<Quant> layer(loader, checkpoint, fpf::parallel::Shard::whole(c), i);
+      const fpf::model::Layer layer(loader, fpf::quant::scheme<Quant>(), checkpoint, fpf::parallel::Shard::whole(c), i);
       const auto wide = [&](const auto& linear) { return out.matrix(linear.dequantise(at::kFloat)); };
       const auto mlp = [&](const auto& m) { return std::array{wide(m.gate), wide(m.up), wide(m.down)}; };
       Layer& l = out.layers_.emplace_back();

@@ -115,7 +115,7 @@ struct Weights {
     const model::ModelConfig& c = checkpoint.config();
     const quant::Loader loader{checkpoint.source(), c.quantization, at::kBFloat16, at::kCPU};
     for (std::int64_t i = 0; i < c.num_layers; ++i) {
-      const model::Layer<quant::None> layer(loader, checkpoint, parallel::Shard::whole(c), i);
+      const model::Layer layer(loader, quant::scheme<quant::None>(), checkpoint, parallel::Shard::whole(c), i);
       LayerWeights& w = model.layers.emplace_back();
       w.input_norm = keep(layer.input_norm);
       w.post_norm = keep(layer.post_norm);
@@ -148,13 +148,11 @@ struct Weights {
     kept.push_back(t.contiguous());
     return kept.back().const_data_ptr();
   }
-  Matrix matrix(const model::Linear<quant::None>& linear) {
+  Matrix matrix(const model::Linear& linear) {
     const at::Tensor t = linear.dequantise(at::kBFloat16);
     return {keep(t), dense_format(), static_cast<int>(t.size(0)), static_cast<int>(t.size(1))};
   }
-  Expert expert_of(const model::Mlp<quant::None>& m) {
-    return {matrix(m.gate).data, matrix(m.up).data, matrix(m.down).data};
-  }
+  Expert expert_of(const model::Mlp& m) { return {matrix(m.gate).data, matrix(m.up).data, matrix(m.down).data}; }
 };
 
 /// Prefill and steps as GpuRepetitions makes them.

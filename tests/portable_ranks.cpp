@@ -11,8 +11,8 @@
 #include <fpf/quant/nf4.hpp>
 #include <numeric>
 
+#include "compiled.hpp"
 #include "error_text.hpp"
-#include "rank_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_portable_ranks)
 

@@ -6,10 +6,10 @@
 #include <fpf/experiment/host_repetition.hpp>
 #include <fpf/model/portable_decoder.hpp>
 #include <fpf/parallel/single.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <numeric>
 
-#include "reference_setups.hpp"
+#include "compiled.hpp"
 
 /// `count` ids of a fixed sequence below `vocabulary`.
 inline std::vector<std::int32_t> some_ids(int count, std::int32_t first = 7, std::int32_t vocabulary = 4096) {
@@ -32,8 +32,8 @@ inline std::unique_ptr<fpf::model::AnyDecoder> portable_decoder(const fpf::model
                                                                 fpf::DType dtype) {
   std::unique_ptr<fpf::model::AnyDecoder> out;
   fpf::quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    out = fpf::model::PortableFactory<Quant>::make(checkpoint, fpf::parallel::Rank::alone(checkpoint.config()),
-                                                   fpf::device::scalar_type(dtype), at::kCPU);
+    out = fpf::model::make_decoder<Quant, fpf::attention::Flash, fpf::execution::Portable>(
+        checkpoint, fpf::parallel::Rank::alone(checkpoint.config()), fpf::device::scalar_type(dtype), at::kCPU);
   });
   return out;
 }

@@ -12,12 +12,12 @@
 #include <fpf/model/expert_use.hpp>
 #include <fpf/model/synthetic_presets.hpp>
 #include <fpf/parallel/single.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <numeric>
 
+#include "compiled.hpp"
 #include "error_text.hpp"
 #include "quant_fixture.hpp"
-#include "reference_setups.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_quant_policies)
 
@@ -29,7 +29,7 @@ namespace {
 /// On a CPU, whole.
 template <class Quant>
 std::unique_ptr<model::AnyDecoder> decoder_of(const model::Checkpoint& checkpoint, DType dtype) {
-  return model::DecoderFactory<Quant, attention::Flash, execution::Eager>::make(
+  return model::make_decoder<Quant, attention::Flash, execution::Eager>(
       checkpoint, parallel::Rank::alone(checkpoint.config()), device::scalar_type(dtype), at::kCPU);
 }
 

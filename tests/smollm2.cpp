@@ -7,7 +7,7 @@
 #include <fpf/prompt/gguf_vocabulary.hpp>
 #include <fstream>
 
-#include "reference_setups.hpp"
+#include "compiled.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_smollm2)
 

@@ -17,10 +17,10 @@
 #include <fpf/model/expert_use.hpp>
 #include <fpf/model/synthetic_model.hpp>
 #include <fpf/parallel/single.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <map>
 
-#include "reference_setups.hpp"
+#include "compiled.hpp"
 
 namespace {
 
@@ -81,7 +81,7 @@ model::ExpertUse use_of(const std::string& name, std::int64_t count) {
     tokens.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
         weights::synthetic::hash(99, static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(config.vocab_size));
   quant::select(config.quantization, [&]<class Quant>() {
-    const auto decoder = model::DecoderFactory<Quant, attention::Flash, execution::Eager>::make(
+    const auto decoder = model::make_decoder<Quant, attention::Flash, execution::Eager>(
         checkpoint, parallel::Rank::alone(config), device::scalar_type(config.dtype), at::kCPU);
     auto cache = decoder->make_cache(1, count);
     decoder->forward(tokens, cache, 1, &use);

@@ -20,8 +20,6 @@ int main(int argc, char** argv) {
                            "kv_cache_dtype",
                            "activations"};
   return fpf::experiment_main(argc, argv, info, [](fpf::Runner& runner) {
-    runner.with_quantisation([&]<class Quant>() {
-      runner.run<fpf::Experiment<Quant, BFloat16Cache>>({"kv_bfloat16", "bfloat16"});
-    });
+    runner.run({"kv_bfloat16", "bfloat16"}, runner.reference().with(fpf::attention::kernel<BFloat16Cache>()));
   });
 }

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <fpf/core/stated.hpp>
 #include <fpf/kernel/shapes.hpp>
+#include <optional>
 #include <string_view>
 
 namespace fpf::attention {
@@ -27,14 +28,6 @@ template <class A>
 constexpr bool decodes_on_gpu() {
   if constexpr (requires { A::decode_form.value; }) return states<A>(A::decode_form);
   return false;
-}
-
-/// The name of the kernel behind attend, as the policy states it, or the policy's own.
-template <class A>
-std::string_view kernel_name(at::Device device, at::ScalarType dtype) {
-  if constexpr (requires { A::kernel.value; })
-    if constexpr (states<A>(A::kernel)) return A::kernel.value(device, dtype);
-  return A::name;
 }
 
 /// Whether what derives from another policy goes by a name of its own.
@@ -68,5 +61,27 @@ struct Require {
                 "fpf: an attention policy needs `static at::Tensor attend(const at::Tensor& q, const "
                 "at::Tensor& k, const at::Tensor& v, double scale)`");
 };
+
+/// A policy as a value.
+struct Kernel {
+  std::string_view name;
+  at::Tensor (*attend)(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale);
+  KernelName kernel;                                      // the kernel behind attend; nullptr: not stated
+  std::optional<fpf::kernel::AttentionForm> decode_form;  // which of a GPU's decode kernels stands for attend
+};
+
+/// The value of a policy, one for the whole program.
+template <AttentionKernel A>
+const Kernel& kernel() {
+  static_assert(sizeof(Require<A>));
+  static const Kernel value = [] {
+    Kernel out{A::name, A::attend, nullptr, std::nullopt};
+    if constexpr (requires { A::kernel.value; })
+      if constexpr (states<A>(A::kernel)) out.kernel = A::kernel.value;
+    if constexpr (decodes_on_gpu<A>()) out.decode_form = A::decode_form.value;
+    return out;
+  }();
+  return value;
+}
 
 }  // namespace fpf::attention

@@ -11,11 +11,7 @@
 #include <fpf/model/decoder.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
-#include <fpf/quant/awq.hpp>
-#include <fpf/quant/gptq.hpp>
-#include <fpf/quant/nf4.hpp>
-#include <fpf/quant/none.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 
 namespace fpf::checkpoint {
 
@@ -23,25 +19,25 @@ namespace fpf::checkpoint {
 /// in the window. Activations and dequantised weights in float32.
 inline double perplexity(const model::Checkpoint& checkpoint, const model::Windows& windows, Verbosity verbosity) {
   const c10::InferenceMode guard;
-  return quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    const auto decoder = model::DecoderFactory<Quant, attention::Flash, execution::Eager>::make(
-        checkpoint, parallel::Rank::alone(checkpoint.config()), at::kFloat, at::kCPU);
-    Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()), verbosity);
-    double sum = 0;
-    std::int64_t predicted = 0;
-    for (const auto& window : windows) {
-      check_interrupt();
-      const auto length = static_cast<std::int64_t>(window.size());
-      const at::Tensor tokens = model::batch_of({window});
-      model::KvCache cache = decoder->make_cache(1, length);
-      const at::Tensor logits = decoder->forward(tokens, cache, length, nullptr);
-      const at::Tensor next = tokens.narrow(1, 1, length - 1).unsqueeze(-1);
-      sum -= at::log_softmax(logits.narrow(1, 0, length - 1), -1).gather(-1, next).sum(at::kDouble).item<double>();
-      predicted += length - 1;
-      progress.advance();
-    }
-    return std::exp(sum / static_cast<double>(predicted));
-  });
+  const model::Numerics numerics{quant::scheme_of(checkpoint.config().quantization),
+                                 attention::kernel<attention::Flash>(), execution::policy<execution::Eager>()};
+  const auto decoder = model::DecoderFactory<>::make(numerics, checkpoint, parallel::Rank::alone(checkpoint.config()),
+                                                     at::kFloat, at::kCPU);
+  Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()), verbosity);
+  double sum = 0;
+  std::int64_t predicted = 0;
+  for (const auto& window : windows) {
+    check_interrupt();
+    const auto length = static_cast<std::int64_t>(window.size());
+    const at::Tensor tokens = model::batch_of({window});
+    model::KvCache cache = decoder->make_cache(1, length);
+    const at::Tensor logits = decoder->forward(tokens, cache, length, nullptr);
+    const at::Tensor next = tokens.narrow(1, 1, length - 1).unsqueeze(-1);
+    sum -= at::log_softmax(logits.narrow(1, 0, length - 1), -1).gather(-1, next).sum(at::kDouble).item<double>();
+    predicted += length - 1;
+    progress.advance();
+  }
+  return std::exp(sum / static_cast<double>(predicted));
 }
 
 /// A text's perplexity before and after.

@@ -15,11 +15,7 @@
 #include <fpf/model/parameters.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
-#include <fpf/quant/awq.hpp>
-#include <fpf/quant/gptq.hpp>
-#include <fpf/quant/nf4.hpp>
-#include <fpf/quant/none.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <set>
 #include <span>
 #include <string>
@@ -82,13 +78,13 @@ class Requantiser : public LinearObserver {
       if (parameter.kind == model::Parameter::Kind::linear) layers.push_back(parameter.spec.name);
     const model::Checkpoint observed =
         checkpoint_.with_source(std::make_unique<ObservedSource>(checkpoint_.source(), layers, *this));
-    model::Decoder<Observed, attention::Flash, execution::Eager> decoder(
+    const auto decoder = model::make_decoder<Observed, attention::Flash, execution::Eager>(
         observed, parallel::Rank::alone(observed.config()), at::kFloat, at::kCPU);
     const at::Tensor tokens = model::batch_of(how_.calibration);
     const model::ModelConfig& config = checkpoint_.config();
     model::KvCache cache = model::KvCache::for_one_pass(config.num_layers, tokens.size(0), config.num_kv_heads,
                                                         tokens.size(1), config.head_dim, at::kFloat);
-    decoder.forward(tokens, cache, 1, nullptr);
+    decoder->forward(tokens, cache, 1, nullptr);
     input_.reset();
   }
 
@@ -96,8 +92,7 @@ class Requantiser : public LinearObserver {
   at::Tensor dense(const quant::LinearSpec& layer) const {
     const auto& quantisation = checkpoint_.config().quantization;
     const quant::Loader loader{checkpoint_.source(), quantisation, at::kFloat, at::kCPU};
-    at::Tensor matrix = quant::select(
-        quantisation, [&]<class Quant>() { return model::Linear<Quant>(loader, layer).dequantise(at::kFloat); });
+    const at::Tensor matrix = model::Linear(loader, quant::scheme_of(quantisation), layer).dequantise(at::kFloat);
     if (!at::isfinite(matrix).all().item<bool>()) fail("the weights of '{}' are not all finite", layer.name);
     return matrix;
   }
@@ -173,7 +168,7 @@ inline void read_parameters(const model::Checkpoint& checkpoint) {
     else if (config.quantization.is_null())
       quant::load_dense(loader, parameter.spec);
     else
-      quant::select(config.quantization, [&]<class Quant>() { model::Linear<Quant>(loader, parameter.spec); });
+      model::Linear(loader, quant::scheme_of(config.quantization), parameter.spec);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 #include <fpf/core/stated.hpp>
+#include <optional>
 #include <string_view>
 
 namespace fpf::execution {
@@ -124,5 +125,38 @@ struct Require {
   static_assert(is_portable<X>() || HasRoute<X>,
                 "fpf: an execution policy needs `Routing route(logits, k, renormalise)`");
 };
+
+/// A policy as a value. Portable has no words: its are nullptr.
+struct Policy {
+  std::string_view name, description;
+  bool fused = false, portable = false, runs_on_gpu = false;
+  std::optional<Kernels> kernels{};  // what carries the words out on the CPU, where the policy states it
+  at::Tensor (*norm)(const at::Tensor& x, const at::Tensor& weight, double eps) = nullptr;
+  at::Tensor (*add_norm)(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double eps) = nullptr;
+  at::Tensor (*head_norm_rope)(const at::Tensor& x, const at::Tensor& weight, double eps,
+                               const RopeTable& rope) = nullptr;
+  at::Tensor (*silu_mul)(const at::Tensor& gate, const at::Tensor& up) = nullptr;
+  Routing (*route)(const at::Tensor& logits, std::int64_t k, bool renormalise) = nullptr;
+};
+
+/// The value of a policy, one for the whole program.
+template <Execution X>
+const Policy& policy() {
+  static_assert(sizeof(Require<X>));
+  static const Policy value = [] {
+    Policy out{X::name, description_of<X>(), is_fused<X>(), is_portable<X>(), fpf::execution::runs_on_gpu<X>()};
+    if constexpr (requires { X::kernels.value; })
+      if constexpr (states<X>(X::kernels)) out.kernels = X::kernels.value;
+    if constexpr (!is_portable<X>()) {
+      out.norm = X::norm;
+      out.add_norm = X::add_norm;
+      out.head_norm_rope = X::head_norm_rope;
+      out.silu_mul = X::silu_mul;
+      out.route = X::route;
+    }
+    return out;
+  }();
+  return value;
+}
 
 }  // namespace fpf::execution

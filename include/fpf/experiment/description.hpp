@@ -7,11 +7,7 @@
 #include <fpf/experiment/experiment_info.hpp>
 #include <fpf/experiment/settings.hpp>
 #include <fpf/model/checkpoint.hpp>
-#include <fpf/quant/awq.hpp>
-#include <fpf/quant/gptq.hpp>
-#include <fpf/quant/nf4.hpp>
-#include <fpf/quant/none.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/quant/schemes.hpp>
 
 namespace fpf {
 
@@ -30,8 +26,7 @@ inline std::string model_size(const model::ModelConfig& c) {
 /// fixed_params' quantization: "awq-int4", "gguf-Q4_1", "none".
 inline std::string quantisation_name(const model::Checkpoint& checkpoint) {
   const auto& quantization = checkpoint.config().quantization;
-  if (!quantization.is_null())
-    return quant::select(quantization, []<class Quant>() { return fmt::format("{}-int4", Quant::name); });
+  if (!quantization.is_null()) return fmt::format("{}-int4", quant::scheme_of(quantization).name);
   const auto* layer = checkpoint.source().find("model.layers.0.self_attn.q_proj.weight");
   if (layer == nullptr || weights::is_plain(layer->format)) return std::string(quant::None::name);
   return fmt::format("gguf-{}", weights::name_of(layer->format));

@@ -21,7 +21,7 @@ inline double seconds_since(Clock::time_point start) {
 }
 }  // namespace detail
 
-/// One rank's repetition; see AnyExperiment::run.
+/// One rank's repetition; see Session::run.
 inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& settings,
                               const std::vector<std::vector<std::int32_t>>& prompts,
                               const std::vector<std::int32_t>& forced, const std::function<void()>& step_done) {

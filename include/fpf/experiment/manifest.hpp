@@ -1,15 +1,14 @@
 // A configuration's manifest: everything that produced its numbers.
 #pragma once
 
-#include <fpf/experiment/any_experiment.hpp>
 #include <fpf/experiment/environment.hpp>
+#include <fpf/experiment/session.hpp>
 
 namespace fpf {
 
 /// What a set-up says of itself, with its environment and the model's content. On a GPU complete once a repetition has run.
 /// `model`: as ModelIdentity describes it.
-inline evidence::Json manifest_of(const evidence::Json& model, const RunSettings& settings,
-                                  const AnyExperiment& setup) {
+inline evidence::Json manifest_of(const evidence::Json& model, const RunSettings& settings, const Session& setup) {
   evidence::Json out = describe_environment(settings.device);
   if (const evidence::Json kernels = describe_kernels(settings.device); !kernels.empty()) {
     const auto& compiler = device::kernels(at::Device(settings.device)).builder().compiler();

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <fpf/core/interrupt.hpp>
-#include <fpf/experiment/any_experiment.hpp>
 #include <fpf/experiment/run_progress.hpp>
+#include <fpf/experiment/session.hpp>
 #include <functional>
 #include <string>
 #include <utility>
@@ -17,7 +17,7 @@ inline constexpr int most_attempts = 5;
 /// Appends a repetition: the first that its load went with, of at most `most_attempts`, or, where there was none, the one
 /// that it went with for longest, which is not accompanied() then. Its `contention` says how many were made. One with other
 /// bits than that is not dropped: it is a repetition, too. `say` is told of each that is made again. Throws Interrupted.
-inline void append_repetition(std::vector<Repetition>& to, AnyExperiment& setup,
+inline void append_repetition(std::vector<Repetition>& to, Session& setup,
                               const std::vector<std::vector<std::int32_t>>& prompts, RunProgress& progress,
                               const std::function<void(const std::string&)>& say) {
   const auto share = [](const Repetition& one) { return one.contention.value("overlap_fraction", 1.0); };

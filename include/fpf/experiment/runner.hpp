@@ -4,10 +4,9 @@
 #include <ATen/Parallel.h>
 
 #include <fpf/core/message.hpp>
-#include <fpf/execution/compiled.hpp>
-#include <fpf/execution/portable.hpp>
 #include <fpf/experiment/input_files.hpp>
 #include <fpf/experiment/neighbours.hpp>
+#include <fpf/experiment/registry.hpp>
 #include <fpf/experiment/repeat.hpp>
 #include <fpf/experiment/runner_files.hpp>
 
@@ -64,8 +63,30 @@ bool BasicRunner<T>::is_root() const {
 }
 
 template <class T>
-const nlohmann::json& BasicRunner<T>::quantisation() const {
-  return state_->checkpoint.config().quantization;
+Setup BasicRunner<T>::reference() const {
+  return reference_setup(options_.execution);
+}
+
+template <class T>
+const attention::Kernel& BasicRunner<T>::attention(std::string_view name) {
+  return named(registry().attentions, "attention", name);
+}
+
+template <class T>
+const parallel::Scheme& BasicRunner<T>::parallelism(std::string_view name) {
+  return named(registry().parallelisms, "parallelism", name);
+}
+
+template <class T>
+const execution::Policy& BasicRunner<T>::execution(std::string_view name) {
+  return named(registry().executions, "execution", name);
+}
+
+template <class T>
+void BasicRunner<T>::run(const Variant& variant, const Setup& setup) {
+  if (is_recorded(variant)) return;
+  Session session(model_of(variant), settings_for(variant), setup);
+  run_setup(variant, session);
 }
 
 template <class T>
@@ -130,13 +151,13 @@ std::shared_ptr<const model::Checkpoint> BasicRunner<T>::open(const std::string&
 }
 
 template <class T>
-template <class Parallel>
-std::vector<std::int64_t> BasicRunner<T>::rank_counts(const std::vector<std::int64_t>& asked) const {
+std::vector<std::int64_t> BasicRunner<T>::rank_counts(const parallel::Scheme& scheme,
+                                                      const std::vector<std::int64_t>& asked) const {
   const auto out = asked.empty() && state_->world != nullptr ? std::vector<std::int64_t>{state_->world->size()}
                                                              : fpf::rank_counts(asked);
   for (const std::int64_t size : out) {
     const parallel::RankOptions threads{.size = static_cast<int>(size), .placement = options_.placement};
-    for (const Parallel& rank : Parallel::local_ranks(threads)) rank.shard(state_->checkpoint.config());
+    scheme.local_ranks(threads, state_->checkpoint.config());
   }
   return out;
 }
@@ -153,7 +174,7 @@ bool BasicRunner<T>::is_recorded(const Variant& variant) {
 }
 
 template <class T>
-void BasicRunner<T>::run_setup(const Variant& variant, AnyExperiment& setup) {
+void BasicRunner<T>::run_setup(const Variant& variant, Session& setup) {
   const std::string id = config_id(state_->hardware, variant.tag);
   if (variant.ranks > 1) print_ranks(variant, setup.manifest());
   if (is_root()) {
@@ -184,8 +205,8 @@ void BasicRunner<T>::run_setup(const Variant& variant, AnyExperiment& setup) {
 }
 
 template <class T>
-std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const std::string& id,
-                                                 const AnyExperiment& setup, std::vector<Repetition>& repetitions) {
+std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const std::string& id, const Session& setup,
+                                                 std::vector<Repetition>& repetitions) {
   const auto difference = first_difference(repetitions);
   const Json reproducibility = reproducibility_of(repetitions, difference), runtime = runtime_of(repetitions);
   if (difference)
@@ -231,7 +252,7 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
 }
 
 template <class T>
-Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id, const AnyExperiment& setup) const {
+Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id, const Session& setup) const {
   const model::Checkpoint& model = model_of(variant);
   Json fixed = setup.fixed_params();
   fixed["batch_size"] = 1 + variant.neighbours;
@@ -247,8 +268,9 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
           {"cuda_version", cuda_version()},
           {"torch_version", torch_version()},
           {"transformers_version", "none"},
-          {"flash_attn_version",
-           setup.policies().attention == attention::Flash::name ? "libtorch " + torch_version() : std::string("none")},
+          {"flash_attn_version", setup.fixed_params().at("attention_impl") == attention::Flash::name
+                                     ? "libtorch " + torch_version()
+                                     : std::string("none")},
           {"python_version", "none"},
           {"fixed_params", fixed},
           {"manifest", manifest}};

@@ -1,15 +1,13 @@
 // One experiment as the drivers see it: configurations in, a file out. runner.hpp has what it does.
 #pragma once
 
-#include <fpf/execution/select.hpp>
 #include <fpf/experiment/experiment_info.hpp>
-#include <fpf/policies.hpp>
-#include <fpf/quant/select.hpp>
+#include <fpf/experiment/setup.hpp>
+#include <fpf/quant/quant_config.hpp>
 #include <memory>
 
 namespace fpf {
 
-class AnyExperiment;
 class Baseline;
 class ModelIdentity;
 struct RunSettings;
@@ -17,12 +15,6 @@ struct Repetition;
 namespace parallel {
 class World;
 }
-
-/// Loads the model that an Experiment runs. `checkpoint` must outlive it. Throws Error when it does not fit the policies.
-/// Defined in experiment.hpp.
-template <class Setup, class... Stream>
-std::shared_ptr<AnyExperiment> make_setup(const model::Checkpoint& checkpoint, const RunSettings& settings,
-                                          Stream... stream);
 
 /// One experiment: opened inputs, a growing file, and the verdict on repetitions. A template without
 /// parameters of its own, so that a project of many programs can compile it once (`extern template`, as
@@ -38,19 +30,12 @@ class BasicRunner {
   /// Experiment 0's file. Throws Error in experiment 0 itself.
   const Baseline& baseline() const;
 
-  /// Calls f.template operator()<Quant>() with the policy that the checkpoint's quantization_config asks for.
-  template <class F>
-  void with_quantisation(F f) const {
-    quant::select(quantisation(), f);
-  }
-
-  /// Calls f.template operator()<Quant, Execution>() with the checkpoint's policy and that of --execution.
-  template <class F>
-  void with_policies(F f) const {
-    with_quantisation([&]<class Quant>() {
-      execution::select(options_.execution, [&]<class Execution>() { f.template operator()<Quant, Execution>(); });
-    });
-  }
+  /// The reference configuration of this model, under --execution.
+  Setup reference() const;
+  /// Policies by their names, fpf's and those that were added to the registry. Throw Error for another name.
+  static const attention::Kernel& attention(std::string_view name);
+  static const parallel::Scheme& parallelism(std::string_view name);
+  static const execution::Policy& execution(std::string_view name);
 
   /// Reads the documents of the first `count` neighbours in the batches to come. Throws Error when there are
   /// too few.
@@ -63,16 +48,10 @@ class BasicRunner {
 
   /// The rank counts to run: those asked for, else the launcher's or 2 and 4. Throws Error when the model does not divide
   /// over one of them, before anything has run.
-  template <class Parallel>
-  std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& asked) const;
+  std::vector<std::int64_t> rank_counts(const parallel::Scheme& scheme, const std::vector<std::int64_t>& asked) const;
 
-  /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already. `stream`: a stream policy's
-  /// object, where it is not the default one.
-  template <class Setup, class... Stream>
-  void run(const Variant& variant, Stream... stream) {
-    if (!is_recorded(variant))
-      run_setup(variant, *make_setup<Setup>(model_of(variant), settings_for(variant), std::move(stream)...));
-  }
+  /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already.
+  void run(const Variant& variant, const Setup& setup);
 
   /// Puts another program's reference configuration into the file, as one of this experiment's.
   void add(const Baseline& other, const std::string& tag, const Json& value);
@@ -88,16 +67,15 @@ class BasicRunner {
 
   /// Whether this process writes the file and speaks to the user: rank 0, or the only one.
   bool is_root() const;
-  const nlohmann::json& quantisation() const;
   const model::Checkpoint& model_of(const Variant& variant) const;
   const ModelIdentity& identity_of(const Variant& variant) const;
   const RunSettings& settings_for(const Variant& variant);
   bool is_recorded(const Variant& variant);
   bool is_resumed(const Variant& variant);
-  void run_setup(const Variant& variant, AnyExperiment& setup);
-  std::vector<std::string> runs_of(const Variant& variant, const std::string& id, const AnyExperiment& setup,
+  void run_setup(const Variant& variant, Session& setup);
+  std::vector<std::string> runs_of(const Variant& variant, const std::string& id, const Session& setup,
                                    std::vector<Repetition>& repetitions);
-  Json configuration(const Variant& variant, const std::string& id, const AnyExperiment& setup) const;
+  Json configuration(const Variant& variant, const std::string& id, const Session& setup) const;
   Json metadata() const;
   Json required_params() const;
   std::string fingerprint() const;

@@ -1,4 +1,4 @@
-// The forward pass of a decoder-only transformer, written once; the policies are what its words call.
+// The forward pass of a decoder-only transformer by libtorch's operators; the policies are what its words call.
 #pragma once
 
 #include <ATen/TensorOperators.h>
@@ -11,15 +11,14 @@
 #include <c10/core/InferenceMode.h>
 
 #include <cmath>
-#include <fpf/attention/attention_kernel.hpp>
 #include <fpf/execution/words.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/model/gpu_attention.hpp>
-#include <fpf/model/gpu_forms.hpp>
 #include <fpf/model/gpu_weights.hpp>
 #include <fpf/model/grouped_experts.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/model/layer.hpp>
+#include <fpf/model/numerics.hpp>
 #include <fpf/model/portable_decoder.hpp>
 #include <fpf/model/taps.hpp>
 #include <fpf/parallel/rank.hpp>
@@ -28,29 +27,32 @@
 namespace fpf::model {
 
 /// One rank's decoder. Prefill and decode are the same function over many tokens or one.
-template <quant::QuantScheme Quant, attention::AttentionKernel Attention, execution::Execution Execution>
 class Decoder final : public AnyDecoder {
  public:
   /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen, and for policies
   /// that the device would not carry out.
-  Decoder(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype, at::Device device)
-      : config_(checkpoint.config()), rank_(std::move(rank)), options_(at::TensorOptions(dtype).device(device)) {
-    require_carried_out<Quant, Attention, Execution>(device.type());
+  Decoder(const Numerics& numerics, const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype,
+          at::Device device)
+      : numerics_(numerics),
+        words_(numerics.execution),
+        config_(checkpoint.config()),
+        rank_(std::move(rank)),
+        options_(at::TensorOptions(dtype).device(device)) {
+    require_carried_out(numerics, device.type());
     const c10::InferenceMode guard;
     const quant::Loader loader{checkpoint.source(), config_.quantization, dtype, device};
     embedding_ = quant::load_dense(
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer)
-      layers_.emplace_back(loader, checkpoint, rank_.shard, layer);
+      layers_.emplace_back(loader, numerics.quantisation, checkpoint, rank_.shard, layer);
     if (device.is_cuda()) prepare_gpu();
     final_norm_ = quant::load_vector(loader, "model.norm.weight", config_.hidden_size);
     const Range vocabulary = rank_.shard.vocabulary;
     head_ = config_.tied_head
-                ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
-                : Linear<Quant>(
-                      loader,
-                      quant::LinearSpec{
-                          "lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
+                ? Linear(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
+                : Linear(loader, numerics.quantisation,
+                         quant::LinearSpec{
+                             "lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}});
     for (const auto& layer : layers_) forms_.add(layer);
     forms_.head = head_.form();
   }
@@ -63,14 +65,12 @@ class Decoder final : public AnyDecoder {
   int ranks() const override { return rank_.size; }
   const parallel::Collectives& collectives() const override { return rank_.collectives; }
   OperationTable operations() const override {
-    return forward_operations<Quant, Attention, Execution>(config_, forms_, device(), dtype(),
-                                                           groups_products(dtype(), hopper_));
+    return forward_operations(numerics_, config_, forms_, device(), dtype(), groups_products(dtype(), hopper_));
   }
   kernel::AttentionForm decode_attention() const override {
-    if constexpr (attention::decodes_on_gpu<Attention>()) return Attention::decode_form.value;
-    throw std::logic_error("an attention without decode kernels on a GPU");  // the constructor refuses it
+    return numerics_.attention.decode_form.value();  // on a GPU the constructor refuses one without
   }
-  bool is_fused() const override { return execution::is_fused<Execution>(); }
+  bool is_fused() const override { return numerics_.execution.fused; }
 
   KvCache make_cache(std::int64_t batch, std::int64_t positions) const override {
     const c10::InferenceMode guard;
@@ -100,16 +100,16 @@ class Decoder final : public AnyDecoder {
     const std::int64_t count = tokens.size(1);
     const execution::RopeTable rope = rope_table(cache.length(), count);
     at::Tensor x = at::embedding(embedding_, tokens);  // [batch, count, hidden]
-    at::Tensor normed = Words::norm(x, layers_.front().input_norm, config_.rms_norm_eps);
+    at::Tensor normed = words_.norm(x, layers_.front().input_norm, config_.rms_norm_eps);
     for (std::int64_t index = 0; index < config_.num_layers; ++index) {
-      const Layer<Quant>& layer = layers_[static_cast<std::size_t>(index)];
+      const Layer& layer = layers_[static_cast<std::size_t>(index)];
       Taps* const tap = taps != nullptr && taps->wants(index) ? taps : nullptr;
       const at::Tensor attended = attention(layer, index, normed, rope, cache, tap);
-      normed = Words::add_norm(x, attended, layer.post_norm, config_.rms_norm_eps);
+      normed = words_.add_norm(x, attended, layer.post_norm, config_.rms_norm_eps);
       const at::Tensor fed = config_.is_moe() ? sparse_mlp(layer, index, normed, tap) : dense_mlp(layer.mlp, normed);
       const bool last = index + 1 == config_.num_layers;
       const at::Tensor& next_norm = last ? final_norm_ : layers_[static_cast<std::size_t>(index) + 1].input_norm;
-      normed = Words::add_norm(x, rank_.collectives.sum_mlp(fed), next_norm, config_.rms_norm_eps);
+      normed = words_.add_norm(x, rank_.collectives.sum_mlp(fed), next_norm, config_.rms_norm_eps);
       if (tap != nullptr) tap->hidden(index, x);
     }
     cache.advance(count);
@@ -117,8 +117,6 @@ class Decoder final : public AnyDecoder {
   }
 
  private:
-  using Words = execution::Words<Execution>;
-
   /// cos and sin of the angles position / theta^(2i / head_dim), in float32, rounded once (transformers'
   /// default RoPE).
   execution::RopeTable rope_table(std::int64_t begin, std::int64_t count) const {
@@ -130,8 +128,8 @@ class Decoder final : public AnyDecoder {
     return {both.cos().to(dtype()), both.sin().to(dtype())};
   }
 
-  at::Tensor attention(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x,
-                       const execution::RopeTable& rope, KvCache& cache, Taps* tap) {
+  at::Tensor attention(const Layer& layer, std::int64_t index, const at::Tensor& x, const execution::RopeTable& rope,
+                       KvCache& cache, Taps* tap) {
     const std::int64_t batch = x.size(0), count = x.size(1), d = config_.head_dim;
     const double eps = config_.rms_norm_eps;
     const std::int64_t heads = rank_.shard.heads.size(), kv_heads = rank_.shard.kv_heads.size();
@@ -141,28 +139,28 @@ class Decoder final : public AnyDecoder {
     if (on_gpu()) {
       q = rope_append(qkv, heads, {layer.q_norm, layer.k_norm, eps}, gpu_rope_, cache, index);
     } else {
-      q = Execution::head_norm_rope(qkv.narrow(2, 0, heads), layer.q_norm, eps, rope);
-      const at::Tensor k = Execution::head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
+      q = words_.head_norm_rope(qkv.narrow(2, 0, heads), layer.q_norm, eps, rope);
+      const at::Tensor k = words_.head_norm_rope(qkv.narrow(2, heads, kv_heads), layer.k_norm, eps, rope);
       cache.append(index, k, qkv.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
     }
     if (tap != nullptr)
       tap->key(index, rank_.collectives.gather_keys(cache.keys(index, length).narrow(2, cache.length(), count),
                                                     config_.num_kv_heads));
-    const at::Tensor attended = Attention::attend(q, cache.keys(index, length), cache.values(index, length),
-                                                  1.0 / std::sqrt(static_cast<double>(d)));
+    const at::Tensor attended = numerics_.attention.attend(q, cache.keys(index, length), cache.values(index, length),
+                                                           1.0 / std::sqrt(static_cast<double>(d)));
     return rank_.collectives.sum_attention(layer.o(attended.reshape({batch, count, -1})));
   }
 
-  at::Tensor dense_mlp(const Mlp<Quant>& mlp, const at::Tensor& x) const {
-    return mlp.down(Words::silu_mul(mlp.gate(x), mlp.up(x)));
+  at::Tensor dense_mlp(const Mlp& mlp, const at::Tensor& x) const {
+    return mlp.down(words_.silu_mul(mlp.gate(x), mlp.up(x)));
   }
 
   /// The chosen experts' outputs, weighted and summed in the order of the experts (transformers'
   /// Qwen3MoeSparseMoeBlock).
-  at::Tensor sparse_mlp(const Layer<Quant>& layer, std::int64_t index, const at::Tensor& x, Taps* tap) const {
+  at::Tensor sparse_mlp(const Layer& layer, std::int64_t index, const at::Tensor& x, Taps* tap) const {
     const at::Tensor rows = x.reshape({-1, config_.hidden_size});
     const execution::Routing routing =
-        Words::route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
+        words_.route(layer.router(rows), config_.experts_per_token, config_.norm_topk_prob);
     if (tap != nullptr) tap->router(index, routing);
     if (on_gpu()) return grouped_experts(layer, rows, routing, hopper_).view(x.sizes());
     at::Tensor out = at::zeros_like(rows);
@@ -187,34 +185,42 @@ class Decoder final : public AnyDecoder {
     hopper_ = device::kernels(options_.device()).device().compute_capability >= 90;
   }
 
+  Numerics numerics_;
+  execution::Words words_;
   ModelConfig config_;
   parallel::Rank rank_;
   at::TensorOptions options_;
   at::Tensor embedding_;  // [vocab, hidden]
-  std::vector<Layer<Quant>> layers_;
+  std::vector<Layer> layers_;
   at::Tensor final_norm_;  // [hidden]
   GpuRope gpu_rope_;
   bool hopper_ = false;
-  Linear<Quant> head_;  // [own vocabulary, hidden]
+  Linear head_;  // [own vocabulary, hidden]
   StoredForms forms_;
 };
 
-/// Makes a rank's decoder under those policies. All of a decoder's code hangs on this one function, which is not inline:
-/// `extern template struct DecoderFactory<...>` leaves it to another object file. (Portable execution: PortableFactory.)
-template <class Quant, class Attention, class Execution>
+/// Makes a rank's decoder. All of a decoder's code hangs on this one function, which is not inline: `extern template struct
+/// DecoderFactory<>` leaves it to another object file.
+template <class = void>
 struct DecoderFactory {
-  static std::unique_ptr<AnyDecoder> make(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype,
-                                          at::Device device);
+  static std::unique_ptr<AnyDecoder> make(const Numerics& numerics, const Checkpoint& checkpoint, parallel::Rank rank,
+                                          at::ScalarType dtype, at::Device device);
 };
 
-template <class Quant, class Attention, class Execution>
-std::unique_ptr<AnyDecoder> DecoderFactory<Quant, Attention, Execution>::make(const Checkpoint& checkpoint,
-                                                                              parallel::Rank rank, at::ScalarType dtype,
-                                                                              at::Device device) {
-  if constexpr (execution::is_portable<Execution>())
-    return PortableFactory<Quant>::make(checkpoint, std::move(rank), dtype, device);
-  else
-    return std::make_unique<Decoder<Quant, Attention, Execution>>(checkpoint, std::move(rank), dtype, device);
+template <class T>
+std::unique_ptr<AnyDecoder> DecoderFactory<T>::make(const Numerics& numerics, const Checkpoint& checkpoint,
+                                                    parallel::Rank rank, at::ScalarType dtype, at::Device device) {
+  if (numerics.execution.portable)
+    return std::make_unique<PortableDecoder>(numerics, checkpoint, std::move(rank), dtype, device);
+  return std::make_unique<Decoder>(numerics, checkpoint, std::move(rank), dtype, device);
+}
+
+/// The same for policies as types.
+template <quant::QuantScheme Quant, attention::AttentionKernel Attention, execution::Execution Execution>
+std::unique_ptr<AnyDecoder> make_decoder(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype,
+                                         at::Device device) {
+  const Numerics numerics{quant::scheme<Quant>(), attention::kernel<Attention>(), execution::policy<Execution>()};
+  return DecoderFactory<>::make(numerics, checkpoint, std::move(rank), dtype, device);
 }
 
 }  // namespace fpf::model

@@ -7,8 +7,7 @@
 namespace fpf::model {
 
 /// Of a layer that lies on a GPU, with its part of the cache.
-template <class Quant>
-kernel::LayerWeights layer_weights(const Layer<Quant>& layer, const kernel::CacheView& cache) {
+inline kernel::LayerWeights layer_weights(const Layer& layer, const kernel::CacheView& cache) {
   const auto pointer = [](const at::Tensor& t) { return t.defined() ? t.const_data_ptr() : nullptr; };
   kernel::LayerWeights out;
   out.input_norm = pointer(layer.input_norm);
@@ -19,7 +18,7 @@ kernel::LayerWeights layer_weights(const Layer<Quant>& layer, const kernel::Cach
   out.o = layer.o.packed().matrix();
   const bool sparse = !layer.experts.empty();
   if (sparse) out.router = layer.router.packed().matrix();
-  const Mlp<Quant>& first = sparse ? layer.experts.front() : layer.mlp;
+  const Mlp& first = sparse ? layer.experts.front() : layer.mlp;
   out.gate_up = first.gate.packed().format;
   out.down = first.down.packed().format;
   out.experts = static_cast<const kernel::Expert*>(layer.expert_table.const_data_ptr());

@@ -84,9 +84,8 @@ inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matr
 
 /// rows [tokens, hidden] through those of their chosen experts that this rank holds, weighted and summed per token in the
 /// order of the experts, as the CPU does and without atomics: each token gathers its k results.
-template <class Quant>
-at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows, const execution::Routing& routing,
-                           bool hopper) {
+inline at::Tensor grouped_experts(const Layer& layer, const at::Tensor& rows, const execution::Routing& routing,
+                                  bool hopper) {
   const std::int64_t tokens = rows.size(0), k = routing.expert_ids.size(1);
   const bool all_held = !layer.own_place.defined();
   const at::Tensor chosen_ids = routing.expert_ids.reshape({-1});
@@ -96,8 +95,8 @@ at::Tensor grouped_experts(const Layer<Quant>& layer, const at::Tensor& rows, co
   const at::Tensor counts = at::bincount(ids, {}, held + (all_held ? 0 : 1)).narrow(0, 0, held);
   const detail::Groups groups(at::cumsum(counts, 0).to(at::kInt), rows.scalar_type(), hopper);
   const at::Tensor sorted = rows.index_select(0, order.div(k, "floor"));
-  const Mlp<Quant>& first = layer.experts.front();
-  const auto product = [&](const at::Tensor& x, const Linear<Quant>& like, int projection) {
+  const Mlp& first = layer.experts.front();
+  const auto product = [&](const at::Tensor& x, const Linear& like, int projection) {
     return detail::grouped_product(x, detail::stacked(layer.own_table, like.packed(), projection, rows.options()),
                                    groups);
   };

@@ -4,9 +4,8 @@
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
-#include <fpf/attention/attention_kernel.hpp>
-#include <fpf/execution/execution.hpp>
 #include <fpf/model/config.hpp>
+#include <fpf/model/numerics.hpp>
 #include <fpf/model/stored_form.hpp>
 #include <string>
 #include <string_view>
@@ -21,22 +20,20 @@ using OperationTable = std::vector<std::pair<std::string, std::string>>;
 
 /// What the decoder's forward pass uses with those policies: on a CPU in prefill and decode, on a GPU in
 /// prefill. `forms`: of the weights, by layer. `grouped`: the experts' products are one launch.
-template <class Quant, class Attention, class Execution>
-OperationTable forward_operations(const ModelConfig& config, const StoredForms& forms, at::Device device,
-                                  at::ScalarType dtype, bool grouped) {
+inline OperationTable forward_operations(const Numerics& of, const ModelConfig& config, const StoredForms& forms,
+                                         at::Device device, at::ScalarType dtype, bool grouped) {
   const bool gpu = device.is_cuda();
   const auto word = [&](std::string_view execution::Kernels::*policys, std::string_view kernel) {
     if (gpu) return std::string(kernel);
-    if constexpr (requires { Execution::kernels.value; })
-      if constexpr (states<Execution>(Execution::kernels)) return std::string(Execution::kernels.value.*policys);
-    return fmt::format("execution '{}'", Execution::name);
+    if (of.execution.kernels) return std::string((*of.execution.kernels).*policys);
+    return fmt::format("execution '{}'", of.execution.name);
   };
   using Words = execution::Kernels;
   const std::string library = gpu ? "libtorch linear (cuBLAS)" : "libtorch linear";
   const auto product = [&](const std::vector<StoredForm>& layers, const std::string& by) {
-    return product_text<Quant>(layers, dtype, by);
+    return product_text(of.quantisation, layers, dtype, by);
   };
-  const std::string attention(attention::kernel_name<Attention>(device, dtype));
+  const std::string attention(of.attention.kernel == nullptr ? of.attention.name : of.attention.kernel(device, dtype));
   const std::string norm = word(&Words::norm, "rms_norm");
   OperationTable out = {{"embedding", "libtorch embedding"},
                         {"norm", norm},

@@ -11,8 +11,8 @@
 #include <fpf/execution/portable.hpp>
 #include <fpf/model/any_decoder.hpp>
 #include <fpf/model/gpu_attention.hpp>
-#include <fpf/model/gpu_forms.hpp>
 #include <fpf/model/gpu_weights.hpp>
+#include <fpf/model/numerics.hpp>
 #include <fpf/model/portable_gpu.hpp>
 #include <fpf/model/portable_layer.hpp>
 #include <fpf/parallel/rank.hpp>
@@ -24,14 +24,17 @@ namespace fpf::model {
 
 /// Activations are float32 throughout; weights that are not quantised, the cache and the recorded hidden states are in the
 /// dtype that is asked for. Bits do not depend on how many tokens a pass has.
-template <quant::QuantScheme Quant>
 class PortableDecoder final : public AnyDecoder {
  public:
   /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for ranks that would
   /// cut a reduction where the definition does not.
-  PortableDecoder(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype, at::Device device)
-      : config_(checkpoint.config()), rank_(std::move(rank)), options_(at::TensorOptions(dtype).device(device)) {
-    require_carried_out<Quant, void, execution::Portable>(device.type());
+  PortableDecoder(const Numerics& numerics, const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype,
+                  at::Device device)
+      : scheme_(numerics.quantisation),
+        config_(checkpoint.config()),
+        rank_(std::move(rank)),
+        options_(at::TensorOptions(dtype).device(device)) {
+    require_carried_out(numerics, device.type());
     const c10::InferenceMode guard;
     if (device.is_cuda() && rank_.size > 1)
       fail("--execution portable divides a model over ranks on the CPU (--device cpu) only");
@@ -45,7 +48,7 @@ class PortableDecoder final : public AnyDecoder {
     embedding_ = quant::load_dense(
         loader, quant::LinearSpec::whole("model.embed_tokens", config_.vocab_size, config_.hidden_size));
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
-      Layer<Quant> loaded(loader, checkpoint, rank_.shard, layer);
+      Layer loaded(loader, scheme_, checkpoint, rank_.shard, layer);
       forms_.add(loaded);
       if (device.is_cuda())
         gpu_layers_.push_back(std::move(loaded));
@@ -56,9 +59,8 @@ class PortableDecoder final : public AnyDecoder {
     const Range vocabulary = rank_.shard.vocabulary;
     const quant::LinearSpec head{
         "lm_head", config_.vocab_size, config_.hidden_size, vocabulary, {0, config_.hidden_size}};
-    Linear<Quant> loaded_head = config_.tied_head
-                                    ? Linear<Quant>(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
-                                    : Linear<Quant>(loader, head);
+    Linear loaded_head = config_.tied_head ? Linear(embedding_.narrow(0, vocabulary.begin, vocabulary.size()))
+                                           : Linear(loader, scheme_, head);
     if (device.is_cuda()) {
       gpu_head_ = std::move(loaded_head);
       const portable::RopeTable rope(0, config_.max_positions, config_.head_dim, config_.rope_theta);
@@ -91,8 +93,8 @@ class PortableDecoder final : public AnyDecoder {
     out.embedding = embedding_.const_data_ptr();
     out.final_norm = final_norm_.const_data_ptr();
     out.head = gpu_head_.packed().matrix();
-    out.cos = gpu_rope_.cos.template const_data_ptr<float>();
-    out.sin = gpu_rope_.sin.template const_data_ptr<float>();
+    out.cos = gpu_rope_.cos.const_data_ptr<float>();
+    out.sin = gpu_rope_.sin.const_data_ptr<float>();
     return out;
   }
 
@@ -108,7 +110,7 @@ class PortableDecoder final : public AnyDecoder {
     OperationTable out;
     for (const char* operation : {"norm", "qkv", "head_norm_rope", "attention", "attention_output"})
       out.emplace_back(operation, by);
-    if (config_.is_moe()) out.emplace_back("router_logits", product_text<Quant>(forms_.router, dtype(), by));
+    if (config_.is_moe()) out.emplace_back("router_logits", product_text(scheme_, forms_.router, dtype(), by));
     for (const char* operation : {"route", "experts", "silu_mul", "experts_sum"})
       if (config_.is_moe()) out.emplace_back(operation, by);
     for (const char* operation : {"mlp", "silu_mul"})
@@ -289,6 +291,7 @@ class PortableDecoder final : public AnyDecoder {
     return out;
   }
 
+  const quant::Scheme& scheme_;
   ModelConfig config_;
   parallel::Rank rank_;
   at::TensorOptions options_;
@@ -296,23 +299,10 @@ class PortableDecoder final : public AnyDecoder {
   std::vector<PortableLayer> layers_;
   at::Tensor final_norm_;  // [hidden], float32 on a CPU
   PortableLinear head_;    // [own vocabulary, hidden]
-  std::vector<Layer<Quant>> gpu_layers_;
-  Linear<Quant> gpu_head_;
+  std::vector<Layer> gpu_layers_;
+  Linear gpu_head_;
   GpuRope gpu_rope_;
   StoredForms forms_;
 };
-
-/// Makes one, like DecoderFactory: a function that is not inline.
-template <class Quant>
-struct PortableFactory {
-  static std::unique_ptr<AnyDecoder> make(const Checkpoint& checkpoint, parallel::Rank rank, at::ScalarType dtype,
-                                          at::Device device);
-};
-
-template <class Quant>
-std::unique_ptr<AnyDecoder> PortableFactory<Quant>::make(const Checkpoint& checkpoint, parallel::Rank rank,
-                                                         at::ScalarType dtype, at::Device device) {
-  return std::make_unique<PortableDecoder<Quant>>(checkpoint, std::move(rank), dtype, device);
-}
 
 }  // namespace fpf::model

@@ -13,9 +13,10 @@ struct PortableLinear {
 
   PortableLinear() = default;
   /// `whole_inputs`: of the layer that this is a rank's share of.
-  template <class Quant>
-  PortableLinear(const Linear<Quant>& linear, std::int64_t whole_inputs) {
-    linear.for_each_part([&](const auto& weight) { parts.push_back(portable::panels_of(weight)); });
+  PortableLinear(const Linear& linear, std::int64_t whole_inputs) {
+    linear.for_each_part([&](const quant::LoadedLinear& layer) {
+      parts.push_back(quant::visit(layer, [](const auto& weight) { return portable::panels_of(weight); }));
+    });
     for (portable::Panels& part : parts) part.segment = portable::segment_columns(whole_inputs);
   }
 
@@ -67,15 +68,14 @@ struct PortableLayer {
   PortableLinear qkv, o, router;
   std::vector<PortableMlp> mlps;  // of a dense layer one, else the shard's experts in its order
 
-  template <class Quant>
-  PortableLayer(const Layer<Quant>& layer, const ModelConfig& config)
+  PortableLayer(const Layer& layer, const ModelConfig& config)
       : qkv(layer.qkv, config.hidden_size), o(layer.o, config.q_size()) {
     const auto wide = [](const at::Tensor& t) { return t.defined() ? t.to(at::kFloat) : t; };
     input_norm = wide(layer.input_norm);
     post_norm = wide(layer.post_norm);
     q_norm = wide(layer.q_norm);
     k_norm = wide(layer.k_norm);
-    const auto add = [&](const Mlp<Quant>& mlp, std::int64_t intermediate) {
+    const auto add = [&](const Mlp& mlp, std::int64_t intermediate) {
       mlps.push_back({{mlp.gate, config.hidden_size}, {mlp.up, config.hidden_size}, {mlp.down, intermediate}});
     };
     if (!config.is_moe()) {
@@ -83,7 +83,7 @@ struct PortableLayer {
       return;
     }
     router = {layer.router, config.hidden_size};
-    for (const Mlp<Quant>& expert : layer.experts) add(expert, config.moe_intermediate_size);
+    for (const Mlp& expert : layer.experts) add(expert, config.moe_intermediate_size);
   }
 
   std::size_t bytes() const {

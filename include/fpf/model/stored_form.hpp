@@ -6,7 +6,7 @@
 
 #include <cstddef>
 #include <fpf/core/by_layer.hpp>
-#include <fpf/quant/quant_scheme.hpp>
+#include <fpf/quant/scheme.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,16 +43,16 @@ struct StoredForms {
 };
 
 /// What carries out the products of such layers under a policy, where dense ones are carried out by `by`.
-template <class Quant>
-std::string product_text(const std::vector<StoredForm>& layers, at::ScalarType dtype, const std::string& by) {
+inline std::string product_text(const quant::Scheme& scheme, const std::vector<StoredForm>& layers,
+                                at::ScalarType dtype, const std::string& by) {
   ByLayer out;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const StoredForm& form = layers[i];
     std::string text = by;
     if (form.quantised > 0) {
       text = form.dense > 0 ? "partly " : "";
-      const std::string_view format = form.format.empty() ? std::string_view(Quant::name) : form.format;
-      if (quant::dequantises<Quant>() || !form.format.empty())
+      const std::string_view format = form.format.empty() ? scheme.name : form.format;
+      if (scheme.dequantises || !form.format.empty())
         text += fmt::format("{} dequantised to {}{}, {}", format, c10::toString(dtype),
                             form.made_dense ? " at loading" : "", by);
       else

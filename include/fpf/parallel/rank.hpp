@@ -3,7 +3,9 @@
 
 #include <fpf/parallel/parallelism.hpp>
 #include <memory>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 namespace fpf::parallel {
 
@@ -24,5 +26,30 @@ struct Rank {
     return {kept->rank(), kept->size(), kept->shard(config), {kept->communicator(), kept->partial()}, kept};
   }
 };
+
+/// A policy as a value.
+struct Scheme {
+  std::string_view name;
+  std::string_view size_param;  // which of the plan's parameters the number of ranks is; empty: none
+  /// The ranks that live in this process, of such a model. Throws Error, by name, for one that does not divide.
+  std::vector<Rank> (*local_ranks)(const RankOptions& options, const model::ModelConfig& config);
+};
+
+/// The value of a policy, one for the whole program.
+template <Parallelism P>
+const Scheme& scheme() {
+  static_assert(sizeof(Require<P>));
+  static constexpr std::string_view size_param = [] {
+    if constexpr (requires { P::size_param; }) return std::string_view(P::size_param);
+    return std::string_view();
+  }();
+  static constexpr Scheme value{P::name, size_param, [](const RankOptions& options, const model::ModelConfig& config) {
+                                  std::vector<Rank> out;
+                                  for (P& rank : P::local_ranks(options))
+                                    out.push_back(Rank::of(std::move(rank), config));
+                                  return out;
+                                }};
+  return value;
+}
 
 }  // namespace fpf::parallel

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <concepts>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fpf::stream {
@@ -42,5 +44,32 @@ struct Require {
                 "fpf: a contention policy needs `void start()` and `nlohmann::ordered_json stop(const "
                 "std::vector<Span>& work)`");
 };
+
+/// A policy's object as a value.
+class Contention {
+ public:
+  virtual ~Contention() = default;
+  virtual std::string_view name() const = 0;
+  virtual bool contends() const = 0;
+  virtual void start() = 0;
+  virtual nlohmann::ordered_json stop(const std::vector<Span>& work) = 0;
+};
+
+template <StreamContention S>
+std::shared_ptr<Contention> contention(S stream = {}) {
+  static_assert(sizeof(Require<S>));
+  struct Own final : Contention {
+    explicit Own(S made) : policy(std::move(made)) {}
+    std::string_view name() const override { return S::name; }
+    bool contends() const override {
+      if constexpr (requires { S::contends; }) return S::contends;
+      return false;
+    }
+    void start() override { policy.start(); }
+    nlohmann::ordered_json stop(const std::vector<Span>& work) override { return policy.stop(work); }
+    S policy;
+  };
+  return std::make_shared<Own>(std::move(stream));
+}
 
 }  // namespace fpf::stream

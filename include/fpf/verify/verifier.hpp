@@ -250,7 +250,7 @@ class Verifier {
     std::string unused;
     const Model& model = *model_of(claim, unused);
     const RunSettings settings = settings_for(claim);
-    AnyExperiment& setup = setup_for(claim, model, settings);
+    Session& setup = setup_for(claim, model, settings);
     Progress progress(claim.id(), settings_.reps * (settings.decode_steps + 1), settings_.verbosity);
     const auto run = [&] { return setup.run(claim.prompts, {}, [&] { progress.advance(); }).signals; };
     const evidence::Signals here = run();
@@ -272,7 +272,7 @@ class Verifier {
     std::string unused;
     const Model& model = *model_of(claim, unused);
     const RunSettings settings = settings_for(claim);
-    AnyExperiment& setup = setup_for(claim, model, settings);
+    Session& setup = setup_for(claim, model, settings);
     const auto& tokens = claim.signals.token_ids;
     const int reps = report == nullptr ? 1 : settings_.reps;
     RunProgress progress(claim.id(), reps, settings.decode_steps, 1, settings_.verbosity);
@@ -325,14 +325,14 @@ class Verifier {
     return out;
   }
 
-  AnyExperiment& setup_for(const Claim& claim, const Model& model, const RunSettings& settings) {
+  Session& setup_for(const Claim& claim, const Model& model, const RunSettings& settings) {
     const json key = {
         claim.at("/manifest/policies"), settings.layers,       settings.top_k,         settings.decode_steps,
         name_of(settings.dtype),        settings.device,       settings.ranks.size,    settings.ranks.placement,
         settings.ranks.emulate,         at::get_num_threads(), &model - models_.data()};
     if (!setup_ || key != key_) {
       setup_.reset();  // its memory first
-      setup_ = make_setup(claim, model.checkpoint, settings);
+      setup_ = std::make_shared<Session>(model.checkpoint, settings, setup_of(claim));
       key_ = key;
     }
     return *setup_;
@@ -340,7 +340,7 @@ class Verifier {
 
   const Settings& settings_;
   std::vector<Model> models_;
-  std::shared_ptr<AnyExperiment> setup_;
+  std::shared_ptr<Session> setup_;
   json key_;
 };
 

@@ -1,35 +1,33 @@
-// An inference set-up, whatever its policies: running it and saying what it is.
+// An inference set-up at work: loading it, running it and saying what it is.
 #pragma once
 
 #include <fpf/core/json.hpp>
 #include <fpf/device/memory.hpp>
 #include <fpf/experiment/gpu_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
+#include <fpf/experiment/setup.hpp>
 #include <fpf/model/account.hpp>
+#include <fpf/model/decoder.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <fpf/parallel/world.hpp>
+#include <fpf/quant/schemes.hpp>
+#include <fpf/stream/stream_contention.hpp>
 #include <memory>
 
 namespace fpf {
 
-/// The choices of numerics: the policies' names, and what they say of themselves.
-struct Policies {
-  std::string_view quantisation, attention, parallelism, stream, execution;
-  std::string_view execution_detail{};  // what the execution does, where its name does not say it
-  std::string_view size_param{};        // which of the plan's parameters the number of ranks is; empty: none
-  bool fused = false, contended = false;
-};
-
-/// Loaded decoders, one a local rank, and how repetitions run on them. Experiment is the one thing that
-/// derives from it.
-class AnyExperiment {
+/// Loaded decoders, one a local rank, and how repetitions run on them.
+template <class>
+class BasicSession {
  public:
-  virtual ~AnyExperiment() = default;
-  AnyExperiment(const AnyExperiment&) = delete;
-  AnyExperiment& operator=(const AnyExperiment&) = delete;
+  /// Loads the model. `checkpoint` must outlive the session. Throws Error when it does not fit the policies, and for tensors
+  /// that would have to be read (model/account.hpp).
+  BasicSession(const model::Checkpoint& checkpoint, const RunSettings& settings, const Setup& setup);
+  BasicSession(const BasicSession&) = delete;
+  BasicSession& operator=(const BasicSession&) = delete;
 
   const std::vector<std::unique_ptr<model::AnyDecoder>>& decoders() const { return decoders_; }
-  const Policies& policies() const { return policies_; }
+  const Setup& setup() const { return setup_; }
   /// What of the model's files no rank read.
   const model::Unread& unread() const { return unread_; }
 
@@ -40,13 +38,13 @@ class AnyExperiment {
   Repetition run(
       const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced = {},
       const std::function<void()>& step_done = [] {}) {
-    start_stream();
+    setup_.stream->start();
     Repetition out = on_ranks([&](model::AnyDecoder& decoder, std::size_t rank) {
       const std::function<void()> done = rank == 0 ? step_done : [] {};
       return decoder.on_gpu() ? gpu_[rank].run(decoder, settings_, prompts, forced, done)
                               : run_on_host(decoder, settings_, prompts, forced, done);
     });
-    out.contention = stop_stream(out.passes);
+    out.contention = setup_.stream->stop(out.passes);
     return out;
   }
 
@@ -61,37 +59,35 @@ class AnyExperiment {
 
   /// The choices of numerics under the names that the plan's schema gives them.
   evidence::Json fixed_params() const {
-    evidence::Json out = {{"compile", policies_.fused},
-                          {"execution", policies_.execution},
-                          {"attention_impl", policies_.attention},
+    evidence::Json out = {{"compile", setup_.execution->fused},
+                          {"execution", setup_.execution->name},
+                          {"attention_impl", attention_name()},
                           {"tp_size", 1},
                           {"ep_size", 1},
-                          {"concurrent_streams", policies_.contended}};
-    if (!policies_.size_param.empty()) out[std::string(policies_.size_param)] = decoders_.front()->ranks();
+                          {"concurrent_streams", setup_.stream->contends()}};
+    const std::string size_param(setup_.parallelism->size_param);
+    if (!size_param.empty()) out[size_param] = decoders_.front()->ranks();
     return out;
   }
 
   /// What the manifest says of this set-up beside the environment.
   evidence::Json manifest() const {
-    evidence::Json policies = {{"quantisation", policies_.quantisation},
-                               {"attention", policies_.attention},
-                               {"parallelism", policies_.parallelism},
-                               {"stream", policies_.stream},
-                               {"execution", policies_.execution}};
-    if (!policies_.execution_detail.empty()) policies["execution_detail"] = policies_.execution_detail;
+    evidence::Json policies = {{"quantisation", setup_.quantisation->name},
+                               {"attention", attention_name()},
+                               {"parallelism", setup_.parallelism->name},
+                               {"stream", setup_.stream->name()},
+                               {"execution", setup_.execution->name}};
+    if (!setup_.execution->description.empty()) policies["execution_detail"] = setup_.execution->description;
     evidence::Json out = {{"policies", policies}, {"ranks", ranks_}, {"operations", describe_operations()}};
     if (const auto* communicator = decoders_.front()->collectives().communicator())
       out["communicator"] = communicator->describe();
     return out;
   }
 
- protected:
-  AnyExperiment(const RunSettings& settings, const Policies& policies) : settings_(settings), policies_(policies) {}
-
-  void add_rank(std::unique_ptr<model::AnyDecoder> decoder) {
-    device::release_cached_memory(decoder->device());
-    decoders_.push_back(std::move(decoder));
-    gpu_.emplace_back();
+ private:
+  /// Portable execution has an attention of its own.
+  std::string_view attention_name() const {
+    return setup_.execution->portable ? setup_.execution->name : setup_.attention->name;
   }
 
   /// Once this process's ranks are loaded: what all ranks hold, those of other processes too, and what of the model none
@@ -114,7 +110,6 @@ class AnyExperiment {
     unread_ = model::account(checkpoint, taken);
   }
 
- private:
   static std::string bits(const std::vector<bool>& values) {
     std::string out;
     for (const bool value : values) out += value ? '1' : '0';
@@ -138,9 +133,6 @@ class AnyExperiment {
     parallel::run_ranks(decoders_.size(), body, give_up);
     return out;
   }
-
-  virtual void start_stream() = 0;
-  virtual evidence::Json stop_stream(const std::vector<stream::Span>& work) = 0;
 
   /// By phase; the batch size is the configuration's own.
   evidence::Json describe_operations() const {
@@ -174,11 +166,33 @@ class AnyExperiment {
   }
 
   RunSettings settings_;
-  Policies policies_;
+  Setup setup_;
   std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
   std::vector<GpuRepetitions> gpu_;  // a decoder's
   evidence::Json ranks_;             // descriptions of all ranks
   model::Unread unread_;
 };
+
+template <class T>
+BasicSession<T>::BasicSession(const model::Checkpoint& checkpoint, const RunSettings& settings, const Setup& setup)
+    : settings_(settings), setup_(setup) {
+  const model::ModelConfig& config = checkpoint.config();
+  if (setup_.quantisation == nullptr) setup_.quantisation = &quant::scheme_of(config.quantization);
+  parallel::RankOptions ranks = settings.ranks;
+  ranks.device = settings.device;
+  for (parallel::Rank& rank : setup_.parallelism->local_ranks(ranks, config)) {
+    const at::Device device(parallel::rank_device(ranks, rank.rank));
+    device::enter(device);
+    device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size));
+    decoders_.push_back(device::naming_memory(device, [&] {
+      const model::Numerics numerics{*setup_.quantisation, *setup_.attention, *setup_.execution};
+      return model::DecoderFactory<>::make(numerics, checkpoint, std::move(rank), device::scalar_type(settings.dtype),
+                                           device);
+    }));
+    device::release_cached_memory(device);
+    gpu_.emplace_back();
+  }
+  meet(checkpoint);
+}
 
 }  // namespace fpf

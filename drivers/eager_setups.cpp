@@ -1,5 +1,0 @@
-#include "eager_setups.hpp"
-
-namespace fpf {
-FPF_EAGER_SETUPS()
-}

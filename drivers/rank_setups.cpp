@@ -1,5 +1,0 @@
-#include "rank_setups.hpp"
-
-namespace fpf {
-FPF_RANK_SETUPS()
-}

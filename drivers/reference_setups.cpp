@@ -1,5 +1,0 @@
-#include "reference_setups.hpp"
-
-namespace fpf {
-FPF_REFERENCE_SETUPS()
-}
