@@ -7,12 +7,11 @@
 #include <cmath>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/configuration.hpp>
-#include <fpf/compare/distance.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/machine_code.hpp>
 #include <fpf/compare/origin.hpp>
+#include <fpf/compare/pairing.hpp>
 #include <fpf/compare/parallel.hpp>
-#include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <fpf/evidence/accompaniment.hpp>
 #include <fpf/evidence/reader.hpp>
@@ -78,59 +77,6 @@ inline PairKind kind_of(const Member& a, const Member& b) {
   const bool value = equal_values(a.value, b.value), hardware = a.hardware == b.hardware;
   if (value) return hardware ? PairKind::same_hardware_noise : PairKind::cross_hardware_noise;
   return hardware ? PairKind::within_hardware : PairKind::cross_hardware_signal;
-}
-
-/// Distances of the rows that both sides have, at positions before `before`.
-inline TapDistance tap_distance(const Tap& tap, const Source& a, const Source& b, int before, DType dtype) {
-  TapDistance out;
-  out.tap = tap;
-  const bool aligned = tap.signal == Signal::logprobs_aligned;
-  if (!a.representable || !b.representable) dtype = DType::float32;
-  out.ulp.dtype = name_of(dtype);
-  double equal = 0, elements = 0, cosines = 0, common = 0;
-  std::vector<double> l2, relative, kl;
-  for (std::size_t i = 0, j = 0; i < a.rows.size() && j < b.rows.size();) {
-    const int position = a.rows.positions[i];
-    if (position != b.rows.positions[j]) {
-      ++(position < b.rows.positions[j] ? i : j);
-      continue;
-    }
-    if (position >= before) break;
-    const auto x = a.rows.row(i), y = b.rows.row(j);
-    RowDistance row;
-    bool same_ids = true;
-    if (aligned) {
-      const AlignedRow both = align(a.rows.row_ids(i), x, b.rows.row_ids(j), y);
-      row = row_distance(both.a, both.b);
-      row.kl = kl_divergence(both.a, both.b);
-      same_ids = both.a.size() == x.size() && both.a.size() == y.size();
-    } else {
-      row = row_distance(x, y);
-      add_ulps(out.ulp, x, y, dtype);
-      if (!a.rows.ids.empty()) same_ids = std::ranges::equal(a.rows.row_ids(i), b.rows.row_ids(j));
-    }
-    row.step = position;
-    if (!out.first_difference && (row.bit_equal != 1 || !same_ids)) out.first_difference = position;
-    equal += row.bit_equal * static_cast<double>(row.elements);
-    elements += static_cast<double>(row.elements);
-    common += static_cast<double>(row.elements);
-    cosines += row.cosine;
-    out.cosine_min = std::min(out.cosine_min, row.cosine);
-    out.max_abs = std::max(out.max_abs, row.max_abs);
-    l2.push_back(row.l2);
-    relative.push_back(row.relative_l2);
-    kl.push_back(row.kl);
-    out.rows.push_back(row);
-    ++i, ++j;
-  }
-  const auto count = static_cast<double>(out.rows.size());
-  if (elements > 0) out.bit_equal = equal / elements;
-  if (count > 0) out.cosine_mean = cosines / count;
-  if (aligned && count > 0) out.common_ids = common / count;
-  out.l2 = summary_of(std::move(l2));
-  out.relative_l2 = summary_of(std::move(relative));
-  if (aligned) out.kl = summary_of(std::move(kl));
-  return out;
 }
 
 inline std::vector<Tap> taps_of(const Experiment& experiment, const Options& options) {
@@ -258,7 +204,8 @@ inline void compare_tap(const Experiment& experiment, const Schedule& schedule, 
           fail("{} and {} cannot be compared: {} has {} numbers in the first and {} in the second",
                experiment.members[a.member].id, experiment.members[b.member].id, label_of(tap), a.rows.row(0).size(),
                b.rows.row(0).size());
-        found[p] = tap_distance(tap, a, b, pair.before, dtype);
+        found[p] =
+            tap_distance(tap, a.rows, b.rows, pair.before, a.representable && b.representable ? dtype : DType::float32);
       },
       threads);
   for (std::size_t p = 0; p < found.size(); ++p)
@@ -302,15 +249,15 @@ inline void add_stored_reproducibility(Analysis& analysis) {
 inline void add_matrices(Analysis& analysis) {
   const std::size_t n = analysis.configurations.size();
   for (const Tap& tap : analysis.taps) {
-    DistanceMatrix matrix{.tap = tap, .size = n, .max_l2 = std::vector(n * n, std::nan("")), .mean_l2 = {}};
-    for (std::size_t i = 0; i < n; ++i) matrix.max_l2[i * n + i] = 0;
-    matrix.mean_l2 = matrix.max_l2;
+    DistanceMatrix matrix{.tap = tap, .size = n, .max = std::vector(n * n, std::nan("")), .mean = {}};
+    for (std::size_t i = 0; i < n; ++i) matrix.max[i * n + i] = 0;
+    matrix.mean = matrix.max;
     for (const Comparison& comparison : analysis.comparisons) {
       const TapDistance* found = comparison.find(tap);
       if (found == nullptr || comparison.kind == PairKind::repetition) continue;
       for (const std::size_t cell : {comparison.a * n + comparison.b, comparison.b * n + comparison.a}) {
-        matrix.max_l2[cell] = found->l2.max;
-        matrix.mean_l2[cell] = found->l2.mean;
+        matrix.max[cell] = (*found)[deciding_max];
+        matrix.mean[cell] = (*found)[deciding_mean];
       }
     }
     analysis.matrices.push_back(std::move(matrix));

@@ -72,8 +72,7 @@ inline std::string summary_row(std::size_t experiment, const Analysis& analysis,
 inline std::string summary_rows(std::size_t experiment, const Analysis& analysis, const std::vector<Signal>& signals) {
   std::string out;
   const auto taps = shown_taps(analysis);
-  for (const std::string& value :
-       analysis.baseline_value ? compare::detail::tested_values(analysis) : std::vector<std::string>{})
+  for (const std::string& value : analysis.baseline_value ? tested_values(analysis) : std::vector<std::string>{})
     for (const Scope scope : {Scope::within_hardware, Scope::across_hardware}) {
       std::vector<std::string> cells(signals.size());
       for (const Tap& tap : taps)
@@ -88,7 +87,7 @@ inline std::string summary_rows(std::size_t experiment, const Analysis& analysis
   for (const Tap& tap : taps) {
     double largest = -1;
     for (const Comparison& comparison : analysis.comparisons)
-      if (const TapDistance* found = comparison.find(tap)) largest = std::max(largest, found->l2.max);
+      if (const TapDistance* found = comparison.find(tap)) largest = std::max(largest, (*found)[deciding_max]);
     const std::string text = largest < 0    ? "nothing to compare"
                              : largest == 0 ? "noise 0"
                                             : "noise up to " + number_text(largest);

@@ -1,6 +1,8 @@
 // Analyses as JSON: everything that analysis.hpp holds, in lists of objects.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/machine_code.hpp>
@@ -21,10 +23,6 @@ OrderedJson optional_json(const std::optional<T>& value) {
   return value ? OrderedJson(*value) : OrderedJson();
 }
 
-inline OrderedJson summary_json(const Summary& summary) {
-  return {{"max", summary.max}, {"mean", summary.mean}, {"median", summary.median}, {"p95", summary.p95}};
-}
-
 inline OrderedJson tap_json(const Tap& tap) {
   return {{"signal", name_of(tap.signal)}, {"layer", tap.layer < 0 ? OrderedJson() : OrderedJson(tap.layer)}};
 }
@@ -38,41 +36,44 @@ inline OrderedJson ulp_json(const UlpHistogram& histogram) {
   return {{"dtype", histogram.dtype}, {"buckets", buckets}};
 }
 
+/// Every metric of the signal as `value_of(its place)`, into `out`.
+template <class ValueOf>
+void add_metrics(OrderedJson& out, const std::vector<std::size_t>& places, Signal signal, const ValueOf& value_of) {
+  for (const std::size_t m : places)
+    if (metrics[m].is_of(signal)) out[std::string(metrics[m].name)] = value_of(m);
+}
+
 inline OrderedJson rows_json(const TapDistance& tap) {
-  OrderedJson step = OrderedJson::array(), l2 = OrderedJson::array(), relative = OrderedJson::array(),
-              max_abs = OrderedJson::array(), cosine = OrderedJson::array(), equal = OrderedJson::array(),
-              kl = OrderedJson::array(), elements = OrderedJson::array();
-  for (const RowDistance& row : tap.rows) {
-    step.push_back(row.step);
-    l2.push_back(row.l2);
-    relative.push_back(row.relative_l2);
-    max_abs.push_back(row.max_abs);
-    cosine.push_back(row.cosine);
-    equal.push_back(row.bit_equal);
-    kl.push_back(row.kl);
-    elements.push_back(row.elements);
-  }
-  OrderedJson out = {{"step", step},     {"l2", l2},           {"relative_l2", relative}, {"max_abs", max_abs},
-                     {"cosine", cosine}, {"bit_equal", equal}, {"elements", elements}};
-  if (tap.tap.signal == Signal::logprobs_aligned) out["kl"] = kl;
+  OrderedJson out = {{"step", OrderedJson::array()}};
+  for (const RowDistance& row : tap.rows) out["step"].push_back(row.step);
+  const auto values = [&](std::size_t m) {
+    OrderedJson all = OrderedJson::array();
+    for (const RowDistance& row : tap.rows) all.push_back(row[m]);
+    return all;
+  };
+  add_metrics(out, metrics_of_all(), tap.tap.signal, values);
+  out["elements"] = OrderedJson::array();
+  for (const RowDistance& row : tap.rows) out["elements"].push_back(row.elements);
+  add_metrics(out, metrics_of_some(), tap.tap.signal, values);
   return out;
 }
 
 inline OrderedJson tap_distance_json(const TapDistance& tap) {
+  const auto statistics = [&](std::size_t m) {
+    const ShownStatistics& all = metrics[m].statistics;
+    if (all.size() == 1) return OrderedJson(tap[{m, 0}]);
+    OrderedJson object;
+    for (std::size_t s = 0; s < all.size(); ++s) object[std::string(all[s].statistic.name)] = tap[{m, s}];
+    return object;
+  };
   OrderedJson out = tap_json(tap.tap);
   out["rows"] = tap.rows.size();
-  out["l2"] = summary_json(tap.l2);
-  out["relative_l2"] = summary_json(tap.relative_l2);
-  out["max_abs"] = tap.max_abs;
-  out["cosine"] = {{"min", tap.cosine_min}, {"mean", tap.cosine_mean}};
-  out["bit_equal"] = tap.bit_equal;
+  add_metrics(out, metrics_of_all(), tap.tap.signal, statistics);
   out["first_differing_step"] = optional_json(tap.first_difference);
-  if (tap.tap.signal == Signal::logprobs_aligned) {
-    out["common_ids"] = tap.common_ids;
-    out["kl"] = summary_json(tap.kl);
-  } else {
-    out["ulp"] = ulp_json(tap.ulp);
-  }
+  const bool aligned = tap.tap.signal == Signal::logprobs_aligned;
+  if (aligned) out["common_ids"] = tap.mean_elements;
+  add_metrics(out, metrics_of_some(), tap.tap.signal, statistics);
+  if (!aligned) out["ulp"] = ulp_json(tap.ulp);
   out["by_row"] = rows_json(tap);
   return out;
 }
@@ -181,8 +182,8 @@ inline OrderedJson matrix_json(const Analysis& analysis, const DistanceMatrix& m
   for (const Configuration& configuration : analysis.configurations) ids.push_back(configuration.id);
   OrderedJson out = tap_json(matrix.tap);
   out["configurations"] = ids;
-  out["max_l2"] = square(matrix.max_l2);
-  out["mean_l2"] = square(matrix.mean_l2);
+  out[fmt::format("max_{}", metrics[deciding].name)] = square(matrix.max);
+  out[fmt::format("mean_{}", metrics[deciding].name)] = square(matrix.mean);
   return out;
 }
 

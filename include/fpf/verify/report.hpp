@@ -1,7 +1,7 @@
 // A verification's results as text for a terminal and as JSON.
 #pragma once
 
-#include <fpf/compare/text.hpp>
+#include <fpf/compare/cells.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/verify/run.hpp>
 
@@ -16,26 +16,40 @@ inline Style style_of(Decision decision) {
   return decision == Decision::accept ? Style::good : decision == Decision::reject ? Style::bad : Style::strong;
 }
 
+/// What a router's row has in the column of a signal's metric.
+inline std::string router_text(const RouterDistance& router, const compare::StatisticPlace& place) {
+  using compare::metric_named;
+  if (place.metric == compare::deciding) return compare::short_number(router.max_margin);
+  if (place.metric == metric_named("relative_l2"))
+    return router.other_experts == 0 ? "" : fmt::format("{} other experts", router.other_experts);
+  if (place.metric != metric_named("bit_equal")) return "";
+  return compare::equal_text(static_cast<double>(router.bit_equal) /
+                             static_cast<double>(std::max<std::size_t>(router.rows, 1)));
+}
+
 inline std::string path_text(const char* title, const Path& path, const Terminal& terminal) {
-  compare::Table table({"signal", ">rows", "bits", ">max L2", "?>relative", "?>bits equal", "?from step"});
+  constexpr auto columns = &compare::Shown::in_verify;
+  std::vector<std::string> header{"signal", ">rows", "bits"};
+  compare::append(header, compare::metric_headings(columns));
+  header.emplace_back("?from step");
+  compare::Table table(std::move(header));
+  const auto add = [&](std::string label, std::size_t rows, bool equal, std::vector<Cell> metrics, std::string step) {
+    std::vector<Cell> row{
+        {std::move(label)}, {std::to_string(rows)}, equal ? Cell{"equal", Style::good} : Cell{"differ", Style::bad}};
+    compare::append(row, std::move(metrics));
+    row.push_back({std::move(step)});
+    table.add(std::move(row));
+  };
   for (const auto& tap : path.taps)
-    table.add({{label_of(tap.tap)},
-               {std::to_string(tap.rows.size())},
-               tap.first_difference ? Cell{"differ", Style::bad} : Cell{"equal", Style::good},
-               {compare::detail::number(tap.l2.max)},
-               {compare::detail::number(tap.relative_l2.max)},
-               {compare::detail::equal_text(tap.bit_equal)},
-               {tap.first_difference ? std::to_string(*tap.first_difference) : ""}});
-  for (const auto& router : path.routers)
-    table.add({{fmt::format("router layer {}", router.layer)},
-               {std::to_string(router.rows)},
-               router.bit_equal == router.rows ? Cell{"equal", Style::good} : Cell{"differ", Style::bad},
-               {compare::detail::number(router.max_margin)},
-               {router.other_experts == 0 ? "" : fmt::format("{} other experts", router.other_experts)},
-               {compare::detail::equal_text(static_cast<double>(router.bit_equal) /
-                                            static_cast<double>(std::max<std::size_t>(router.rows, 1)))},
-               {""}});
-  std::string out = compare::detail::heading(title, terminal) + table.render(terminal);
+    add(label_of(tap.tap), tap.rows.size(), !tap.first_difference, compare::metric_cells(tap, columns),
+        tap.first_difference ? std::to_string(*tap.first_difference) : "");
+  for (const auto& router : path.routers) {
+    std::vector<Cell> cells;
+    for (const auto& place : compare::shown_statistics(columns)) cells.push_back({router_text(router, place)});
+    add(fmt::format("router layer {}", router.layer), router.rows, router.bit_equal == router.rows, std::move(cells),
+        "");
+  }
+  std::string out = compare::heading(title, terminal) + table.render(terminal);
   if (path.first_difference)
     out += wrapped(fmt::format("Bits differ first at {}.", to_string(*path.first_difference)), terminal.width, "  ");
   for (const TokenPlace& place : path.not_best)
@@ -47,7 +61,7 @@ inline std::string path_text(const char* title, const Path& path, const Terminal
 }
 
 inline std::string differences_text(const RunReport& report, const Terminal& terminal) {
-  std::string out = compare::detail::heading("Manifest", terminal);
+  std::string out = compare::heading("Manifest", terminal);
   if (report.differences.empty()) return out + "No field differs.\n";
   compare::Table table({"field", "evidence", "here", ""});
   for (const auto& one : report.differences)
@@ -65,8 +79,8 @@ inline std::string prompt_text(const PromptReport& prompt) {
 }
 
 inline std::string run_text(const RunReport& report, const Terminal& terminal) {
-  std::string out = compare::detail::heading(
-      fmt::format("{} (repetition {})", visible_name(report.config_id), report.rep_id), terminal);
+  std::string out =
+      compare::heading(fmt::format("{} (repetition {})", visible_name(report.config_id), report.rep_id), terminal);
   if (report.prompt) out += wrapped(prompt_text(*report.prompt), terminal.width, "  ");
   for (const std::string& one : report.contradictions) out += wrapped(one, terminal.width, "  ");
   if (report.non_finite) out += differences_text(report, terminal);
@@ -89,13 +103,11 @@ inline OrderedJson path_json(const Path& path) {
   out["first_difference"] = path.first_difference ? evidence::to_json(*path.first_difference) : OrderedJson();
   for (const auto& tap : path.taps) {
     OrderedJson rows = OrderedJson::array();
-    for (const auto& row : tap.rows)
-      rows.push_back({{"step", row.step},
-                      {"bit_equal", row.bit_equal},
-                      {"l2", row.l2},
-                      {"relative_l2", row.relative_l2},
-                      {"max_abs", row.max_abs},
-                      {"cosine", row.cosine}});
+    for (const auto& row : tap.rows) {
+      OrderedJson& one = rows.emplace_back(OrderedJson{{"step", row.step}, {"bit_equal", nullptr}});
+      for (std::size_t m = 0; m < compare::metrics.size(); ++m)
+        if (compare::metrics[m].is_of(tap.tap.signal)) one[std::string(compare::metrics[m].name)] = row[m];
+    }
     out["signals"].push_back({{"signal", name_of(tap.tap.signal)},
                               {"layer", tap.tap.layer < 0 ? OrderedJson() : OrderedJson(tap.tap.layer)},
                               {"rows", rows}});
