@@ -9,7 +9,6 @@
 BOOST_AUTO_TEST_SUITE(test_compare_plan)
 
 using namespace fpf;
-using compare::plan::Json;
 
 namespace {
 
@@ -18,7 +17,7 @@ const Json& cases() {
   return all;
 }
 
-compare::Experiment experiment_of(const Json& content, const std::string& name) {
+compare::JoinedExperiment experiment_of(const Json& content, const std::string& name) {
   std::ofstream(name) << content.dump();
   std::vector<evidence::ExperimentFile> files;
   files.push_back(evidence::open_experiment(name));

@@ -36,9 +36,9 @@ void allow_errors(Call call) {
   }
 }
 
-void analyse_experiment(const compare::Experiment& experiment) {
+void analyse_experiment(const compare::JoinedExperiment& experiment) {
   using evidence::StoredSignal;
-  compare::Options options;
+  compare::AnalysisOptions options;
   options.signals = {StoredSignal::hidden_states, StoredSignal::key_vectors, StoredSignal::logprobs};
   options.all_layers = true;
   options.threads = 1;

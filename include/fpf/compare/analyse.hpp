@@ -26,7 +26,8 @@
 
 namespace fpf::compare {
 
-struct Options {
+/// What the default analysis takes.
+struct AnalysisOptions {
   std::vector<evidence::StoredSignal> signals{evidence::StoredSignal::key_vectors};
   bool all_layers = false;  // else `layer`, or the last layer of each signal
   std::optional<int> layer;
@@ -79,7 +80,7 @@ inline PairKind kind_of(const Member& a, const Member& b) {
   return hardware ? PairKind::within_hardware : PairKind::cross_hardware_signal;
 }
 
-inline std::vector<Tap> taps_of(const Experiment& experiment, const Options& options) {
+inline std::vector<Tap> taps_of(const JoinedExperiment& experiment, const AnalysisOptions& options) {
   std::vector<Tap> taps;
   for (const auto signal : options.signals) {
     if (signal == evidence::StoredSignal::logprobs) {
@@ -111,7 +112,7 @@ inline evidence::StoredSignal stored_signal(Signal signal) {
 }
 
 /// The dtype that extraction_config.signal_dtypes names for a signal; float32 where it names none.
-inline DType dtype_of(const Experiment& experiment, evidence::StoredSignal signal) {
+inline DType dtype_of(const JoinedExperiment& experiment, evidence::StoredSignal signal) {
   const auto* config = member_of(experiment.metadata(), "extraction_config");
   const auto* dtypes = config == nullptr ? nullptr : member_of(*config, "signal_dtypes");
   const auto* name = dtypes == nullptr ? nullptr : member_of(*dtypes, std::string(name_of(signal)).c_str());
@@ -126,8 +127,8 @@ struct Schedule {
   std::vector<Pair> pairs;  // parallel to Analysis::comparisons
 };
 
-inline void add_pair(const Experiment& experiment, const Options& options, Schedule& schedule, Analysis& analysis,
-                     std::size_t a, std::size_t b) {
+inline void add_pair(const JoinedExperiment& experiment, const AnalysisOptions& options, Schedule& schedule,
+                     Analysis& analysis, std::size_t a, std::size_t b) {
   const Source &x = schedule.sources[a], &y = schedule.sources[b];
   const Member &left = experiment.members[x.member], &right = experiment.members[y.member];
   Comparison comparison;
@@ -156,7 +157,7 @@ inline void add_pair(const Experiment& experiment, const Options& options, Sched
   schedule.pairs.push_back({a, b, before});
 }
 
-inline Schedule schedule_of(const Experiment& experiment, const Options& options, Analysis& analysis) {
+inline Schedule schedule_of(const JoinedExperiment& experiment, const AnalysisOptions& options, Analysis& analysis) {
   Schedule out;
   std::vector<std::size_t> first(experiment.members.size(), no_run);
   std::vector<std::pair<std::size_t, std::size_t>> repetitions;
@@ -177,7 +178,8 @@ inline Schedule schedule_of(const Experiment& experiment, const Options& options
   return out;
 }
 
-inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap& tap, DType dtype, unsigned threads) {
+inline void read_tap(const JoinedExperiment& experiment, Schedule& schedule, const Tap& tap, DType dtype,
+                     unsigned threads) {
   const auto signal = stored_signal(tap.signal);
   for (Source& source : schedule.sources) source.rows = {};  // not two taps' at a time
   parallel_for(
@@ -191,8 +193,8 @@ inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap
       threads);
 }
 
-inline void compare_tap(const Experiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
-                        DType dtype, unsigned threads) {
+inline void compare_tap(const JoinedExperiment& experiment, const Schedule& schedule, Analysis& analysis,
+                        const Tap& tap, DType dtype, unsigned threads) {
   std::vector<TapDistance> found(schedule.pairs.size());
   parallel_for(
       schedule.pairs.size(),
@@ -212,7 +214,7 @@ inline void compare_tap(const Experiment& experiment, const Schedule& schedule, 
     if (!found[p].rows.empty()) analysis.comparisons[p].taps.push_back(std::move(found[p]));
 }
 
-inline void note_rows(const Experiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
+inline void note_rows(const JoinedExperiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
                       DType dtype) {
   for (const Source& source : schedule.sources) {
     const std::string& id = experiment.members[source.member].id;
@@ -294,7 +296,7 @@ inline void note_comparisons(Analysis& analysis) {
 /// Analyses an experiment by spec: marked baseline, unique rows, equal inputs. Memory holds one tap's rows at
 /// a time. Throws Error for what the reader refuses, for a layer that no file has, and for runs that cannot
 /// be compared.
-inline Analysis analyse(const Experiment& experiment, const Options& options = {}) {
+inline Analysis analyse(const JoinedExperiment& experiment, const AnalysisOptions& options = {}) {
   Analysis out;
   out.experiment_type = detail::metadata_text(experiment.files.front(), "experiment_type");
   out.variable = detail::metadata_text(experiment.files.front(), "variable_tested");

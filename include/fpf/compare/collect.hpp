@@ -34,7 +34,7 @@ struct Missing {
 };
 
 struct Collection {
-  std::vector<Experiment> experiments;
+  std::vector<JoinedExperiment> experiments;
   std::vector<Failure> failures;
   std::vector<Missing> missing;
 };

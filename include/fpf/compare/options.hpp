@@ -89,8 +89,8 @@ inline std::vector<evidence::StoredSignal> signals_of(const std::string& name) {
 }
 
 /// What the default analysis takes of them. Throws Error naming the option.
-inline Options options_of(const Settings& settings) {
-  Options out;
+inline AnalysisOptions options_of(const Settings& settings) {
+  AnalysisOptions out;
   out.signals = signals_of(settings.signal);
   out.threshold = settings.threshold;
   out.after_divergence = settings.after_divergence;

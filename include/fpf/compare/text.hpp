@@ -10,6 +10,7 @@
 #include <fpf/compare/plan.hpp>
 #include <fpf/compare/published.hpp>
 #include <fpf/compare/table.hpp>
+#include <fpf/core/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -191,7 +192,7 @@ inline std::string summary_text(const std::vector<Analysis>& analyses, const Ter
 }
 
 /// The plan's summary table.
-inline std::string to_text(const plan::Json& summary, const Terminal& terminal) {
+inline std::string to_text(const Json& summary, const Terminal& terminal) {
   Table table({"Experiment", "Variable", ">Baseline", ">Detectable", "Status"});
   for (const auto& row : summary["experiments"]) {
     const double percentage = row["detectability_pct"].get<double>();

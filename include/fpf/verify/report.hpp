@@ -3,13 +3,13 @@
 
 #include <fpf/compare/cells.hpp>
 #include <fpf/core/atomic_file.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/verify/run.hpp>
 
 namespace fpf::verify {
 
 namespace detail {
 
-using OrderedJson = nlohmann::ordered_json;
 using compare::Cell, compare::Style, compare::Terminal, compare::wrapped;
 
 inline Style style_of(Decision decision) {
@@ -98,18 +98,18 @@ inline std::string run_text(const RunReport& report, const Terminal& terminal) {
   return out + wrapped(report.reason + ".", terminal.width, "  ");
 }
 
-inline OrderedJson path_json(const Path& path) {
-  OrderedJson out = {{"bit_equal", path.bit_equal()}, {"seconds", path.seconds}};
-  out["first_difference"] = path.first_difference ? evidence::to_json(*path.first_difference) : OrderedJson();
+inline Json path_json(const Path& path) {
+  Json out = {{"bit_equal", path.bit_equal()}, {"seconds", path.seconds}};
+  out["first_difference"] = path.first_difference ? evidence::to_json(*path.first_difference) : Json();
   for (const auto& tap : path.taps) {
-    OrderedJson rows = OrderedJson::array();
+    Json rows = Json::array();
     for (const auto& row : tap.rows) {
-      OrderedJson& one = rows.emplace_back(OrderedJson{{"step", row.step}, {"bit_equal", nullptr}});
+      Json& one = rows.emplace_back(Json{{"step", row.step}, {"bit_equal", nullptr}});
       for (std::size_t m = 0; m < compare::metrics.size(); ++m)
         if (compare::metrics[m].is_of(tap.tap.signal)) one[std::string(compare::metrics[m].name)] = row[m];
     }
     out["signals"].push_back({{"signal", name_of(tap.tap.signal)},
-                              {"layer", tap.tap.layer < 0 ? OrderedJson() : OrderedJson(tap.tap.layer)},
+                              {"layer", tap.tap.layer < 0 ? Json() : Json(tap.tap.layer)},
                               {"rows", rows}});
   }
   for (const auto& router : path.routers)
@@ -122,12 +122,12 @@ inline OrderedJson path_json(const Path& path) {
     out["tokens_not_first"].push_back({{"step", place.step},
                                        {"token_id", place.token},
                                        {"first_here", place.best},
-                                       {"gap_nats", place.gap ? OrderedJson(*place.gap) : OrderedJson()}});
+                                       {"gap_nats", place.gap ? Json(*place.gap) : Json()}});
   return out;
 }
 
-inline OrderedJson noise_json(const NoiseVerdict& found) {
-  const auto number = [](const std::optional<double>& value) { return value ? OrderedJson(*value) : OrderedJson(); };
+inline Json noise_json(const NoiseVerdict& found) {
+  const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(); };
   return {{"outcome", compare::name_of(found.rank.outcome)},
           {"auc", number(found.rank.auc)},
           {"auc_interval", {number(found.rank.auc_low), number(found.rank.auc_high)}},
@@ -137,7 +137,7 @@ inline OrderedJson noise_json(const NoiseVerdict& found) {
           {"noise_tokens", found.noise_tokens}};
 }
 
-inline OrderedJson noise_json(const NoiseTest& test) {
+inline Json noise_json(const NoiseTest& test) {
   return {{"decode", noise_json(test.decode)},
           {"prefill", noise_json(test.prefill)},
           {"threshold", test.rule.threshold},
@@ -149,38 +149,36 @@ inline OrderedJson noise_json(const NoiseTest& test) {
           {"effect", test.rule.effect},
           {"power", test.power()},
           {"power_needed", needed_power},
-          {"effect_with_that_power", test.findable ? OrderedJson(*test.findable) : OrderedJson()}};
+          {"effect_with_that_power", test.findable ? Json(*test.findable) : Json()}};
 }
 
-inline OrderedJson prompt_json(const PromptReport& prompt) {
-  OrderedJson out = {{"tokens", prompt.tokens}, {"sha256", prompt.sha256}, {"begins", prompt.begins}};
-  out["held_against"] = prompt.held_against.empty() ? OrderedJson() : OrderedJson(prompt.held_against);
-  out["is_what_was_asked"] = prompt.held_against.empty() ? OrderedJson() : OrderedJson(prompt.difference.empty());
+inline Json prompt_json(const PromptReport& prompt) {
+  Json out = {{"tokens", prompt.tokens}, {"sha256", prompt.sha256}, {"begins", prompt.begins}};
+  out["held_against"] = prompt.held_against.empty() ? Json() : Json(prompt.held_against);
+  out["is_what_was_asked"] = prompt.held_against.empty() ? Json() : Json(prompt.difference.empty());
   return out;
 }
 
-inline OrderedJson non_finite_json(const NonFinite& found) {
-  const auto place = [](const std::optional<evidence::Place>& one) {
-    return one ? evidence::to_json(*one) : OrderedJson();
-  };
+inline Json non_finite_json(const NonFinite& found) {
+  const auto place = [](const std::optional<evidence::Place>& one) { return one ? evidence::to_json(*one) : Json(); };
   return {{"claimed", evidence::to_json(found.claimed)},
           {"here", place(found.here)},
           {"first_difference_before", place(found.first_difference)},
           {"same_digests", found.same_digests}};
 }
 
-inline OrderedJson run_json(const RunReport& report) {
-  OrderedJson out = {{"config_id", report.config_id},
-                     {"rep_id", report.rep_id},
-                     {"verdict", name_of(report.decision)},
-                     {"reason", report.reason},
-                     {"contradictions", report.contradictions},
-                     {"manifest_differences", OrderedJson::array()},
-                     {"notes", report.notes}};
+inline Json run_json(const RunReport& report) {
+  Json out = {{"config_id", report.config_id},
+              {"rep_id", report.rep_id},
+              {"verdict", name_of(report.decision)},
+              {"reason", report.reason},
+              {"contradictions", report.contradictions},
+              {"manifest_differences", Json::array()},
+              {"notes", report.notes}};
   for (const auto& one : report.differences)
     out["manifest_differences"].push_back(
         {{"field", one.field}, {"evidence", one.claimed}, {"here", one.here}, {"matters", one.matters}});
-  out["prompt"] = report.prompt ? prompt_json(*report.prompt) : OrderedJson();
+  out["prompt"] = report.prompt ? prompt_json(*report.prompt) : Json();
   if (report.non_finite) out["non_finite"] = non_finite_json(*report.non_finite);
   if (report.decode) out["decode"] = path_json(*report.decode);
   if (report.prefill) out["prefill"] = path_json(*report.prefill);
@@ -204,11 +202,11 @@ inline std::string to_text(const Result& result, const compare::Terminal& termin
                            count(Decision::undecided), count(Decision::reject));
 }
 
-inline nlohmann::ordered_json to_json(const Result& result) {
-  nlohmann::ordered_json out = {{"fpf_version", version},
-                                {"file", result.file},
-                                {"verdict", name_of(result.decision)},
-                                {"not_checked", result.not_checked}};
+inline Json to_json(const Result& result) {
+  Json out = {{"fpf_version", version},
+              {"file", result.file},
+              {"verdict", name_of(result.decision)},
+              {"not_checked", result.not_checked}};
   for (const RunReport& report : result.runs) out["runs"].push_back(detail::run_json(report));
   return out;
 }
@@ -217,7 +215,7 @@ inline nlohmann::ordered_json to_json(const Result& result) {
 inline ExitCode deliver(const Settings& settings, const Result& result) {
   if (!settings.output.empty())
     AtomicFile(settings.output)
-        .append(to_json(result).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n")
+        .append(to_json(result).dump(2, ' ', false, Json::error_handler_t::replace) + "\n")
         .commit();
   write_stdout(to_text(result, compare::Terminal::of_stdout()));
   return result.decision == Decision::accept ? ExitCode::ok : ExitCode::finding;
