@@ -1,8 +1,8 @@
-// compare/plan.hpp against the plan's script as numpy computes it (fixtures/plan_oracle.py), for 54 generated
+// compare/plan/plan.hpp against the plan's script as numpy computes it (fixtures/plan_oracle.py), for 54 generated
 // experiments.
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
-#include <fpf/compare/plan.hpp>
+#include <fpf/compare/plan/plan.hpp>
 #include <fstream>
 #include <set>
 

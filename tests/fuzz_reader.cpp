@@ -7,9 +7,9 @@
 
 #include <cstdlib>
 #include <fpf/compare/analyse.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/result_json.hpp>
+#include <fpf/compare/output/result_json.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/plan/published.hpp>
 
 using namespace fpf;
 

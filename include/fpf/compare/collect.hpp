@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/parallel.hpp>
-#include <fpf/compare/plan.hpp>
+#include <fpf/compare/plan/plan.hpp>
 #include <fpf/evidence/labels.hpp>
 #include <fpf/evidence/looks_like.hpp>
 #include <fpf/evidence/reader.hpp>

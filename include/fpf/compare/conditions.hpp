@@ -1,7 +1,7 @@
 // What two configurations of an experiment may differ in, and what a reader is told of it.
 #pragma once
 
-#include <fpf/compare/experiment.hpp>
+#include <fpf/compare/joined_experiment.hpp>
 #include <fpf/evidence/conditions.hpp>
 #include <fpf/evidence/weights.hpp>
 #include <string>

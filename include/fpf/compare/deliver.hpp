@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fpf/compare/options.hpp>
-#include <fpf/compare/report.hpp>
+#include <fpf/compare/report/report.hpp>
 #include <fpf/compare/run.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/interrupt.hpp>

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <fpf/compare/conditions.hpp>
-#include <fpf/compare/experiment.hpp>
+#include <fpf/compare/joined_experiment.hpp>
 #include <fpf/core/text.hpp>
 #include <string>
 #include <string_view>

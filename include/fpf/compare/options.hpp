@@ -5,8 +5,8 @@
 
 #include <cmath>
 #include <fpf/compare/analyse.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/report_folder.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/report/folder.hpp>
 #include <fpf/core/overwriting.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/configuration.hpp>
-#include <fpf/compare/experiment.hpp>
+#include <fpf/compare/joined_experiment.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/core/text.hpp>
 #include <optional>

@@ -5,10 +5,10 @@
 #include <fpf/compare/analyse.hpp>
 #include <fpf/compare/collect.hpp>
 #include <fpf/compare/options.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/result_json.hpp>
-#include <fpf/compare/text.hpp>
+#include <fpf/compare/output/result_json.hpp>
+#include <fpf/compare/output/text.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/core/version.hpp>

@@ -1,7 +1,7 @@
 // A verification's results as text for a terminal and as JSON.
 #pragma once
 
-#include <fpf/compare/cells.hpp>
+#include <fpf/compare/output/cells.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/verify/run.hpp>

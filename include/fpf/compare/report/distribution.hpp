@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fpf/compare/report_gnuplot.hpp>
-#include <fpf/compare/report_series.hpp>
+#include <fpf/compare/report/gnuplot.hpp>
+#include <fpf/compare/report/series.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <optional>
 #include <string>

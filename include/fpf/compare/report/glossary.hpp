@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <fpf/compare/metrics.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/report_summary.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/report/summary.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <fpf/compare/verdict_words.hpp>
 #include <string>
 #include <string_view>

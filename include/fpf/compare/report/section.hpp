@@ -2,13 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/cells.hpp>
-#include <fpf/compare/report_distribution.hpp>
-#include <fpf/compare/report_growth.hpp>
-#include <fpf/compare/report_heat_map.hpp>
-#include <fpf/compare/report_html.hpp>
-#include <fpf/compare/report_summary.hpp>
-#include <fpf/compare/report_timing.hpp>
+#include <fpf/compare/output/cells.hpp>
+#include <fpf/compare/report/distribution.hpp>
+#include <fpf/compare/report/growth.hpp>
+#include <fpf/compare/report/heat_map.hpp>
+#include <fpf/compare/report/html.hpp>
+#include <fpf/compare/report/summary.hpp>
+#include <fpf/compare/report/timing.hpp>
 #include <string>
 #include <utility>
 #include <vector>

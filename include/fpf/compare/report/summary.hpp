@@ -2,8 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/report_html.hpp>
-#include <fpf/compare/report_series.hpp>
+#include <fpf/compare/report/html.hpp>
+#include <fpf/compare/report/series.hpp>
 #include <set>
 #include <string>
 #include <utility>
@@ -29,7 +29,7 @@ inline std::pair<const char*, const char*> look_of(Outcome outcome) {
   return {"unknown", "?"};
 }
 
-/// A word's row in the glossary (report_glossary.hpp).
+/// A word's row in the glossary (glossary.hpp).
 inline std::string word_id(Outcome outcome) { return fmt::format("verdict-{}", static_cast<int>(outcome)); }
 inline std::string word_id(CaveatKind kind) { return fmt::format("caveat-{}", static_cast<int>(kind)); }
 

@@ -9,7 +9,7 @@
 #include <concepts>
 #include <filesystem>
 #include <fpf/compare/analysis.hpp>
-#include <fpf/compare/published.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <optional>

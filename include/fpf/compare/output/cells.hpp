@@ -5,7 +5,7 @@
 
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/metrics.hpp>
-#include <fpf/compare/table.hpp>
+#include <fpf/compare/output/table.hpp>
 #include <iterator>
 #include <string>
 #include <string_view>

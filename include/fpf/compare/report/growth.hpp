@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/report_lines.hpp>
+#include <fpf/compare/report/lines.hpp>
 #include <optional>
 #include <string>
 #include <tuple>

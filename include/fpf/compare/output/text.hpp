@@ -6,10 +6,10 @@
 
 #include <filesystem>
 #include <fpf/compare/analysis.hpp>
-#include <fpf/compare/cells.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/table.hpp>
+#include <fpf/compare/output/cells.hpp>
+#include <fpf/compare/output/table.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fpf/core/json.hpp>
 #include <optional>
 #include <set>

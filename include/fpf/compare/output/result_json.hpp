@@ -6,7 +6,7 @@
 #include <cmath>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/machine_code.hpp>
-#include <fpf/compare/published.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fpf/core/json.hpp>
 #include <optional>
 #include <string>

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <array>
-#include <fpf/compare/report_label.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/report/label.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <functional>
 #include <map>
