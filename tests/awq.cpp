@@ -69,7 +69,7 @@ BOOST_AUTO_TEST_CASE(packs_what_it_unpacks) {
   const auto source = quant_tensors("awq");
   const auto words = source.at("wide.qweight").as<std::int32_t>();
   std::vector<std::uint8_t> codes(words.size() * 8);
-  for (std::size_t w = 0; w < words.size(); ++w) quant::detail::awq_unpack(words[w], codes.data() + 8 * w);
+  for (std::size_t w = 0; w < words.size(); ++w) quant::awq_unpack(words[w], codes.data() + 8 * w);
   BOOST_TEST(std::ranges::equal(awq_pack(codes, 1032), words));
   // Columns 0 to 7 of one word hold 0 to 7, by formats.md's order {0, 2, 4, 6, 1, 3, 5, 7} of nibbles.
   const std::vector<std::uint8_t> ascending{0, 1, 2, 3, 4, 5, 6, 7};

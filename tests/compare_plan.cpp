@@ -1,15 +1,14 @@
-// compare/plan.hpp against the plan's script as numpy computes it (fixtures/plan_oracle.py), for 54 generated
+// compare/plan/plan.hpp against the plan's script as numpy computes it (fixtures/plan_oracle.py), for 54 generated
 // experiments.
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
-#include <fpf/compare/plan.hpp>
+#include <fpf/compare/plan/plan.hpp>
 #include <fstream>
 #include <set>
 
 BOOST_AUTO_TEST_SUITE(test_compare_plan)
 
 using namespace fpf;
-using compare::plan::Json;
 
 namespace {
 
@@ -18,7 +17,7 @@ const Json& cases() {
   return all;
 }
 
-compare::Experiment experiment_of(const Json& content, const std::string& name) {
+compare::JoinedExperiment experiment_of(const Json& content, const std::string& name) {
   std::ofstream(name) << content.dump();
   std::vector<evidence::ExperimentFile> files;
   files.push_back(evidence::open_experiment(name));

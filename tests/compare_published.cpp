@@ -2,7 +2,7 @@
 // that folder, and small files in each of the three layouts everywhere.
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
-#include <fpf/compare/published.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 

@@ -1,12 +1,13 @@
-// compare/statistics.hpp and compare/distance.hpp against numpy, scipy, scikit-learn and pingouin
+// compare/statistics.hpp and compare/metrics.hpp against numpy, scipy, scikit-learn and pingouin
 // (fixtures/statistics_oracle.py).
 #include <boost/test/unit_test.hpp>
-#include <fpf/compare/distance.hpp>
+#include <fpf/compare/pairing.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 
 BOOST_AUTO_TEST_SUITE(test_compare_statistics)
 
@@ -47,11 +48,12 @@ std::vector<float> floats(const Json& values) { return values.get<std::vector<fl
 BOOST_AUTO_TEST_CASE(order_statistics_are_numpys) {
   for (const Json& entry : oracle()["quantiles"]) {
     const Doubles values = entry["values"];
-    const Summary summary = summary_of(values);
-    check_close(summary.max, entry["max"]);
-    check_close(summary.mean, entry["mean"]);
-    check_close(summary.median, entry["median"]);
-    check_close(summary.p95, entry["p95"]);
+    Doubles ascending = values;
+    std::ranges::sort(ascending);
+    for (const Statistic& one :
+         {statistic::max, statistic::mean, statistic::median, statistic::p95, statistic::mean_by_row})
+      check_close(one.of({.by_row = values, .ascending = ascending, .elements = {}}), entry[std::string(one.name)]);
+    check_close(median_of(values), entry["median"]);
     check_close(variance_of(values), entry["variance"]);
     check_close(variance_of(values, 1), entry["sample_variance"]);
     for (std::size_t i = 0; const std::size_t clusters : {2u, 5u, 32u}) {
@@ -60,7 +62,9 @@ BOOST_AUTO_TEST_CASE(order_statistics_are_numpys) {
       check_close(interval.high, entry["interval"][i++][1]);
     }
   }
-  BOOST_TEST(summary_of({}).max == 0.0);
+  const TapDistance none = tap_distance({}, {}, {}, 1, DType::float32);
+  BOOST_TEST(none.rows.empty());
+  BOOST_TEST(none[deciding_max] == 0.0);
 }
 
 BOOST_AUTO_TEST_CASE(areas_are_scikit_learns) {
@@ -130,11 +134,11 @@ BOOST_AUTO_TEST_CASE(many_verdicts_say_how_many_chance_would_give) {
   Analysis analysis;
   analysis.verdicts.resize(19);
   for (Verdict& verdict : analysis.verdicts) verdict.auc_low = 0.4;
-  compare::detail::note_chance(analysis);
+  note_chance(analysis);
   BOOST_TEST(analysis.notes.empty());
   analysis.verdicts.resize(41, analysis.verdicts[0]);
   analysis.verdicts[40].auc_low.reset();
-  compare::detail::note_chance(analysis);
+  note_chance(analysis);
   BOOST_REQUIRE(analysis.notes.size() == 1u);
   BOOST_TEST(analysis.notes[0] ==
              "40 verdicts by rank: if no change had an effect, about 1 of them would still find one");
@@ -173,12 +177,10 @@ BOOST_AUTO_TEST_CASE(distances_are_numpys) {
   for (const Json& entry : oracle()["distances"]) {
     const auto a = floats(entry["a"]), b = floats(entry["b"]);
     BOOST_TEST(representable(a, dtype(entry)));
-    const RowDistance row = row_distance(a, b);
-    check_close(row.l2, entry["l2"]);
-    check_close(row.relative_l2, entry["relative_l2"]);
-    check_close(row.max_abs, entry["max_abs"]);
-    check_close(row.cosine, entry["cosine"]);
-    BOOST_TEST(row.bit_equal == entry["bit_equal"].get<double>());
+    const RowDistance row = row_distance({a, b}, Signal::key_vectors);
+    for (std::size_t m = 0; m < metrics.size(); ++m)  // a metric without a value of somebody else's fails
+      if (metrics[m].is_of(Signal::key_vectors)) check_close(row[m], entry.at(std::string(metrics[m].name)));
+    BOOST_TEST(row[metric_named("bit_equal")] == entry["bit_equal"].get<double>());
     BOOST_TEST(row.elements == a.size());
     check_close(l2_distance(std::span<const float>(a), std::span<const float>(b)), entry["l2"]);
     const Doubles x = entry["a"], y = entry["b"];
@@ -214,13 +216,28 @@ BOOST_AUTO_TEST_CASE(values_of_a_wider_dtype_are_noticed) {
   BOOST_TEST(!representable(brain, DType::float16));
 }
 
+BOOST_AUTO_TEST_CASE(every_metric_has_names_of_its_own_in_files) {
+  std::set<std::string> rows{"step", "elements"}, taps{"rows", "first_differing_step", "common_ids", "ulp", "by_row"};
+  for (std::size_t m = 0; m < metrics.size(); ++m) {
+    BOOST_TEST(rows.insert(std::string(metrics[m].name)).second, metrics[m].name);
+    BOOST_TEST((metrics[m].views & of::every) != 0u, metrics[m].name);
+    BOOST_TEST(metrics[m].statistics.size() > 0u, metrics[m].name);
+    for (std::size_t s = 0; s < metrics[m].statistics.size(); ++s)
+      BOOST_TEST(taps.insert(column_name({m, s})).second, column_name({m, s}));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(zero_rows_have_distances_too) {
   const std::vector<float> zero{0.0f, 0.0f}, other{3.0f, 4.0f};
-  BOOST_TEST(row_distance(zero, zero).cosine == 1.0);
-  BOOST_TEST(row_distance(zero, zero).relative_l2 == 0.0);
-  BOOST_TEST(row_distance(zero, other).cosine == 0.0);
-  BOOST_TEST(row_distance(zero, other).relative_l2 == 1.0);
-  BOOST_TEST(row_distance(other, zero).relative_l2 == 1.0);
+  const auto value = [](const std::vector<float>& a, const std::vector<float>& b, std::size_t metric) {
+    return row_distance({a, b}, Signal::hidden_states)[metric];
+  };
+  constexpr std::size_t cosine = metric_named("cosine"), relative = metric_named("relative_l2");
+  BOOST_TEST(value(zero, zero, cosine) == 1.0);
+  BOOST_TEST(value(zero, zero, relative) == 0.0);
+  BOOST_TEST(value(zero, other, cosine) == 0.0);
+  BOOST_TEST(value(zero, other, relative) == 1.0);
+  BOOST_TEST(value(other, zero, relative) == 1.0);
 }
 
 BOOST_AUTO_TEST_CASE(log_probabilities_align_by_token) {
@@ -229,10 +246,12 @@ BOOST_AUTO_TEST_CASE(log_probabilities_align_by_token) {
     const auto a = floats(entry["log_probs"][0]), b = floats(entry["log_probs"][1]);
     const AlignedRow both = align(ids_a, a, ids_b, b);
     BOOST_TEST(both.a.size() == entry["common"].get<std::size_t>());
-    check_close(row_distance(both.a, both.b).l2, entry["l2"]);
-    check_close(kl_divergence(both.a, both.b), entry["kl"]);
+    const RowDistance row = row_distance({both.a, both.b}, Signal::logprobs_aligned);
+    check_close(row[metric_named("l2")], entry["l2"]);
+    for (const std::size_t m : metrics_of_some())
+      if (metrics[m].is_of(Signal::logprobs_aligned)) check_close(row[m], entry.at(std::string(metrics[m].name)));
   }
-  BOOST_TEST(kl_divergence({}, {}) == 0.0);
+  BOOST_TEST(row_distance({{}, {}}, Signal::logprobs_aligned)[metric_named("kl")] == 0.0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -7,9 +7,9 @@
 
 #include <cstdlib>
 #include <fpf/compare/analyse.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/result_json.hpp>
+#include <fpf/compare/output/result_json.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/plan/published.hpp>
 
 using namespace fpf;
 
@@ -36,9 +36,9 @@ void allow_errors(Call call) {
   }
 }
 
-void analyse_experiment(const compare::Experiment& experiment) {
+void analyse_experiment(const compare::JoinedExperiment& experiment) {
   using evidence::StoredSignal;
-  compare::Options options;
+  compare::AnalysisOptions options;
   options.signals = {StoredSignal::hidden_states, StoredSignal::key_vectors, StoredSignal::logprobs};
   options.all_layers = true;
   options.threads = 1;

@@ -50,7 +50,7 @@ BOOST_AUTO_TEST_CASE(packs_as_gptqmodel_does) {
           codes.push_back((static_cast<std::uint32_t>(view.qweight[k / 8 * view.out + c]) >> (4 * (k % 8))) & 15u);
       for (std::int64_t g = 0; g < view.groups; ++g)
         for (std::int64_t c = 0; c < view.out; ++c)
-          zeros.push_back(static_cast<std::uint8_t>(quant::detail::gptq_zero(view, g, c)));
+          zeros.push_back(static_cast<std::uint8_t>(quant::gptq_zero(view, g, c)));
       BOOST_TEST(sha256_hex(std::as_bytes(std::span(codes))) == example["codes"].get<std::string>());
       BOOST_TEST(sha256_hex(std::as_bytes(std::span(zeros))) == example["zeros"].get<std::string>());
       const int version = example["checkpoint_format"] == "gptq" ? 1 : 2;
@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(version_1_is_undone_by_the_word) {
   const GptqView view{
       .out = 8, .groups = 1, .qzeros = &stored, .qzeros_stride = 1, .zero_offset = gptq_v1_offset, .scales = {}};
   for (std::int64_t c = 0; c < 8; ++c)
-    BOOST_TEST(quant::detail::gptq_zero(view, 0, c) == zeros[static_cast<std::size_t>(c)]);
+    BOOST_TEST(quant::gptq_zero(view, 0, c) == zeros[static_cast<std::size_t>(c)]);
 }
 
 BOOST_AUTO_TEST_CASE(inputs_go_by_group_where_groups_are_equal) {

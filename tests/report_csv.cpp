@@ -1,7 +1,7 @@
 // compare --report: CSV that says what the JSON says.
 #include "report_csv.hpp"
 
-#include <fpf/compare/report_csv.hpp>
+#include <fpf/compare/output/csv.hpp>
 
 #include "report.hpp"
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <fpf/compare/metrics.hpp>
 #include <map>
 #include <string>
 #include <vector>
@@ -70,9 +71,18 @@ inline Json joined(const Json& list, const char* separator) {
   return out;
 }
 
-inline void add_summary(Json& row, const std::string& name, const Json& summary) {
-  for (const char* part : {"max", "mean", "median", "p95"})
-    row[name + "_" + part] = summary.is_null() ? Json() : summary[part];
+/// A metric's statistics as columns, from the JSON's object or number; empty where the signal has no such metric.
+inline void add_statistics(Json& row, const fpf::compare::Metric& metric, const Json& signal) {
+  const std::string name(metric.name);
+  const Json found = signal.contains(name) ? signal[name] : Json();
+  if (metric.statistics.size() == 1) {
+    row[name] = found;
+    return;
+  }
+  for (const auto& shown : metric.statistics) {
+    const std::string part(shown.statistic.name);
+    row[name + "_" + part] = found.is_null() ? Json() : found[part];
+  }
 }
 
 inline Json text_or_empty(const Json& value) { return value.is_null() ? Json("") : value; }
@@ -135,19 +145,17 @@ inline std::map<std::string, std::vector<Json>> expected_csv(const Json& results
         Json row = tap;
         for (const char* name : {"kind", "against_baseline", "first_divergent_step", "steps_compared"})
           row[name] = c[name];
-        for (const char* name : {"rows", "max_abs", "bit_equal", "first_differing_step"}) row[name] = s[name];
-        row["cosine_min"] = s["cosine"]["min"];
-        row["cosine_mean"] = s["cosine"]["mean"];
+        for (const char* name : {"rows", "first_differing_step"}) row[name] = s[name];
         row["common_ids"] = s.contains("common_ids") ? s["common_ids"] : Json();
-        add_summary(row, "l2", s["l2"]);
-        add_summary(row, "relative_l2", s["relative_l2"]);
-        add_summary(row, "kl", s.contains("kl") ? s["kl"] : Json());
+        for (const auto& metric : fpf::compare::metrics) add_statistics(row, metric, s);
         out["comparisons"].push_back(row);
         for (std::size_t i = 0; i < s["by_row"]["step"].size(); ++i) {
           Json one = tap;
-          for (const char* name : {"step", "l2", "relative_l2", "max_abs", "cosine", "bit_equal", "elements"})
-            one[name] = s["by_row"][name][i];
-          one["kl"] = s["by_row"].contains("kl") ? s["by_row"]["kl"][i] : Json();
+          for (const char* name : {"step", "elements"}) one[name] = s["by_row"][name][i];
+          for (const auto& metric : fpf::compare::metrics) {
+            const std::string name(metric.name);
+            one[name] = s["by_row"].contains(name) ? s["by_row"][name][i] : Json();
+          }
           out["rows"].push_back(one);
         }
         if (!s.contains("ulp")) continue;

@@ -1,7 +1,7 @@
 // compare --report: labels of figures. Two things never look the same, and nothing is wider than its place.
 #include <cmath>
-#include <fpf/compare/report_heat_map.hpp>
-#include <fpf/compare/report_label.hpp>
+#include <fpf/compare/report/heat_map.hpp>
+#include <fpf/compare/report/label.hpp>
 
 #include "report.hpp"
 

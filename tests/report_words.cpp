@@ -1,5 +1,5 @@
 // compare --report: what a reader is told in words. Where the numbers come from, where they stand, what they mean.
-#include <fpf/compare/plan.hpp>
+#include <fpf/compare/plan/plan.hpp>
 #include <fpf/compare/verdict_words.hpp>
 #include <fpf/core/hash.hpp>
 #include <span>

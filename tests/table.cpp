@@ -1,5 +1,5 @@
-// compare/table.hpp: tables that fit the terminal, colours for terminals alone.
-#include <fpf/compare/table.hpp>
+// compare/output/table.hpp: tables that fit the terminal, colours for terminals alone.
+#include <fpf/compare/output/table.hpp>
 #include <sstream>
 
 #include "compare_program.hpp"

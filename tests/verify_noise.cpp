@@ -13,6 +13,7 @@ using namespace fpf::verify;
 namespace {
 
 constexpr int steps = 8;
+constexpr std::size_t relative_l2 = compare::metric_named("relative_l2");
 
 /// A path on which two signals are as far away as `sizes` says, position by position.
 Path path_of_distances(const std::vector<double>& sizes) {
@@ -23,9 +24,9 @@ Path path_of_distances(const std::vector<double>& sizes) {
     for (std::size_t i = 0; i < sizes.size(); ++i) {
       compare::RowDistance row;
       row.step = static_cast<int>(i);
-      row.relative_l2 = sizes[i] * (layer + 1);  // every signal has a unit of its own
+      row.values[relative_l2] = sizes[i] * (layer + 1);  // every signal has a unit of its own
       tap.rows.push_back(row);
-      if (row.relative_l2 > 0 && !out.first_difference)
+      if (row[relative_l2] > 0 && !out.first_difference)
         out.first_difference = evidence::Place{row.step, row.step, layer, "hidden_states"};
     }
     out.taps.push_back(std::move(tap));
@@ -133,7 +134,7 @@ BOOST_AUTO_TEST_CASE(positions_behind_the_evidences_last_do_not_count) {
       for (auto& tap : path->taps) {
         compare::RowDistance late;
         late.step = steps;
-        late.relative_l2 = 1e6;
+        late.values[relative_l2] = 1e6;
         tap.rows.push_back(late);
       }
   BOOST_TEST((by_noise(run_of(100, 1), honest).decision == Decision::reject));

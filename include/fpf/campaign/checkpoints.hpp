@@ -24,7 +24,7 @@ inline std::vector<std::pair<std::string, std::filesystem::path>> deletable(cons
   for (const auto& [option, name, method] : {std::tuple{"--model-gptq", options.model_gptq, "gptq"},
                                              std::tuple{"--model-bnb", options.model_bnb, "bitsandbytes"}}) {
     if (name.empty() || name.starts_with("synthetic:") || !fs::is_directory(fs::symlink_status(name, error))) continue;
-    const fs::path folder = fpf::detail::resolved(name), config = folder / "config.json";
+    const fs::path folder = resolved(name), config = folder / "config.json";
     if (!fs::is_regular_file(config, error)) continue;
     const auto json = read_json(config);
     if (json.value(nlohmann::json::json_pointer("/quantization_config/quant_method"), "") != method) continue;

@@ -5,14 +5,11 @@
 #include <fpf/core/locked_file.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace fpf::campaign {
-
-using Json = nlohmann::ordered_json;
 
 /// OUT/campaign.journal, a JSON object a line: {"time", "event", ...}. One campaign at a time may hold it.
 class Journal {

@@ -29,7 +29,7 @@ inline void rank_options(po::options_description& described, Options& out) {
   tensor_options(described, out);
   po::options_description group("Expert ranks");
   group.add_options()                                                                                    //
-      ("ep", fpf::detail::number_list("ep", out.ep), "ranks to divide the experts over (default: 2,4)")  //
+      ("ep", number_list("ep", out.ep), "ranks to divide the experts over (default: 2,4)")  //
       ("placement", po::value(&out.placement)->value_name("P")->default_value(out.placement),
        "of the experts: contiguous or round_robin");
   described.add(group);
@@ -81,7 +81,7 @@ inline void validate(Settings& settings, const po::variables_map& values, bool n
   if (!settings.skip.empty()) {
     std::istringstream items(settings.skip);
     for (std::string item; std::getline(items, item, ',');) {
-      const auto number = parse_number<int>(fpf::detail::unpadded(item));
+      const auto number = parse_number<int>(unpadded(item));
       if (!number || *number < 0 || *number > 8)
         fail("--skip {}: expected numbers of experiments, 0 to 8", settings.skip);
       settings.skipped.insert(*number);

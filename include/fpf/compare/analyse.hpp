@@ -7,12 +7,11 @@
 #include <cmath>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/configuration.hpp>
-#include <fpf/compare/distance.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/machine_code.hpp>
 #include <fpf/compare/origin.hpp>
+#include <fpf/compare/pairing.hpp>
 #include <fpf/compare/parallel.hpp>
-#include <fpf/compare/statistics.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <fpf/evidence/accompaniment.hpp>
 #include <fpf/evidence/reader.hpp>
@@ -27,7 +26,8 @@
 
 namespace fpf::compare {
 
-struct Options {
+/// What the default analysis takes.
+struct AnalysisOptions {
   std::vector<evidence::StoredSignal> signals{evidence::StoredSignal::key_vectors};
   bool all_layers = false;  // else `layer`, or the last layer of each signal
   std::optional<int> layer;
@@ -80,60 +80,7 @@ inline PairKind kind_of(const Member& a, const Member& b) {
   return hardware ? PairKind::within_hardware : PairKind::cross_hardware_signal;
 }
 
-/// Distances of the rows that both sides have, at positions before `before`.
-inline TapDistance tap_distance(const Tap& tap, const Source& a, const Source& b, int before, DType dtype) {
-  TapDistance out;
-  out.tap = tap;
-  const bool aligned = tap.signal == Signal::logprobs_aligned;
-  if (!a.representable || !b.representable) dtype = DType::float32;
-  out.ulp.dtype = name_of(dtype);
-  double equal = 0, elements = 0, cosines = 0, common = 0;
-  std::vector<double> l2, relative, kl;
-  for (std::size_t i = 0, j = 0; i < a.rows.size() && j < b.rows.size();) {
-    const int position = a.rows.positions[i];
-    if (position != b.rows.positions[j]) {
-      ++(position < b.rows.positions[j] ? i : j);
-      continue;
-    }
-    if (position >= before) break;
-    const auto x = a.rows.row(i), y = b.rows.row(j);
-    RowDistance row;
-    bool same_ids = true;
-    if (aligned) {
-      const AlignedRow both = align(a.rows.row_ids(i), x, b.rows.row_ids(j), y);
-      row = row_distance(both.a, both.b);
-      row.kl = kl_divergence(both.a, both.b);
-      same_ids = both.a.size() == x.size() && both.a.size() == y.size();
-    } else {
-      row = row_distance(x, y);
-      add_ulps(out.ulp, x, y, dtype);
-      if (!a.rows.ids.empty()) same_ids = std::ranges::equal(a.rows.row_ids(i), b.rows.row_ids(j));
-    }
-    row.step = position;
-    if (!out.first_difference && (row.bit_equal != 1 || !same_ids)) out.first_difference = position;
-    equal += row.bit_equal * static_cast<double>(row.elements);
-    elements += static_cast<double>(row.elements);
-    common += static_cast<double>(row.elements);
-    cosines += row.cosine;
-    out.cosine_min = std::min(out.cosine_min, row.cosine);
-    out.max_abs = std::max(out.max_abs, row.max_abs);
-    l2.push_back(row.l2);
-    relative.push_back(row.relative_l2);
-    kl.push_back(row.kl);
-    out.rows.push_back(row);
-    ++i, ++j;
-  }
-  const auto count = static_cast<double>(out.rows.size());
-  if (elements > 0) out.bit_equal = equal / elements;
-  if (count > 0) out.cosine_mean = cosines / count;
-  if (aligned && count > 0) out.common_ids = common / count;
-  out.l2 = summary_of(std::move(l2));
-  out.relative_l2 = summary_of(std::move(relative));
-  if (aligned) out.kl = summary_of(std::move(kl));
-  return out;
-}
-
-inline std::vector<Tap> taps_of(const Experiment& experiment, const Options& options) {
+inline std::vector<Tap> taps_of(const JoinedExperiment& experiment, const AnalysisOptions& options) {
   std::vector<Tap> taps;
   for (const auto signal : options.signals) {
     if (signal == evidence::StoredSignal::logprobs) {
@@ -165,7 +112,7 @@ inline evidence::StoredSignal stored_signal(Signal signal) {
 }
 
 /// The dtype that extraction_config.signal_dtypes names for a signal; float32 where it names none.
-inline DType dtype_of(const Experiment& experiment, evidence::StoredSignal signal) {
+inline DType dtype_of(const JoinedExperiment& experiment, evidence::StoredSignal signal) {
   const auto* config = member_of(experiment.metadata(), "extraction_config");
   const auto* dtypes = config == nullptr ? nullptr : member_of(*config, "signal_dtypes");
   const auto* name = dtypes == nullptr ? nullptr : member_of(*dtypes, std::string(name_of(signal)).c_str());
@@ -180,8 +127,8 @@ struct Schedule {
   std::vector<Pair> pairs;  // parallel to Analysis::comparisons
 };
 
-inline void add_pair(const Experiment& experiment, const Options& options, Schedule& schedule, Analysis& analysis,
-                     std::size_t a, std::size_t b) {
+inline void add_pair(const JoinedExperiment& experiment, const AnalysisOptions& options, Schedule& schedule,
+                     Analysis& analysis, std::size_t a, std::size_t b) {
   const Source &x = schedule.sources[a], &y = schedule.sources[b];
   const Member &left = experiment.members[x.member], &right = experiment.members[y.member];
   Comparison comparison;
@@ -210,7 +157,7 @@ inline void add_pair(const Experiment& experiment, const Options& options, Sched
   schedule.pairs.push_back({a, b, before});
 }
 
-inline Schedule schedule_of(const Experiment& experiment, const Options& options, Analysis& analysis) {
+inline Schedule schedule_of(const JoinedExperiment& experiment, const AnalysisOptions& options, Analysis& analysis) {
   Schedule out;
   std::vector<std::size_t> first(experiment.members.size(), no_run);
   std::vector<std::pair<std::size_t, std::size_t>> repetitions;
@@ -231,7 +178,8 @@ inline Schedule schedule_of(const Experiment& experiment, const Options& options
   return out;
 }
 
-inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap& tap, DType dtype, unsigned threads) {
+inline void read_tap(const JoinedExperiment& experiment, Schedule& schedule, const Tap& tap, DType dtype,
+                     unsigned threads) {
   const auto signal = stored_signal(tap.signal);
   for (Source& source : schedule.sources) source.rows = {};  // not two taps' at a time
   parallel_for(
@@ -245,8 +193,8 @@ inline void read_tap(const Experiment& experiment, Schedule& schedule, const Tap
       threads);
 }
 
-inline void compare_tap(const Experiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
-                        DType dtype, unsigned threads) {
+inline void compare_tap(const JoinedExperiment& experiment, const Schedule& schedule, Analysis& analysis,
+                        const Tap& tap, DType dtype, unsigned threads) {
   std::vector<TapDistance> found(schedule.pairs.size());
   parallel_for(
       schedule.pairs.size(),
@@ -258,14 +206,15 @@ inline void compare_tap(const Experiment& experiment, const Schedule& schedule, 
           fail("{} and {} cannot be compared: {} has {} numbers in the first and {} in the second",
                experiment.members[a.member].id, experiment.members[b.member].id, label_of(tap), a.rows.row(0).size(),
                b.rows.row(0).size());
-        found[p] = tap_distance(tap, a, b, pair.before, dtype);
+        found[p] =
+            tap_distance(tap, a.rows, b.rows, pair.before, a.representable && b.representable ? dtype : DType::float32);
       },
       threads);
   for (std::size_t p = 0; p < found.size(); ++p)
     if (!found[p].rows.empty()) analysis.comparisons[p].taps.push_back(std::move(found[p]));
 }
 
-inline void note_rows(const Experiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
+inline void note_rows(const JoinedExperiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
                       DType dtype) {
   for (const Source& source : schedule.sources) {
     const std::string& id = experiment.members[source.member].id;
@@ -302,15 +251,15 @@ inline void add_stored_reproducibility(Analysis& analysis) {
 inline void add_matrices(Analysis& analysis) {
   const std::size_t n = analysis.configurations.size();
   for (const Tap& tap : analysis.taps) {
-    DistanceMatrix matrix{.tap = tap, .size = n, .max_l2 = std::vector(n * n, std::nan("")), .mean_l2 = {}};
-    for (std::size_t i = 0; i < n; ++i) matrix.max_l2[i * n + i] = 0;
-    matrix.mean_l2 = matrix.max_l2;
+    DistanceMatrix matrix{.tap = tap, .size = n, .max = std::vector(n * n, std::nan("")), .mean = {}};
+    for (std::size_t i = 0; i < n; ++i) matrix.max[i * n + i] = 0;
+    matrix.mean = matrix.max;
     for (const Comparison& comparison : analysis.comparisons) {
       const TapDistance* found = comparison.find(tap);
       if (found == nullptr || comparison.kind == PairKind::repetition) continue;
       for (const std::size_t cell : {comparison.a * n + comparison.b, comparison.b * n + comparison.a}) {
-        matrix.max_l2[cell] = found->l2.max;
-        matrix.mean_l2[cell] = found->l2.mean;
+        matrix.max[cell] = (*found)[deciding_max];
+        matrix.mean[cell] = (*found)[deciding_mean];
       }
     }
     analysis.matrices.push_back(std::move(matrix));
@@ -347,7 +296,7 @@ inline void note_comparisons(Analysis& analysis) {
 /// Analyses an experiment by spec: marked baseline, unique rows, equal inputs. Memory holds one tap's rows at
 /// a time. Throws Error for what the reader refuses, for a layer that no file has, and for runs that cannot
 /// be compared.
-inline Analysis analyse(const Experiment& experiment, const Options& options = {}) {
+inline Analysis analyse(const JoinedExperiment& experiment, const AnalysisOptions& options = {}) {
   Analysis out;
   out.experiment_type = detail::metadata_text(experiment.files.front(), "experiment_type");
   out.variable = detail::metadata_text(experiment.files.front(), "variable_tested");

@@ -5,6 +5,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <fpf/compare/metrics.hpp>
+#include <fpf/compare/tap.hpp>
+#include <fpf/compare/ulp.hpp>
 #include <fpf/compare/verdict_words.hpp>
 #include <map>
 #include <optional>
@@ -15,70 +18,25 @@
 
 namespace fpf::compare {
 
-/// What is compared. Log-probabilities are compared twice: by rank, as the plan does, and by token id over
-/// the ids that both sides list.
-enum class Signal : std::uint8_t { hidden_states, key_vectors, logprobs_ranked, logprobs_aligned };
-
-constexpr std::string_view name_of(Signal signal) {
-  constexpr std::array<std::string_view, 4> names{"hidden_states", "key_vectors", "logprobs", "logprobs_aligned"};
-  return names[static_cast<std::size_t>(signal)];
-}
-
-/// A signal at a layer. `layer` is the zero-based decoder layer, or -1 for log-probabilities.
-struct Tap {
-  Signal signal{};
-  int layer = -1;
-  friend bool operator==(const Tap&, const Tap&) = default;
-};
-
-/// "key_vectors layer 47", "logprobs".
-inline std::string label_of(const Tap& tap) {
-  std::string label(name_of(tap.signal));
-  return tap.layer < 0 ? label : label + " layer " + std::to_string(tap.layer);
-}
-
-struct Summary {
-  double max = 0, mean = 0, median = 0, p95 = 0;
-};
-
 /// Distances of one unique row (one absolute position) between two runs.
 struct RowDistance {
-  int step = 0;  // the row is position prompt + step; -2 and -1 are the prompt's last two
-  double l2 = 0;
-  double relative_l2 = 0;  // l2 / ||a||
-  double max_abs = 0;
-  double cosine = 1;         // of the angle between the rows, 1 for two zero rows
-  double bit_equal = 1;      // fraction of elements with equal bits in the signal's own dtype
-  double kl = 0;             // logprobs_aligned: Kullback-Leibler divergence a || b over the common ids, in nats
+  int step = 0;              // the row is position prompt + step; -2 and -1 are the prompt's last two
   std::size_t elements = 0;  // compared; for logprobs_aligned the number of common ids
-};
+  std::array<double, metrics.size()> values{};  // as the table of metrics has them; of what the signal lacks, no matter
 
-/// Counts of elements by distance in units in the last place of the signal's own dtype. Bucket 0 holds
-/// distance 0, bucket 1 distance 1, bucket k > 1 the distances 2^(k-2) + 1 ... 2^(k-1).
-struct UlpHistogram {
-  std::array<std::uint64_t, 34> counts{};
-  std::string dtype;  // the dtype whose units are counted
-
-  static constexpr std::uint64_t lower(std::size_t bucket) {
-    return bucket < 2 ? bucket : (std::uint64_t{1} << (bucket - 2)) + 1;
-  }
-  static constexpr std::uint64_t upper(std::size_t bucket) {
-    return bucket < 2 ? bucket : std::uint64_t{1} << (bucket - 1);
-  }
+  double operator[](std::size_t metric) const { return values[metric]; }
 };
 
 /// One tap of one comparison, over the rows that both runs have and whose inputs are equal.
 struct TapDistance {
   Tap tap;
-  Summary l2, relative_l2;
-  Summary kl;  // logprobs_aligned only
-  double max_abs = 0;
-  double cosine_min = 1, cosine_mean = 1;
-  double bit_equal = 1;                 // over all elements
-  double common_ids = 0;                // logprobs_aligned: mean number of common ids per row
+  std::array<std::array<double, ShownStatistics::most>, metrics.size()> statistics{};  // of each metric; 0 without rows
+  double mean_elements = 0;             // of a row: for logprobs_aligned the mean number of common ids
   UlpHistogram ulp;                     // all zero for logprobs_aligned
   std::optional<int> first_difference;  // step of the first row that is not bit-equal
   std::vector<RowDistance> rows;        // ascending by step
+
+  double operator[](const StatisticPlace& place) const { return statistics[place.metric][place.statistic]; }
 };
 
 /// How the two sides of a comparison differ.
@@ -207,15 +165,15 @@ struct Verdict {
   std::string text;             // one sentence: the outcome, the rows, the noise and the rule it rests on, the caveats
   std::vector<Caveat> caveats;  // what the outcome may be due to instead
 
-  std::vector<double> noise, signal;           // L2 of every row, of every comparison that counts
+  std::vector<double> noise, signal;           // by the deciding metric: every row, of every comparison that counts
   std::vector<int> noise_steps, signal_steps;  // the step of each of them: the bootstrap's clusters
   std::size_t noise_comparisons = 0, signal_comparisons = 0;
   bool noise_from_digests = false;  // zero noise known from digests, so that `noise` is empty
   bool noise_bits_differ = false, signal_bits_differ = false;  // in any row, token ids included
 
   double threshold = 1.5;
-  double noise_floor = 0;                  // mean over the noise comparisons of their largest L2: the plan's baseline
-  double signal_level = 0;                 // mean over the signal comparisons of their largest L2
+  double noise_floor = 0;                  // mean over the noise comparisons of their largest row: the plan's baseline
+  double signal_level = 0;                 // mean over the signal comparisons of their largest row
   std::optional<double> ratio;             // signal_level / noise_floor; none when the floor is zero
   std::size_t detectable_comparisons = 0;  // with ratio of their own >= threshold
 
@@ -265,11 +223,11 @@ struct TimingComparison {
   }
 };
 
-/// Symmetric distances between all configurations at one tap; NaN where there is no common row.
+/// Symmetric distances between all configurations at one tap, by the deciding metric; NaN where there is no common row.
 struct DistanceMatrix {
   Tap tap;
   std::size_t size = 0;
-  std::vector<double> max_l2, mean_l2;  // [size, size], row-major, in the order of Analysis::configurations
+  std::vector<double> max, mean;  // [size, size], row-major, in the order of Analysis::configurations
 };
 
 /// What a reader takes on the author's word, by the fields' names: "hardware, runtime.seconds".

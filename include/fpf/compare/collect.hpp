@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/parallel.hpp>
-#include <fpf/compare/plan.hpp>
+#include <fpf/compare/plan/plan.hpp>
 #include <fpf/evidence/labels.hpp>
 #include <fpf/evidence/looks_like.hpp>
 #include <fpf/evidence/reader.hpp>
@@ -34,7 +34,7 @@ struct Missing {
 };
 
 struct Collection {
-  std::vector<Experiment> experiments;
+  std::vector<JoinedExperiment> experiments;
   std::vector<Failure> failures;
   std::vector<Missing> missing;
 };

@@ -1,7 +1,7 @@
 // What two configurations of an experiment may differ in, and what a reader is told of it.
 #pragma once
 
-#include <fpf/compare/experiment.hpp>
+#include <fpf/compare/joined_experiment.hpp>
 #include <fpf/evidence/conditions.hpp>
 #include <fpf/evidence/weights.hpp>
 #include <string>
@@ -10,8 +10,8 @@
 namespace fpf::compare {
 
 /// The conditions that matter in which two members differ beside the experiment's variable, a's value behind b's.
-inline std::vector<evidence::ConditionDifference> condition_differences(const Experiment& experiment, const Member& a,
-                                                                        const Member& b) {
+inline std::vector<evidence::ConditionDifference> condition_differences(const JoinedExperiment& experiment,
+                                                                        const Member& a, const Member& b) {
   const bool same_value = equal_values(a.value, b.value);
   const auto relation =
       !same_value && a.hardware == b.hardware ? evidence::Relation::beside : evidence::Relation::between;
@@ -30,7 +30,7 @@ inline std::string shortened(const nlohmann::json& value) {
 
 /// Configurations of one value are of the same weights; of different values, too, but where the value is the checkpoint's
 /// format: there the model is the same. What a file does not identify passes.
-inline void require_weights(const Experiment& experiment, const Member& a, const Member& b) {
+inline void require_weights(const JoinedExperiment& experiment, const Member& a, const Member& b) {
   const auto &x = evidence::model_of(*a.configuration), &y = evidence::model_of(*b.configuration);
   const bool formats =
       member_or_null(experiment.metadata(), "experiment_type") == "quantization" && !equal_values(a.value, b.value);
@@ -44,7 +44,7 @@ inline void require_weights(const Experiment& experiment, const Member& a, const
 }
 
 /// Of one value, whichever machine ran it.
-inline void require_conditions(const Experiment& experiment, const Member& a, const Member& b) {
+inline void require_conditions(const JoinedExperiment& experiment, const Member& a, const Member& b) {
   if (a.file == b.file || !equal_values(a.value, b.value)) return;
   for (const auto& one : condition_differences(experiment, a, b))
     if (one.treatment == evidence::Treatment::refused)
@@ -56,7 +56,7 @@ inline void require_conditions(const Experiment& experiment, const Member& a, co
 }  // namespace detail
 
 /// Throws Error, naming both files and the field, where two members cannot be held against each other.
-inline void require_comparable(const Experiment& experiment) {
+inline void require_comparable(const JoinedExperiment& experiment) {
   const auto& members = experiment.members;
   for (std::size_t a = 0; a < members.size(); ++a)
     for (std::size_t b = a + 1; b < members.size(); ++b) {
@@ -67,7 +67,7 @@ inline void require_comparable(const Experiment& experiment) {
 
 /// Whether every configuration with runs says which weights it ran; where formats are compared, also of which model they
 /// are a format.
-inline bool weights_identified(const Experiment& experiment) {
+inline bool weights_identified(const JoinedExperiment& experiment) {
   const bool formats = member_or_null(experiment.metadata(), "experiment_type") == "quantization";
   return std::ranges::all_of(experiment.members, [&](const Member& member) {
     const auto& model = evidence::model_of(*member.configuration);
@@ -77,7 +77,7 @@ inline bool weights_identified(const Experiment& experiment) {
 }
 
 /// Whether every configuration with runs says what else it ran under.
-inline bool conditions_recorded(const Experiment& experiment) {
+inline bool conditions_recorded(const JoinedExperiment& experiment) {
   return std::ranges::all_of(experiment.members, [](const Member& member) {
     return member.runs.empty() || evidence::has_manifest(member.conditions);
   });

@@ -12,16 +12,14 @@ namespace fpf::compare {
 
 namespace detail {
 
-using Json = nlohmann::json;
-
-inline const Json* member_of(const Json& object, const char* name) {
+inline const nlohmann::json* member_of(const nlohmann::json& object, const char* name) {
   if (!object.is_object()) return nullptr;
   const auto found = object.find(name);
   return found == object.end() || found->is_null() ? nullptr : &*found;
 }
 
 /// {step, layer, signal, ...} as "step 3, key_vectors layer 12".
-inline std::string place_text(const Json& place) {
+inline std::string place_text(const nlohmann::json& place) {
   if (place.is_string()) return place.get<std::string>();
   std::string text;
   if (const auto* step = member_of(place, "step")) text = "step " + step->dump();
@@ -30,11 +28,11 @@ inline std::string place_text(const Json& place) {
   return text;
 }
 
-inline double number_or_mean(const Json& value) {
+inline double number_or_mean(const nlohmann::json& value) {
   if (value.is_number()) return value.get<double>();
   double sum = 0;
   std::size_t count = 0;
-  for (const Json& element : value) {
+  for (const nlohmann::json& element : value) {
     if (!element.is_number()) continue;
     sum += element.get<double>();
     ++count;
@@ -44,16 +42,19 @@ inline double number_or_mean(const Json& value) {
 
 inline Timing timing_of(const Member& member) {
   Timing out;
-  const Json* runtime = member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "runtime");
-  const Json* seconds = runtime == nullptr ? nullptr : member_of(*runtime, "seconds");
+  const nlohmann::json* runtime = member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "runtime");
+  const nlohmann::json* seconds = runtime == nullptr ? nullptr : member_of(*runtime, "seconds");
   if (seconds != nullptr && seconds->is_array()) {
-    for (const Json& value : *seconds)
+    for (const nlohmann::json& value : *seconds)
       if (value.is_number()) out.seconds.push_back(value.get<double>());
-    if (const Json* prefill = member_of(*runtime, "prefill_seconds")) out.prefill_seconds = number_or_mean(*prefill);
-    if (const Json* decode = member_of(*runtime, "decode_seconds")) out.decode_seconds = number_or_mean(*decode);
+    if (const nlohmann::json* prefill = member_of(*runtime, "prefill_seconds"))
+      out.prefill_seconds = number_or_mean(*prefill);
+    if (const nlohmann::json* decode = member_of(*runtime, "decode_seconds"))
+      out.decode_seconds = number_or_mean(*decode);
   } else {
     for (const auto* run : member.runs)
-      if (const Json* value = member_of(run->members, "runtime_seconds"); value != nullptr && value->is_number())
+      if (const nlohmann::json* value = member_of(run->members, "runtime_seconds");
+          value != nullptr && value->is_number())
         out.seconds.push_back(value->get<double>());
   }
   if (!out.seconds.empty()) out.mean = mean_of(out.seconds);
@@ -65,48 +66,49 @@ inline Timing timing_of(const Member& member) {
 inline Reproducibility reproducibility_of(const Member& member, const std::string& file) {
   Reproducibility out;
   out.repetitions = static_cast<int>(member.runs.size());
-  const Json* found = member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "reproducibility");
-  const Json* digests = found == nullptr ? nullptr : member_of(*found, "digests");
+  const nlohmann::json* found =
+      member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "reproducibility");
+  const nlohmann::json* digests = found == nullptr ? nullptr : member_of(*found, "digests");
   if (digests == nullptr || !digests->is_array() || digests->empty()) return out;
   out.repetitions = static_cast<int>(digests->size());
   if (out.repetitions < 2) return out;
   const bool checked = std::ranges::all_of(member.runs, [](const auto* run) { return evidence::states_digests(*run); });
   out.basis = checked ? Reproducibility::Basis::digests : Reproducibility::Basis::unchecked_digests;
-  const auto without_id = [](Json digest) {
+  const auto without_id = [](nlohmann::json digest) {
     if (digest.is_object()) digest.erase("rep_id");
     return digest;
   };
-  out.bit_exact =
-      std::ranges::all_of(*digests, [&](const Json& d) { return without_id(d) == without_id(digests->front()); });
-  if (const Json* stated = member_of(*found, "bit_exact"); stated != nullptr && *stated != out.bit_exact)
+  out.bit_exact = std::ranges::all_of(
+      *digests, [&](const nlohmann::json& d) { return without_id(d) == without_id(digests->front()); });
+  if (const nlohmann::json* stated = member_of(*found, "bit_exact"); stated != nullptr && *stated != out.bit_exact)
     fail("{}: the reproducibility of {} says bit_exact {}, its digests say {}", file, member.id, stated->dump(),
          out.bit_exact);
-  if (const Json* place = member_of(*found, "first_difference")) out.first_difference = place_text(*place);
+  if (const nlohmann::json* place = member_of(*found, "first_difference")) out.first_difference = place_text(*place);
   return out;
 }
 
 inline std::string status_of(const evidence::StoredRun& run) {
-  const Json* status = member_of(run.members, "status");
+  const nlohmann::json* status = member_of(run.members, "status");
   if (status == nullptr || *status == "complete" || *status == "ok") return "";
-  const Json* place = member_of(run.members, "non_finite");
+  const nlohmann::json* place = member_of(run.members, "non_finite");
   return value_text(*status) + (place == nullptr ? "" : ": " + place_text(*place));
 }
 
 /// From the manifest: fpf's own kernels, and the operations that on a GPU were not theirs.
-inline void add_kernels(Configuration& entry, const Json& configuration) {
-  const Json* manifest = member_of(configuration, "manifest");
-  const Json* kernels = manifest == nullptr ? nullptr : member_of(*manifest, "own_kernels");
+inline void add_kernels(Configuration& entry, const nlohmann::json& configuration) {
+  const nlohmann::json* manifest = member_of(configuration, "manifest");
+  const nlohmann::json* kernels = manifest == nullptr ? nullptr : member_of(*manifest, "own_kernels");
   if (kernels == nullptr || !kernels->is_array()) return;
-  for (const Json& kernel : *kernels) {
-    const Json *name = member_of(kernel, "name"), *nvrtc = member_of(kernel, "nvrtc"),
-               *code = member_of(kernel, "code_sha256");
+  for (const nlohmann::json& kernel : *kernels) {
+    const nlohmann::json *name = member_of(kernel, "name"), *nvrtc = member_of(kernel, "nvrtc"),
+                         *code = member_of(kernel, "code_sha256");
     if (name == nullptr || nvrtc == nullptr || code == nullptr) continue;  // files before code_sha256 was kept
     entry.kernels[value_text(*name)] = {value_text(*nvrtc), value_text(*code), kernel.value("instructions", 0ull),
                                         kernel.value("registers", 0u)};
   }
-  const Json* operations = member_of(*manifest, "operations");
+  const nlohmann::json* operations = member_of(*manifest, "operations");
   for (const char* phase : {"prefill", "decode"}) {
-    const Json* table = operations == nullptr ? nullptr : member_of(*operations, phase);
+    const nlohmann::json* table = operations == nullptr ? nullptr : member_of(*operations, phase);
     if (table == nullptr || !table->is_object()) continue;
     for (const auto& [operation, by] : table->items())
       if (by.is_string() && by.get<std::string>().find("libtorch") != std::string::npos)
@@ -117,7 +119,7 @@ inline void add_kernels(Configuration& entry, const Json& configuration) {
 }  // namespace detail
 
 /// The configurations of an experiment; reproducibility from digests alone, vectors come later (analyse.hpp).
-inline std::vector<Configuration> configurations_of(const Experiment& experiment) {
+inline std::vector<Configuration> configurations_of(const JoinedExperiment& experiment) {
   std::vector<Configuration> out;
   for (const Member& member : experiment.members) {
     Configuration entry;
@@ -146,7 +148,7 @@ inline std::vector<Configuration> configurations_of(const Experiment& experiment
 
 /// The baseline's value: the one that files mark, else the smallest (the plan's rule). Nothing when values do
 /// not vary at all. Throws Error when files mark different ones.
-inline std::optional<nlohmann::json> baseline_value(const Experiment& experiment) {
+inline std::optional<nlohmann::json> baseline_value(const JoinedExperiment& experiment) {
   std::optional<nlohmann::json> marked, smallest;
   bool varies = false;
   for (const Member& member : experiment.members) {

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <fpf/compare/options.hpp>
-#include <fpf/compare/report.hpp>
+#include <fpf/compare/report/report.hpp>
 #include <fpf/compare/run.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/core/message.hpp>
 #include <fpf/core/program.hpp>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,8 +22,8 @@ namespace fpf::compare {
 namespace detail {
 
 /// File names and messages may hold bytes that are no UTF-8: JSON gets a replacement for them.
-inline std::string json_text(const nlohmann::ordered_json& json) {
-  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+inline std::string json_text(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace detail

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <fpf/compare/conditions.hpp>
-#include <fpf/compare/experiment.hpp>
+#include <fpf/compare/joined_experiment.hpp>
 #include <fpf/core/text.hpp>
 #include <string>
 #include <string_view>
@@ -56,7 +56,7 @@ inline void check_agreement(const evidence::ExperimentFile& a, const evidence::E
 }
 
 /// All runs must have been given the same prompt, as far as the files say which.
-inline void check_prompts(const Experiment& experiment) {
+inline void check_prompts(const JoinedExperiment& experiment) {
   const evidence::ExperimentFile* first_file = nullptr;
   const evidence::StoredRun* first = nullptr;
   for (const auto& file : experiment.files) {
@@ -81,8 +81,8 @@ inline void check_prompts(const Experiment& experiment) {
 /// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type, variable_tested,
 /// model (by name where the files do not identify its weights; the quantization experiment varies it), extraction_config, decode_steps or a prompt_sha256 differ,
 /// and where require_comparable() does.
-inline Experiment join(std::vector<evidence::ExperimentFile> files) {
-  Experiment out;
+inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
+  JoinedExperiment out;
   out.files = std::move(files);
   for (const auto& file : out.files) {
     for (const char* name : {"experiment_type", "variable_tested"}) detail::metadata_text(file, name);

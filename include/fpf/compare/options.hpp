@@ -5,8 +5,8 @@
 
 #include <cmath>
 #include <fpf/compare/analyse.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/report_folder.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/report/folder.hpp>
 #include <fpf/core/overwriting.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
@@ -89,8 +89,8 @@ inline std::vector<evidence::StoredSignal> signals_of(const std::string& name) {
 }
 
 /// What the default analysis takes of them. Throws Error naming the option.
-inline Options options_of(const Settings& settings) {
-  Options out;
+inline AnalysisOptions options_of(const Settings& settings) {
+  AnalysisOptions out;
   out.signals = signals_of(settings.signal);
   out.threshold = settings.threshold;
   out.after_divergence = settings.after_divergence;

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/configuration.hpp>
-#include <fpf/compare/experiment.hpp>
+#include <fpf/compare/joined_experiment.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/core/text.hpp>
 #include <optional>
@@ -20,8 +20,8 @@ namespace fpf::compare {
 
 namespace detail {
 
-inline std::string text_member(const Json& object, const char* name) {
-  const Json* found = member_of(object, name);
+inline std::string text_member(const nlohmann::json& object, const char* name) {
+  const nlohmann::json* found = member_of(object, name);
   return found != nullptr && found->is_string() ? found->get<std::string>() : std::string();
 }
 
@@ -31,8 +31,8 @@ inline std::string beginning_of(std::string_view json) {
   for (std::size_t cut = std::min(json.size(), enough); cut > 0 && cut + 16 > std::min(json.size(), enough); --cut) {
     // What is cut ends within a code point or an escape at times: then a little earlier.
     const std::string whole = std::string(json.substr(0, cut)) + (cut == json.size() ? "" : "\"");
-    if (!Json::accept(whole)) continue;
-    const Json text = parse_json(whole, "a prompt");
+    if (!nlohmann::json::accept(whole)) continue;
+    const nlohmann::json text = parse_json(whole, "a prompt");
     if (text.is_string() && !text.get_ref<const std::string&>().empty())
       return "“" + one_line(text.get_ref<const std::string&>(), shown) + "”";
   }
@@ -55,7 +55,7 @@ inline std::pair<std::size_t, std::string> ids_of(std::string_view json) {
 }
 
 /// Of the first run that has a digest or ids: one prompt was given to all (join.hpp).
-inline std::optional<Prompt> prompt_of(const Experiment& experiment) {
+inline std::optional<Prompt> prompt_of(const JoinedExperiment& experiment) {
   for (const auto& file : experiment.files)
     for (const auto& run : file.runs) {
       const auto [count, ids] = ids_of(file.text(run.prompt_token_ids));
@@ -68,19 +68,19 @@ inline std::optional<Prompt> prompt_of(const Experiment& experiment) {
   return {};
 }
 
-inline std::string machine_of(const Json& manifest) {
-  const Json* device = member_of(manifest, "device");
+inline std::string machine_of(const nlohmann::json& manifest) {
+  const nlohmann::json* device = member_of(manifest, "device");
   if (device == nullptr) return "";
   std::string out = text_member(*device, "name");
   if (const std::string type = text_member(*device, "type"); !type.empty()) out += (out.empty() ? "" : ", ") + type;
-  const Json* threads = member_of(manifest, "threads");
+  const nlohmann::json* threads = member_of(manifest, "threads");
   if (threads != nullptr && threads->is_number_integer())
     out += fmt::format(", {} thread{}", threads->dump(), *threads == 1 ? "" : "s");
   return out;
 }
 
-inline std::string writer_of(const Json& manifest) {
-  const Json* fpf = member_of(manifest, "fpf");
+inline std::string writer_of(const nlohmann::json& manifest) {
+  const nlohmann::json* fpf = member_of(manifest, "fpf");
   if (fpf == nullptr) return "";
   const std::string version = text_member(*fpf, "version"), revision = text_member(*fpf, "revision");
   return revision.empty() ? version : fmt::format("{}, revision {}", version, revision);
@@ -89,7 +89,7 @@ inline std::string writer_of(const Json& manifest) {
 }  // namespace detail
 
 /// Fills in the prompt, the dates, and of each configuration its machine and writer. What files do not say stays empty.
-inline void add_origin(Analysis& analysis, const Experiment& experiment) {
+inline void add_origin(Analysis& analysis, const JoinedExperiment& experiment) {
   analysis.prompt = detail::prompt_of(experiment);
   for (const auto& file : experiment.files)
     if (const std::string date = detail::text_member(file.metadata, "date_created"); !date.empty())

@@ -5,13 +5,13 @@
 #include <fpf/compare/analyse.hpp>
 #include <fpf/compare/collect.hpp>
 #include <fpf/compare/options.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/result_json.hpp>
-#include <fpf/compare/text.hpp>
+#include <fpf/compare/output/result_json.hpp>
+#include <fpf/compare/output/text.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fpf/core/interrupt.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/core/version.hpp>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -21,7 +21,7 @@ namespace fpf::compare {
 
 /// What came out; `json` is null when nothing could be analysed.
 struct Result {
-  nlohmann::ordered_json json;
+  Json json;
   std::string text;  // tables for the terminal
   std::vector<Failure> failures;
   std::vector<Analysis> analyses;               // of the default analysis
@@ -52,8 +52,8 @@ inline std::string missing_text(const std::vector<Missing>& all, const Terminal&
 
 /// Calls analyse(experiment) for each; what one throws is noted and the others go on.
 template <class Analyse>
-void for_each_experiment(std::vector<Experiment>& experiments, std::vector<Failure>& failures, Analyse analyse) {
-  for (Experiment& experiment : experiments) {
+void for_each_experiment(std::vector<JoinedExperiment>& experiments, std::vector<Failure>& failures, Analyse analyse) {
+  for (JoinedExperiment& experiment : experiments) {
     check_interrupt();
     try {
       analyse(experiment);
@@ -68,12 +68,12 @@ inline Result run_plan(const Settings& settings, const Terminal& terminal) {
   auto collection = collect(settings);
   Result out;
   out.failures = std::move(collection.failures);
-  std::vector<plan::Json> reports;
-  for_each_experiment(collection.experiments, out.failures, [&](const Experiment& experiment) {
+  std::vector<Json> reports;
+  for_each_experiment(collection.experiments, out.failures, [&](const JoinedExperiment& experiment) {
     reports.push_back(plan::analyse(experiment, signals_of(settings.signal).front(), settings.threshold));
   });
   if (reports.empty()) return out;
-  const plan::Json summary = plan::summary(reports);
+  const Json summary = plan::summary(reports);
   out.text = to_text(summary, terminal) + missing_text(collection.missing, terminal);
   if (settings.all || reports.size() > 1)
     out.json = {{"summary", summary}, {"detailed_reports", reports}};
@@ -83,23 +83,23 @@ inline Result run_plan(const Settings& settings, const Terminal& terminal) {
 }
 
 inline Result run_default(const Settings& settings, const Terminal& terminal) {
-  const Options options = options_of(settings);
+  const AnalysisOptions options = options_of(settings);
   auto collection = collect(settings);
   Result out;
   out.failures = std::move(collection.failures);
   auto& analyses = out.analyses;
-  for_each_experiment(collection.experiments, out.failures, [&](const Experiment& experiment) {
+  for_each_experiment(collection.experiments, out.failures, [&](const JoinedExperiment& experiment) {
     analyses.push_back(analyse(experiment, options));
     out.text += (out.text.empty() ? "" : "\n") + to_text(analyses.back(), terminal);
   });
   if (analyses.empty()) return out;
   if (analyses.size() > 1) out.text += summary_text(analyses, terminal);
   out.text += missing_text(collection.missing, terminal);
-  out.json = {{"fpf_version", version}, {"analyses", OrderedJson::array()}, {"failures", OrderedJson::array()}};
+  out.json = {{"fpf_version", version}, {"analyses", Json::array()}, {"failures", Json::array()}};
   for (const auto& analysis : analyses) out.json["analyses"].push_back(to_json(analysis));
   for (const auto& failure : out.failures)
     out.json["failures"].push_back({{"subject", failure.subject}, {"message", failure.message}});
-  out.json["missing"] = OrderedJson::array();
+  out.json["missing"] = Json::array();
   for (const auto& one : collection.missing)
     out.json["missing"].push_back({{"file", one.file}, {"folders", one.folders}});
   return out;

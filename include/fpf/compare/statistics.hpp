@@ -1,5 +1,5 @@
-// Statistics of distances: order statistics, separation of signal from noise, run times. Each function gives
-// its formula and source; tests check them against numpy, scipy, scikit-learn and pingouin.
+// Statistics of distances: separation of signal from noise, run times. Each function gives its formula and source;
+// tests check them against numpy, scipy, scikit-learn and pingouin.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <cstdint>
-#include <fpf/compare/analysis.hpp>
+#include <fpf/compare/order_statistics.hpp>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -16,37 +16,6 @@
 #include <vector>
 
 namespace fpf::compare {
-
-inline double mean_of(std::span<const double> values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-/// Sum of squared deviations from the mean, divided by n - ddof. 0 where that is no positive number.
-inline double variance_of(std::span<const double> values, std::size_t ddof = 0) {
-  if (values.size() <= ddof) return 0;
-  const double mean = mean_of(values);
-  double sum = 0;
-  for (const double v : values) sum += (v - mean) * (v - mean);
-  return sum / static_cast<double>(values.size() - ddof);
-}
-
-/// Quantile q in [0, 1] of ascending values, linear between order statistics (type 7 of Hyndman & Fan 1996,
-/// numpy's default).
-inline double quantile_of_sorted(std::span<const double> ascending, double q) {
-  const double rank = q * static_cast<double>(ascending.size() - 1);
-  const auto below = static_cast<std::size_t>(rank);
-  const std::size_t above = std::min(below + 1, ascending.size() - 1);
-  return ascending[below] + (rank - static_cast<double>(below)) * (ascending[above] - ascending[below]);
-}
-
-inline Summary summary_of(std::vector<double> values) {
-  if (values.empty()) return {};
-  std::ranges::sort(values);
-  return {.max = values.back(),
-          .mean = mean_of(values),
-          .median = quantile_of_sorted(values, 0.5),
-          .p95 = quantile_of_sorted(values, 0.95)};
-}
 
 /// A sample of distances with the cluster (decode step) that each comes from.
 struct Sample {

@@ -28,13 +28,13 @@ inline bool above_threshold(const Verdict& verdict) {
   return verdict.ratio && 2 * verdict.detectable_comparisons > verdict.signal_comparisons;
 }
 
-namespace detail {
-
+/// Whether a comparison shows the noise of a scope.
 inline bool is_noise_of(const Comparison& comparison, Scope scope) {
   if (scope == Scope::across_hardware) return comparison.kind == PairKind::cross_hardware_noise;
   return comparison.kind == PairKind::repetition || comparison.kind == PairKind::same_hardware_noise;
 }
 
+/// Whether a comparison shows what the change from the baseline to `value` does.
 inline bool is_signal_of(const Analysis& analysis, const Comparison& comparison, Scope scope,
                          const std::string& value) {
   const PairKind kind = scope == Scope::across_hardware ? PairKind::cross_hardware_signal : PairKind::within_hardware;
@@ -42,9 +42,11 @@ inline bool is_signal_of(const Analysis& analysis, const Comparison& comparison,
   return analysis.configurations[comparison.a].value == value || analysis.configurations[comparison.b].value == value;
 }
 
+namespace detail {
+
 inline void add_rows(const TapDistance& tap, std::vector<double>& values, std::vector<int>& steps) {
   for (const RowDistance& row : tap.rows) {
-    values.push_back(row.l2);
+    values.push_back(row[deciding]);
     steps.push_back(row.step);
   }
 }
@@ -59,11 +61,16 @@ inline bool repeats_exactly(const Analysis& analysis) {
 
 inline std::size_t distinct(const std::vector<int>& steps) { return std::set(steps.begin(), steps.end()).size(); }
 
+}  // namespace detail
+
+/// Whether noise and signal have decode steps enough for a rank verdict.
 inline bool enough_steps(const Verdict& verdict) {
-  return distinct(verdict.noise_steps) >= fewest_steps && distinct(verdict.signal_steps) >= fewest_steps;
+  return detail::distinct(verdict.noise_steps) >= fewest_steps &&
+         detail::distinct(verdict.signal_steps) >= fewest_steps;
 }
 
-/// Equal values can still differ in bits: -0 and 0, or log-probabilities of other tokens.
+/// The outcome by the rules, of a verdict with its distances and statistics. Equal values can still differ in bits: -0 and
+/// 0, or log-probabilities of other tokens.
 inline Outcome outcome_of(const Verdict& verdict) {
   const bool differs = std::ranges::any_of(verdict.signal, [](double d) { return d != 0; }) ||
                        (verdict.signal_bits_differ && !verdict.noise_bits_differ);
@@ -76,6 +83,8 @@ inline Outcome outcome_of(const Verdict& verdict) {
   if (ratio) return Outcome::ratio_only;
   return rank ? Outcome::rank_only : Outcome::not_detectable;
 }
+
+namespace detail {
 
 inline std::string noise_text(const Verdict& verdict) {
   const char* where = verdict.scope == Scope::across_hardware ? "between hardware types" : "within one hardware type";
@@ -126,11 +135,16 @@ inline std::string basis_text(const Verdict& verdict) {
                      verdict.signal_comparisons, verdict.threshold, area, partial_auc_text(verdict), basis);
 }
 
+}  // namespace detail
+
+/// Verdict::text.
 inline std::string text_of(const Verdict& verdict) {
-  std::string out = basis_text(verdict);
+  std::string out = detail::basis_text(verdict);
   for (const Caveat& caveat : verdict.caveats) out += "; " + caveat.text();
   return out;
 }
+
+namespace detail {
 
 /// Hardware is what a file's author calls it. What the devices of the configurations call themselves, where that is not the
 /// same; nothing where each bears its device's name, or no manifest says it.
@@ -166,6 +180,9 @@ inline std::vector<Caveat> caveats_of(const Analysis& analysis, Scope scope,
   return out;
 }
 
+}  // namespace detail
+
+/// AUC, effect sizes and tokens needed, from a verdict's distances.
 inline void add_statistics(Verdict& verdict) {
   if (verdict.noise.empty() || verdict.signal.empty()) return;
   const RocSample sample({verdict.noise, verdict.noise_steps}, {verdict.signal, verdict.signal_steps});
@@ -182,6 +199,8 @@ inline void add_statistics(Verdict& verdict) {
   if (above_chance(verdict)) verdict.tokens_needed = tokens_needed(*verdict.auc);
 }
 
+namespace detail {
+
 inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope, const std::string& value) {
   Verdict out;
   out.tap = tap;
@@ -189,7 +208,7 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   out.baseline_value = *analysis.baseline_value;
   out.value = value;
   out.threshold = analysis.threshold;
-  std::vector<double> floors, levels;  // largest L2 of each comparison
+  std::vector<double> floors, levels;  // largest row of each comparison
   std::vector<const Comparison*> rests_on;
   for (const Comparison& comparison : analysis.comparisons) {
     const TapDistance* found = comparison.find(tap);
@@ -199,11 +218,11 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
     if (noise) {
       add_rows(*found, out.noise, out.noise_steps);
       out.noise_bits_differ |= found->first_difference.has_value();
-      floors.push_back(found->l2.max);
+      floors.push_back((*found)[deciding_max]);
     } else if (is_signal_of(analysis, comparison, scope, value)) {
       add_rows(*found, out.signal, out.signal_steps);
       out.signal_bits_differ |= found->first_difference.has_value();
-      levels.push_back(found->l2.max);
+      levels.push_back((*found)[deciding_max]);
     }
   }
   out.noise_comparisons = floors.size();
@@ -223,6 +242,8 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   return out;
 }
 
+}  // namespace detail
+
 /// The values besides the baseline's, in the order of the configurations.
 inline std::vector<std::string> tested_values(const Analysis& analysis) {
   std::vector<std::string> values;
@@ -232,7 +253,7 @@ inline std::vector<std::string> tested_values(const Analysis& analysis) {
   return values;
 }
 
-/// Many verdicts, each with its own error rate, are together sure to err.
+/// Many verdicts, each with its own error rate, are together sure to err: says how many by chance, in the notes.
 inline void note_chance(Analysis& analysis) {
   const auto intervals =
       std::ranges::count_if(analysis.verdicts, [](const Verdict& v) { return v.auc_low.has_value(); });
@@ -241,6 +262,8 @@ inline void note_chance(Analysis& analysis) {
         fmt::format("{} verdicts by rank: if no change had an effect, about {:.1g} of them would still find one",
                     intervals, by_chance));
 }
+
+namespace detail {
 
 inline std::string timing_text(const TimingComparison& found) {
   if (!found.p_value) return fmt::format("{:.3f} times the run time; {}", found.ratio, name_of(found.outcome()));
@@ -254,16 +277,16 @@ inline std::string timing_text(const TimingComparison& found) {
 /// when values do not vary (experiment 0).
 inline void add_verdicts(Analysis& analysis) {
   if (!analysis.baseline_value) return;
-  for (const std::string& value : detail::tested_values(analysis)) {
+  for (const std::string& value : tested_values(analysis)) {
     for (const Scope scope : {Scope::within_hardware, Scope::across_hardware}) {
       const bool measured = std::ranges::any_of(analysis.comparisons, [&](const Comparison& comparison) {
-        return detail::is_signal_of(analysis, comparison, scope, value);
+        return is_signal_of(analysis, comparison, scope, value);
       });
       if (!measured) continue;
       for (const Tap& tap : analysis.taps) analysis.verdicts.push_back(detail::verdict_of(analysis, tap, scope, value));
     }
   }
-  detail::note_chance(analysis);
+  note_chance(analysis);
 }
 
 /// Timing of every two configurations of one hardware type and different values. Run time separates them when

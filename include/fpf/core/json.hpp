@@ -22,6 +22,9 @@
 
 namespace fpf {
 
+/// JSON whose members stay in the order in which they are written. nlohmann::json, which sorts them, is for reading.
+using Json = nlohmann::ordered_json;
+
 /// Objects and arrays within one another that any JSON may have. What is parsed is copied, compared and written by
 /// recursion, so that deeper nests would take the stack.
 inline constexpr int json_levels = 256;
@@ -86,9 +89,9 @@ inline JsonExtent measure_json(std::string_view text, int levels, std::size_t me
 
 /// Parses `text`, with or without a byte order mark before it: every JSON that anybody can write comes through here.
 /// `on_fault(fault, what)` must throw; what: the parser's message, the key, or for depth and memory what is said of the
-/// text ("nests deeper than ..."). `Json` is nlohmann::json or ordered_json.
-template <class Json = nlohmann::json, class OnFault>
-Json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on_fault) {
+/// text ("nests deeper than ..."). `Tree` is nlohmann::json or ordered_json.
+template <class Tree = nlohmann::json, class OnFault>
+Tree parse_json(std::string_view text, const JsonRules& rules, const OnFault& on_fault) {
   const std::size_t memory = rules.memory == nullptr ? json_memory : *rules.memory;
   const JsonExtent extent = measure_json(text, rules.levels, memory);
   if (extent.fault == JsonFault::depth)
@@ -99,8 +102,8 @@ Json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on
   if (rules.memory != nullptr) *rules.memory -= extent.memory;
 
   std::vector<std::unordered_set<std::string>> open;  // keys so far of the objects around the current one
-  const auto check = [&](int, typename Json::parse_event_t event, Json& parsed) {
-    using Event = typename Json::parse_event_t;
+  const auto check = [&](int, typename Tree::parse_event_t event, Tree& parsed) {
+    using Event = typename Tree::parse_event_t;
     if (event == Event::object_start) open.emplace_back();
     if (event == Event::object_end) open.pop_back();
     if (event == Event::key && !open.back().insert(parsed.template get_ref<const std::string&>()).second)
@@ -109,9 +112,9 @@ Json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on
   };
   std::string what;
   try {
-    if (!rules.unique_keys) return Json::parse(text);
-    return Json::parse(text, check);
-  } catch (const typename Json::exception& error) {
+    if (!rules.unique_keys) return Tree::parse(text);
+    return Tree::parse(text, check);
+  } catch (const typename Tree::exception& error) {
     what = error.what();
   }
   on_fault(JsonFault::syntax, what);
@@ -119,10 +122,10 @@ Json parse_json(std::string_view text, const JsonRules& rules, const OnFault& on
 }
 
 /// Parses the text of the file `name`. Throws Error naming it, and what it is where it is a Git LFS pointer.
-template <class Json = nlohmann::json>
-Json parse_json(std::string_view text, const std::string& name, const JsonRules& rules = {}) {
+template <class Tree = nlohmann::json>
+Tree parse_json(std::string_view text, const std::string& name, const JsonRules& rules = {}) {
   refuse_git_lfs_pointer(text, name);
-  return parse_json<Json>(text, rules, [&](JsonFault fault, const std::string& what) {
+  return parse_json<Tree>(text, rules, [&](JsonFault fault, const std::string& what) {
     if (fault == JsonFault::repeated_key) fail("{} names '{}' twice", name, what);
     if (fault == JsonFault::syntax) fail("{} is not JSON: {}", name, what);
     fail("{} {}", name, what);
@@ -130,10 +133,10 @@ Json parse_json(std::string_view text, const std::string& name, const JsonRules&
 }
 
 /// The same for a text that may be none, such as a line that a kill cut off: nothing then.
-template <class Json = nlohmann::json>
-std::optional<Json> try_parse_json(std::string_view text) {
+template <class Tree = nlohmann::json>
+std::optional<Tree> try_parse_json(std::string_view text) {
   try {
-    return parse_json<Json>(text, JsonRules{}, [](JsonFault, const std::string& what) { fail("{}", what); });
+    return parse_json<Tree>(text, JsonRules{}, [](JsonFault, const std::string& what) { fail("{}", what); });
   } catch (const Error&) {
     return std::nullopt;
   }

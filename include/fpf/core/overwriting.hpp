@@ -48,6 +48,8 @@ inline std::optional<FileId> file_id(const std::filesystem::path& path) {
   return FileId{found.st_dev, found.st_ino};
 }
 
+}  // namespace detail
+
 /// Without links; of a path that is not there its folders that are.
 inline std::filesystem::path resolved(std::filesystem::path path) {
   for (path = std::filesystem::absolute(path).lexically_normal();; path = path.parent_path()) {
@@ -56,6 +58,8 @@ inline std::filesystem::path resolved(std::filesystem::path path) {
     if (!path.has_relative_path()) return path;
   }
 }
+
+namespace detail {
 
 /// Calls visit(file) for the files that are read where `path` is named: of a folder those in it, of a GGUF file those
 /// beside it, which may be its other parts.
@@ -75,7 +79,7 @@ void for_each_read_with(const std::filesystem::path& path, Visit visit) {
 inline bool holds(const std::filesystem::path& folder, const std::filesystem::path& path) {
   const auto wanted = detail::file_id(folder);
   if (!wanted || path.empty()) return false;
-  for (auto at = detail::resolved(path);; at = at.parent_path()) {
+  for (auto at = resolved(path);; at = at.parent_path()) {
     if (detail::file_id(at) == wanted) return true;
     if (!at.has_relative_path()) return false;
   }

@@ -43,7 +43,7 @@ inline std::string digest_fault(const std::string& experiment) {
     const ExperimentFile file = open_experiment(memory.path());
     for (const StoredRun& run : file.runs) {
       if (run.members.value("status", "complete") == "complete" && !states_digests(run))
-        return detail::run_name(file, run) + " has no digests";
+        return run_name(file, run) + " has no digests";
       if (const auto found = digest_contradictions(file, run); !found.empty()) return found.front();
     }
   } catch (const Error& error) {

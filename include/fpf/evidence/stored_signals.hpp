@@ -27,9 +27,14 @@ namespace detail {
 
 inline constexpr std::size_t text_limit = std::size_t{256} << 20;  // of a prompt, in bytes
 
+}  // namespace detail
+
+/// "runs[0] (A100_bs1)"
 inline std::string run_name(const ExperimentFile& file, const StoredRun& run) {
   return fmt::format("runs[{}] ({})", &run - file.runs.data(), run.config_id);
 }
+
+namespace detail {
 
 /// "runs[0] (A100_bs1), decode_steps[3].hidden_states.layer_2.pos_-1"
 inline std::string row_name(const ExperimentFile& file, const StoredRun& run, const StoredRow& row) {
@@ -38,6 +43,9 @@ inline std::string row_name(const ExperimentFile& file, const StoredRun& run, co
                      row.back);
 }
 
+}  // namespace detail
+
+/// A JSON array of token ids. Throws Error for anything else; `name`: where it stands.
 inline std::vector<std::int32_t> ids_of(const nlohmann::json& json, const std::string& name) {
   std::vector<std::int32_t> out;
   if (!json.is_array()) fail("{}: expected token ids", name);
@@ -48,6 +56,8 @@ inline std::vector<std::int32_t> ids_of(const nlohmann::json& json, const std::s
   }
   return out;
 }
+
+namespace detail {
 
 /// Appends float32 values in their own dtype. Throws Error naming the row for a value that is none of that dtype's.
 inline void append_values(std::vector<std::byte>& to, DType dtype, std::span<const float> values,
@@ -176,13 +186,13 @@ inline DType stored_dtype(const ExperimentFile& file, StoredSignal signal) {
 
 /// A run's own prompt. Throws Error for anything but token ids.
 inline std::vector<std::int32_t> read_prompt_ids(const ExperimentFile& file, const StoredRun& run) {
-  return detail::ids_of(detail::parsed(file, run, run.prompt_token_ids, "prompt_token_ids"), "prompt_token_ids");
+  return ids_of(detail::parsed(file, run, run.prompt_token_ids, "prompt_token_ids"), "prompt_token_ids");
 }
 
 /// Reads a run's prompt and what its steps hold beside numbers. Throws Error with the JSON path for what is missing or of
 /// another type.
 inline RunTexts read_texts(const ExperimentFile& file, const StoredRun& run) {
-  const std::string name = detail::run_name(file, run);
+  const std::string name = run_name(file, run);
   const auto text = detail::parsed(file, run, run.prompt_text, "prompt_text");
   if (!text.is_string() || !run.prompt_token_ids) fail("{}: expected prompt_text and prompt_token_ids", name);
   RunTexts out;
@@ -210,7 +220,7 @@ inline Signals read_signals(const ExperimentFile& file, const StoredRun& run, st
   Signals out;
   out.prompt_tokens = static_cast<std::int64_t>(prompt_tokens);
   for (const StoredStep& step : run.steps) {
-    if (!step.token_id) fail("{}, decode_steps[{}] has no token_id", detail::run_name(file, run), step.step);
+    if (!step.token_id) fail("{}, decode_steps[{}] has no token_id", run_name(file, run), step.step);
     out.token_ids.push_back(static_cast<std::int32_t>(*step.token_id));
   }
   for (const StoredRow& row : run.rows)
@@ -266,7 +276,7 @@ inline std::vector<std::string> digest_contradictions(const ExperimentFile& file
   std::vector<std::string> out;
   const auto hold = [&](std::string_view what, const nlohmann::json& claimed, const std::string& digest) {
     if (!claimed.is_null() && claimed != digest)
-      out.push_back(fmt::format("{}: {} is {:.80}, its vectors have {}", detail::run_name(file, run), what,
+      out.push_back(fmt::format("{}: {} is {:.80}, its vectors have {}", run_name(file, run), what,
                                 claimed.dump(), digest));
   };
   hold("signals_sha256", member_or_null(run.members, "signals_sha256"), found.combined());

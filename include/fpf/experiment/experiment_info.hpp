@@ -1,11 +1,11 @@
 // What an experiment varies, and one of its configurations.
 #pragma once
 
+#include <fpf/core/json.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/experiment/options.hpp>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -14,8 +14,6 @@ namespace fpf {
 namespace model {
 class Checkpoint;
 }
-
-using Json = nlohmann::ordered_json;  // members stay in the order in which they are written
 
 /// A program, what it varies, and under which names its file says so.
 struct ExperimentInfo : ProgramInfo {

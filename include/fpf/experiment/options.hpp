@@ -54,12 +54,12 @@ inline std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& as
   return asked.empty() ? std::vector<std::int64_t>{2, 4} : asked;
 }
 
-namespace detail {
-
 /// An item of a list without the blanks before it: "2, 4" is read as "2,4".
 inline std::string_view unpadded(std::string_view item) {
   return item.substr(std::min(item.find_first_not_of(" \t"), item.size()));
 }
+
+namespace detail {
 
 /// "2,4" and repeated options alike -> {2, 4}. Throws Error naming the option for anything but positive
 /// numbers.
@@ -179,7 +179,7 @@ inline std::vector<std::int64_t> parse_layers(const Options& options, std::int64
   std::vector<std::int64_t> out;
   std::istringstream items(options.layers);
   for (std::string item; std::getline(items, item, ',');) {
-    const auto number = item == "last" ? num_layers - 1 : parse_number<std::int64_t>(detail::unpadded(item));
+    const auto number = item == "last" ? num_layers - 1 : parse_number<std::int64_t>(unpadded(item));
     if (!number) fail("--layers {}: expected numbers and 'last', found '{}'", options.layers, item);
     const std::int64_t layer = *number;
     if (layer >= 0 && layer < num_layers) {

@@ -5,12 +5,13 @@
 
 namespace fpf {
 
-namespace detail {
 /// A list of numbers, repeated or comma-separated, that replaces `to` when given.
 inline auto* number_list(const std::string& option, std::vector<std::int64_t>& to) {
   return po::value<std::vector<std::string>>()->composing()->value_name("LIST")->notifier(
-      [option, &to](const std::vector<std::string>& values) { to = positive_list(option, values); });
+      [option, &to](const std::vector<std::string>& values) { to = detail::positive_list(option, values); });
 }
+
+namespace detail {
 inline void rank_options(po::options_description& group, Options& out) {
   group.add_options()                                                                                       //
       ("emulate", po::bool_switch(&out.emulate), "all ranks on one GPU (on the CPU they always share it)")  //
@@ -23,7 +24,7 @@ inline auto* file_list(std::vector<std::string>& to) { return po::value(&to)->co
 inline void batch_options(po::options_description& described, Options& out) {
   po::options_description group("Batch");
   group.add_options()                                                                                            //
-      ("batch-sizes", detail::number_list("batch-sizes", out.batch_sizes), "sizes to run (default: 2,4)")        //
+      ("batch-sizes", number_list("batch-sizes", out.batch_sizes), "sizes to run (default: 2,4)")                //
       ("neighbour-pdf", detail::file_list(out.neighbour_pdfs), "a document for a further sequence; repeatable")  //
       ("neighbour-ids", detail::file_list(out.neighbour_ids),
        "token ids of a further sequence, a JSON array as long as the prompt; repeatable");
@@ -57,7 +58,7 @@ inline void cuda_options(po::options_description& described, Options& out) {
 
 inline void tensor_options(po::options_description& described, Options& out) {
   po::options_description group("Ranks");
-  group.add_options()("tp", detail::number_list("tp", out.tp),
+  group.add_options()("tp", number_list("tp", out.tp),
                       "ranks to divide the model over (default: 2,4; under a launcher its processes)");
   detail::rank_options(group, out);
   described.add(group);
@@ -66,7 +67,7 @@ inline void tensor_options(po::options_description& described, Options& out) {
 inline void expert_options(po::options_description& described, Options& out) {
   po::options_description group("Ranks");
   group.add_options()  //
-      ("ep", detail::number_list("ep", out.ep),
+      ("ep", number_list("ep", out.ep),
        "ranks to divide the experts over (default: 2,4; under a launcher its processes)")  //
       ("placement", po::value(&out.placement)->value_name("P")->default_value(out.placement),
        "of the experts: contiguous or round_robin");

@@ -47,7 +47,7 @@ inline Panels panels_of(const quant::Awq::Weight& weight) {
     std::uint8_t columns[lanes] = {};
     for (std::int64_t k = 0; k < out.k; ++k) {
       for (std::int64_t w = 0; w < words; ++w)
-        quant::detail::awq_unpack(view.qweight[k * view.stride + first / 8 + w], columns + 8 * w);
+        quant::awq_unpack(view.qweight[k * view.stride + first / 8 + w], columns + 8 * w);
       put_codes(columns, codes + 8 * k);
     }
     for (std::int64_t group = 0; group < out.groups(); ++group) {
@@ -58,7 +58,7 @@ inline Panels panels_of(const quant::Awq::Weight& weight) {
       view.scales.read(group, first, rows, scales);
       if (view.qzeros == nullptr) continue;
       for (std::int64_t w = 0; w < words; ++w)
-        quant::detail::awq_unpack(view.qzeros[group * view.stride + first / 8 + w], zeros + 8 * w);
+        quant::awq_unpack(view.qzeros[group * view.stride + first / 8 + w], zeros + 8 * w);
     }
   });
   return out;
@@ -105,7 +105,7 @@ inline Panels panels_of(const quant::Gptq::Weight& weight) {
       const std::int64_t stored = group_of[static_cast<std::size_t>(group)];
       view.scales.read(stored, first, rows, scales);
       for (std::int64_t row = 0; row < rows; ++row)
-        zeros[row] = static_cast<std::uint8_t>(quant::detail::gptq_zero(view, stored, first + row));
+        zeros[row] = static_cast<std::uint8_t>(quant::gptq_zero(view, stored, first + row));
     }
   });
   return out;

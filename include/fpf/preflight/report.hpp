@@ -1,7 +1,7 @@
 // The checklist on a terminal.
 #pragma once
 
-#include <fpf/compare/table.hpp>
+#include <fpf/compare/output/table.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/preflight/checklist.hpp>
 

@@ -24,7 +24,7 @@ inline constexpr std::array token_names{"bos_token", "eos_token", "unk_token", "
                                         "pad_token", "cls_token", "mask_token"};
 
 // A token is a string or {"content": string}; anything else (null, true) names none.
-inline std::optional<std::string> token_content(const Json& value) {
+inline std::optional<std::string> token_content(const nlohmann::json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_object() && value.contains("content") && value["content"].is_string())
     return value["content"].get<std::string>();
@@ -32,7 +32,7 @@ inline std::optional<std::string> token_content(const Json& value) {
 }
 
 // Every *_token of a file, and the named ones of extra_special_tokens; null takes a name away.
-inline void read_named_tokens(const Json& config, Vocabulary& vocabulary) {
+inline void read_named_tokens(const nlohmann::json& config, Vocabulary& vocabulary) {
   for (const auto& [key, value] : config.items()) {
     if (!key.ends_with("_token")) continue;
     if (const auto content = token_content(value))
@@ -47,7 +47,7 @@ inline void read_named_tokens(const Json& config, Vocabulary& vocabulary) {
 
 // What a class of transformers 5.24 says where the file does not; of classes without defaults of their own nothing is
 // added, and of those that are not known here (or not named: config.json decides then), the names are unknown.
-inline void add_class_defaults(std::string name, const Json& config, Vocabulary& vocabulary) {
+inline void add_class_defaults(std::string name, const nlohmann::json& config, Vocabulary& vocabulary) {
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   const auto given = [&](const char* key) { return config.contains(key); };
   const auto set = [&](const char* key, const char* token) {
@@ -75,11 +75,11 @@ inline std::optional<std::int32_t> named_id(const Vocabulary& vocabulary, const 
 }
 
 // A template is a string, or a list of {"name", "template"} with one named default.
-inline std::string configured_template(const Json& config) {
+inline std::string configured_template(const nlohmann::json& config) {
   if (!config.contains("chat_template") || config["chat_template"].is_null()) return {};
-  const Json& value = config["chat_template"];
+  const nlohmann::json& value = config["chat_template"];
   if (value.is_string()) return value;
-  for (const Json& entry : value)
+  for (const nlohmann::json& entry : value)
     if (entry.at("name") == "default") return entry.at("template");
   return {};
 }
@@ -113,7 +113,7 @@ inline Vocabulary read_tokenizer_directory(const std::filesystem::path& folder) 
              map_file = folder / "special_tokens_map.json";
   if (!std::filesystem::exists(file)) fail("{} has no tokenizer.json", folder.string());
   Vocabulary out = read_tokenizer_json(file);
-  detail::Json config = detail::Json::object();
+  nlohmann::json config = nlohmann::json::object();
   if (std::filesystem::exists(config_file)) config = read_json(config_file);
   detail::reading(config_file, [&] {
     if (!config.is_object()) fail("expected an object");
@@ -125,7 +125,7 @@ inline Vocabulary read_tokenizer_directory(const std::filesystem::path& folder) 
     out.chat_template = detail::configured_template(config);
   });
   if (!config.contains("added_tokens_decoder") && std::filesystem::exists(map_file)) {
-    const detail::Json map = read_json(map_file);
+    const nlohmann::json map = read_json(map_file);
     detail::reading(map_file, [&] {
       if (!map.is_object()) fail("expected an object");
       detail::read_named_tokens(map, out);

@@ -18,22 +18,20 @@ namespace fpf::prompt {
 
 namespace detail {
 
-using Json = nlohmann::json;
-
-inline std::string type_of(const Json& component) {
+inline std::string type_of(const nlohmann::json& component) {
   return component.is_null() ? "null" : component.value("type", "(no type)");
 }
 
 // Runs visit on a component, or on each part of one of type Sequence.
 template <class Visit>
-void for_each_component(const Json& component, const char* parts, Visit&& visit) {
+void for_each_component(const nlohmann::json& component, const char* parts, Visit&& visit) {
   if (component.is_null()) return;
   if (type_of(component) != "Sequence") return visit(component);
-  for (const Json& part : component.at(parts)) for_each_component(part, parts, visit);
+  for (const nlohmann::json& part : component.at(parts)) for_each_component(part, parts, visit);
 }
 
-inline SplitStep read_split(const Json& split) {
-  const Json& pattern = split.at("pattern");
+inline SplitStep read_split(const nlohmann::json& split) {
+  const nlohmann::json& pattern = split.at("pattern");
   if (!pattern.contains("Regex")) fail("unsupported pre-tokeniser Split: its pattern is no Regex");
   const std::string behaviour = split.at("behavior");
   const bool removed = behaviour == "Removed", inverted = split.value("invert", false);
@@ -44,10 +42,10 @@ inline SplitStep read_split(const Json& split) {
                                                                     : SplitStep::Keep::gaps};
 }
 
-inline PreTokeniser read_pre_tokeniser(const Json& component) {
+inline PreTokeniser read_pre_tokeniser(const nlohmann::json& component) {
   PreTokeniser out;
   bool byte_level = false;
-  for_each_component(component, "pretokenizers", [&](const Json& step) {
+  for_each_component(component, "pretokenizers", [&](const nlohmann::json& step) {
     const std::string type = type_of(step);
     if (byte_level) fail("unsupported pre-tokeniser: {} after ByteLevel", type);
     if (type == "Split") {
@@ -67,18 +65,18 @@ inline PreTokeniser read_pre_tokeniser(const Json& component) {
   return out;
 }
 
-inline bool read_normaliser(const Json& component) {
+inline bool read_normaliser(const nlohmann::json& component) {
   bool nfc = false;
-  for_each_component(component, "normalizers", [&](const Json& step) {
+  for_each_component(component, "normalizers", [&](const nlohmann::json& step) {
     if (type_of(step) != "NFC") fail("unsupported normaliser {}: expected NFC or none", type_of(step));
     nfc = true;
   });
   return nfc;
 }
 
-inline void check_decoder(const Json& component) {
+inline void check_decoder(const nlohmann::json& component) {
   bool byte_level = false;
-  for_each_component(component, "decoders", [&](const Json& step) {
+  for_each_component(component, "decoders", [&](const nlohmann::json& step) {
     if (type_of(step) != "ByteLevel") fail("unsupported decoder {}: expected ByteLevel", type_of(step));
     byte_level = true;
   });
@@ -95,7 +93,7 @@ inline void put_token(Vocabulary& vocabulary, const std::string& token, std::int
   held = token;
 }
 
-inline void read_model(const Json& model, Vocabulary& vocabulary) {
+inline void read_model(const nlohmann::json& model, Vocabulary& vocabulary) {
   if (model.value("type", "BPE") != "BPE") fail("unsupported model {}: expected BPE", type_of(model));
   for (const char* option : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"})
     if (model.contains(option) && !model[option].is_null() && model[option] != "")
@@ -104,7 +102,7 @@ inline void read_model(const Json& model, Vocabulary& vocabulary) {
   if (!model.contains("vocab")) fail("the BPE model has no vocab");
   if (!model.contains("merges")) fail("the BPE model has no merges");
   for (const auto& [token, id] : model["vocab"].items()) put_token(vocabulary, token, id.get<std::int64_t>());
-  for (const Json& merge : model["merges"])  // "left right", or [left, right] in newer files
+  for (const nlohmann::json& merge : model["merges"])  // "left right", or [left, right] in newer files
     vocabulary.merges.push_back(merge.is_string()
                                     ? merge.get<std::string>()
                                     : merge.at(0).get<std::string>() + " " + merge.at(1).get<std::string>());
@@ -113,7 +111,7 @@ inline void read_model(const Json& model, Vocabulary& vocabulary) {
   vocabulary.ignore_merges = model.value("ignore_merges", false);
 }
 
-inline void read_added_token(const Json& token, Vocabulary& vocabulary) {
+inline void read_added_token(const nlohmann::json& token, Vocabulary& vocabulary) {
   AddedToken added;
   added.id = token.at("id").get<std::int32_t>();
   added.content = token.at("content");
@@ -132,7 +130,7 @@ auto reading(const std::filesystem::path& path, Read&& read) {
   return naming(path.string(), [&] {
     try {
       return read();
-    } catch (const Json::exception& error) {
+    } catch (const nlohmann::json::exception& error) {
       fail("{} is not laid out as expected: {}", path.string(), error.what());
     }
   });
@@ -142,17 +140,17 @@ auto reading(const std::filesystem::path& path, Read&& read) {
 
 /// Reads tokenizer.json. Throws Error naming the file and what is unsupported or damaged in it.
 inline Vocabulary read_tokenizer_json(const std::filesystem::path& path) {
-  const detail::Json json = read_json(path);
+  const nlohmann::json json = read_json(path);
   return detail::reading(path, [&] {
     if (!json.is_object() || !json.contains("model")) fail("expected an object with a model");
     Vocabulary out;
     detail::read_model(json["model"], out);
     if (json.contains("added_tokens"))
       for (const auto& token : json["added_tokens"]) detail::read_added_token(token, out);
-    out.nfc = detail::read_normaliser(json.value("normalizer", detail::Json()));
-    out.pre_tokeniser = detail::read_pre_tokeniser(json.value("pre_tokenizer", detail::Json()));
-    detail::check_decoder(json.value("decoder", detail::Json()));
-    out.surrounding = read_post_processor(json.value("post_processor", detail::Json()));
+    out.nfc = detail::read_normaliser(json.value("normalizer", nlohmann::json()));
+    out.pre_tokeniser = detail::read_pre_tokeniser(json.value("pre_tokenizer", nlohmann::json()));
+    detail::check_decoder(json.value("decoder", nlohmann::json()));
+    out.surrounding = read_post_processor(json.value("post_processor", nlohmann::json()));
     return out;
   });
 }

@@ -13,15 +13,18 @@ namespace fpf::prompt {
 namespace detail {
 
 /// The pre_tokenizer of tokenizer.json for one that GGUF knows by name. Throws Error for others.
-inline Json pre_tokenizer_json(std::string_view name) {
+inline nlohmann::json pre_tokenizer_json(std::string_view name) {
   const auto byte_level = [](bool use_regex) {
-    return Json{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
+    return nlohmann::json{
+        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
   };
-  const auto sequence = [](Json first, Json second) {
-    return Json{{"type", "Sequence"}, {"pretokenizers", Json::array({std::move(first), std::move(second)})}};
+  const auto sequence = [](nlohmann::json first, nlohmann::json second) {
+    return nlohmann::json{{"type", "Sequence"},
+                          {"pretokenizers", nlohmann::json::array({std::move(first), std::move(second)})}};
   };
   const auto split = [](std::string_view pattern) {
-    return Json{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+    return nlohmann::json{
+        {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   };
   if (name == "gpt2" || name == "gpt-2") return byte_level(true);
   if (name == "smollm") return sequence({{"type", "Digits"}, {"individual_digits", true}}, byte_level(true));
@@ -30,7 +33,7 @@ inline Json pre_tokenizer_json(std::string_view name) {
   fail("unsupported pre-tokeniser \"{}\": expected gpt2, smollm, qwen2 or llama3", name);
 }
 
-inline Json added_token_json(const AddedToken& token) {
+inline nlohmann::json added_token_json(const AddedToken& token) {
   return {{"id", token.id},
           {"content", token.content},
           {"single_word", false},
@@ -41,18 +44,18 @@ inline Json added_token_json(const AddedToken& token) {
 }
 
 /// What is put around every text by callers that ask for special tokens. Throws Error where it is unknown.
-inline Json post_processor_json(const Vocabulary& vocabulary) {
+inline nlohmann::json post_processor_json(const Vocabulary& vocabulary) {
   const Surrounding& around = vocabulary.surrounding;
   if (!around.unknown.empty()) fail("{}", around.unknown);
   if (around.before.empty() && around.after.empty()) return nullptr;
-  Json tokens = Json::object();
-  const auto piece = [&](std::int32_t id, int type) -> Json {
+  nlohmann::json tokens = nlohmann::json::object();
+  const auto piece = [&](std::int32_t id, int type) -> nlohmann::json {
     const std::string& token = vocabulary.tokens.at(static_cast<std::size_t>(id));
     tokens[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
     return {{"SpecialToken", {{"id", token}, {"type_id", type}}}};
   };
   const auto template_of = [&](bool pair) {
-    Json out = Json::array();
+    nlohmann::json out = nlohmann::json::array();
     for (int type = 0; type <= (pair ? 1 : 0); ++type) {
       for (const std::int32_t id : around.before) out.push_back(piece(id, type));
       out.push_back({{"Sequence", {{"id", type == 0 ? "A" : "B"}, {"type_id", type}}}});
@@ -60,7 +63,7 @@ inline Json post_processor_json(const Vocabulary& vocabulary) {
     }
     return out;
   };
-  Json single = template_of(false), pair = template_of(true);
+  nlohmann::json single = template_of(false), pair = template_of(true);
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", tokens}};
 }
 
@@ -68,19 +71,18 @@ inline Json post_processor_json(const Vocabulary& vocabulary) {
 
 /// tokenizer.json for the tokeniser of a GGUF file. Throws Error where vocabulary_of() does.
 inline nlohmann::json tokenizer_json(const weights::GgufMetadata& metadata) {
-  using detail::Json;
   const Vocabulary vocabulary = vocabulary_of(metadata);
   const auto pre = metadata.get<std::string>("tokenizer.ggml.pre");
-  Json ids = Json::object();
+  nlohmann::json ids = nlohmann::json::object();
   for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
     if (!vocabulary.tokens[id].empty()) ids[vocabulary.tokens[id]] = id;
-  Json added = Json::array();
+  nlohmann::json added = nlohmann::json::array();
   for (const AddedToken& token : vocabulary.added) added.push_back(detail::added_token_json(token));
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
           {"added_tokens", added},
-          {"normalizer", vocabulary.nfc ? Json{{"type", "NFC"}} : Json()},
+          {"normalizer", vocabulary.nfc ? nlohmann::json{{"type", "NFC"}} : nlohmann::json()},
           {"pre_tokenizer", detail::pre_tokenizer_json(pre)},
           {"post_processor", detail::post_processor_json(vocabulary)},
           {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},

@@ -78,14 +78,15 @@ namespace detail {
 
 inline constexpr std::array<int, 8> awq_nibble_of_column{0, 4, 1, 5, 2, 6, 3, 7};
 
+}  // namespace detail
+
 /// The 8 columns of a word, ascending.
 template <class T>
 void awq_unpack(std::int32_t word, T* columns) {
   const auto bits = static_cast<std::uint32_t>(word);
-  for (std::size_t i = 0; i < 8; ++i) columns[i] = static_cast<T>((bits >> (4 * awq_nibble_of_column[i])) & 15u);
+  for (std::size_t i = 0; i < 8; ++i)
+    columns[i] = static_cast<T>((bits >> (4 * detail::awq_nibble_of_column[i])) & 15u);
 }
-
-}  // namespace detail
 
 /// The rectangle of outputs `out` and inputs `in`. Outputs must be cut at multiples of 8 (a word); inputs
 /// anywhere.
@@ -118,11 +119,11 @@ inline void dequantise(const AwqView& view, std::int64_t first, std::int64_t cou
         zeros.fill(8.0f);
         if (view.qzeros != nullptr)
           for (std::int64_t c = 0; c < width; c += 8)
-            detail::awq_unpack(view.qzeros[group * view.stride + (column + c) / 8], zeros.data() + c);
+            awq_unpack(view.qzeros[group * view.stride + (column + c) / 8], zeros.data() + c);
       }
       const auto* words = view.qweight + k * view.stride + column / 8;
       float* row = values + (k - first) * view.out + column;
-      for (std::int64_t c = 0; c < width; c += 8) detail::awq_unpack(words[c / 8], row + c);
+      for (std::int64_t c = 0; c < width; c += 8) awq_unpack(words[c / 8], row + c);
       for (std::int64_t c = 0; c < width; ++c) row[c] = (row[c] - zeros[c]) * scales[c];
     }
   }

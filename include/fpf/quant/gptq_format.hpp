@@ -168,16 +168,12 @@ inline GptqView slice(const GptqView& whole, Range out, Range in) {
   return part;
 }
 
-namespace detail {
-
 /// Zero of output `column` (of the rectangle) in a group, 0 to 15.
 inline std::uint32_t gptq_zero(const GptqView& view, std::int64_t group, std::int64_t column) {
   const auto at = view.first_column + column;
   const auto word = static_cast<std::uint32_t>(view.qzeros[group * view.qzeros_stride + at / 8]) + view.zero_offset;
   return (word >> (4 * (at % 8))) & 15u;
 }
-
-}  // namespace detail
 
 /// Inputs [first, first + count) of all outputs -> `values` [count, out], exact products in float32 (rounded
 /// once where the scales are float32).
@@ -190,7 +186,7 @@ inline void dequantise(const GptqView& view, std::int64_t first, std::int64_t co
     for (std::int64_t g = 0; g < view.groups; ++g) {
       view.scales.read(g, column, width, scales.data() + g * tile);
       for (std::int64_t c = 0; c < width; ++c)
-        zeros[static_cast<std::size_t>(g * tile + c)] = static_cast<float>(detail::gptq_zero(view, g, column + c));
+        zeros[static_cast<std::size_t>(g * tile + c)] = static_cast<float>(gptq_zero(view, g, column + c));
     }
     for (std::int64_t k = first; k < first + count; ++k) {
       const auto* words = view.qweight + k / 8 * view.qweight_stride + column;

@@ -23,7 +23,7 @@ struct Claim {
   std::vector<std::string> contradictions;  // where it cannot be what a run of fpf left
 
   const std::string& id() const { return run->config_id; }
-  std::string name() const { return evidence::detail::run_name(*file, *run); }
+  std::string name() const { return evidence::run_name(*file, *run); }
 
   /// A value of the configuration, "/fixed_params/tp_size"; null where there is none.
   json at(const char* pointer) const { return configuration->value(json::json_pointer(pointer), json()); }
@@ -72,7 +72,7 @@ class Inspector {
     if (claim_.texts.prompt_token_ids.size() < 2) fail("{}: expected a prompt of at least 2 tokens", claim_.name());
     claim_.prompts.push_back(claim_.texts.prompt_token_ids);
     for (const json& one : member_or_null(claim_.run->members, "neighbours"))
-      claim_.prompts.push_back(evidence::detail::ids_of(member_or_null(one, "prompt_token_ids"), claim_.name()));
+      claim_.prompts.push_back(evidence::ids_of(member_or_null(one, "prompt_token_ids"), claim_.name()));
     if (!claim_.at("/manifest/fpf/version").is_string()) add("its configuration has no manifest of fpf's");
     for (const char* field : {"prompt_sha256", "signals_sha256", "reproducibility"})
       if (member_or_null(claim_.run->members, field).is_null()) add("it has no {}", field);

@@ -82,7 +82,7 @@ inline std::string lacking(const NoiseTest& test) {
                        test.runs, test.runs == 1 ? " is" : "s are", needed, test.rule.false_positive_rate,
                        needed_power);
   for (const NoiseVerdict* path : {&test.decode, &test.prefill})
-    if (!compare::detail::enough_steps(path->rank))
+    if (!compare::enough_steps(path->rank))
       return fmt::format("{} positions of evidence and {} of noise are here, at least {} of each are needed",
                          path->tokens, path->noise_tokens, compare::fewest_steps);
   return "";
@@ -127,11 +127,11 @@ inline NoiseVerdict judge_path(const Distances& evidence, const Honest& noise, d
     rank.ratio = rank.signal_level / rank.noise_floor;
     rank.detectable_comparisons = *rank.ratio >= threshold ? 1 : 0;
   }
-  compare::detail::add_statistics(rank);
-  rank.outcome = compare::detail::outcome_of(rank);
-  if (rank.outcome == compare::Outcome::zero_noise && !compare::detail::enough_steps(rank))
+  compare::add_statistics(rank);
+  rank.outcome = compare::outcome_of(rank);
+  if (rank.outcome == compare::Outcome::zero_noise && !compare::enough_steps(rank))
     rank.outcome = compare::Outcome::not_enough_data;
-  rank.text = compare::detail::text_of(rank);
+  rank.text = compare::text_of(rank);
   out.noise_tokens = rank.noise.size();
   out.tokens = rank.signal.size();
   return out;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <fpf/compare/statistics.hpp>
+#include <fpf/compare/order_statistics.hpp>
 #include <fpf/verify/path.hpp>
 #include <map>
 #include <string>
@@ -40,9 +40,10 @@ inline Distances distances_of(const Path& path, int steps) {
     if (tap.tap.signal == compare::Signal::logprobs_ranked) continue;
     for (const auto& row : tap.rows) {
       if (row.step >= steps) continue;
-      const bool number = row.relative_l2 < detail::unheard_of;  // not for NaN
+      const double distance = row[compare::metric_named("relative_l2")];
+      const bool number = distance < detail::unheard_of;  // not for NaN
       out.signals[label_of(tap.tap) + (row.step < 0 ? " (prompt)" : "")][row.step] =
-          number ? row.relative_l2 : detail::unheard_of;
+          number ? distance : detail::unheard_of;
     }
   }
   return out;
@@ -56,7 +57,7 @@ inline Scales scales_of(const std::vector<const Distances*>& runs) {
       for (const auto& [step, distance] : steps) rows[signal].push_back(distance);
   Scales out;
   for (const auto& [signal, values] : rows) {
-    const double median = compare::summary_of(values).median;
+    const double median = compare::median_of(values);
     out[signal] = median > 0 ? median : compare::mean_of(values);
   }
   return out;

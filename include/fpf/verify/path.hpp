@@ -1,10 +1,15 @@
 // One way of re-execution against the evidence: where bits are equal, and how far apart they are elsewhere.
 #pragma once
 
-#include <fpf/compare/analyse.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fpf/compare/pairing.hpp>
+#include <fpf/core/half.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,8 +42,8 @@ struct Path {
 
 namespace detail {
 
-inline compare::detail::Source source_of(const evidence::VectorRows& rows) {
-  compare::detail::Source out;
+inline evidence::Rows<float> rows_of(const evidence::VectorRows& rows) {
+  evidence::Rows<float> out;
   const auto width = static_cast<std::size_t>(rows.width);
   for (std::int64_t row = 0; row < rows.rows(); ++row) {
     const auto bytes = rows.row(row);
@@ -51,22 +56,22 @@ inline compare::detail::Source source_of(const evidence::VectorRows& rows) {
         std::memcpy(&half, bytes.data() + 2 * i, 2);
         value = rows.dtype == DType::bfloat16 ? float32_from_bfloat16(half) : float32_from_float16(half);
       }
-      out.rows.values.push_back(value);
+      out.values.push_back(value);
     }
-    out.rows.positions.push_back(static_cast<int>(row - (evidence::look_back - 1)));
-    out.rows.starts.push_back(out.rows.values.size());
+    out.positions.push_back(static_cast<int>(row - (evidence::look_back - 1)));
+    out.starts.push_back(out.values.size());
   }
   return out;
 }
 
-inline compare::detail::Source source_of(const evidence::LogProbRows& rows) {
-  compare::detail::Source out;
+inline evidence::Rows<float> rows_of(const evidence::LogProbRows& rows) {
+  evidence::Rows<float> out;
   const auto k = static_cast<std::size_t>(rows.k);
-  out.rows.values = rows.values;
-  out.rows.ids = rows.ids;
+  out.values = rows.values;
+  out.ids = rows.ids;
   for (std::size_t end = k; k != 0 && end <= rows.values.size(); end += k) {
-    out.rows.positions.push_back(static_cast<int>(end / k) - static_cast<int>(evidence::look_back));
-    out.rows.starts.push_back(end);
+    out.positions.push_back(static_cast<int>(end / k) - static_cast<int>(evidence::look_back));
+    out.starts.push_back(end);
   }
   return out;
 }
@@ -115,7 +120,7 @@ inline Path path_of(const evidence::Signals& claimed, const evidence::Signals& h
   out.first_difference = evidence::first_difference(claimed, here);
   out.not_best = detail::not_best(here);
   const auto add = [&](const Tap& tap, const auto& a, const auto& b, DType dtype) {
-    out.taps.push_back(compare::detail::tap_distance(tap, detail::source_of(a), detail::source_of(b), all, dtype));
+    out.taps.push_back(compare::tap_distance(tap, detail::rows_of(a), detail::rows_of(b), all, dtype));
   };
   for (std::size_t i = 0; i < claimed.layers.size(); ++i) {
     const auto &a = claimed.layers[i], &b = here.layers[i];

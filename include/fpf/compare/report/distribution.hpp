@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fpf/compare/report_gnuplot.hpp>
-#include <fpf/compare/report_series.hpp>
+#include <fpf/compare/report/gnuplot.hpp>
+#include <fpf/compare/report/series.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <optional>
 #include <string>
@@ -53,9 +53,10 @@ struct Sample {
 inline std::vector<double> largest_of(const Analysis& analysis, const Verdict& verdict, bool noise) {
   std::vector<double> out;
   for (const Comparison& comparison : analysis.comparisons) {
-    const bool belongs = noise ? compare::detail::is_noise_of(comparison, verdict.scope)
-                               : compare::detail::is_signal_of(analysis, comparison, verdict.scope, verdict.value);
-    if (const TapDistance* found = belongs ? comparison.find(verdict.tap) : nullptr) out.push_back(found->l2.max);
+    const bool belongs = noise ? is_noise_of(comparison, verdict.scope)
+                               : is_signal_of(analysis, comparison, verdict.scope, verdict.value);
+    if (const TapDistance* found = belongs ? comparison.find(verdict.tap) : nullptr)
+      out.push_back((*found)[deciding_max]);
   }
   return out;
 }
@@ -66,7 +67,7 @@ inline std::vector<Sample> samples_of(const Analysis& analysis, const std::vecto
   if (!first.noise.empty())
     out.push_back({fmt::format("noise, {}", count_text(first.noise.size(), "row")), noise_colour, 7, &first.noise,
                    largest_of(analysis, first, true)});
-  const auto values = compare::detail::tested_values(analysis);
+  const auto values = tested_values(analysis);
   for (const Verdict* verdict : verdicts) {
     if (verdict->signal.empty()) continue;
     Series series;
@@ -191,8 +192,8 @@ inline std::vector<Hint> distribution_hints(const Verdict& verdict, const std::v
     Hint hint{zero ? canvas.left : at(bin.low), canvas.top, 0, canvas.plot_height, {}};
     hint.width = at(to) - hint.x;
     hint.lines.push_back(zero ? fmt::format("{}: rows at distance 0", words_for(verdict.tap))
-                              : fmt::format("{}: rows with an L2 distance of {} to {}", words_for(verdict.tap),
-                                            number_text(bin.low), number_text(bin.high)));
+                              : fmt::format("{}: rows with an {} distance of {} to {}", words_for(verdict.tap),
+                                            deciding_title, number_text(bin.low), number_text(bin.high)));
     for (std::size_t s = 0; s < samples.size(); ++s)
       if (const double share = found[s][b].share; share > 0)
         hint.lines.push_back(fmt::format("{}: {} of them, {:.0f}", samples[s].label, percent_text(share),
@@ -220,7 +221,7 @@ inline void draw_distribution(const Verdict& verdict, const std::vector<Sample>&
   figure.script +=
       fmt::format("set yrange [0:{:.6g}]\n", highest * (1.08 + 0.07 * static_cast<double>(samples.size())));
   if (highest > 80) figure.script += "set ytics 0, 20, 100\n";
-  figure.canvas.x_label = "L2 distance of a row";
+  figure.canvas.x_label = fmt::format("{} distance of a row", deciding_title);
   figure.canvas.y_label = "share of rows, %";
   figure.script += grid_script("ytics") + distribution_commands(samples, highest);
   figure.hints = distribution_hints(verdict, samples, axis, figure.canvas);

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/report_heat_map.hpp>
-#include <fpf/compare/report_html.hpp>
-#include <fpf/compare/report_lines.hpp>
+#include <fpf/compare/plan/published.hpp>
+#include <fpf/compare/report/heat_map.hpp>
+#include <fpf/compare/report/html.hpp>
+#include <fpf/compare/report/lines.hpp>
 #include <string>
 #include <vector>
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <fpf/compare/analysis.hpp>
+#include <fpf/compare/metrics.hpp>
 #include <fpf/core/text.hpp>
 #include <iterator>
 #include <string>
@@ -33,6 +34,12 @@ inline std::string percent_text(double share) {
   if (share < 0.0005) return fmt::format("{} %", number_text(100 * share));
   if (share > 0.9995) return "over 99.9 %";
   return fmt::format("{:.1f} %", 100 * share);
+}
+
+/// A metric's value, in the form of its table.
+inline std::string metric_text(Form form, double value) {
+  if (form == Form::share) return percent_text(value);
+  return form == Form::cosine ? fmt::format("{:.8g}", value) : number_text(value);
 }
 
 /// "2.40", "24.0", "240", "2400"; "2.40e-6" for what is small or large: no digit of three is left out.

@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/report_summary.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/metrics.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/report/summary.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <fpf/compare/verdict_words.hpp>
 #include <string>
 #include <string_view>
@@ -48,8 +49,9 @@ inline std::string terms_html(double threshold) {
     out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", word, meaning);
   };
   term("Noise",
-       "Distances between runs of equal value: repetitions or machines of one hardware type (within), or "
-       "different hardware types (across). Its floor is the mean over the comparisons of their largest L2.");
+       fmt::format("Distances between runs of equal value: repetitions or machines of one hardware type (within), or "
+                   "different hardware types (across). Its floor is the mean over the comparisons of their largest {}.",
+                   deciding_title));
   term("Signal",
        "Distances between runs of which one has the baseline's value and the other a changed one, on one "
        "hardware type (within) or on two (across).");
@@ -59,8 +61,8 @@ inline std::string terms_html(double threshold) {
   term("L2",
        "The length of the difference of two rows: the root of the sum of its squares. Relative L2: by the length of "
        "the first row.");
-  term("By ratio",
-       fmt::format("The plan's rule: most comparisons' largest L2 is at least {:g} times the noise floor.", threshold));
+  term("By ratio", fmt::format("The plan's rule: most comparisons' largest {} is at least {:g} times the noise floor.",
+                               deciding_title, threshold));
   term("The plan", plan::sentence);
   term(
       "By rank",

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <charconv>
-#include <fpf/compare/report_figure.hpp>
-#include <fpf/compare/report_series.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/report/figure.hpp>
+#include <fpf/compare/report/series.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -9,18 +9,16 @@
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/statistics.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/evidence/reader.hpp>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace fpf::compare::plan {
-
-using Json = nlohmann::ordered_json;
 
 /// What "the plan" is, for readers who have never seen it.
 inline constexpr std::string_view sentence =
@@ -77,7 +75,7 @@ struct Subject {
   const Run* first = nullptr;  // repetition 0 or the lowest; null without runs
 };
 
-inline std::vector<Subject> read_all(const Experiment& experiment, evidence::StoredSignal signal, int layer) {
+inline std::vector<Subject> read_all(const JoinedExperiment& experiment, evidence::StoredSignal signal, int layer) {
   std::vector<Subject> subjects;
   std::vector<std::pair<std::size_t, std::size_t>> jobs;
   for (const Member& member : experiment.members) {
@@ -189,7 +187,7 @@ inline Json cross_hardware(const std::vector<Subject>& subjects, const std::vect
 
 /// The layer the plan's script looks at: its `layer_39` if the experiment has it, else the last. -1 without
 /// layers.
-inline int layer_of(const Experiment& experiment, evidence::StoredSignal signal) {
+inline int layer_of(const JoinedExperiment& experiment, evidence::StoredSignal signal) {
   if (signal == evidence::StoredSignal::logprobs) return -1;
   const auto layers = experiment.layers(signal);
   if (layers.empty()) return -1;
@@ -197,7 +195,7 @@ inline int layer_of(const Experiment& experiment, evidence::StoredSignal signal)
 }
 
 /// The plan's analyze_experiment: reproducibility, baseline, within-hardware and cross-hardware distances.
-inline Json analyse(const Experiment& experiment, evidence::StoredSignal signal, double threshold = 1.5) {
+inline Json analyse(const JoinedExperiment& experiment, evidence::StoredSignal signal, double threshold = 1.5) {
   const auto subjects = detail::read_all(experiment, signal, layer_of(experiment, signal));
   const auto hardware = experiment.hardware();
   Json out = {{"experiment_type", experiment.metadata()["experiment_type"]},

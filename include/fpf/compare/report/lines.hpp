@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fpf/compare/report_gnuplot.hpp>
-#include <fpf/compare/report_series.hpp>
+#include <fpf/compare/report/gnuplot.hpp>
+#include <fpf/compare/report/series.hpp>
 #include <set>
 #include <string>
 #include <utility>

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fpf/compare/report_gnuplot.hpp>
-#include <fpf/compare/report_label.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/report/gnuplot.hpp>
+#include <fpf/compare/report/label.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <optional>
 #include <string>
 #include <string_view>

@@ -19,7 +19,7 @@ struct Member {
   std::string hardware;
   nlohmann::json value;   // variable_value
   bool baseline = false;  // marked so in the file
-  std::size_t file = 0;   // index into Experiment::files
+  std::size_t file = 0;   // index into JoinedExperiment::files
   const nlohmann::json* configuration = nullptr;
   std::vector<const evidence::StoredRun*> runs;   // in the file's order
   std::map<std::string, std::string> conditions;  // evidence::conditions_of() it
@@ -31,7 +31,7 @@ struct Member {
   }
 };
 
-struct Experiment {
+struct JoinedExperiment {
   std::vector<evidence::ExperimentFile> files;
   std::vector<Member> members;
 
@@ -57,7 +57,7 @@ struct Experiment {
 };
 
 /// The fields of its files that nothing in them supports, ascending.
-inline std::vector<std::string> not_checked(const Experiment& experiment) {
+inline std::vector<std::string> not_checked(const JoinedExperiment& experiment) {
   std::set<std::string> out;
   for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file, evidence::Checker::compare));
   return {out.begin(), out.end()};

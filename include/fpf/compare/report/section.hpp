@@ -2,12 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/report_distribution.hpp>
-#include <fpf/compare/report_growth.hpp>
-#include <fpf/compare/report_heat_map.hpp>
-#include <fpf/compare/report_html.hpp>
-#include <fpf/compare/report_summary.hpp>
-#include <fpf/compare/report_timing.hpp>
+#include <fpf/compare/output/cells.hpp>
+#include <fpf/compare/report/distribution.hpp>
+#include <fpf/compare/report/growth.hpp>
+#include <fpf/compare/report/heat_map.hpp>
+#include <fpf/compare/report/html.hpp>
+#include <fpf/compare/report/summary.hpp>
+#include <fpf/compare/report/timing.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,7 @@ inline std::string capitalised(std::string text) {
 }
 
 inline NamedMatrix named(const Analysis& analysis, const DistanceMatrix& matrix) {
-  NamedMatrix out{words_for(matrix.tap), "largest L2 of a row", {}, matrix.max_l2};
+  NamedMatrix out{words_for(matrix.tap), fmt::format("largest {} of a row", deciding_title), {}, matrix.max};
   for (const Configuration& configuration : analysis.configurations) out.labels.push_back(configuration.id);
   return out;
 }
@@ -153,9 +154,10 @@ inline std::string configurations_html(std::size_t experiment, const Analysis& a
 
 inline std::string comparisons_html(const Analysis& analysis) {
   const auto taps = shown_taps(analysis);
-  Grid grid{{"compared", "kind", "signal", ">rows", ">L2 max", ">L2 mean", ">L2 median", ">L2 95 %", ">relative L2",
-             ">max abs", ">cosine min", ">bits equal", "differs from"},
-            {}};
+  const auto shown = shown_statistics(&Shown::in_report);
+  Grid grid{{"compared", "kind", "signal", ">rows"}, {}};
+  for (const auto& [m, s] : shown) grid.header.push_back(">" + std::string(metrics[m].statistics[s].in_report));
+  grid.header.emplace_back("differs from");
   for (const Comparison& c : analysis.comparisons)
     for (const TapDistance& t : c.taps) {
       if (std::ranges::find(taps, t.tap) == taps.end()) continue;
@@ -163,11 +165,13 @@ inline std::string comparisons_html(const Analysis& analysis) {
       std::ranges::replace(kind, '_', ' ');
       if (c.kind == PairKind::repetition)
         pair = fmt::format("{}, repetitions {} – {}", c.a + 1, c.repetition_a, c.repetition_b);
-      grid.rows.push_back({pair, kind, words_for(t.tap), std::to_string(t.rows.size()), number_text(t.l2.max),
-                           number_text(t.l2.mean), number_text(t.l2.median), number_text(t.l2.p95),
-                           number_text(t.relative_l2.mean), number_text(t.max_abs), fmt::format("{:.8g}", t.cosine_min),
-                           percent_text(t.bit_equal),
-                           t.first_difference ? fmt::format("step {}", *t.first_difference) : "equal"});
+      std::vector<std::string> row{pair, kind, words_for(t.tap), std::to_string(t.rows.size())};
+      for (const StatisticPlace& place : shown) {
+        const Metric& metric = metrics[place.metric];
+        row.push_back(metric.is_of(t.tap.signal) ? metric_text(metric.form, t[place]) : "");
+      }
+      row.push_back(t.first_difference ? fmt::format("step {}", *t.first_difference) : "equal");
+      grid.rows.push_back(std::move(row));
     }
   if (grid.rows.empty()) return "";
   return details_html(fmt::format("All {} by numbers of the configurations", count_text(grid.rows.size(), "distance")),

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fpf/compare/distance.hpp>
-#include <fpf/compare/published_file.hpp>
+#include <fpf/compare/plan/published_file.hpp>
 #include <fpf/compare/statistics.hpp>
 #include <map>
 #include <optional>

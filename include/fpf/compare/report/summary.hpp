@@ -2,8 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/report_html.hpp>
-#include <fpf/compare/report_series.hpp>
+#include <fpf/compare/report/html.hpp>
+#include <fpf/compare/report/series.hpp>
 #include <set>
 #include <string>
 #include <utility>
@@ -29,7 +29,7 @@ inline std::pair<const char*, const char*> look_of(Outcome outcome) {
   return {"unknown", "?"};
 }
 
-/// A word's row in the glossary (report_glossary.hpp).
+/// A word's row in the glossary (glossary.hpp).
 inline std::string word_id(Outcome outcome) { return fmt::format("verdict-{}", static_cast<int>(outcome)); }
 inline std::string word_id(CaveatKind kind) { return fmt::format("caveat-{}", static_cast<int>(kind)); }
 
@@ -72,8 +72,7 @@ inline std::string summary_row(std::size_t experiment, const Analysis& analysis,
 inline std::string summary_rows(std::size_t experiment, const Analysis& analysis, const std::vector<Signal>& signals) {
   std::string out;
   const auto taps = shown_taps(analysis);
-  for (const std::string& value :
-       analysis.baseline_value ? compare::detail::tested_values(analysis) : std::vector<std::string>{})
+  for (const std::string& value : analysis.baseline_value ? tested_values(analysis) : std::vector<std::string>{})
     for (const Scope scope : {Scope::within_hardware, Scope::across_hardware}) {
       std::vector<std::string> cells(signals.size());
       for (const Tap& tap : taps)
@@ -88,7 +87,7 @@ inline std::string summary_rows(std::size_t experiment, const Analysis& analysis
   for (const Tap& tap : taps) {
     double largest = -1;
     for (const Comparison& comparison : analysis.comparisons)
-      if (const TapDistance* found = comparison.find(tap)) largest = std::max(largest, found->l2.max);
+      if (const TapDistance* found = comparison.find(tap)) largest = std::max(largest, (*found)[deciding_max]);
     const std::string text = largest < 0    ? "nothing to compare"
                              : largest == 0 ? "noise 0"
                                             : "noise up to " + number_text(largest);

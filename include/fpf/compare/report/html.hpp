@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <fpf/compare/collect.hpp>
-#include <fpf/compare/report_figure.hpp>
-#include <fpf/compare/report_folder.hpp>
-#include <fpf/compare/report_style.hpp>
-#include <fpf/compare/report_svg.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/report/figure.hpp>
+#include <fpf/compare/report/folder.hpp>
+#include <fpf/compare/report/style.hpp>
+#include <fpf/compare/report/svg.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <fpf/core/version.hpp>
 #include <string>
 #include <string_view>

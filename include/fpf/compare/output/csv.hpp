@@ -1,12 +1,15 @@
 // Every number of the result JSON as CSV (RFC 4180, UTF-8): one file a kind, over all experiments.
 #pragma once
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <filesystem>
 #include <fpf/compare/analysis.hpp>
-#include <fpf/compare/published.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <optional>
@@ -32,10 +35,11 @@ class CsvFile {
     text_.append(header).append("\n");
   }
 
+  /// A vector is as many fields.
   template <class... Fields>
   void row(const Fields&... fields) {
     bool first = true;
-    ((text_.append(first ? "" : ","), first = false, add(fields)), ...);
+    (put(first, fields), ...);
     text_ += '\n';
     if (text_.size() > 1 << 20) flush();
   }
@@ -49,6 +53,15 @@ class CsvFile {
   void flush() {
     file_.append(text_);
     text_.clear();
+  }
+  template <class T>
+  void put(bool& first, const T& field) {
+    if (!std::exchange(first, false)) text_ += ',';
+    add(field);
+  }
+  template <class T>
+  void put(bool& first, const std::vector<T>& fields) {
+    for (const T& field : fields) put(first, field);
   }
   void add(std::string_view text) {
     const bool formula = begins_formula(text);
@@ -73,10 +86,6 @@ class CsvFile {
   template <class T>
   void add(const std::optional<T>& value) {
     if (value) add(*value);
-  }
-  void add(const Summary& summary) {
-    add(summary.max), text_ += ',', add(summary.mean), text_ += ',', add(summary.median), text_ += ',',
-        add(summary.p95);
   }
 
   AtomicFile file_;
@@ -136,33 +145,62 @@ inline void write_verdicts(const std::filesystem::path& folder, const std::vecto
   out.commit();
 }
 
+/// "l2_max,l2_mean,...": a column for each statistic of these metrics.
+inline std::string statistic_columns(const std::vector<std::size_t>& places) {
+  std::vector<std::string> out;
+  for (const std::size_t m : places)
+    for (std::size_t i = 0; i < metrics[m].statistics.size(); ++i) out.push_back(column_name({m, i}));
+  return fmt::format("{}", fmt::join(out, ","));
+}
+
+inline std::vector<std::optional<double>> statistics_of(const TapDistance& tap,
+                                                        const std::vector<std::size_t>& places) {
+  std::vector<std::optional<double>> out;
+  for (const std::size_t m : places)
+    for (std::size_t i = 0; i < metrics[m].statistics.size(); ++i)
+      out.push_back(metrics[m].is_of(tap.tap.signal) ? std::optional(tap[{m, i}]) : std::nullopt);
+  return out;
+}
+
+/// "l2,relative_l2,...": a column for each of these metrics.
+inline std::string metric_columns(const std::vector<std::size_t>& places) {
+  std::vector<std::string_view> out;
+  for (const std::size_t m : places) out.push_back(metrics[m].name);
+  return fmt::format("{}", fmt::join(out, ","));
+}
+
+inline std::vector<std::optional<double>> values_of(const RowDistance& row, Signal signal,
+                                                    const std::vector<std::size_t>& places) {
+  std::vector<std::optional<double>> out;
+  for (const std::size_t m : places) out.push_back(metrics[m].is_of(signal) ? std::optional(row[m]) : std::nullopt);
+  return out;
+}
+
 /// comparisons.csv, rows.csv and ulp.csv.
 inline void write_comparisons(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
+  const auto all = metrics_of_all(), some = metrics_of_some();
   const std::string key = "experiment,a,b,repetition_a,repetition_b,";
   CsvFile out(folder / "comparisons.csv",
-              key +
-                  "kind,against_baseline,first_divergent_step,steps_compared,signal,layer,rows,l2_max,l2_"
-                  "mean,l2_median,l2_p95,"
-                  "relative_l2_max,relative_l2_mean,relative_l2_median,relative_l2_p95,max_abs,cosine_min,"
-                  "cosine_mean,bit_equal,"
-                  "first_differing_step,common_ids,kl_max,kl_mean,kl_median,kl_p95");
-  CsvFile rows(folder / "rows.csv", key + "signal,layer,step,l2,relative_l2,max_abs,cosine,bit_equal,elements,kl");
+              fmt::format("{}kind,against_baseline,first_divergent_step,steps_compared,signal,layer,rows,{},"
+                          "first_differing_step,common_ids,{}",
+                          key, statistic_columns(all), statistic_columns(some)));
+  CsvFile rows(folder / "rows.csv",
+               fmt::format("{}signal,layer,step,{},elements,{}", key, metric_columns(all), metric_columns(some)));
   CsvFile ulps(folder / "ulp.csv", key + "signal,layer,dtype,from,to,count");
   for (std::size_t e = 0; e < analyses.size(); ++e) {
     const Named names{e, analyses[e]};
     for (const Comparison& c : analyses[e].comparisons)
       for (const TapDistance& t : c.taps) {
-        const bool aligned = t.tap.signal == Signal::logprobs_aligned;
         const auto signal = name_of(t.tap.signal);
         const auto layer = layer_of(t.tap);
-        const auto only = [&](double value) { return aligned ? std::optional(value) : std::nullopt; };
+        const auto common_ids =
+            t.tap.signal == Signal::logprobs_aligned ? std::optional(t.mean_elements) : std::nullopt;
         out.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, name_of(c.kind), c.against_baseline,
-                c.first_divergent_step, c.steps_compared, signal, layer, t.rows.size(), t.l2, t.relative_l2, t.max_abs,
-                t.cosine_min, t.cosine_mean, t.bit_equal, t.first_difference, only(t.common_ids), only(t.kl.max),
-                only(t.kl.mean), only(t.kl.median), only(t.kl.p95));
+                c.first_divergent_step, c.steps_compared, signal, layer, t.rows.size(), statistics_of(t, all),
+                t.first_difference, common_ids, statistics_of(t, some));
         for (const RowDistance& row : t.rows)
-          rows.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, row.step, row.l2,
-                   row.relative_l2, row.max_abs, row.cosine, row.bit_equal, row.elements, only(row.kl));
+          rows.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, row.step,
+                   values_of(row, t.tap.signal, all), row.elements, values_of(row, t.tap.signal, some));
         for (std::size_t k = 0; k < t.ulp.counts.size(); ++k)
           if (t.ulp.counts[k] != 0)
             ulps.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, t.ulp.dtype,
@@ -175,15 +213,16 @@ inline void write_comparisons(const std::filesystem::path& folder, const std::ve
 }
 
 inline void write_matrices(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
-  CsvFile out(folder / "matrices.csv", "experiment,signal,layer,a,b,max_l2,mean_l2");
+  CsvFile out(folder / "matrices.csv",
+              fmt::format("experiment,signal,layer,a,b,max_{0},mean_{0}", metrics[deciding].name));
   CsvFile timing(folder / "timing.csv", "experiment,a,b,ratio,t,p_value,separated,text");
   for (std::size_t e = 0; e < analyses.size(); ++e) {
     const Named names{e, analyses[e]};
     for (const DistanceMatrix& m : analyses[e].matrices)
       for (std::size_t i = 0; i < m.size; ++i)
         for (std::size_t j = 0; j < m.size; ++j)
-          out.row(e, name_of(m.tap.signal), layer_of(m.tap), names.id(i), names.id(j), m.max_l2[i * m.size + j],
-                  m.mean_l2[i * m.size + j]);
+          out.row(e, name_of(m.tap.signal), layer_of(m.tap), names.id(i), names.id(j), m.max[i * m.size + j],
+                  m.mean[i * m.size + j]);
     for (const TimingComparison& t : analyses[e].timing)
       timing.row(e, names.id(t.a), names.id(t.b), t.ratio, t.t, t.p_value, t.separated, t.text);
   }

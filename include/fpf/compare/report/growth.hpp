@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/report_lines.hpp>
+#include <fpf/compare/report/lines.hpp>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -179,7 +179,7 @@ inline std::string ulp_sentence(const LinePlot& plot) {
 
 }  // namespace detail
 
-/// L2 (or, for log-probabilities by token id, KL divergence) at every row of one tap.
+/// The deciding metric (for log-probabilities by token id KL divergence) at every row of one tap.
 inline Figure by_step_figure(const Analysis& analysis, const std::vector<Series>& all, const Tap& tap) {
   const bool divergence = tap.signal == Signal::logprobs_aligned;
   Figure figure;
@@ -189,9 +189,9 @@ inline Figure by_step_figure(const Analysis& analysis, const std::vector<Series>
   plot.about = words_for(tap);
   plot.x_label = "decode step (below 0: the end of the prompt)";
   plot.x_column = "step";
-  plot.y_label = divergence ? "KL divergence, nats" : "L2 distance";
+  plot.y_label = divergence ? "KL divergence, nats" : fmt::format("{} distance", deciding_title);
   detail::add_lines(plot, all, [&](const Series& series) {
-    return curve_by_step(series, tap, divergence ? &RowDistance::kl : &RowDistance::l2);
+    return curve_by_step(series, tap, divergence ? metric_named("kl") : deciding);
   });
   if (const auto why = detail::why_no_lines(plot)) {
     figure.sentence = *why;
@@ -207,6 +207,7 @@ inline Figure by_step_figure(const Analysis& analysis, const std::vector<Series>
 
 /// Mean distance at every layer, in the signal's own units or relative to its length.
 inline Figure by_layer_figure(const std::vector<Series>& all, Signal signal, bool relative) {
+  constexpr StatisticPlace relative_mean = statistic_named(metric_named("relative_l2"), "mean");
   Figure figure;
   figure.name = relative ? "by_layer_relative" : "by_layer";
   figure.title = relative ? "Relative distance by layer" : "Distance by layer";
@@ -214,9 +215,9 @@ inline Figure by_layer_figure(const std::vector<Series>& all, Signal signal, boo
   plot.about = words_for(signal);
   plot.x_label = "layer";
   plot.x_column = "layer";
-  plot.y_label = relative ? "mean of L2 / length of the signal" : "mean L2 distance";
+  plot.y_label = relative ? "mean of L2 / length of the signal" : fmt::format("mean {} distance", deciding_title);
   detail::add_lines(plot, all, [&](const Series& series) {
-    return curve_by_layer(series, signal, relative ? &TapDistance::relative_l2 : &TapDistance::l2);
+    return curve_by_layer(series, signal, relative ? relative_mean : deciding_mean);
   });
   if (const auto why = detail::why_no_lines(plot)) {
     figure.sentence = *why;

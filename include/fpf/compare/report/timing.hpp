@@ -2,8 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <fpf/compare/report_gnuplot.hpp>
-#include <fpf/compare/report_series.hpp>
+#include <fpf/compare/report/gnuplot.hpp>
+#include <fpf/compare/report/series.hpp>
 #include <string>
 #include <vector>
 

@@ -6,7 +6,7 @@
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <fpf/core/text.hpp>
 #include <fpf/core/utf8.hpp>
 #include <map>

@@ -6,9 +6,11 @@
 
 #include <filesystem>
 #include <fpf/compare/analysis.hpp>
-#include <fpf/compare/plan.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/table.hpp>
+#include <fpf/compare/output/cells.hpp>
+#include <fpf/compare/output/table.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/plan/published.hpp>
+#include <fpf/core/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -21,18 +23,6 @@ namespace detail {
 inline std::string trust_text(const std::vector<std::string>& not_checked) {
   return fmt::format("Not checked: {}. Vectors and manifests are checked against one another; verify re-executes them.",
                      trusted_names(not_checked));
-}
-
-inline std::string number(double value) { return value == 0 ? "0" : fmt::format("{:.2e}", value); }
-
-inline std::string title(std::string_view text, const Terminal& terminal) {
-  std::string lines = wrapped(text, terminal.width);
-  if (!lines.empty()) lines.pop_back();
-  return styled(lines, Style::strong, terminal) + "\n";
-}
-
-inline std::string heading(std::string_view text, const Terminal& terminal) {
-  return fmt::format("\n{}", title(text, terminal));
 }
 
 /// Prompt, dates, and the fpf that wrote the files.
@@ -63,7 +53,7 @@ inline std::string configurations_text(const Analysis& analysis, const Terminal&
                {std::to_string(entry.decode_steps)},
                bit_exact_cell(entry.reproducibility),
                {timing.seconds.empty() ? "" : fmt::format("{:.3f}", timing.mean)},
-               {timing.seconds.size() < 2 ? "" : number(timing.variance)}});
+               {timing.seconds.size() < 2 ? "" : short_number(timing.variance)}});
   }
   return heading("Configurations", terminal) + table.render(terminal);
 }
@@ -75,30 +65,24 @@ inline std::string pair_text(const Comparison& comparison) {
   return fmt::format("{} - {}", comparison.a + 1, comparison.b + 1);
 }
 
-/// A percentage that is 100.0 for all and 0.0 for none alone.
-inline std::string equal_text(double fraction) {
-  if (fraction < 1 && fraction > 0.9995) return "> 99.9%";
-  if (fraction > 0 && fraction < 0.0005) return "< 0.1%";
-  return fmt::format("{:.1f}%", 100 * fraction);
-}
-
 inline std::string comparisons_text(const Analysis& analysis, const Terminal& terminal) {
-  Table table(
-      {"compared", "kind", "signal", ">rows", ">max L2", "?>mean L2", "?>relative", "?>bits equal", "?from step"});
+  std::vector<std::string> header{"compared", "kind", "signal", ">rows"};
+  append(header, metric_headings(&Shown::in_compare));
+  header.emplace_back("?from step");
+  Table table(std::move(header));
   for (const Comparison& comparison : analysis.comparisons) {
     std::string kind(name_of(comparison.kind));
     std::ranges::replace(kind, '_', ' ');
     if (comparison.kind == PairKind::repetition) kind = "noise";
-    for (const TapDistance& tap : comparison.taps)
-      table.add({{pair_text(comparison)},
-                 {kind, is_noise(comparison.kind) ? Style::faint : Style::plain},
-                 {label_of(tap.tap)},
-                 {std::to_string(tap.rows.size())},
-                 {number(tap.l2.max)},
-                 {number(tap.l2.mean)},
-                 {number(tap.relative_l2.mean)},
-                 {equal_text(tap.bit_equal)},
-                 {tap.first_difference ? std::to_string(*tap.first_difference) : "equal"}});
+    for (const TapDistance& tap : comparison.taps) {
+      std::vector<Cell> row{{pair_text(comparison)},
+                            {kind, is_noise(comparison.kind) ? Style::faint : Style::plain},
+                            {label_of(tap.tap)},
+                            {std::to_string(tap.rows.size())}};
+      append(row, metric_cells(tap, &Shown::in_compare));
+      row.push_back({tap.first_difference ? std::to_string(*tap.first_difference) : "equal"});
+      table.add(std::move(row));
+    }
   }
   if (table.empty()) return "";
   std::string out = heading("Distances", terminal) + table.render(terminal);
@@ -169,7 +153,7 @@ inline std::string timing_lines(const Analysis& analysis, const Terminal& termin
 
 /// One experiment: configurations, distances, verdicts, run times, notes.
 inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
-  std::string out = detail::title(fmt::format("{}: {}", analysis.experiment_type, analysis.variable), terminal);
+  std::string out = title(fmt::format("{}: {}", analysis.experiment_type, analysis.variable), terminal);
   out += wrapped(
       fmt::format("{}; {}; {}", analysis.model, fmt::join(analysis.hardware, ", "), fmt::join(analysis.files, ", ")),
       terminal.width);
@@ -178,7 +162,7 @@ inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
   out += detail::comparisons_text(analysis, terminal);
   out += detail::verdicts_text(analysis, terminal);
   out += detail::timing_lines(analysis, terminal);
-  if (!analysis.notes.empty()) out += detail::heading("Notes", terminal);
+  if (!analysis.notes.empty()) out += heading("Notes", terminal);
   for (const std::string& note : analysis.notes) out += wrapped(note + ".", terminal.width, "  ");
   if (!analysis.not_checked.empty()) out += "\n" + wrapped(detail::trust_text(analysis.not_checked), terminal.width);
   return out;
@@ -200,22 +184,22 @@ inline std::string summary_text(const std::vector<Analysis>& analyses, const Ter
       cells.resize(6);
       cells.insert(cells.begin(), {analysis.experiment_type});
       const bool known = !verdict.noise.empty() || verdict.noise_from_digests;
-      cells.push_back({known ? detail::number(verdict.noise_floor) : ""});
+      cells.push_back({known ? short_number(verdict.noise_floor) : ""});
       table.add(std::move(cells));
     }
   }
-  return detail::heading("Summary", terminal) + table.render(terminal);
+  return heading("Summary", terminal) + table.render(terminal);
 }
 
 /// The plan's summary table.
-inline std::string to_text(const plan::Json& summary, const Terminal& terminal) {
+inline std::string to_text(const Json& summary, const Terminal& terminal) {
   Table table({"Experiment", "Variable", ">Baseline", ">Detectable", "Status"});
   for (const auto& row : summary["experiments"]) {
     const double percentage = row["detectability_pct"].get<double>();
     const Style style = percentage > 75 ? Style::good : percentage > 50 ? Style::strong : Style::bad;
     table.add({{value_text(row["experiment"])},
                {value_text(row["variable"])},
-               {detail::number(row["baseline"].get<double>())},
+               {short_number(row["baseline"].get<double>())},
                {fmt::format("{:.1f}%", percentage)},
                {row["status"].get<std::string>(), style}});
   }
@@ -237,7 +221,7 @@ inline std::string to_text(const published::Findings& findings, const Terminal& 
     }
     std::string classes;
     for (const auto& one : matrix.classes) classes += fmt::format("[{}]", fmt::join(one, ","));
-    out += detail::heading(matrix.title, terminal) + table.render(terminal);
+    out += heading(matrix.title, terminal) + table.render(terminal);
     out += wrapped(fmt::format("mean {:.6g}; equal to each other: {}{}", matrix.mean, classes,
                                matrix.deviation ? fmt::format("; largest difference from the file's own matrix {:.1e}",
                                                               *matrix.deviation)
@@ -248,7 +232,7 @@ inline std::string to_text(const published::Findings& findings, const Terminal& 
     Table table({"", ">L2"});
     for (std::size_t i = 0; i < series.labels.size(); ++i)
       table.add({{series.labels[i]}, {fmt::format("{:.6g}", series.distances[i])}});
-    out += detail::heading(series.title, terminal) + table.render(terminal);
+    out += heading(series.title, terminal) + table.render(terminal);
   }
   std::size_t unequal = 0;
   for (const auto& [name, equal] : findings.repetitions_equal) unequal += !equal;

@@ -1,11 +1,13 @@
 // Analyses as JSON: everything that analysis.hpp holds, in lists of objects.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/machine_code.hpp>
-#include <fpf/compare/published.hpp>
-#include <nlohmann/json.hpp>
+#include <fpf/compare/plan/published.hpp>
+#include <fpf/core/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,23 +16,17 @@ namespace fpf::compare {
 
 namespace detail {
 
-using OrderedJson = nlohmann::ordered_json;
-
 template <class T>
-OrderedJson optional_json(const std::optional<T>& value) {
-  return value ? OrderedJson(*value) : OrderedJson();
+Json optional_json(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
 }
 
-inline OrderedJson summary_json(const Summary& summary) {
-  return {{"max", summary.max}, {"mean", summary.mean}, {"median", summary.median}, {"p95", summary.p95}};
+inline Json tap_json(const Tap& tap) {
+  return {{"signal", name_of(tap.signal)}, {"layer", tap.layer < 0 ? Json() : Json(tap.layer)}};
 }
 
-inline OrderedJson tap_json(const Tap& tap) {
-  return {{"signal", name_of(tap.signal)}, {"layer", tap.layer < 0 ? OrderedJson() : OrderedJson(tap.layer)}};
-}
-
-inline OrderedJson ulp_json(const UlpHistogram& histogram) {
-  OrderedJson buckets = OrderedJson::array();
+inline Json ulp_json(const UlpHistogram& histogram) {
+  Json buckets = Json::array();
   for (std::size_t k = 0; k < histogram.counts.size(); ++k)
     if (histogram.counts[k] != 0)
       buckets.push_back(
@@ -38,49 +34,52 @@ inline OrderedJson ulp_json(const UlpHistogram& histogram) {
   return {{"dtype", histogram.dtype}, {"buckets", buckets}};
 }
 
-inline OrderedJson rows_json(const TapDistance& tap) {
-  OrderedJson step = OrderedJson::array(), l2 = OrderedJson::array(), relative = OrderedJson::array(),
-              max_abs = OrderedJson::array(), cosine = OrderedJson::array(), equal = OrderedJson::array(),
-              kl = OrderedJson::array(), elements = OrderedJson::array();
-  for (const RowDistance& row : tap.rows) {
-    step.push_back(row.step);
-    l2.push_back(row.l2);
-    relative.push_back(row.relative_l2);
-    max_abs.push_back(row.max_abs);
-    cosine.push_back(row.cosine);
-    equal.push_back(row.bit_equal);
-    kl.push_back(row.kl);
-    elements.push_back(row.elements);
-  }
-  OrderedJson out = {{"step", step},     {"l2", l2},           {"relative_l2", relative}, {"max_abs", max_abs},
-                     {"cosine", cosine}, {"bit_equal", equal}, {"elements", elements}};
-  if (tap.tap.signal == Signal::logprobs_aligned) out["kl"] = kl;
+/// Every metric of the signal as `value_of(its place)`, into `out`.
+template <class ValueOf>
+void add_metrics(Json& out, const std::vector<std::size_t>& places, Signal signal, const ValueOf& value_of) {
+  for (const std::size_t m : places)
+    if (metrics[m].is_of(signal)) out[std::string(metrics[m].name)] = value_of(m);
+}
+
+inline Json rows_json(const TapDistance& tap) {
+  Json out = {{"step", Json::array()}};
+  for (const RowDistance& row : tap.rows) out["step"].push_back(row.step);
+  const auto values = [&](std::size_t m) {
+    Json all = Json::array();
+    for (const RowDistance& row : tap.rows) all.push_back(row[m]);
+    return all;
+  };
+  add_metrics(out, metrics_of_all(), tap.tap.signal, values);
+  out["elements"] = Json::array();
+  for (const RowDistance& row : tap.rows) out["elements"].push_back(row.elements);
+  add_metrics(out, metrics_of_some(), tap.tap.signal, values);
   return out;
 }
 
-inline OrderedJson tap_distance_json(const TapDistance& tap) {
-  OrderedJson out = tap_json(tap.tap);
+inline Json tap_distance_json(const TapDistance& tap) {
+  const auto statistics = [&](std::size_t m) {
+    const ShownStatistics& all = metrics[m].statistics;
+    if (all.size() == 1) return Json(tap[{m, 0}]);
+    Json object;
+    for (std::size_t s = 0; s < all.size(); ++s) object[std::string(all[s].statistic.name)] = tap[{m, s}];
+    return object;
+  };
+  Json out = tap_json(tap.tap);
   out["rows"] = tap.rows.size();
-  out["l2"] = summary_json(tap.l2);
-  out["relative_l2"] = summary_json(tap.relative_l2);
-  out["max_abs"] = tap.max_abs;
-  out["cosine"] = {{"min", tap.cosine_min}, {"mean", tap.cosine_mean}};
-  out["bit_equal"] = tap.bit_equal;
+  add_metrics(out, metrics_of_all(), tap.tap.signal, statistics);
   out["first_differing_step"] = optional_json(tap.first_difference);
-  if (tap.tap.signal == Signal::logprobs_aligned) {
-    out["common_ids"] = tap.common_ids;
-    out["kl"] = summary_json(tap.kl);
-  } else {
-    out["ulp"] = ulp_json(tap.ulp);
-  }
+  const bool aligned = tap.tap.signal == Signal::logprobs_aligned;
+  if (aligned) out["common_ids"] = tap.mean_elements;
+  add_metrics(out, metrics_of_some(), tap.tap.signal, statistics);
+  if (!aligned) out["ulp"] = ulp_json(tap.ulp);
   out["by_row"] = rows_json(tap);
   return out;
 }
 
-inline OrderedJson comparison_json(const Analysis& analysis, const Comparison& comparison) {
-  OrderedJson taps = OrderedJson::array();
+inline Json comparison_json(const Analysis& analysis, const Comparison& comparison) {
+  Json taps = Json::array();
   for (const TapDistance& tap : comparison.taps) taps.push_back(tap_distance_json(tap));
-  OrderedJson first;
+  Json first;
   if (const TapDistance* tap = comparison.first_difference()) {
     first = tap_json(tap->tap);
     first["step"] = *tap->first_difference;
@@ -97,49 +96,47 @@ inline OrderedJson comparison_json(const Analysis& analysis, const Comparison& c
           {"signals", taps}};
 }
 
-inline OrderedJson configuration_json(const Configuration& configuration) {
+inline Json configuration_json(const Configuration& configuration) {
   const Reproducibility& reproducibility = configuration.reproducibility;
   const Timing& timing = configuration.timing;
-  OrderedJson versions = OrderedJson::object();
+  Json versions = Json::object();
   for (const auto& [name, version] : configuration.versions) versions[name] = version;
   const bool known = reproducibility.basis != Reproducibility::Basis::none;
-  return {
-      {"config_id", configuration.id},
-      {"hardware", configuration.hardware},
-      {"provider", configuration.provider},
-      {"value", configuration.value},
-      {"baseline", configuration.baseline},
-      {"file", configuration.file},
-      {"device", configuration.device},
-      {"machine", configuration.machine},
-      {"fpf", configuration.fpf},
-      {"versions", versions},
-      {"stored_repetitions", configuration.stored_repetitions},
-      {"decode_steps", configuration.decode_steps},
-      {"status", configuration.status.empty() ? "complete" : configuration.status},
-      {"reproducibility",
-       {{"basis", name_of(reproducibility.basis)},
-        {"repetitions", reproducibility.repetitions},
-        {"bit_exact", known ? OrderedJson(reproducibility.bit_exact) : OrderedJson()},
-        {"first_difference",
-         reproducibility.first_difference.empty() ? OrderedJson() : OrderedJson(reproducibility.first_difference)}}},
-      {"runtime",
-       {{"seconds", timing.seconds},
-        {"mean", timing.mean},
-        {"variance", timing.variance},
-        {"prefill_seconds", optional_json(timing.prefill_seconds)},
-        {"decode_seconds", optional_json(timing.decode_seconds)}}}};
+  return {{"config_id", configuration.id},
+          {"hardware", configuration.hardware},
+          {"provider", configuration.provider},
+          {"value", configuration.value},
+          {"baseline", configuration.baseline},
+          {"file", configuration.file},
+          {"device", configuration.device},
+          {"machine", configuration.machine},
+          {"fpf", configuration.fpf},
+          {"versions", versions},
+          {"stored_repetitions", configuration.stored_repetitions},
+          {"decode_steps", configuration.decode_steps},
+          {"status", configuration.status.empty() ? "complete" : configuration.status},
+          {"reproducibility",
+           {{"basis", name_of(reproducibility.basis)},
+            {"repetitions", reproducibility.repetitions},
+            {"bit_exact", known ? Json(reproducibility.bit_exact) : Json()},
+            {"first_difference",
+             reproducibility.first_difference.empty() ? Json() : Json(reproducibility.first_difference)}}},
+          {"runtime",
+           {{"seconds", timing.seconds},
+            {"mean", timing.mean},
+            {"variance", timing.variance},
+            {"prefill_seconds", optional_json(timing.prefill_seconds)},
+            {"decode_seconds", optional_json(timing.decode_seconds)}}}};
 }
 
-inline OrderedJson prompt_json(const std::optional<Prompt>& prompt) {
+inline Json prompt_json(const std::optional<Prompt>& prompt) {
   if (!prompt) return {};
   return {{"sha256", prompt->sha256}, {"tokens", prompt->tokens}, {"words", prompt->words}};
 }
 
-inline OrderedJson verdict_json(const Verdict& verdict) {
-  OrderedJson out = tap_json(verdict.tap);
-  out.update(
-      OrderedJson{{"scope", name_of(verdict.scope)},
+inline Json verdict_json(const Verdict& verdict) {
+  Json out = tap_json(verdict.tap);
+  out.update(Json{{"scope", name_of(verdict.scope)},
                   {"baseline_value", verdict.baseline_value},
                   {"value", verdict.value},
                   {"outcome", name_of(verdict.outcome)},
@@ -156,7 +153,7 @@ inline OrderedJson verdict_json(const Verdict& verdict) {
                   {"signal_rows", verdict.signal.size()},
                   {"noise_rows", verdict.noise.size()},
                   {"auc", optional_json(verdict.auc)},
-                  {"auc_interval", verdict.auc_low ? OrderedJson{*verdict.auc_low, *verdict.auc_high} : OrderedJson()},
+                  {"auc_interval", verdict.auc_low ? Json{*verdict.auc_low, *verdict.auc_high} : Json()},
                   {"partial_auc_fpr_0.01", optional_json(verdict.partial_auc)},
                   {"hedges_g", optional_json(verdict.hedges_g)},
                   {"cliffs_delta", optional_json(verdict.cliffs_delta)},
@@ -164,35 +161,35 @@ inline OrderedJson verdict_json(const Verdict& verdict) {
   return out;
 }
 
-inline OrderedJson matrix_json(const Analysis& analysis, const DistanceMatrix& matrix) {
+inline Json matrix_json(const Analysis& analysis, const DistanceMatrix& matrix) {
   const auto square = [&](const std::vector<double>& values) {
-    OrderedJson rows = OrderedJson::array();
+    Json rows = Json::array();
     for (std::size_t i = 0; i < matrix.size; ++i) {
-      OrderedJson row = OrderedJson::array();
+      Json row = Json::array();
       for (std::size_t j = 0; j < matrix.size; ++j) {
         const double value = values[i * matrix.size + j];
-        row.push_back(std::isnan(value) ? OrderedJson() : OrderedJson(value));
+        row.push_back(std::isnan(value) ? Json() : Json(value));
       }
       rows.push_back(row);
     }
     return rows;
   };
-  OrderedJson ids = OrderedJson::array();
+  Json ids = Json::array();
   for (const Configuration& configuration : analysis.configurations) ids.push_back(configuration.id);
-  OrderedJson out = tap_json(matrix.tap);
+  Json out = tap_json(matrix.tap);
   out["configurations"] = ids;
-  out["max_l2"] = square(matrix.max_l2);
-  out["mean_l2"] = square(matrix.mean_l2);
+  out[fmt::format("max_{}", metrics[deciding].name)] = square(matrix.max);
+  out[fmt::format("mean_{}", metrics[deciding].name)] = square(matrix.mean);
   return out;
 }
 
 /// Kernel by kernel, for every pair of configurations whose kernels different compilers made.
-inline OrderedJson machine_code_json(const Analysis& analysis) {
-  OrderedJson out = OrderedJson::array();
+inline Json machine_code_json(const Analysis& analysis) {
+  Json out = Json::array();
   for (const Comparison& comparison : analysis.comparisons) {
     const Configuration &a = analysis.configurations[comparison.a], &b = analysis.configurations[comparison.b];
     if (comparison.kind == PairKind::repetition || !compilers_differ(a, b)) continue;
-    OrderedJson kernels = OrderedJson::array();
+    Json kernels = Json::array();
     for (const KernelPair& kernel : common_kernels(a, b))
       kernels.push_back({{"name", kernel.name},
                          {"equal", kernel.equal()},
@@ -207,23 +204,22 @@ inline OrderedJson machine_code_json(const Analysis& analysis) {
 }  // namespace detail
 
 /// One experiment's analysis as JSON.
-inline nlohmann::ordered_json to_json(const Analysis& analysis) {
-  using detail::OrderedJson;
-  OrderedJson out = {{"experiment_type", analysis.experiment_type},
-                     {"variable", analysis.variable},
-                     {"model", analysis.model},
-                     {"files", analysis.files},
-                     {"created", analysis.created},
-                     {"prompt", detail::prompt_json(analysis.prompt)},
-                     {"hardware", analysis.hardware},
-                     {"baseline_value", detail::optional_json(analysis.baseline_value)},
-                     {"threshold", analysis.threshold},
-                     {"after_divergence", analysis.after_divergence},
-                     {"weights_identified", analysis.weights_identified},
-                     {"conditions_recorded", analysis.conditions_recorded},
-                     {"not_checked", analysis.not_checked}};
+inline Json to_json(const Analysis& analysis) {
+  Json out = {{"experiment_type", analysis.experiment_type},
+              {"variable", analysis.variable},
+              {"model", analysis.model},
+              {"files", analysis.files},
+              {"created", analysis.created},
+              {"prompt", detail::prompt_json(analysis.prompt)},
+              {"hardware", analysis.hardware},
+              {"baseline_value", detail::optional_json(analysis.baseline_value)},
+              {"threshold", analysis.threshold},
+              {"after_divergence", analysis.after_divergence},
+              {"weights_identified", analysis.weights_identified},
+              {"conditions_recorded", analysis.conditions_recorded},
+              {"not_checked", analysis.not_checked}};
   for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
-    out[name] = OrderedJson::array();
+    out[name] = Json::array();
   for (const auto& entry : analysis.configurations) out["configurations"].push_back(detail::configuration_json(entry));
   for (const auto& entry : analysis.verdicts) out["verdicts"].push_back(detail::verdict_json(entry));
   for (const auto& entry : analysis.comparisons) out["comparisons"].push_back(detail::comparison_json(analysis, entry));
@@ -242,12 +238,11 @@ inline nlohmann::ordered_json to_json(const Analysis& analysis) {
 }
 
 /// What published files gave, as JSON.
-inline nlohmann::ordered_json to_json(const published::Findings& findings) {
-  using detail::OrderedJson;
-  OrderedJson out = {{"files", findings.files},
-                     {"matrices", OrderedJson::array()},
-                     {"between_files", OrderedJson::array()},
-                     {"repetitions", OrderedJson::array()}};
+inline Json to_json(const published::Findings& findings) {
+  Json out = {{"files", findings.files},
+              {"matrices", Json::array()},
+              {"between_files", Json::array()},
+              {"repetitions", Json::array()}};
   for (const auto& matrix : findings.matrices)
     out["matrices"].push_back({{"title", matrix.title},
                                {"labels", matrix.labels},

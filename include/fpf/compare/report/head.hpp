@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/collect.hpp>
-#include <fpf/compare/published.hpp>
-#include <fpf/compare/report_html.hpp>
-#include <fpf/compare/report_summary.hpp>
+#include <fpf/compare/plan/published.hpp>
+#include <fpf/compare/report/html.hpp>
+#include <fpf/compare/report/summary.hpp>
 #include <fpf/core/version.hpp>
 #include <fpf/evidence/manifest.hpp>
 #include <string>

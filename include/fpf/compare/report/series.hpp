@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <array>
-#include <fpf/compare/report_label.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/report/label.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <functional>
 #include <map>
@@ -52,7 +52,7 @@ inline constexpr double in_figures = 130, in_text = 520;
 
 /// "1 → 2": from the baseline's value to a changed one, told apart from every other change.
 inline std::string change_text(const Analysis& analysis, const std::string& value, double width) {
-  auto values = compare::detail::tested_values(analysis);
+  auto values = tested_values(analysis);
   const auto at = std::ranges::find(values, value) - values.begin();
   values.push_back(*analysis.baseline_value);
   const auto labels = labels_of(values, width);
@@ -127,16 +127,15 @@ inline std::vector<Series> series_of(const Analysis& analysis) {
   constexpr Scope within = Scope::within_hardware, across = Scope::across_hardware;
   for (const Scope scope : {within, across}) {
     const char* label = scope == within ? "noise within a hardware type" : "noise between hardware types";
-    add(series_named(label, true, scope, "", 0),
-        [&](const Comparison& c) { return compare::detail::is_noise_of(c, scope); });
+    add(series_named(label, true, scope, "", 0), [&](const Comparison& c) { return is_noise_of(c, scope); });
   }
   std::size_t style = 0;
-  for (const std::string& value : compare::detail::tested_values(analysis)) {
+  for (const std::string& value : tested_values(analysis)) {
     for (const Scope scope : {within, across}) {
       std::string label = change_text(analysis, value, in_figures);
       if (scope == across) label += ", across hardware";
       add(series_named(std::move(label), false, scope, value, style),
-          [&](const Comparison& c) { return compare::detail::is_signal_of(analysis, c, scope, value); });
+          [&](const Comparison& c) { return is_signal_of(analysis, c, scope, value); });
     }
     ++style;
   }
@@ -159,23 +158,21 @@ inline void add_point(Curve& curve, int x, double value) {
   point.mean += (value - point.mean) / static_cast<double>(point.count);
 }
 
-/// What a row contributes: its L2, or its divergence.
-using RowValue = double RowDistance::*;
-
-inline Curve curve_by_step(const Series& series, const Tap& tap, RowValue value) {
+/// `metric`: its place in the table of metrics.
+inline Curve curve_by_step(const Series& series, const Tap& tap, std::size_t metric) {
   Curve curve;
   for (const Comparison* comparison : series.comparisons)
     if (const TapDistance* found = comparison->find(tap))
-      for (const RowDistance& row : found->rows) add_point(curve, row.step, row.*value);
+      for (const RowDistance& row : found->rows) add_point(curve, row.step, row[metric]);
   return curve;
 }
 
-/// Mean over the rows of each comparison, layer by layer.
-inline Curve curve_by_layer(const Series& series, Signal signal, Summary TapDistance::*summary) {
+/// A statistic over the rows of each comparison, layer by layer.
+inline Curve curve_by_layer(const Series& series, Signal signal, const StatisticPlace& statistic) {
   Curve curve;
   for (const Comparison* comparison : series.comparisons)
     for (const TapDistance& found : comparison->taps)
-      if (found.tap.signal == signal && found.tap.layer >= 0) add_point(curve, found.tap.layer, (found.*summary).mean);
+      if (found.tap.signal == signal && found.tap.layer >= 0) add_point(curve, found.tap.layer, found[statistic]);
   return curve;
 }
 

@@ -10,10 +10,10 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fpf/compare/report_figure.hpp>
-#include <fpf/compare/report_label.hpp>
-#include <fpf/compare/report_series.hpp>
-#include <fpf/compare/report_text.hpp>
+#include <fpf/compare/report/figure.hpp>
+#include <fpf/compare/report/label.hpp>
+#include <fpf/compare/report/series.hpp>
+#include <fpf/compare/report/text.hpp>
 #include <fpf/core/error.hpp>
 #include <limits>
 #include <optional>
