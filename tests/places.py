@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""What stands in several lists stands in all of them: experiments, formats, executions, attentions, parallelisms,
+architectures. Says which list lacks which name, so that adding one begins with adding it anywhere.
+
+    python3 tests/places.py
+
+A row: what it is, where its names come from (a regular expression over files), and every file that must have the word.
+Where a list becomes one table that the compiler holds, its file leaves the row.
+"""
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FPF = "include/fpf/"
+UMBRELLA, POLICIES = FPF + "experiment.hpp", FPF + "policies.hpp"
+
+# name, (files, regular expression of a name), files that have it
+SETS = [
+    ("the program", ("drivers/exp*.cpp", r"\{\{\"(exp\d_\w+)\"|info\{\s*\{\"(exp\d_\w+)\""),
+     ["drivers/CMakeLists.txt", "README.md", FPF + "campaign/steps.hpp"]),
+    ("the experiment", (FPF + "evidence/experiment_kinds.hpp", r"^    \{\"(\w+)\", \""),
+     ["README.md", FPF + "evidence/experiment.schema.json", FPF + "evidence/labels.hpp", "tests/labels.cpp"]),
+    ("the format", (FPF + "quant/*.hpp", r"static_assert\(QuantScheme<(\w+)>"),
+     [POLICIES, FPF + "quant/select.hpp", "drivers/setups.hpp"]),
+    ("the attention", (FPF + "attention/*.hpp", r"static_assert\(AttentionKernel<(\w+)>"),
+     [POLICIES, FPF + "verify/setup.hpp"]),
+    ("the parallelism", (FPF + "parallel/*.hpp", r"static_assert\(Parallelism<(\w+)>"),
+     [POLICIES, FPF + "verify/setup.hpp"]),
+    ("the stream", (FPF + "stream/*.hpp", r"static_assert\(StreamContention<(\w+)>"), [POLICIES]),
+    ("the execution", (FPF + "execution/*.hpp", r"static_assert\(Execution<(\w+)>"),
+     [POLICIES, FPF + "execution/select.hpp"]),
+    ("the architecture", (FPF + "model/architecture.hpp", r"^ +\{+\"(\w+)\", \"\w+\", \""),
+     ["tests/checkpoint_writer.cpp", "tests/fixtures/make_parity.py"]),
+]
+# Every header that ends a policy's contract is in the umbrella.
+CONTRACT = r"static_assert\((?:QuantScheme|AttentionKernel|Parallelism|StreamContention|Execution)<\w+>"
+
+
+def main():
+    problems = []
+    for what, (files, pattern), places in SETS:
+        names = {next(filter(None, match.groups()))
+                 for file in ROOT.glob(files) for match in re.finditer(pattern, file.read_text(), re.M)}
+        if len(names) < 2:
+            problems.append(f"{what}: {files} has {len(names)} by the pattern of tests/places.py; where are they now?")
+        for place in places:
+            if not (ROOT / place).exists():
+                problems.append(f"{what}: tests/places.py asks for {place}, which is not there; where is that list now?")
+                continue
+            text = (ROOT / place).read_text()
+            problems += [f"{place} lacks {what} {name}" for name in sorted(names)
+                         if not re.search(rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])", text)]
+    umbrella = (ROOT / UMBRELLA).read_text()
+    for header in sorted((ROOT / FPF).glob("*/*.hpp")):
+        own = header.relative_to(ROOT / "include").as_posix()
+        if re.search(CONTRACT, header.read_text()) and f"<{own}>" not in umbrella:
+            problems.append(f"{UMBRELLA} lacks #include <{own}>")
+    print("\n".join(problems) or "all lists are whole")
+    sys.exit(bool(problems))
+
+
+if __name__ == "__main__":
+    main()
