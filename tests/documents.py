@@ -62,11 +62,16 @@ def drivers():
 
 
 def commands(text):
-    """The command lines of console blocks, continued lines joined."""
+    """The command lines of console blocks, continued lines joined, arrays like "${common[@]}" put in; lines of an options'
+    file as the options that they are."""
     for block in re.findall(r"^```console\n(.*?)^```$", text, re.S | re.M):
+        arrays = dict(re.findall(r"(\w+)=\(([^)]*)\)", block))
         joined = re.sub(r"\\\n\s*", " ", block)
         for line in joined.splitlines():
-            if re.search(r"\bbuild/bin/", line):
+            line = re.sub(r'"\$\{(\w+)\[@\]\}"', lambda array: " ".join(arrays.get(array[1], "").split()), line)
+            if option := re.fullmatch(r"([a-z][\w-]*) = .*", line):
+                yield f"build/bin/campaign --{option[1]}"
+            elif re.search(r"\bbuild/bin/", line):
                 yield re.sub(r"\s{2,}#.*", "", line)
 
 

@@ -4,7 +4,8 @@ architectures. Says which list lacks which name, so that adding one begins with 
 
     python3 tests/places.py
 
-A row: what it is, where its names come from (a regular expression over files), and every file that must have the word.
+A row: what it is, where its names come from (a regular expression over files), and every file that must have the word; with
+a regular expression beside the file, the list in it.
 Where a list becomes one table that the compiler holds, its file leaves the row.
 """
 import re
@@ -15,12 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 FPF = "include/fpf/"
 UMBRELLA, POLICIES = FPF + "experiment.hpp", FPF + "policies.hpp"
 
-# name, (files, regular expression of a name), files that have it
+# what, (files, regular expression of a name), files that have it or (file, regular expression with NAME)
 SETS = [
     ("the program", ("drivers/exp*.cpp", r"\{\{\"(exp\d_\w+)\"|info\{\s*\{\"(exp\d_\w+)\""),
-     ["drivers/CMakeLists.txt", "README.md", FPF + "campaign/steps.hpp"]),
+     [("drivers/CMakeLists.txt", r"set\(experiments [^)]*NAME"), "README.md", FPF + "campaign/steps.hpp"]),
     ("the experiment", (FPF + "evidence/experiment_kinds.hpp", r"^    \{\"(\w+)\", \""),
-     ["README.md", FPF + "evidence/experiment.schema.json", FPF + "evidence/labels.hpp", "tests/labels.cpp"]),
+     [("README.md", r"`NAME_(experiment|baseline)\.json`"), FPF + "evidence/labels.hpp", "tests/labels.cpp",
+      (FPF + "evidence/experiment.schema.json", r'"experiment_type": \{"const": "NAME"')]),
     ("the format", (FPF + "quant/*.hpp", r"static_assert\(QuantScheme<(\w+)>"),
      [POLICIES, FPF + "quant/select.hpp", "drivers/setups.hpp"]),
     ("the attention", (FPF + "attention/*.hpp", r"static_assert\(AttentionKernel<(\w+)>"),
@@ -31,7 +33,7 @@ SETS = [
     ("the execution", (FPF + "execution/*.hpp", r"static_assert\(Execution<(\w+)>"),
      [POLICIES, FPF + "execution/select.hpp"]),
     ("the architecture", (FPF + "model/architecture.hpp", r"^ +\{+\"(\w+)\", \"\w+\", \""),
-     ["tests/checkpoint_writer.cpp", "tests/fixtures/make_parity.py"]),
+     [("tests/checkpoint_writer.cpp", r"architectures\{[^}]*\"NAME\""), "tests/fixtures/make_parity.py"]),
 ]
 # Every header that ends a policy's contract is in the umbrella.
 CONTRACT = r"static_assert\((?:QuantScheme|AttentionKernel|Parallelism|StreamContention|Execution)<\w+>"
@@ -45,12 +47,13 @@ def main():
         if len(names) < 2:
             problems.append(f"{what}: {files} has {len(names)} by the pattern of tests/places.py; where are they now?")
         for place in places:
-            if not (ROOT / place).exists():
-                problems.append(f"{what}: tests/places.py asks for {place}, which is not there; where is that list now?")
+            file, where = place if isinstance(place, tuple) else (place, "NAME")
+            if not (ROOT / file).exists():
+                problems.append(f"{what}: tests/places.py asks for {file}, which is not there; where is that list now?")
                 continue
-            text = (ROOT / place).read_text()
-            problems += [f"{place} lacks {what} {name}" for name in sorted(names)
-                         if not re.search(rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])", text)]
+            text = (ROOT / file).read_text()
+            problems += [f"{file} lacks {what} {name}" for name in sorted(names)
+                         if not re.search(where.replace("NAME", rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])"), text)]
     umbrella = (ROOT / UMBRELLA).read_text()
     for header in sorted((ROOT / FPF).glob("*/*.hpp")):
         own = header.relative_to(ROOT / "include").as_posix()
