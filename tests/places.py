@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What stands in several lists stands in all of them: experiments, formats, executions, attentions, parallelisms,
-architectures. Says which list lacks which name, so that adding one begins with adding it anywhere.
+architectures, models of the parity tests. Says which list lacks which name, so that adding one begins with adding it anywhere.
 
     python3 tests/places.py
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FPF = "include/fpf/"
 UMBRELLA, POLICIES = FPF + "experiment.hpp", FPF + "policies.hpp"
 
-# what, (files, regular expression of a name), files that have it or (file, regular expression with NAME)
+# what, (files, regular expression of a name; None: their names), files that have it or (file, regular expression with NAME)
 SETS = [
     ("the program", ("drivers/exp*.cpp", r"\{\{\"(exp\d_\w+)\"|info\{\s*\{\"(exp\d_\w+)\""),
      [("drivers/CMakeLists.txt", r"set\(experiments [^)]*NAME"), "README.md", FPF + "campaign/steps.hpp"]),
@@ -34,6 +34,7 @@ SETS = [
      [POLICIES, FPF + "execution/select.hpp"]),
     ("the architecture", (FPF + "model/architecture.hpp", r"^ +\{+\"(\w+)\", \"\w+\", \""),
      [("tests/checkpoint_writer.cpp", r"architectures\{[^}]*\"NAME\""), "tests/fixtures/make_parity.py"]),
+    ("the model", ("tests/fixtures/parity/*", None), ["tests/parity.cpp", "tests/portable.cpp"]),
 ]
 # Every header that ends a policy's contract is in the umbrella.
 CONTRACT = r"static_assert\((?:QuantScheme|AttentionKernel|Parallelism|StreamContention|Execution)<\w+>"
@@ -42,8 +43,10 @@ CONTRACT = r"static_assert\((?:QuantScheme|AttentionKernel|Parallelism|StreamCon
 def main():
     problems = []
     for what, (files, pattern), places in SETS:
-        names = {next(filter(None, match.groups()))
-                 for file in ROOT.glob(files) for match in re.finditer(pattern, file.read_text(), re.M)}
+        found = list(ROOT.glob(files))
+        names = {file.name for file in found} if pattern is None else {
+            next(filter(None, match.groups()))
+            for file in found for match in re.finditer(pattern, file.read_text(), re.M)}
         if len(names) < 2:
             problems.append(f"{what}: {files} has {len(names)} by the pattern of tests/places.py; where are they now?")
         for place in places:
