@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Times `compare` beside the plan's Python script: wall time and peak memory of whole processes, warm cache.
 
-    python run.py [--compare build/bin/compare] [--folder build/benchmarks] [--repeat 5] [--no-large] [--json FILE]
+    python run.py [--compare build/bin/compare] [--folder build/benchmarks] [--repeat 8] [--no-large] [--json FILE]
 
-Makes its files once (make_experiment.py, numpy): 200 MB, eight of 50 MB, and 4.5 GB unless --no-large. Medians and the
-range over the repetitions are printed as a Markdown table; the ratio travels between machines, the times do not.
+Makes its files once (make_experiment.py, numpy): 200 MB, eight of 50 MB, and 4.5 GB unless --no-large. All cases take
+turns, so that other work on the machine meets all of them; ratios are of one turn each. They travel between machines,
+times do not. Medians and ranges are printed as a Markdown table.
 """
 import argparse
 import json
@@ -29,7 +30,8 @@ def make(path, megabytes, name):
 
 
 def measure(command):
-    """Seconds, peak bytes, standard output and processor seconds of one process."""
+    """Seconds, peak bytes, processor seconds and standard output of one process. Its peak is at least this script's own,
+    which therefore keeps no output longer than it must."""
     start = time.perf_counter()
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         out = process.stdout.read()
@@ -38,7 +40,7 @@ def measure(command):
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return seconds, usage.ru_maxrss * 1024, out, usage.ru_utime + usage.ru_stime
+    return seconds, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime, out
 
 
 def numbers(value):
@@ -54,7 +56,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", type=Path, default=ROOT / "build" / "bin" / "compare")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "benchmarks")
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=8)
     parser.add_argument("--no-large", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -66,7 +68,7 @@ def main():
         make(eight / f"{name}_experiment.json", 50, name)
     program = options.compare.resolve()
 
-    cases = [("plan's script, json + numpy", [sys.executable, HERE / "plan_script.py", file], file, 3),
+    cases = [("plan's script, json + numpy", [sys.executable, HERE / "plan_script.py", file], file, options.repeat),
              ("compare --plan-compatible", [program, "--plan-compatible", "--json", file], file, options.repeat),
              ("compare", [program, "--json", file], file, options.repeat),
              ("compare, every signal and layer", [program, "--json", "--signal", "all", "--layer", "all", file], file,
@@ -77,16 +79,25 @@ def main():
         cases += [("compare, 4.5 GB", [program, "--json", large], large, 2),
                   ("compare, 4.5 GB, every signal and layer",
                    [program, "--json", "--signal", "all", "--layer", "all", large], large, 1)]
-    results, outputs = [], {}
-    for name, command, subject, repeat in cases:
+    outputs = [measure(command)[3] for _, command, _, _ in cases][:2]  # warms the cache
+    runs = [[] for _ in cases]
+    for turn in range(max(repeat for *_, repeat in cases)):
+        for (_, command, _, repeat), own in zip(cases, runs):
+            if turn < repeat:
+                own.append(measure(command)[:3])
+    results = []
+    for (name, _, subject, _), own in zip(cases, runs):
         size = subject.stat().st_size if subject.is_file() else sum(p.stat().st_size for p in subject.iterdir())
-        measure(command)  # warms the cache
-        runs = [measure(command) for _ in range(repeat)]
-        outputs[name] = runs[0][2]
-        seconds = [r[0] for r in runs]
-        results.append({"name": name, "megabytes": size / 1e6, "seconds": statistics.median(seconds),
-                        "range": [min(seconds), max(seconds)], "processor_seconds": statistics.median(r[3] for r in runs), "peak_megabytes": max(r[1] for r in runs) / 1e6})
-    script, plan = (numbers(json.loads(outputs[cases[i][0]])) for i in (0, 1))
+        seconds = [run[0] for run in own]
+        entry = {"name": name, "megabytes": size / 1e6, "seconds": statistics.median(seconds),
+                 "range": [min(seconds), max(seconds)],
+                 "processor_seconds": statistics.median(run[2] for run in own),
+                 "peak_megabytes": max(run[1] for run in own) / 1e6}
+        if subject is file and own is not runs[0]:
+            ratios = [script[0] / run[0] for script, run in zip(runs[0], own)]
+            entry["times_faster"] = {"median": statistics.median(ratios), "range": [min(ratios), max(ratios)]}
+        results.append(entry)
+    script, plan = (numbers(json.loads(outputs[i])) for i in (0, 1))
     worst = max(abs(a - b) / max(abs(a), 1e-300) for a, b in zip(script, plan))
     if len(script) != len(plan) or worst > 1e-12:
         sys.exit(f"the plan's script and compare disagree by {worst:.1e}")
@@ -94,8 +105,7 @@ def main():
     print("| | file MB | seconds (range) | times faster | processor s | peak MB | of the file |\n"
           "| --- | --- | --- | --- | --- | --- | --- |")
     for entry in results:
-        same_file = entry["megabytes"] == results[0]["megabytes"]
-        faster = f"{results[0]['seconds'] / entry['seconds']:.1f}" if same_file else ""
+        faster = f"{entry['times_faster']['median']:.1f}" if "times_faster" in entry else ""
         print(f"| {entry['name']} | {entry['megabytes']:.0f} | {entry['seconds']:.2f} ({entry['range'][0]:.2f} to "
               f"{entry['range'][1]:.2f}) | {faster} | {entry['processor_seconds']:.2f} | "
               f"{entry['peak_megabytes']:.0f} | "
