@@ -163,7 +163,13 @@ class GpuDecode {
     kernel::cuda::Graph graph = nullptr;
     // Of other threads, ranks on other GPUs, nothing is forbidden meanwhile.
     api().check(api().stream_begin_capture(stream_, kernel::cuda::capture_thread_local), "cuStreamBeginCapture");
-    step_->enqueue(stream_);
+    try {
+      step_->enqueue(stream_);
+    } catch (...) {  // the device takes nothing else while a capture is open
+      api().stream_end_capture(stream_, &graph);
+      if (graph != nullptr) api().graph_destroy(graph);
+      throw;
+    }
     api().check(api().stream_end_capture(stream_, &graph), "cuStreamEndCapture");
     api().check(api().graph_instantiate(&graph_, graph, 0), "cuGraphInstantiate");
     api().graph_destroy(graph);
