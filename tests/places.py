@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FPF = "include/fpf/"
-UMBRELLA, POLICIES = FPF + "experiment.hpp", FPF + "policies.hpp"
+UMBRELLA, REGISTRY = FPF + "experiment.hpp", FPF + "experiment/registry.hpp"
 
 # what, (files, regular expression of a name; None: their names), files that have it or (file, regular expression with NAME)
 SETS = [
@@ -24,14 +24,13 @@ SETS = [
      [("README.md", r"`NAME_(experiment|baseline)\.json`"), FPF + "evidence/labels.hpp", "tests/labels.cpp",
       (FPF + "evidence/experiment.schema.json", r'"experiment_type": \{"const": "NAME"')]),
     ("the format", (FPF + "quant/*.hpp", r"static_assert\(QuantScheme<(\w+)>"),
-     [POLICIES, FPF + "quant/select.hpp", "drivers/setups.hpp"]),
+     [FPF + "quant/schemes.hpp"]),
     ("the attention", (FPF + "attention/*.hpp", r"static_assert\(AttentionKernel<(\w+)>"),
-     [POLICIES, FPF + "verify/setup.hpp"]),
+     [REGISTRY]),
     ("the parallelism", (FPF + "parallel/*.hpp", r"static_assert\(Parallelism<(\w+)>"),
-     [POLICIES, FPF + "verify/setup.hpp"]),
-    ("the stream", (FPF + "stream/*.hpp", r"static_assert\(StreamContention<(\w+)>"), [POLICIES]),
+     [REGISTRY]),
     ("the execution", (FPF + "execution/*.hpp", r"static_assert\(Execution<(\w+)>"),
-     [POLICIES, FPF + "execution/select.hpp"]),
+     [REGISTRY]),
     ("the architecture", (FPF + "model/architecture.hpp", r"^ +\{+\"(\w+)\", \"\w+\", \""),
      [("tests/checkpoint_writer.cpp", r"architectures\{[^}]*\"NAME\""), "tests/fixtures/make_parity.py"]),
     ("the model", ("tests/fixtures/parity/*", None), ["tests/parity.cpp", "tests/portable.cpp"]),
