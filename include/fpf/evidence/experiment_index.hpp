@@ -33,7 +33,7 @@ class PageReleaser {
   }
 
  private:
-  static constexpr std::uint64_t window = std::uint64_t{16} << 20;
+  static constexpr std::uint64_t window = std::uint64_t{4} << 20;
   const std::byte* base_;
   std::uint64_t from_;
 };

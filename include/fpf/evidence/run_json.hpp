@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <fpf/core/half.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,8 +15,6 @@
 #include <vector>
 
 namespace fpf::evidence {
-
-using Json = nlohmann::ordered_json;  // members stay in the order in which they are written
 
 inline Json to_json(const Place& place) {
   Json out = {{"step", place.step}, {"absolute_position", place.absolute_position}};

@@ -82,7 +82,7 @@ class Linear {
   const StoredForm& form() const { return form_; }
 
  private:
-  using Dense = quant::detail::Loaded<quant::None>;
+  using Dense = quant::Loaded<quant::None>;
   struct Part {
     bool quantised;
     std::unique_ptr<const quant::LoadedLinear> weight;

@@ -45,6 +45,9 @@ constexpr bool packs() {
   };
 }
 
+}  // namespace detail
+
+/// A policy's own weight behind LoadedLinear.
 template <QuantScheme Q>
 class Loaded final : public LoadedLinear {
  public:
@@ -57,7 +60,7 @@ class Loaded final : public LoadedLinear {
 
   std::optional<PackedMatrix> pack(const std::vector<const LoadedLinear*>& layers,
                                    at::ScalarType dtype) const override {
-    if constexpr (packs<Q>()) {
+    if constexpr (detail::packs<Q>()) {
       std::vector<const typename Q::Weight*> weights;
       for (const LoadedLinear* layer : layers) weights.push_back(&dynamic_cast<const Loaded&>(*layer).weight());
       if (Q::can_stack(weights)) return Q::pack(weights, dtype);
@@ -68,8 +71,6 @@ class Loaded final : public LoadedLinear {
  private:
   typename Q::Weight weight_;
 };
-
-}  // namespace detail
 
 /// The value of a policy, one for the whole program.
 template <QuantScheme Q>
@@ -82,7 +83,7 @@ const Scheme& scheme() {
       .is_dense = std::same_as<Q, None>,
       .stores = stores<Q>,
       .load = [](const Loader& loader, const LinearSpec& spec) -> std::unique_ptr<const LoadedLinear> {
-        return std::make_unique<detail::Loaded<Q>>(Q::load(loader, spec));
+        return std::make_unique<Loaded<Q>>(Q::load(loader, spec));
       }};
   return value;
 }
@@ -90,7 +91,7 @@ const Scheme& scheme() {
 /// The policy's own weight, where a layer is of that policy; else nullptr.
 template <QuantScheme Q>
 const typename Q::Weight* weight_if(const LoadedLinear& layer) {
-  const auto* own = dynamic_cast<const detail::Loaded<Q>*>(&layer);
+  const auto* own = dynamic_cast<const Loaded<Q>*>(&layer);
   return own == nullptr ? nullptr : &own->weight();
 }
 
