@@ -3,7 +3,7 @@
 
     verify_headers.py FOLDER      FOLDER/<library>.json say compiler, flags and headers of each library (fpf_functions.cmake)
 
-A unit for each header costs 50 minutes of a processor, since all of them parse the same again. But a header that was
+A unit for each header costs half an hour of a processor, since all of them parse the same again. But a header that was
 included by the next one anyway takes nothing from the next one's verification: in a unit that includes core/error.hpp
 and then core/json.hpp, which includes core/error.hpp, both compile as if alone. So the headers are cut into as few such
 chains as possible (a minimum path cover: a third of the units), each chain is one unit, nothing is generated
