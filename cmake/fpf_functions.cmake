@@ -1,8 +1,9 @@
 # What CMakeLists.txt files of this project call.
+include(GNUInstallDirs)
 
 # fpf_add_library(<name> FOLDERS <folder>... [FILES <header>...] [LINK <target>...])
 # An interface target fpf_<name> (fpf for "fpf"), alias fpf::<name>, with the headers of include/fpf/<folder>
-# in a file set; each of them is verified to compile alone (target all_verify_interface_header_sets).
+# in a file set; each of them is verified to compile alone (target verify_headers).
 function(fpf_add_library name)
   cmake_parse_arguments(ARG "" "" "FOLDERS;FILES;LINK" ${ARGN})
   set(target fpf_${name})
@@ -21,8 +22,29 @@ function(fpf_add_library name)
   add_library(fpf::${name} ALIAS ${target})
   target_sources(${target} INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${headers})
   target_compile_features(${target} INTERFACE cxx_std_20)
-  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ON)
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   target_link_libraries(${target} INTERFACE ${ARG_LINK})
+  set_property(GLOBAL APPEND PROPERTY fpf_libraries ${target})
+endfunction()
+
+# fpf_add_header_verification(): the target verify_headers. verify_headers.py says how; it learns here what to verify.
+function(fpf_add_header_verification)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  set(folder ${PROJECT_BINARY_DIR}/verify_headers)
+  get_property(libraries GLOBAL PROPERTY fpf_libraries)
+  foreach(library IN LISTS libraries)
+    foreach(what IN ITEMS COMPILE_DEFINITIONS INCLUDE_DIRECTORIES)
+      set(${what} "$<JOIN:$<REMOVE_DUPLICATES:$<TARGET_PROPERTY:${library},INTERFACE_${what}>>,\",\">")
+    endforeach()
+    file(GENERATE OUTPUT ${folder}/${library}.json CONTENT
+"{\"compiler\": \"${CMAKE_CXX_COMPILER}\",
+ \"definitions\": [\"${COMPILE_DEFINITIONS}\"],
+ \"folders\": [\"${INCLUDE_DIRECTORIES}\"],
+ \"headers\": [\"$<JOIN:$<TARGET_PROPERTY:${library},HEADER_SET>,\",\">\"]}
+")
+  endforeach()
+  add_custom_target(verify_headers COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/cmake/verify_headers.py ${folder}
+                    USES_TERMINAL VERBATIM)
 endfunction()
 
 # How this project compiles what it builds, never what its users build: warnings are errors; fmt and nlohmann/json are
@@ -89,10 +111,24 @@ function(fpf_add_driver name)
   add_executable(${name} ${name}.cpp)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} fpf_revision)
   fpf_finish(${name} ${ARG_LIBS})
+  fpf_find_libtorch_from(${name})
   if(FPF_INSTALL)
-    set_target_properties(${name} PROPERTIES INSTALL_RPATH ${Libtorch_HOME}/lib)  # libtorch stays where it is
     install(TARGETS ${name} RUNTIME COMPONENT drivers)
   endif()
+endfunction()
+
+# Where a program looks for libtorch: beside itself as the component libtorch is installed; where build/torch is, wherever
+# build/ is moved; at last where libtorch was when it was built. CMake's own CMAKE_BUILD_RPATH_USE_ORIGIN knows nothing
+# outside the build folder, and where a built program's path is not the installed one's, CMake fills the shorter with
+# colons, each of which means the current folder.
+function(fpf_find_libtorch_from name)
+  set(path "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/fpf/torch/lib")
+  cmake_path(IS_PREFIX PROJECT_SOURCE_DIR ${Libtorch_HOME} NORMALIZE inside)
+  if(inside AND CMAKE_RUNTIME_OUTPUT_DIRECTORY)
+    cmake_path(RELATIVE_PATH Libtorch_HOME BASE_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} OUTPUT_VARIABLE beside)
+    list(APPEND path "$ORIGIN/${beside}/lib")
+  endif()
+  set_target_properties(${name} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "${path};${Libtorch_HOME}/lib")
 endfunction()
 
 # fpf_add_tests(<program> LIBS <target>... TESTS <name>... [TIMEOUT <s>]): tests/<name>.cpp each hold the Boost.Test suite

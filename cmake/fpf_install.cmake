@@ -1,5 +1,4 @@
 # cmake --install: headers, targets, package config and version file.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/fpf)
 
@@ -15,3 +14,15 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/fpfConfigVersion.cmake CO
 install(FILES ${PROJECT_BINARY_DIR}/fpfConfig.cmake ${PROJECT_BINARY_DIR}/fpfConfigVersion.cmake
               ${PROJECT_SOURCE_DIR}/cmake/fpf_dependencies.cmake ${PROJECT_SOURCE_DIR}/cmake/FindLibtorch.cmake
         DESTINATION ${package_dir})
+
+# libtorch and the CUDA libraries that its wheel brings, some 4 GB and only when asked for: with
+#   cmake --install build/release --prefix P --component libtorch
+# beside the programs, P runs on a machine that has neither.
+install(DIRECTORY ${Libtorch_HOME}/lib DESTINATION ${CMAKE_INSTALL_LIBDIR}/fpf/torch USE_SOURCE_PERMISSIONS
+        COMPONENT libtorch EXCLUDE_FROM_ALL)
+file(REAL_PATH ${Libtorch_HOME} wheel)
+cmake_path(GET wheel PARENT_PATH packages)
+if(IS_DIRECTORY ${packages}/nvidia)
+  install(DIRECTORY ${packages}/nvidia DESTINATION ${CMAKE_INSTALL_LIBDIR}/fpf USE_SOURCE_PERMISSIONS
+          COMPONENT libtorch EXCLUDE_FROM_ALL)
+endif()

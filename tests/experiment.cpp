@@ -72,14 +72,14 @@ BOOST_AUTO_TEST_CASE(recording_more_layers_leaves_the_others_as_they_are) {
 }
 
 BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
-  const evidence::Json metadata = {
+  const Json metadata = {
       {"experiment_type", "reference"}, {"model", "SmolLM2"}, {"model_architecture", "LlamaForCausalLM"},
       {"sequence_length", 1054},        {"decode_steps", 30}, {"extraction_config", {{"layers", {1, 29}}}}};
-  const auto write = [&](const evidence::Json& changed, const std::string& prompt) {
-    evidence::Json file = {
+  const auto write = [&](const Json& changed, const std::string& prompt) {
+    Json file = {
         {"experiment_metadata", metadata},
         {"configurations", {{{"config_id", "a"}, {"hardware", "H100"}}}},
-        {"runs", {{{"config_id", "a"}, {"prompt_sha256", prompt}, {"decode_steps", evidence::Json::array()}}}}};
+        {"runs", {{{"config_id", "a"}, {"prompt_sha256", prompt}, {"decode_steps", Json::array()}}}}};
     file["experiment_metadata"].update(changed);
     std::ofstream("baseline.json") << file.dump();
   };
@@ -87,12 +87,12 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
     return error_text(
         [&] { Baseline::read("baseline.json").require_match("baseline.json", metadata, "p", any_checkpoint); });
   };
-  write(evidence::Json::object(), "p");
+  write(Json::object(), "p");
   BOOST_TEST(complaint() == "no error");
   write({{"model", "Qwen3"}}, "p");
   BOOST_TEST(mentions(complaint(), {"baseline.json", "model", "Qwen3", "SmolLM2"}), complaint());
   BOOST_TEST(complaint(true) == "no error");
-  const std::map<std::string, evidence::Json> others{{"model_architecture", "Qwen3ForCausalLM"},
+  const std::map<std::string, Json> others{{"model_architecture", "Qwen3ForCausalLM"},
                                                      {"sequence_length", 1053},
                                                      {"decode_steps", 29},
                                                      {"extraction_config", {{"layers", {1, 28}}}}};
@@ -103,7 +103,7 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
                                           whole ? value.dump() : "[1,29]"}),
                complaint(true));
   }
-  write(evidence::Json::object(), "q");
+  write(Json::object(), "q");
   BOOST_TEST(mentions(complaint(), {"baseline.json", "another prompt"}), complaint());
   write({{"experiment_type", "batch_size"}}, "p");
   BOOST_TEST(mentions(complaint(), {"baseline.json", "batch_size", "experiment 0"}), complaint());

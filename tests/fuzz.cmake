@@ -1,4 +1,8 @@
-# The readers under libFuzzer, where clang is found: two minutes in all in the tests, as long as one likes by hand.
+# The readers under libFuzzer, where clang is found: a minute in all on each change, longer by tests/run.sh --full and as long
+# as one likes by hand.
+set(FPF_FUZZ_SECONDS 4 CACHE STRING "How long each reader is fuzzed in the tests; that of evidence three times as long")
+math(EXPR seconds_of_evidence "3 * ${FPF_FUZZ_SECONDS}")
+math(EXPR timeout_of_fuzzers "3 * ${seconds_of_evidence} + 120")
 find_program(FPF_FUZZ_COMPILER NAMES clang++ clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++-14)
 if(FPF_FUZZ_COMPILER AND NOT DEFINED FPF_FUZZ_WORKS)
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/fuzz_probe.cpp
@@ -46,13 +50,13 @@ function(fpf_fuzz test program seconds)
            COMMAND ${CMAKE_CURRENT_BINARY_DIR}/${program} -max_total_time=${seconds} -timeout=20 -max_len=16384
                    -dict=${CMAKE_CURRENT_SOURCE_DIR}/fixtures/fuzz.dict corpus seeds
            WORKING_DIRECTORY ${scratch})
-  set_tests_properties(${test} PROPERTIES TIMEOUT 180 ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0;${ARG_ENVIRONMENT}")
+  set_tests_properties(${test} PROPERTIES TIMEOUT ${timeout_of_fuzzers} ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0;${ARG_ENVIRONMENT}")
 endfunction()
 
 set(fixtures ${CMAKE_CURRENT_SOURCE_DIR}/fixtures)
 fpf_add_fuzzer(fuzz_reader)
 file(GLOB seeds ${fixtures}/fuzz/*)
-fpf_fuzz(fuzz_reader fuzz_reader 30 SEEDS ${seeds})
+fpf_fuzz(fuzz_reader fuzz_reader ${seconds_of_evidence} SEEDS ${seeds})
 
 fpf_add_fuzzer(fuzz_inputs -lpoppler-cpp -lpcre2-8 -lutf8proc -lz -lcrypto -lboost_program_options)
 set(seeds_of_config ${fixtures}/parity/qwen3_moe_raw/config.json ${fixtures}/quant/gptq_mixed_model/config.json
@@ -63,6 +67,6 @@ set(seeds_of_gguf ${fixtures}/weights/small.gguf)
 set(seeds_of_pdf ${fixtures}/prompts/open.pdf ${fixtures}/prompts/locked.pdf)
 foreach(reader IN ITEMS prompt_ids config tokenizer chat_template safetensors gguf partial journal gzip pdf)
   file(GLOB seeds ${fixtures}/fuzz_inputs/${reader}/*)
-  fpf_fuzz(fuzz_${reader} fuzz_inputs 9 SEEDS ${seeds} ${seeds_of_${reader}}
+  fpf_fuzz(fuzz_${reader} fuzz_inputs ${FPF_FUZZ_SECONDS} SEEDS ${seeds} ${seeds_of_${reader}}
            ENVIRONMENT FPF_FUZZ=${reader} FPF_FUZZ_TOKENIZER=${fixtures}/tokens/small_flags/tokenizer.json)
 endforeach()

@@ -55,7 +55,7 @@ void read_pdf(const std::string& file) {
 
 void take_up(const std::string& file) {
   const auto path = std::filesystem::path(file).replace_extension();  // without .partial
-  evidence::ExperimentWriter(path, evidence::Json::object(), {"f", {}}, true).finish();
+  evidence::ExperimentWriter(path, Json::object(), {"f", {}}, true).finish();
 }
 
 struct Reader {

@@ -1,4 +1,5 @@
-// include/fpf: folders know one another in one direction only, and headers include no cycle.
+// include/fpf: folders know one another in one direction only, headers include no cycle, and a program sees no more of them
+// than it needs: what is seen is compiled again in each.
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <fstream>
@@ -47,18 +48,30 @@ const std::map<std::string, Names> may_include{
       "experiment"}},
 };
 
-/// include/fpf's headers, "folder/file.hpp", and what each includes of the others.
-const std::map<std::string, std::vector<std::string>>& headers() {
+/// What a file includes of fpf's headers and of those beside it, and how long it is.
+struct Source {
+  std::vector<std::string> headers, beside;
+  std::size_t lines = 0;
+};
+
+Source source(const fs::path& file) {
+  Source out;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line); ++out.lines) {
+    if (line.starts_with("#include <fpf/")) out.headers.push_back(line.substr(14, line.find('>') - 14));
+    if (line.starts_with("#include \"")) out.beside.push_back(line.substr(10, line.rfind('"') - 10));
+  }
+  return out;
+}
+
+/// include/fpf's headers, "folder/file.hpp".
+const std::map<std::string, Source>& headers() {
   static const auto all = [] {
-    std::map<std::string, std::vector<std::string>> out;
+    std::map<std::string, Source> out;
     const fs::path root = fs::path(FPF_SOURCE) / "include/fpf";
     for (const auto& entry : fs::recursive_directory_iterator(root)) {
       if (entry.path().extension() != ".hpp") continue;
-      std::ifstream in(entry.path());
-      std::vector<std::string> included;
-      for (std::string line; std::getline(in, line);)
-        if (line.starts_with("#include <fpf/")) included.push_back(line.substr(14, line.find('>') - 14));
-      out.emplace(fs::relative(entry.path(), root).string(), std::move(included));
+      out.emplace(fs::relative(entry.path(), root).string(), source(entry.path()));
     }
     return out;
   }();
@@ -72,18 +85,69 @@ void reach(const std::string& header, Names& seen) {
   if (!seen.insert(header).second) return;
   const auto found = headers().find(header);
   if (found == headers().end()) return;  // generated at build time
-  for (const auto& next : found->second) reach(next, seen);
+  for (const auto& next : found->second.headers) reach(next, seen);
+}
+
+/// How many lines of include/fpf a file of drivers/ may see. What is above the last column's figure is not there yet:
+/// lower the budget with each step towards it.
+struct Budget {
+  const char* file;
+  std::size_t lines, goal;
+};
+constexpr Budget budgets[]{
+    {"exp0_reference.cpp", 2000, 2000},
+    {"exp1_batch_size.cpp", 2000, 2000},
+    {"exp2_compile.cpp", 2000, 2000},
+    {"exp3_quantization.cpp", 2000, 2000},
+    {"exp4_attention.cpp", 2000, 2000},
+    {"exp5_concurrent_streams.cpp", 4300, 2000},
+    {"exp6_cuda_version.cpp", 7100, 2000},
+    {"exp7_tensor_parallel.cpp", 2000, 2000},
+    {"exp8_expert_parallel.cpp", 2000, 2000},
+    {"make_prompt.cpp", 5600, 5600},
+    {"compare.cpp", 12600, 8000},
+    {"campaign.cpp", 10200, 3000},
+    {"preflight.cpp", 14900, 3000},
+    {"make_checkpoint.cpp", 21700, 3000},
+    {"verify.cpp", 29500, 12000},
+    {"runner.cpp", 25700, 18000},
+    {"session.cpp", 18000, 14000},
+    {"sleeping_threads.cpp", 0, 0},
+};
+
+/// All of fpf's headers that a file of drivers/ sees, by those beside it, too.
+void reach_from_driver(const std::string& name, Names& seen) {
+  const Source file = source(fs::path(FPF_SOURCE) / "drivers" / name);
+  for (const auto& header : file.headers) reach(header, seen);
+  for (const auto& other : file.beside) reach_from_driver(other, seen);
 }
 
 }  // namespace
 
+BOOST_AUTO_TEST_CASE(a_program_sees_no_more_lines_than_its_budget) {
+  Names left;
+  for (const auto& entry : fs::directory_iterator(fs::path(FPF_SOURCE) / "drivers"))
+    if (entry.path().extension() == ".cpp") left.insert(entry.path().filename().string());
+  for (const auto& [file, budget, goal] : budgets) {
+    BOOST_TEST(left.erase(file) == 1u, file << " has a budget and is no file of drivers/");
+    Names seen;
+    reach_from_driver(file, seen);
+    std::size_t lines = 0;
+    for (const auto& header : seen)
+      if (const auto found = headers().find(header); found != headers().end()) lines += found->second.lines;
+    BOOST_TEST(lines <= budget,
+               file << " sees " << lines << " lines of fpf, its budget is " << budget << " and shall become " << goal);
+  }
+  for (const auto& file : left) BOOST_ERROR(file << " has no budget of lines");
+}
+
 BOOST_AUTO_TEST_CASE(folders_see_only_what_comes_before_them) {
   BOOST_REQUIRE(headers().size() > 100);
-  for (const auto& [name, included] : headers()) {
+  for (const auto& [name, file] : headers()) {
     if (name.find('/') == std::string::npos) continue;  // the umbrella
     const auto rule = may_include.find(folder_of(name));
     BOOST_REQUIRE_MESSAGE(rule != may_include.end(), name << " is in a folder that has no place in the order");
-    for (const auto& other : included)
+    for (const auto& other : file.headers)
       BOOST_TEST((folder_of(other) == folder_of(name) || rule->second.contains(folder_of(other)) ||
                   rule->second.contains(other)),
                  name << " includes " << other);
@@ -91,9 +155,9 @@ BOOST_AUTO_TEST_CASE(folders_see_only_what_comes_before_them) {
 }
 
 BOOST_AUTO_TEST_CASE(no_header_includes_itself_in_the_end) {
-  for (const auto& [name, included] : headers()) {
+  for (const auto& [name, file] : headers()) {
     Names seen;
-    for (const auto& next : included) reach(next, seen);
+    for (const auto& next : file.headers) reach(next, seen);
     BOOST_TEST(!seen.contains(name), name << " is reached from its own includes");
   }
 }

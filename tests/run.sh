@@ -1,14 +1,29 @@
 #!/usr/bin/env bash
-# Everything from a bare machine to tested programs: set-up, build, every test.
-#   bash tests/run.sh [--no-install]
+# Everything from a bare machine to tested programs: set-up, build, every header alone, every test.
+#   bash tests/run.sh [--full] [--no-install]
+#
+#   --full   also what is too long for each change, of which it otherwise takes a sample: kernels by older CUDA toolkits
+#            (every eighth), fuzzing (30 seconds a reader instead of 4)
+# build/tests.xml keeps what each test took, in JUnit's format.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bash cmake/setup.sh --tests "$@"
+fuzz_seconds=4
+setup=(--tests)
+for option in "$@"; do
+  if [ "$option" = --full ]; then
+    export FPF_FULL_TESTS=1
+    fuzz_seconds=30
+  else
+    setup+=("$option")
+  fi
+done
+bash cmake/setup.sh "${setup[@]}"
 export PATH=$PWD/build/venv/bin:$PATH
 if [ -d ../shared/data/published ]; then export FPF_PUBLISHED_DATA=${FPF_PUBLISHED_DATA:-$PWD/../shared/data/published}; fi
 
-cmake --preset release -DFPF_BUILD_DRIVERS=ON -DFPF_BUILD_TESTS=ON -DFPF_BUILD_BENCHMARKS=ON >build/configure.log ||
-  { cat build/configure.log; exit 1; }
-cmake --build --preset release -j "$(nproc)" --target all all_verify_interface_header_sets
-ctest --preset release --no-tests=error
+cmake --preset release -DFPF_BUILD_DRIVERS=ON -DFPF_BUILD_TESTS=ON -DFPF_BUILD_BENCHMARKS=ON -DFPF_FUZZ_SECONDS=$fuzz_seconds \
+  >build/configure.log || { cat build/configure.log; exit 1; }
+cmake --build --preset release -j "$(nproc)"
+cmake --build --preset release --target verify_headers
+ctest --preset release --no-tests=error -j "$(nproc)" --output-junit "$PWD/build/tests.xml"

@@ -56,8 +56,8 @@ class Baseline {
   /// Throws Error naming the field in which this baseline and an experiment with that metadata and prompt
   /// differ. The model's name counts where the file does not identify its weights (require_model()), with `any_checkpoint`
   /// not at all. `params` are fixed_params that it must have because they are not what the experiment varies.
-  void require_match(const std::string& path, const evidence::Json& metadata, const std::string& prompt_sha256,
-                     bool any_checkpoint, const evidence::Json& params = evidence::Json::object()) const {
+  void require_match(const std::string& path, const Json& metadata, const std::string& prompt_sha256,
+                     bool any_checkpoint, const Json& params = Json::object()) const {
     const nlohmann::json wanted = metadata;
     for (const char* field : {"model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"}) {
       if (std::string_view(field) == "model" &&
@@ -117,8 +117,8 @@ class Baseline {
   const std::vector<evidence::StoredRun>& runs() const { return file_.runs; }
 
   /// The configuration under another config_id, with the value that it has of the variable.
-  evidence::Json relabelled(const std::string& config_id, const evidence::Json& value, bool baseline = true) const {
-    evidence::Json out = file_.configurations.front();
+  Json relabelled(const std::string& config_id, const Json& value, bool baseline = true) const {
+    Json out = file_.configurations.front();
     out["config_id"] = config_id;
     out["variable_value"] = value;
     out["baseline"] = baseline;
@@ -130,7 +130,7 @@ class Baseline {
     std::vector<std::string> out;
     for (const auto& run : file_.runs) {
       const std::string_view text = file_.text(run);
-      evidence::JsonCursor cursor(text, file_.name());
+      JsonCursor cursor(text, file_.name());
       cursor.enter_object();
       const auto first = cursor.next_key();
       if (!first || *first != "config_id") fail("{}: expected a run that begins with its config_id", file_.name());

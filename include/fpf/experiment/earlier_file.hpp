@@ -36,7 +36,7 @@ class EarlierFile {
   }
 
   /// What is known before the model is loaded.
-  void require_same(const evidence::Json& metadata, const std::string& prompt_sha256, std::int64_t reps) const {
+  void require_same(const Json& metadata, const std::string& prompt_sha256, std::int64_t reps) const {
     const nlohmann::json wanted = metadata;
     for (const char* field :
          {"experiment_type", "model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"})
@@ -69,7 +69,7 @@ class EarlierFile {
 
   /// A configuration that is about to run, beside those prompts: where the file has one of its name, all that results depend
   /// on is the same. fpf's own version may be another.
-  void require_same(const evidence::Json& configuration, const std::vector<std::string>& neighbours) const {
+  void require_same(const Json& configuration, const std::vector<std::string>& neighbours) const {
     const std::string id = configuration.at("config_id");
     for (const auto& mine : file_.configurations) {
       if (mine.at("config_id") != id) continue;

@@ -8,9 +8,9 @@ namespace fpf {
 
 /// What a set-up says of itself, with its environment and the model's content. On a GPU complete once a repetition has run.
 /// `model`: as ModelIdentity describes it.
-inline evidence::Json manifest_of(const evidence::Json& model, const RunSettings& settings, const Session& setup) {
-  evidence::Json out = describe_environment(settings.device);
-  if (const evidence::Json kernels = describe_kernels(settings.device); !kernels.empty()) {
+inline Json manifest_of(const Json& model, const RunSettings& settings, const Session& setup) {
+  Json out = describe_environment(settings.device);
+  if (const Json kernels = describe_kernels(settings.device); !kernels.empty()) {
     const auto& compiler = device::kernels(at::Device(settings.device)).builder().compiler();
     out["own_kernels"] = kernels;
     out["nvrtc"] = {{"version", compiler.version_name()}, {"library", compiler.toolkit().nvrtc.string()}};

@@ -31,14 +31,14 @@ class ModelIdentity {
   /// What is known at once: {"id", "config_sha256", "base_config_sha256", "tokenizer_sha256" where there is one,
   /// "placement_sha256" where an index decides between tensors of one name, "files"},
   /// the files by name and size alone (none of a synthetic model, whose id says how it is made).
-  evidence::Json outline() const {
-    evidence::Json out = {{"id", checkpoint_->id()},
+  Json outline() const {
+    Json out = {{"id", checkpoint_->id()},
                           {"config_sha256", sha256_hex(checkpoint_->config_text())},
                           {"base_config_sha256", sha256_hex(model::base_config(checkpoint_->config()).dump())}};
     if (tokenizer_sha256_) out["tokenizer_sha256"] = *tokenizer_sha256_;
     if (const auto& placement = checkpoint_->source().placement(); !placement.empty())
       out["placement_sha256"] = sha256_hex(placement);
-    out["files"] = evidence::Json::array();
+    out["files"] = Json::array();
     for (std::size_t i = 0; i < digests_->files().size(); ++i)
       out["files"].push_back(
           {{"file", digests_->files()[i].filename().string()}, {"bytes", digests_->stamps()[i].size}});
@@ -47,8 +47,8 @@ class ModelIdentity {
 
   /// The same with every file's "sha256" and "digest_from": "content" when it was hashed now, "cache" when an earlier run
   /// hashed the same state of the file. Waits until all are found. Throws Error when a file changed since it was opened.
-  evidence::Json describe() const {
-    evidence::Json out = outline();
+  Json describe() const {
+    Json out = outline();
     const auto& digests = digests_->wait(verbosity_);
     for (std::size_t i = 0; i < digests.size(); ++i) {
       out["files"][i]["sha256"] = digests[i].sha256;

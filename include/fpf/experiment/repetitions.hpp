@@ -17,7 +17,7 @@ struct Repetition {
   evidence::Signals signals;
   evidence::Timing timing;           // seconds
   std::vector<stream::Span> passes;  // the prefill and every step, from start to the token read back
-  evidence::Json contention;         // from the stream policy, null when the device was ours alone
+  Json contention;         // from the stream policy, null when the device was ours alone
 
   /// Whether what was to go on beside it did.
   bool accompanied() const { return !contention.is_object() || contention.value("accompanied", true); }
@@ -37,15 +37,15 @@ inline std::optional<Difference> first_difference(const std::vector<Repetition>&
 }
 
 /// The run's `reproducibility`.
-inline evidence::Json reproducibility_of(const std::vector<Repetition>& repetitions,
+inline Json reproducibility_of(const std::vector<Repetition>& repetitions,
                                          const std::optional<Difference>& difference) {
-  auto digests = evidence::Json::array();
+  auto digests = Json::array();
   for (std::size_t rep = 0; rep < repetitions.size(); ++rep) {
-    evidence::Json record = {{"rep_id", rep}};
+    Json record = {{"rep_id", rep}};
     record.update(evidence::to_json(evidence::digests_of(repetitions[rep].signals)));
     digests.push_back(std::move(record));
   }
-  evidence::Json place = nullptr;
+  Json place = nullptr;
   if (difference) {
     place = evidence::to_json(difference->place);
     place["rep_id"] = difference->rep;
@@ -57,7 +57,7 @@ inline evidence::Json reproducibility_of(const std::vector<Repetition>& repetiti
 }
 
 /// The run's `runtime`, in seconds.
-inline evidence::Json runtime_of(const std::vector<Repetition>& repetitions) {
+inline Json runtime_of(const std::vector<Repetition>& repetitions) {
   std::vector<double> seconds;
   double prefill = 0, decode = 0;
   const auto n = static_cast<double>(repetitions.size());

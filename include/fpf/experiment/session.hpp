@@ -58,8 +58,8 @@ class BasicSession {
   std::int64_t peak_device_memory() const { return device::peak_device_memory(decoders_.front()->device()); }
 
   /// The choices of numerics under the names that the plan's schema gives them.
-  evidence::Json fixed_params() const {
-    evidence::Json out = {{"compile", setup_.execution->fused},
+  Json fixed_params() const {
+    Json out = {{"compile", setup_.execution->fused},
                           {"execution", setup_.execution->name},
                           {"attention_impl", attention_name()},
                           {"tp_size", 1},
@@ -71,14 +71,14 @@ class BasicSession {
   }
 
   /// What the manifest says of this set-up beside the environment.
-  evidence::Json manifest() const {
-    evidence::Json policies = {{"quantisation", setup_.quantisation->name},
+  Json manifest() const {
+    Json policies = {{"quantisation", setup_.quantisation->name},
                                {"attention", attention_name()},
                                {"parallelism", setup_.parallelism->name},
                                {"stream", setup_.stream->name()},
                                {"execution", setup_.execution->name}};
     if (!setup_.execution->description.empty()) policies["execution_detail"] = setup_.execution->description;
-    evidence::Json out = {{"policies", policies}, {"ranks", ranks_}, {"operations", describe_operations()}};
+    Json out = {{"policies", policies}, {"ranks", ranks_}, {"operations", describe_operations()}};
     if (const auto* communicator = decoders_.front()->collectives().communicator())
       out["communicator"] = communicator->describe();
     return out;
@@ -93,14 +93,14 @@ class BasicSession {
   /// Once this process's ranks are loaded: what all ranks hold, those of other processes too, and what of the model none
   /// of them read. Throws Error for what may not be left unread.
   void meet(const model::Checkpoint& checkpoint) {
-    std::vector<evidence::Json> own;
+    std::vector<Json> own;
     for (const auto& decoder : decoders_) own.push_back(describe_rank(*decoder));
     std::vector<bool> taken = checkpoint.source().taken();
     if (settings_.ranks.world == nullptr) {
       ranks_ = own;
     } else {
       for (const std::string& one : settings_.ranks.world->all(own.front().dump()))
-        ranks_.push_back(parse_json<evidence::Json>(one, "what a rank says of its weights"));
+        ranks_.push_back(parse_json<Json>(one, "what a rank says of its weights"));
       for (const std::string& one : settings_.ranks.world->all(bits(taken))) {
         if (one.size() != taken.size())
           fail("a rank finds {} tensors in the model, another {}", taken.size(), one.size());
@@ -135,9 +135,9 @@ class BasicSession {
   }
 
   /// By phase; the batch size is the configuration's own.
-  evidence::Json describe_operations() const {
+  Json describe_operations() const {
     const auto table = [](const model::OperationTable& operations) {
-      evidence::Json out = evidence::Json::object();
+      Json out = Json::object();
       for (const auto& [operation, kernel] : operations) out[operation] = kernel;
       return out;
     };
@@ -146,10 +146,10 @@ class BasicSession {
     return {{"prefill", table(forward)}, {"decode", table(decoder.on_gpu() ? gpu_.front().operations() : forward)}};
   }
 
-  evidence::Json describe_rank(const model::AnyDecoder& decoder) const {
+  Json describe_rank(const model::AnyDecoder& decoder) const {
     const parallel::Shard& shard = decoder.shard();
-    const auto range = [](const Range& r) { return evidence::Json{r.begin, r.end}; };
-    evidence::Json out = {{"rank", decoder.rank()},
+    const auto range = [](const Range& r) { return Json{r.begin, r.end}; };
+    Json out = {{"rank", decoder.rank()},
                           {"device", decoder.device().str()},
                           {"threads", parallel::threads_per_rank(decoders_.size())},
                           {"weight_bytes", decoder.weight_bytes()},
@@ -169,7 +169,7 @@ class BasicSession {
   Setup setup_;
   std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
   std::vector<GpuRepetitions> gpu_;  // a decoder's
-  evidence::Json ranks_;             // descriptions of all ranks
+  Json ranks_;             // descriptions of all ranks
   model::Unread unread_;
 };
 

@@ -56,7 +56,7 @@ struct File {
 
 namespace detail {
 
-using evidence::JsonCursor;
+using JsonCursor;
 
 /// Reads one published file. Values that are not looked at may be anything, bare Infinity included.
 class Reader {
