@@ -1,9 +1,9 @@
 // kernel/*.cuh: every kernel compiles for sm_80 and sm_90 without a GPU, in all three quantised formats, and
 // those on the decode path keep everything in registers. Refusals name what does not fit.
 #include <boost/test/unit_test.hpp>
-#include <fpf/kernel/plan_decode.hpp>
-#include <fpf/kernel/plan_linear.hpp>
-#include <fpf/kernel/plan_synthetic.hpp>
+#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/linear.hpp>
+#include <fpf/kernel/plan/synthetic.hpp>
 #include <mutex>
 #include <thread>
 
@@ -91,16 +91,19 @@ void build_all(const std::vector<Plan>& all, int architecture,
   std::mutex mutex;
   std::size_t next = 0;
   std::vector<std::string> faults;
+  std::vector<KernelRecord> records(all.size());
   std::size_t hot = 0;
   const auto work = [&] {
     for (;;) {
       std::unique_lock lock(mutex);
       if (next == all.size()) return;
+      KernelRecord& record = records[next];
       const Plan& plan = all[next++];
       lock.unlock();
       std::string fault;
       try {
-        const KernelResources& needs = builder.build(plan.file, plan.expression).record.resources;
+        record = builder.build(plan.file, plan.expression).record;
+        const KernelResources& needs = record.resources;
         const unsigned threads = plan.block.x * plan.block.y * plan.block.z;
         if (needs.registers == 0) fault = "no register count";
         if (plan.hot && needs.stack_bytes != 0 && toolkit == compiler())
@@ -123,6 +126,7 @@ void build_all(const std::vector<Plan>& all, int architecture,
   std::thread second(work);
   work();
   second.join();
+  write_code(records);
   BOOST_TEST(hot > all.size() / 2);
   for (const auto& fault : faults) BOOST_ERROR(fault);
 }
