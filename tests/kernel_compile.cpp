@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
-#include <fpf/kernel/plan_decode.hpp>
-#include <fpf/kernel/plan_linear.hpp>
-#include <fpf/kernel/plan_synthetic.hpp>
+#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/linear.hpp>
+#include <fpf/kernel/plan/synthetic.hpp>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -94,15 +94,18 @@ void build_all(const std::vector<Plan>& all, int architecture,
   const Builder builder(toolkit, architecture, CubinCache(fs::current_path() / "cache"));
   std::mutex mutex;
   std::vector<std::string> faults;
+  std::vector<KernelRecord> records(all.size());
   const auto work = [&] {
     for (;;) {
       std::unique_lock lock(mutex);
       if (next >= all.size()) return;
+      KernelRecord& record = records[next];
       const Plan& plan = all[std::exchange(next, next + step)];
       lock.unlock();
       std::string fault;
       try {
-        const KernelResources& needs = builder.build(plan.file, plan.expression).record.resources;
+        record = builder.build(plan.file, plan.expression).record;
+        const KernelResources& needs = record.resources;
         const unsigned threads = plan.block.x * plan.block.y * plan.block.z;
         if (needs.registers == 0) fault = "no register count";
         if (plan.hot && needs.stack_bytes != 0 && toolkit == compiler())
@@ -124,6 +127,7 @@ void build_all(const std::vector<Plan>& all, int architecture,
   std::thread second(work);
   work();
   second.join();
+  write_code(records);
   BOOST_TEST(std::ranges::count_if(all, &Plan::hot) > static_cast<std::ptrdiff_t>(all.size() / 2));
   for (const auto& fault : faults) BOOST_ERROR(fault);
 }

@@ -2,7 +2,7 @@
 // that say what is needed and what is there, and decode steps all of whose launches a GPU would accept.
 #include <boost/test/unit_test.hpp>
 #include <fpf/kernel/decode_step.hpp>
-#include <fpf/kernel/plan_synthetic.hpp>
+#include <fpf/kernel/plan/synthetic.hpp>
 #include <map>
 #include <memory>
 

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
-#include <fpf/kernel/builder.hpp>
-#include <fpf/kernel/library.hpp>
+#include <fpf/kernel/host/builder.hpp>
+#include <fpf/kernel/host/library.hpp>
 #include <fstream>
 #include <thread>
 

@@ -1,4 +1,4 @@
-// kernel/portable_*.cuh against portable/*.hpp without a GPU: the kernels' own text, run on fibers (fibers.hpp), gives the
+// kernel/portable/*.cuh against portable/*.hpp without a GPU: the kernels' own text, run on fibers (fibers.hpp), gives the
 // bits that the CPU's vectors give. Few rows and many, all three weight formats.
 #include <ATen/ops/empty_like.h>
 
@@ -8,10 +8,10 @@
 #include <fpf/weights/nf4_tables.hpp>
 #include <random>
 
-#include "emulated/portable_attention.cuh"
-#include "emulated/portable_gemm.cuh"
-#include "emulated/portable_head.cuh"
-#include "emulated/portable_moe.cuh"
+#include "emulated/portable/attention.cuh"
+#include "emulated/portable/gemm.cuh"
+#include "emulated/portable/head.cuh"
+#include "emulated/portable/moe.cuh"
 
 BOOST_AUTO_TEST_SUITE(test_portable_emulation)
 

@@ -1,8 +1,8 @@
-// kernel/portable_*.cuh: all compile for sm_80 and sm_90 without a GPU, for every format, and those of a decode step keep
+// kernel/portable/*.cuh: all compile for sm_80 and sm_90 without a GPU, for every format, and those of a decode step keep
 // everything in registers; none holds an instruction that PORTABLE.md does not allow.
 #include <boost/test/unit_test.hpp>
-#include <fpf/kernel/builder.hpp>
-#include <fpf/kernel/plan_portable.hpp>
+#include <fpf/kernel/host/builder.hpp>
+#include <fpf/kernel/plan/portable.hpp>
 
 #include "error_text.hpp"
 #include "toolkit.hpp"
@@ -64,6 +64,7 @@ void build_all(const std::vector<Plan>& all, int architecture,
   for (const Plan& plan : all) {
     const Binary binary = builder.build(plan.file, plan.expression);
     const KernelResources& needs = binary.record.resources;
+    write_code({binary.record});
     BOOST_TEST_CONTEXT(plan.expression << " sm_" << architecture) {
       BOOST_TEST_MESSAGE(plan.expression << " sm_" << architecture << ": " << needs.registers << " registers, "
                                          << needs.stack_bytes << " stack, " << needs.shared_bytes << " shared");

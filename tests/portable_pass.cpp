@@ -9,10 +9,10 @@
 #include <fstream>
 #include <map>
 
-#include "emulated/portable_attention.cuh"
-#include "emulated/portable_gemm.cuh"
-#include "emulated/portable_head.cuh"
-#include "emulated/portable_moe.cuh"
+#include "emulated/portable/attention.cuh"
+#include "emulated/portable/gemm.cuh"
+#include "emulated/portable/head.cuh"
+#include "emulated/portable/moe.cuh"
 #include "fake_cuda/fake_cuda.hpp"
 #include "portable_runs.hpp"
 #include "toolkit.hpp"

@@ -1,9 +1,12 @@
 // Toolkits that compile kernels on a machine without a GPU: libtorch's own, and those of cmake/setup.sh --cuda.
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
-#include <fpf/kernel/nvrtc.hpp>
+#include <fpf/kernel/host/builder.hpp>
+#include <fstream>
 #include <memory>
+#include <vector>
 
 /// The wheels' folder that libtorch lies in.
 inline const std::filesystem::path packages =
@@ -19,4 +22,15 @@ inline std::shared_ptr<const fpf::kernel::Compiler> compiler() {
 inline std::shared_ptr<const fpf::kernel::Compiler> compiler(const std::string& version) {
   return std::make_shared<const fpf::kernel::Compiler>(
       fpf::kernel::find_toolkit(std::filesystem::path(FPF_BUILD) / ("cuda-" + version)));
+}
+
+/// With FPF_WRITE_CODE=<file>: adds a line a kernel, "<toolkit> <architecture> <code_sha256> <expression>", in the order of
+/// the plans. A move that changes no machine code leaves the first three words of every line as they were.
+inline void write_code(const std::vector<fpf::kernel::KernelRecord>& records) {
+  const char* to = std::getenv("FPF_WRITE_CODE");
+  if (to == nullptr) return;
+  std::ofstream out(to, std::ios::app);
+  for (const auto& one : records)
+    out << one.nvrtc_version << " sm_" << one.architecture << " " << one.resources.code_sha256 << " " << one.name
+        << "\n";
 }

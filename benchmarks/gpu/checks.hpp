@@ -2,8 +2,8 @@
 // bit.
 #pragma once
 
-#include <fpf/kernel/plan_decode.hpp>
-#include <fpf/kernel/plan_synthetic.hpp>
+#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/synthetic.hpp>
 #include <fpf/model/synthetic_model.hpp>
 #include <nlohmann/json.hpp>
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <fpf/core/half.hpp>
-#include <fpf/kernel/library.hpp>
+#include <fpf/kernel/host/library.hpp>
 #include <functional>
 #include <random>
 #include <vector>

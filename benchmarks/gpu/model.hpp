@@ -3,7 +3,7 @@
 #pragma once
 
 #include <fpf/kernel/decode_step.hpp>
-#include <fpf/kernel/plan_synthetic.hpp>
+#include <fpf/kernel/plan/synthetic.hpp>
 #include <numeric>
 
 #include "device.hpp"

@@ -24,7 +24,7 @@ class Timeline {
   std::vector<SourceText> instrument(const std::vector<SourceText>& sources) {
     std::vector<SourceText> out = sources;
     for (auto& source : out) {
-      if (source.name != "common.cuh") continue;
+      if (source.name != "fpf/kernel/shared/common.cuh") continue;
       text_ = std::string(source.text);
       const std::string signature = "__device__ __forceinline__ void wait_for_previous() {";
       const std::size_t at = text_.find(signature);

@@ -1,4 +1,4 @@
-// kernel/common.cuh in plain C++: what the portable kernels use of CUDA, for one block after another with a fiber for every
+// kernel/shared/common.cuh in plain C++: what the portable kernels use of CUDA, for one block after another with a fiber for every
 // thread. Types and conversions have the names and meanings of the original; nothing else of it is here.
 #pragma once
 
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <fpf/core/half.hpp>
 
-#include "../fibers.hpp"
+#include "../../fibers.hpp"
 
 // CUDA's headers for the host have their own meanings of these.
 #undef __device__

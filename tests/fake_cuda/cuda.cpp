@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fpf/kernel/cubin.hpp>
+#include <fpf/kernel/host/cubin.hpp>
 #include <map>
 #include <memory>
 

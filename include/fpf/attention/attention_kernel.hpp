@@ -5,7 +5,7 @@
 
 #include <concepts>
 #include <fpf/core/stated.hpp>
-#include <fpf/kernel/shapes.hpp>
+#include <fpf/kernel/plan/shapes.hpp>
 #include <optional>
 #include <string_view>
 

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <fpf/attention/attention_kernel.hpp>
-#include <fpf/kernel/shapes.hpp>
+#include <fpf/kernel/plan/shapes.hpp>
 #include <limits>
 
 namespace fpf::attention {

@@ -10,7 +10,7 @@
 
 #include <fpf/attention/attention_kernel.hpp>
 #include <fpf/core/error.hpp>
-#include <fpf/kernel/shapes.hpp>
+#include <fpf/kernel/plan/shapes.hpp>
 #include <optional>
 #include <tuple>
 

@@ -8,7 +8,7 @@
 #endif
 
 #include <fpf/device/dtype.hpp>
-#include <fpf/kernel/library.hpp>
+#include <fpf/kernel/host/library.hpp>
 #include <map>
 #include <memory>
 #include <mutex>

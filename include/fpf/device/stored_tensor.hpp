@@ -6,7 +6,7 @@
 
 #include <fpf/device/dtype.hpp>
 #include <fpf/device/kernels.hpp>
-#include <fpf/kernel/plan_synthetic.hpp>
+#include <fpf/kernel/plan/synthetic.hpp>
 #include <fpf/weights/tensor_source.hpp>
 
 namespace fpf::device {

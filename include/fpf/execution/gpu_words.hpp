@@ -8,7 +8,7 @@
 #include <fpf/device/dtype.hpp>
 #include <fpf/device/kernels.hpp>
 #include <fpf/execution/execution.hpp>
-#include <fpf/kernel/plan_decode.hpp>
+#include <fpf/kernel/plan/decode.hpp>
 
 namespace fpf::execution::gpu {
 

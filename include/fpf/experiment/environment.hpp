@@ -9,7 +9,7 @@
 #include <fpf/core/parse_number.hpp>
 #include <fpf/device/kernels.hpp>
 #include <fpf/evidence/manifest.hpp>
-#include <fpf/kernel/driver_api.hpp>
+#include <fpf/kernel/host/driver_api.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>

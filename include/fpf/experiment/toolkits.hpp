@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fpf/device/kernels.hpp>
-#include <fpf/kernel/toolkit_folder.hpp>
+#include <fpf/kernel/host/toolkit_folder.hpp>
 #include <string>
 #include <vector>
 

@@ -3,8 +3,8 @@
 
 #include <cmath>
 #include <cstdint>
-#include <fpf/kernel/plan_decode.hpp>
-#include <fpf/kernel/plan_linear.hpp>
+#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/linear.hpp>
 #include <fpf/kernel/step_layout.hpp>
 #include <functional>
 #include <string>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <fpf/kernel/plan_portable.hpp>
+#include <fpf/kernel/plan/portable.hpp>
 #include <fpf/kernel/step_layout.hpp>
 #include <string>
 #include <utility>

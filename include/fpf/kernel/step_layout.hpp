@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <fpf/core/by_layer.hpp>
-#include <fpf/kernel/driver_api.hpp>
-#include <fpf/kernel/params.hpp>
-#include <fpf/kernel/shapes.hpp>
+#include <fpf/kernel/host/driver_api.hpp>
+#include <fpf/kernel/plan/shapes.hpp>
+#include <fpf/kernel/shared/params.hpp>
 #include <functional>
 #include <optional>
 #include <string>

@@ -5,7 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include <cstdint>
-#include <fpf/kernel/params.hpp>
+#include <fpf/kernel/shared/params.hpp>
 #include <stdexcept>
 #include <vector>
 

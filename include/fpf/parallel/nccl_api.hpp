@@ -6,7 +6,7 @@
 #include <nccl.h>
 
 #include <cstdlib>
-#include <fpf/kernel/shared_object.hpp>
+#include <fpf/kernel/host/shared_object.hpp>
 #include <stdexcept>
 #include <string>
 

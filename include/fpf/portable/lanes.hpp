@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fpf/core/half.hpp>
-#include <fpf/kernel/portable_arithmetic.hpp>
+#include <fpf/kernel/shared/portable_arithmetic.hpp>
 #include <fpf/portable/instruction_set.hpp>
 
 namespace fpf::portable {

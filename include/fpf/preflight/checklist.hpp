@@ -2,9 +2,9 @@
 #pragma once
 
 #include <fpf/experiment/neighbours.hpp>
-#include <fpf/kernel/builder.hpp>
-#include <fpf/kernel/plan_decode.hpp>
-#include <fpf/kernel/toolkit_folder.hpp>
+#include <fpf/kernel/host/builder.hpp>
+#include <fpf/kernel/host/toolkit_folder.hpp>
+#include <fpf/kernel/plan/decode.hpp>
 #include <fpf/preflight/collectives.hpp>
 #include <fpf/preflight/memory.hpp>
 #include <fpf/preflight/trial.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <fpf/campaign/estimate.hpp>
-#include <fpf/kernel/driver_api.hpp>
+#include <fpf/kernel/host/driver_api.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fstream>
 #include <sstream>

@@ -7,7 +7,7 @@
 #include <fpf/device/dtype.hpp>
 #include <fpf/device/kernels.hpp>
 #include <fpf/device/stored_tensor.hpp>
-#include <fpf/kernel/plan_linear.hpp>
+#include <fpf/kernel/plan/linear.hpp>
 #include <vector>
 
 namespace fpf::quant {

@@ -8,7 +8,7 @@
 #include <c10/core/StreamGuard.h>
 
 #include <fpf/device/kernels.hpp>
-#include <fpf/kernel/params.hpp>
+#include <fpf/kernel/shared/params.hpp>
 #include <fpf/stream/load.hpp>
 #include <memory>
 

@@ -1,0 +1,129 @@
+// The two ends of a pass in the portable order: token ids to embedding rows; logits to the largest log-probabilities.
+#pragma once
+
+#include <fpf/kernel/ends/head.cuh>
+#include <fpf/kernel/portable/common.cuh>
+
+namespace fpf::kernel {
+
+/// Grid: (ceil(Hidden / 256), rows) blocks of 256. Id: i32 or i64.
+template <class T, class Id, int Hidden>
+__global__ void __launch_bounds__(256) portable_embed(const PortableEmbedding p) {
+  wait_for_previous();
+  allow_next();  // so that what later kernels read before their waits is of this step
+  const int k = int(blockIdx.x * 256 + threadIdx.x), row = int(blockIdx.y);
+  if (k >= Hidden) return;
+  const i64 token = static_cast<const Id*>(p.tokens)[row];
+  p.out[i64(row) * Hidden + k] = to_float(static_cast<const T*>(p.table)[token * Hidden + k]);
+}
+
+/// The K largest logits of each slice. Grid: (Slices, rows) blocks of 256; a slice has at most 256 * Each logits.
+template <int K, int Slices, int Each>
+__global__ void __launch_bounds__(256) portable_top_slices(const PortableLogProbs p) {
+  __shared__ u64 scratch[8];
+  const int row = int(blockIdx.y), slice = (p.vocabulary + Slices - 1) / Slices, first = int(blockIdx.x) * slice;
+  const int end = min(first + slice, p.vocabulary);
+  allow_next();
+  wait_for_previous();
+  const float* logits = p.logits + i64(row) * p.vocabulary;
+  u64 keys[Each];
+#pragma unroll
+  for (int i = 0; i < Each; ++i) {
+    const int at = first + i * 256 + int(threadIdx.x);
+    keys[i] = at < end ? order_key(logits[at], u32(at)) : 0;
+  }
+  u64* candidates = static_cast<u64*>(p.candidates) + (i64(row) * Slices + blockIdx.x) * K;
+#pragma unroll 1
+  for (int k = 0; k < K; ++k) {
+    u64 mine = 0;
+#pragma unroll
+    for (int i = 0; i < Each; ++i) mine = keys[i] > mine ? keys[i] : mine;
+    const u64 largest = block_largest<256>(mine, scratch);
+    if (threadIdx.x == 0) candidates[k] = largest;
+#pragma unroll
+    for (int i = 0; i < Each; ++i)
+      if (keys[i] == largest) keys[i] = 0;
+  }
+}
+
+/// The largest of all slices' first candidates, in every thread of a block of 256.
+template <int K, int Slices>
+__device__ __forceinline__ u64 largest_candidate(const u64* candidates, u64* scratch) {
+  u64 mine = 0;
+  for (int s = int(threadIdx.x); s < Slices; s += 256) mine = candidates[s * K] > mine ? candidates[s * K] : mine;
+  return block_largest<256>(mine, scratch);
+}
+
+/// Sums of exp(logit - largest) over blocks of 32. Grid: (ceil(blocks / 256), rows) blocks of 256.
+template <int K, int Slices>
+__global__ void __launch_bounds__(256) portable_exp_sums(const PortableLogProbs p) {
+  __shared__ u64 scratch[8];
+  const int row = int(blockIdx.y), blocks = (p.vocabulary + 31) / 32, b = int(blockIdx.x * 256 + threadIdx.x);
+  allow_next();
+  wait_for_previous();
+  const float* logits = p.logits + i64(row) * p.vocabulary;
+  const u64 key = largest_candidate<K, Slices>(static_cast<const u64*>(p.candidates) + i64(row) * Slices * K, scratch);
+  const float largest = logits[~u32(key)];
+  if (b >= blocks) return;
+  float sum = 0;
+#pragma unroll 8
+  for (int k = b * 32; k < min(b * 32 + 32, p.vocabulary); ++k)
+    sum = add(sum, portable::exp(portable::sub(logits[k], largest)));
+  p.sums[i64(row) * blocks + b] = sum;
+}
+
+/// The K best of all, and the next token. One block of 256 a row. Dynamic shared memory: a float for each block of 32
+/// logits.
+template <int K, int Slices>
+__global__ void __launch_bounds__(256) portable_log_probs(const PortableLogProbs p) {
+  constexpr int each = (K * Slices + 255) / 256;
+  __shared__ u64 scratch[8];
+  __shared__ float log_sum;
+  extern __shared__ __align__(16) u8 dynamic[];
+  float* const sums = reinterpret_cast<float*>(dynamic);
+  const int row = int(blockIdx.x), t = int(threadIdx.x), blocks = (p.vocabulary + 31) / 32;
+  allow_next();
+  wait_for_previous();
+#pragma unroll 8
+  for (int b = t; b < blocks; b += 256) sums[b] = p.sums[i64(row) * blocks + b];
+  __syncthreads();
+  if (t < 32) {
+    const float total = sum_of_blocks(sums, blocks);
+    if (t == 0) log_sum = portable::log(total);
+  }
+  const u64* candidates = static_cast<const u64*>(p.candidates) + i64(row) * Slices * K;
+  const float* logits = p.logits + i64(row) * p.vocabulary;
+  u64 keys[each];
+#pragma unroll
+  for (int i = 0; i < each; ++i) keys[i] = i * 256 + t < K * Slices ? candidates[i * 256 + t] : 0;
+  float maximum = 0;
+#pragma unroll 1
+  for (int k = 0; k < K; ++k) {
+    u64 mine = 0;
+#pragma unroll
+    for (int i = 0; i < each; ++i) mine = keys[i] > mine ? keys[i] : mine;
+    const u64 largest = block_largest<256>(mine, scratch);  // whose barriers bring log_sum, too
+    const i32 id = i32(~u32(largest));
+    const float logit = logits[id];
+    if (k == 0) maximum = logit;
+    if (t == 0) {
+      p.ids[row * K + k] = id;
+      p.log_probs[row * K + k] = portable::sub(portable::sub(logit, maximum), log_sum);
+      if (k == 0) p.next_token[row] = id;
+    }
+#pragma unroll
+    for (int i = 0; i < each; ++i)
+      if (keys[i] == largest) keys[i] = 0;
+  }
+  if (t == 0) ++p.position[row];
+}
+
+/// Grid: ceil(count / 256) blocks of 256.
+template <class T>
+__global__ void __launch_bounds__(256) portable_narrow(const PortableNarrow p) {
+  wait_for_previous();
+  const i64 i = i64(blockIdx.x) * 256 + threadIdx.x;
+  if (i < p.count) static_cast<T*>(p.to)[i] = from_float<T>(p.from[i]);
+}
+
+}  // namespace fpf::kernel
