@@ -130,7 +130,7 @@ class Baseline {
     std::vector<std::string> out;
     for (const auto& run : file_.runs) {
       const std::string_view text = file_.text(run);
-      JsonCursor cursor(text, file_.name());
+      evidence::JsonCursor cursor(text, file_.name());
       cursor.enter_object();
       const auto first = cursor.next_key();
       if (!first || *first != "config_id") fail("{}: expected a run that begins with its config_id", file_.name());

@@ -56,7 +56,7 @@ struct File {
 
 namespace detail {
 
-using JsonCursor;
+using evidence::JsonCursor;
 
 /// Reads one published file. Values that are not looked at may be anything, bare Infinity included.
 class Reader {
