@@ -1,8 +1,7 @@
-# The readers under libFuzzer, where clang is found: a minute in all on each change, longer by tests/run.sh --full and as long
-# as one likes by hand.
-set(FPF_FUZZ_SECONDS 4 CACHE STRING "How long each reader is fuzzed in the tests; that of evidence three times as long")
-math(EXPR seconds_of_evidence "3 * ${FPF_FUZZ_SECONDS}")
-math(EXPR timeout_of_fuzzers "3 * ${seconds_of_evidence} + 120")
+# The readers under libFuzzer, where clang is found: half a minute each on each change, longer by tests/run.sh --full and as
+# long as one likes by hand.
+set(FPF_FUZZ_SECONDS 30 CACHE STRING "How long each reader is fuzzed in the tests")
+math(EXPR timeout_of_fuzzers "3 * ${FPF_FUZZ_SECONDS} + 120")
 find_program(FPF_FUZZ_COMPILER NAMES clang++ clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++-14)
 if(FPF_FUZZ_COMPILER AND NOT DEFINED FPF_FUZZ_WORKS)
   file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/fuzz_probe.cpp
@@ -56,7 +55,7 @@ endfunction()
 set(fixtures ${CMAKE_CURRENT_SOURCE_DIR}/fixtures)
 fpf_add_fuzzer(fuzz_reader)
 file(GLOB seeds ${fixtures}/fuzz/*)
-fpf_fuzz(fuzz_reader fuzz_reader ${seconds_of_evidence} SEEDS ${seeds})
+fpf_fuzz(fuzz_reader fuzz_reader ${FPF_FUZZ_SECONDS} SEEDS ${seeds})
 
 fpf_add_fuzzer(fuzz_inputs -lpoppler-cpp -lpcre2-8 -lutf8proc -lz -lcrypto -lboost_program_options)
 set(seeds_of_config ${fixtures}/parity/qwen3_moe_raw/config.json ${fixtures}/quant/gptq_mixed_model/config.json

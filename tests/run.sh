@@ -3,17 +3,17 @@
 #   bash tests/run.sh [--full] [--no-install]
 #
 #   --full   also what is too long for each change, of which it otherwise takes a sample: kernels by older CUDA toolkits
-#            (every eighth), fuzzing (30 seconds a reader instead of 4)
+#            (every eighth), fuzzing (two minutes a reader instead of 30 seconds)
 # build/tests.xml keeps what each test took, in JUnit's format.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-fuzz_seconds=4
+fuzz_seconds=30
 setup=(--tests)
 for option in "$@"; do
   if [ "$option" = --full ]; then
     export FPF_FULL_TESTS=1
-    fuzz_seconds=30
+    fuzz_seconds=120
   else
     setup+=("$option")
   fi
