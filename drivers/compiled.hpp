@@ -5,5 +5,5 @@
 
 namespace fpf {
 extern template class BasicSession<>;
-extern template struct model::DecoderFactory<>;
+extern template struct engine::DecoderFactory<>;
 }  // namespace fpf

@@ -2,5 +2,5 @@
 
 namespace fpf {
 template class BasicSession<>;
-template struct model::DecoderFactory<>;
+template struct engine::DecoderFactory<>;
 }  // namespace fpf

@@ -208,12 +208,11 @@ struct Witness : model::Taps {
   std::vector<at::Tensor> seen, copies;
 
   bool wants(std::int64_t) const override { return true; }
-  void hidden(std::int64_t, const at::Tensor& x) override {
-    seen.push_back(x);
-    copies.push_back(x.clone());
+  void take(evidence::StoredSignal signal, std::int64_t, const std::vector<at::Tensor>& columns) override {
+    if (signal != evidence::StoredSignal::hidden_states) return;
+    seen.push_back(columns.front());
+    copies.push_back(columns.front().clone());
   }
-  void key(std::int64_t, const at::Tensor&) override {}
-  void router(std::int64_t, const execution::Routing&) override {}
 };
 
 }  // namespace
@@ -222,7 +221,7 @@ struct Witness : model::Taps {
 // the recorder's copy is not.
 BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
   const auto checkpoint = model::Checkpoint::open("synthetic:qwen3-moe-tiny");
-  const auto decoder = model::make_decoder<quant::None, attention::Flash, Compiled>(
+  const auto decoder = engine::make_decoder<quant::None, attention::Flash, Compiled>(
       checkpoint, parallel::Rank::alone(checkpoint.config()), at::kFloat, at::kCPU);
   const std::int64_t layers = checkpoint.config().num_layers;
   const at::Tensor prompt = at::arange(7, at::kLong).unsqueeze(0);

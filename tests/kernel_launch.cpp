@@ -1,7 +1,7 @@
 // kernel/: what happens between the kernels and the driver, on a driver that has no GPU (fake_cuda/): errors
 // that say what is needed and what is there, and decode steps all of whose launches a GPU would accept.
 #include <boost/test/unit_test.hpp>
-#include <fpf/kernel/decode_step.hpp>
+#include <fpf/engine/decode_step.hpp>
 #include <fpf/kernel/plan/synthetic.hpp>
 #include <map>
 #include <memory>
@@ -14,6 +14,7 @@ BOOST_AUTO_TEST_SUITE(test_kernel_launch)
 
 using namespace fpf;
 using namespace fpf::kernel;
+using engine::DecodeStep;
 namespace fs = std::filesystem;
 
 namespace {

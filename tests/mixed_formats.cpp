@@ -7,7 +7,7 @@
 #include <fpf/core/by_layer.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/execution/portable.hpp>
-#include <fpf/model/decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <map>
 
 #include "compiled.hpp"
@@ -24,16 +24,16 @@ namespace {
 std::string folder_of(const std::string& format) { return FPF_FIXTURES "/quant/" + format + "_mixed_model"; }
 
 template <class Execution>
-std::unique_ptr<model::AnyDecoder> decoder_of(const model::Checkpoint& checkpoint, at::ScalarType dtype) {
-  std::unique_ptr<model::AnyDecoder> out;
+std::unique_ptr<engine::Decoder> decoder_of(const model::Checkpoint& checkpoint, at::ScalarType dtype) {
+  std::unique_ptr<engine::Decoder> out;
   quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    out = model::make_decoder<Quant, attention::Flash, Execution>(
+    out = engine::make_decoder<Quant, attention::Flash, Execution>(
         checkpoint, parallel::Rank::alone(checkpoint.config()), dtype, at::kCPU);
   });
   return out;
 }
 
-std::map<std::string, std::string> operations_of(const model::AnyDecoder& decoder) {
+std::map<std::string, std::string> operations_of(const engine::Decoder& decoder) {
   const auto table = decoder.operations();
   return {table.begin(), table.end()};
 }
@@ -58,7 +58,7 @@ BOOST_DATA_TEST_CASE(they_compute_what_transformers_does, data::make({"gptq", "n
   const auto checkpoint = model::Checkpoint::open(folder_of(format));
   const auto eager = decoder_of<execution::Eager>(checkpoint, at::kFloat);
   const auto portable = decoder_of<execution::Portable>(checkpoint, at::kFloat);
-  for (model::AnyDecoder* decoder : {eager.get(), portable.get()}) {
+  for (engine::Decoder* decoder : {eager.get(), portable.get()}) {
     auto cache = decoder->make_cache(1, tokens.size(1));
     const at::Tensor ours =
         decoder->forward(tokens, cache, tokens.size(1), nullptr).view(logits.sizes()).to(at::kDouble);

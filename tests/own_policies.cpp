@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <fpf/experiment.hpp>
 #include <fpf/experiment/repeat.hpp>
-#include <fpf/model/numerics.hpp>
+#include <fpf/engine/numerics.hpp>
 #include <fpf/verify/setup.hpp>
 
 #include "compiled.hpp"
@@ -89,18 +89,18 @@ const model::Checkpoint& checkpoint() {
 }
 
 template <class Quant, class Attention, class Execution>
-std::unique_ptr<model::AnyDecoder> make(at::Device device) {
-  return model::make_decoder<Quant, Attention, Execution>(checkpoint(), parallel::Rank::alone(checkpoint().config()),
+std::unique_ptr<engine::Decoder> make(at::Device device) {
+  return engine::make_decoder<Quant, Attention, Execution>(checkpoint(), parallel::Rank::alone(checkpoint().config()),
                                                           at::kFloat, device);
 }
 
-at::Tensor logits_of(model::AnyDecoder& decoder) {
+at::Tensor logits_of(engine::Decoder& decoder) {
   const at::Tensor tokens = at::arange(1, 9).unsqueeze(0);
   auto cache = decoder.make_cache(1, 8);
   return decoder.forward(tokens, cache, 8, nullptr);
 }
 
-std::string operation(const model::AnyDecoder& decoder, const std::string& name) {
+std::string operation(const engine::Decoder& decoder, const std::string& name) {
   for (const auto& [operation, by] : decoder.operations())
     if (operation == name) return by;
   return "none";

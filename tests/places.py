@@ -31,7 +31,9 @@ SETS = [
      [REGISTRY]),
     ("the execution", (FPF + "execution/*.hpp", r"static_assert\(Execution<(\w+)>"),
      [REGISTRY]),
-    ("the architecture", (FPF + "model/architecture.hpp", r"^ +\{+\"(\w+)\", \"\w+\", \""),
+    ("the family", (FPF + "model/architectures/*.hpp", r"^inline constexpr Architecture (\w+)\{"),
+     [(FPF + "model/architectures.hpp", r"all\{[^}]*&NAME")]),
+    ("the architecture", (FPF + "model/architectures/*.hpp", r"^inline constexpr Architecture \w+\{\.name = \"(\w+)\""),
      [("tests/checkpoint_writer.cpp", r"architectures\{[^}]*\"NAME\""), "tests/fixtures/make_parity.py"]),
     ("the model", ("tests/fixtures/parity/*", None), ["tests/parity.cpp", "tests/portable.cpp"]),
 ]

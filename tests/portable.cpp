@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(functions_are_as_near_as_stated) {
 BOOST_AUTO_TEST_CASE(rope_is_rounded_from_the_exact_angle) {
   for (const std::int64_t begin : {0, 6000, 131000}) {
     constexpr std::int64_t count = 40, d = 128;
-    const portable::RopeTable table(begin, count, d, 1e6);
+    const portable::RopeTable table(begin, count, portable::inverse_frequencies(d, 1e6));
     double worst_cos = 0;
     for (std::int64_t p = 0; p < count; ++p)
       for (std::int64_t i = 0; i < d / 2; ++i) {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <fpf/core/half.hpp>
 #include <fpf/evidence/signals.hpp>
-#include <fpf/model/layer.hpp>
+#include <fpf/model/weights.hpp>
 #include <numeric>
 #include <vector>
 

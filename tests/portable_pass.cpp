@@ -5,7 +5,7 @@
 
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
-#include <fpf/model/portable_decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fstream>
 #include <map>
 
@@ -111,7 +111,7 @@ struct Weights {
   portable::RopeTable rope;
 
   Weights(const model::Checkpoint& checkpoint, const model::KvCache& cache)
-      : rope(0, checkpoint.config().max_positions, checkpoint.config().head_dim, checkpoint.config().rope_theta) {
+      : rope(0, checkpoint.config().max_positions, model::exact_inverse_frequencies(checkpoint.config())) {
     const model::ModelConfig& c = checkpoint.config();
     const quant::Loader loader{checkpoint.source(), c.quantization, at::kBFloat16, at::kCPU};
     for (std::int64_t i = 0; i < c.num_layers; ++i) {
@@ -156,7 +156,7 @@ struct Weights {
 };
 
 /// Prefill and steps as GpuRepetitions makes them.
-evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, model::AnyDecoder& decoder,
+evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, engine::Decoder& decoder,
                                 const RunSettings& settings, const std::vector<std::vector<std::int32_t>>& prompts) {
   const c10::InferenceMode guard;
   const model::ModelConfig& c = checkpoint.config();
@@ -166,26 +166,17 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, model::AnyD
   model::KvCache cache = decoder.make_cache(batch, length + settings.decode_steps);
   const Weights weights(checkpoint, cache);
   Library library(0, compiler(), CubinCache(std::filesystem::current_path() / "cache"));
-  StepConfig config;
-  config.hidden = as_int(c.hidden_size);
-  config.vocabulary = as_int(c.vocab_size);
-  config.eps = static_cast<float>(c.rms_norm_eps);
-  config.attention = {as_int(c.num_heads), as_int(c.num_kv_heads), as_int(c.head_dim), c.qk_norm};
-  config.mlp = c.is_moe() ? MoeShape{config.hidden, as_int(c.moe_intermediate_size), as_int(c.num_experts),
-                                     as_int(c.experts_per_token), c.norm_topk_prob}
-                          : MoeShape{config.hidden, as_int(c.intermediate_size), 1, 1, false};
+  StepConfig config = engine::step_config(c, parallel::Shard::whole(c), at::kBFloat16, prompt.numel());
   Recorder recorder(c, settings.dtype, settings.layers, settings.top_k, length);
   recorder.start_pass(length);
-  const auto tap_key = [&](std::int64_t layer) { recorder.key(layer, cache.keys(layer, length)); };
   const at::Tensor first = recorder.next_tokens(
-      decoder, model::portable_forward({library, nullptr, config, weights.model, recorder.kept(), &recorder, tap_key},
-                                       prompt, cache));
+      decoder, engine::portable_prefill(library, nullptr, config, weights.model, prompt, cache, recorder.kept(), &recorder));
 
   config.rows = as_int(batch);
   config.capacity = as_int(cache.capacity());
   config.tapped.assign(settings.layers.begin(), settings.layers.end());
   std::vector<std::vector<std::byte>> memory;
-  const model::PortableStep step(library, config, weights.model,
+  const engine::PortableStep step(library, config, weights.model,
                                  [&](std::size_t bytes) -> void* { return memory.emplace_back(bytes + 16).data(); });
   for (int row = 0; row < config.rows; ++row) {
     step.tokens()[row] = as_int(first.const_data_ptr<std::int64_t>()[row]);

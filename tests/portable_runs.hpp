@@ -4,7 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <fpf/experiment/host_repetition.hpp>
-#include <fpf/model/portable_decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/schemes.hpp>
 #include <numeric>
@@ -28,17 +28,17 @@ inline fpf::RunSettings all_layers(const fpf::model::Checkpoint& checkpoint, fpf
 }
 
 /// The portable decoder of a checkpoint's format.
-inline std::unique_ptr<fpf::model::AnyDecoder> portable_decoder(const fpf::model::Checkpoint& checkpoint,
+inline std::unique_ptr<fpf::engine::Decoder> portable_decoder(const fpf::model::Checkpoint& checkpoint,
                                                                 fpf::DType dtype) {
-  std::unique_ptr<fpf::model::AnyDecoder> out;
+  std::unique_ptr<fpf::engine::Decoder> out;
   fpf::quant::select(checkpoint.config().quantization, [&]<class Quant>() {
-    out = fpf::model::make_decoder<Quant, fpf::attention::Flash, fpf::execution::Portable>(
+    out = fpf::engine::make_decoder<Quant, fpf::attention::Flash, fpf::execution::Portable>(
         checkpoint, fpf::parallel::Rank::alone(checkpoint.config()), fpf::device::scalar_type(dtype), at::kCPU);
   });
   return out;
 }
 
-inline fpf::evidence::Signals portable_run(fpf::model::AnyDecoder& decoder, const fpf::RunSettings& settings,
+inline fpf::evidence::Signals portable_run(fpf::engine::Decoder& decoder, const fpf::RunSettings& settings,
                                            const std::vector<std::vector<std::int32_t>>& prompts,
                                            const std::vector<std::int32_t>& forced = {}) {
   return fpf::run_on_host(decoder, settings, prompts, forced, [] {}).signals;

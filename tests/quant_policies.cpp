@@ -8,7 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <fpf/attention/flash.hpp>
 #include <fpf/execution/eager.hpp>
-#include <fpf/model/decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/model/expert_use.hpp>
 #include <fpf/model/synthetic_presets.hpp>
 #include <fpf/parallel/single.hpp>
@@ -28,8 +28,8 @@ namespace {
 
 /// On a CPU, whole.
 template <class Quant>
-std::unique_ptr<model::AnyDecoder> decoder_of(const model::Checkpoint& checkpoint, DType dtype) {
-  return model::make_decoder<Quant, attention::Flash, execution::Eager>(
+std::unique_ptr<engine::Decoder> decoder_of(const model::Checkpoint& checkpoint, DType dtype) {
+  return engine::make_decoder<Quant, attention::Flash, execution::Eager>(
       checkpoint, parallel::Rank::alone(checkpoint.config()), device::scalar_type(dtype), at::kCPU);
 }
 
@@ -147,8 +147,10 @@ class Watch : public model::ExpertUse {
   Watch(std::int64_t layers, std::int64_t experts)
       : ExpertUse(layers, experts), rms(static_cast<std::size_t>(layers)) {}
 
-  void hidden(std::int64_t layer, const at::Tensor& x) override {
-    rms[static_cast<std::size_t>(layer)] = std::sqrt(x.to(at::kDouble).pow(2).mean().item<double>());
+  void take(evidence::StoredSignal signal, std::int64_t layer, const std::vector<at::Tensor>& columns) override {
+    ExpertUse::take(signal, layer, columns);
+    if (signal == evidence::StoredSignal::hidden_states)
+      rms[static_cast<std::size_t>(layer)] = std::sqrt(columns.front().to(at::kDouble).pow(2).mean().item<double>());
   }
 };
 

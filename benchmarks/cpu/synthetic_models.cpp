@@ -13,7 +13,7 @@
 #include <fpf/attention/flash.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/execution/eager.hpp>
-#include <fpf/model/decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/model/expert_use.hpp>
 #include <fpf/model/synthetic_model.hpp>
 #include <fpf/parallel/single.hpp>
@@ -81,7 +81,7 @@ model::ExpertUse use_of(const std::string& name, std::int64_t count) {
     tokens.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(
         weights::synthetic::hash(99, static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(config.vocab_size));
   quant::select(config.quantization, [&]<class Quant>() {
-    const auto decoder = model::make_decoder<Quant, attention::Flash, execution::Eager>(
+    const auto decoder = engine::make_decoder<Quant, attention::Flash, execution::Eager>(
         checkpoint, parallel::Rank::alone(config), device::scalar_type(config.dtype), at::kCPU);
     auto cache = decoder->make_cache(1, count);
     decoder->forward(tokens, cache, 1, &use);

@@ -2,13 +2,16 @@
 // step.
 #pragma once
 
-#include <fpf/kernel/decode_step.hpp>
+#include <fpf/engine/decode_step.hpp>
 #include <fpf/kernel/plan/synthetic.hpp>
 #include <numeric>
 
 #include "device.hpp"
 
 namespace bench {
+
+using engine::DecodeStep;
+using engine::Stage;
 
 using weights::Format;
 using weights::synthetic::Recipe;
@@ -193,7 +196,7 @@ class Step {
   /// Signals of the last step.
   std::vector<std::byte> signals() const {
     synchronise(stream_);
-    std::vector<std::byte> out(step_.taps().bytes);
+    std::vector<std::byte> out(step_.taps().bytes());
     cuda::driver().check(cuda::driver().memcpy_device_to_host(
                              out.data(), reinterpret_cast<cuda::DevicePointer>(step_.tap_buffer()), out.size()),
                          "cuMemcpyDtoH");
@@ -203,12 +206,13 @@ class Step {
   /// Different experts that the rows of the last step chose, by layer; all layers must be tapped.
   std::vector<double> experts() const {
     const auto bytes = signals();
+    const engine::TapLayout& layout = step_.taps();
+    const auto* chosen = layout.find(evidence::StoredSignal::router, 0);
     const std::size_t each = static_cast<std::size_t>(step_.config().rows * step_.config().mlp.top_k);
     std::vector<double> counts;
     for (int l = 0; l < model_.layers(); ++l) {
       std::vector<int> ids(each);
-      std::memcpy(ids.data(), bytes.data() + step_.taps().expert_ids + static_cast<std::size_t>(l) * each * 4,
-                  each * 4);
+      std::memcpy(ids.data(), bytes.data() + layout.at(*chosen, static_cast<std::size_t>(l)), each * 4);
       std::sort(ids.begin(), ids.end());
       counts.push_back(static_cast<double>(std::unique(ids.begin(), ids.end()) - ids.begin()));
     }

@@ -8,7 +8,7 @@
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/progress.hpp>
 #include <fpf/execution/eager.hpp>
-#include <fpf/model/decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/schemes.hpp>
@@ -19,9 +19,9 @@ namespace fpf::checkpoint {
 /// in the window. Activations and dequantised weights in float32.
 inline double perplexity(const model::Checkpoint& checkpoint, const model::Windows& windows, Verbosity verbosity) {
   const c10::InferenceMode guard;
-  const model::Numerics numerics{quant::scheme_of(checkpoint.config().quantization),
+  const engine::Numerics numerics{quant::scheme_of(checkpoint.config().quantization),
                                  attention::kernel<attention::Flash>(), execution::policy<execution::Eager>()};
-  const auto decoder = model::DecoderFactory<>::make(numerics, checkpoint, parallel::Rank::alone(checkpoint.config()),
+  const auto decoder = engine::DecoderFactory<>::make(numerics, checkpoint, parallel::Rank::alone(checkpoint.config()),
                                                      at::kFloat, at::kCPU);
   Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()), verbosity);
   double sum = 0;

@@ -11,7 +11,7 @@
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/progress.hpp>
 #include <fpf/execution/eager.hpp>
-#include <fpf/model/decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/model/parameters.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
@@ -78,7 +78,7 @@ class Requantiser : public LinearObserver {
       if (parameter.kind == model::Parameter::Kind::linear) layers.push_back(parameter.spec.name);
     const model::Checkpoint observed =
         checkpoint_.with_source(std::make_unique<ObservedSource>(checkpoint_.source(), layers, *this));
-    const auto decoder = model::make_decoder<Observed, attention::Flash, execution::Eager>(
+    const auto decoder = engine::make_decoder<Observed, attention::Flash, execution::Eager>(
         observed, parallel::Rank::alone(observed.config()), at::kFloat, at::kCPU);
     const at::Tensor tokens = model::batch_of(how_.calibration);
     const model::ModelConfig& config = checkpoint_.config();

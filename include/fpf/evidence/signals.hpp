@@ -121,6 +121,8 @@ struct SignalInfo {
   std::vector<Column> (*columns)(const Signals& run, std::size_t index);
   /// Puts columns into a run, whose layers[index] must be there.
   void (*store)(Signals& run, std::size_t index, std::vector<ColumnValues> columns);
+  /// Puts rows behind those that a run has.
+  void (*append)(Signals& run, std::size_t index, std::span<const Column> rows);
 
   constexpr bool is_vector() const { return storage[0].name.empty(); }
   constexpr std::span<const SignalField> fields() const {
@@ -150,6 +152,17 @@ void store_vectors(Signals& run, std::size_t index, std::vector<ColumnValues> co
 }
 
 template <class T>
+void append(std::vector<T>& to, const Column& rows) {
+  const std::size_t before = to.size();
+  to.resize(before + rows.bytes.size() / sizeof(T));
+  std::memcpy(to.data() + before, rows.bytes.data(), rows.bytes.size());
+}
+template <VectorRows LayerSignals::*rows>
+void append_vectors(Signals& run, std::size_t index, std::span<const Column> more) {
+  append((run.layers[index].*rows).bytes, more[0]);
+}
+
+template <class T>
 std::vector<T> values_of(const ColumnValues& column) {
   std::vector<T> out(column.bytes.size() / sizeof(T));
   std::memcpy(out.data(), column.bytes.data(), column.bytes.size());
@@ -170,7 +183,8 @@ inline constexpr std::array<SignalInfo, 4> signal_table{{
      .distinct = 0,
      .storage = {{{"", SignalField::Type::activation}}},
      .columns = detail::vector_columns<&LayerSignals::hidden>,
-     .store = detail::store_vectors<&LayerSignals::hidden>},
+     .store = detail::store_vectors<&LayerSignals::hidden>,
+     .append = detail::append_vectors<&LayerSignals::hidden>},
     {.signal = StoredSignal::key_vectors,
      .name = "key_vectors",
      .per_layer = true,
@@ -181,7 +195,8 @@ inline constexpr std::array<SignalInfo, 4> signal_table{{
      .distinct = 1,  // those of layer 0 depend on one token and its position alone
      .storage = {{{"", SignalField::Type::activation}}},
      .columns = detail::vector_columns<&LayerSignals::keys>,
-     .store = detail::store_vectors<&LayerSignals::keys>},
+     .store = detail::store_vectors<&LayerSignals::keys>,
+     .append = detail::append_vectors<&LayerSignals::keys>},
     {.signal = StoredSignal::logprobs,
      .name = "logprobs",
      .per_layer = false,
@@ -199,6 +214,11 @@ inline constexpr std::array<SignalInfo, 4> signal_table{{
      .store =
          [](Signals& run, std::size_t, std::vector<ColumnValues> read) {
            run.logprobs = {read[0].width, detail::values_of<std::int32_t>(read[0]), detail::values_of<float>(read[1])};
+         },
+     .append =
+         [](Signals& run, std::size_t, std::span<const Column> rows) {
+           detail::append(run.logprobs.ids, rows[0]);
+           detail::append(run.logprobs.values, rows[1]);
          }},
     {.signal = StoredSignal::router,
      .name = "router",
@@ -219,6 +239,13 @@ inline constexpr std::array<SignalInfo, 4> signal_table{{
          [](Signals& run, std::size_t index, std::vector<ColumnValues> read) {
            run.layers[index].router = {read[0].width, detail::values_of<std::int32_t>(read[0]),
                                        detail::values_of<float>(read[1]), detail::values_of<float>(read[2])};
+         },
+     .append =
+         [](Signals& run, std::size_t index, std::span<const Column> rows) {
+           RouterRows& router = run.layers[index].router.value();
+           detail::append(router.expert_ids, rows[0]);
+           detail::append(router.weights, rows[1]);
+           detail::append(router.margin, rows[2]);
          }},
 }};
 

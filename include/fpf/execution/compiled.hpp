@@ -12,7 +12,7 @@ namespace fpf::execution {
 
 /// What torch.compile makes of these chains: intermediates stay in float32 and each chain rounds once, at its
 /// end, where separate operations round after every step. The residual stream is updated in place. On a GPU
-/// that is the decode step (kernel/decode_step.hpp, captured as one graph); a prompt goes operation by
+/// that is the decode step (engine/decode_step.hpp, captured as one graph); a prompt goes operation by
 /// operation there.
 struct Compiled {
   static constexpr std::string_view name = names::compiled;

@@ -6,8 +6,8 @@
 
 namespace fpf::execution {
 
-/// The same bits on any CPU and GPU, with any number of threads, rows or ranks. It brings a whole decoder
-/// (model/portable_decoder.hpp): products and attention are part of the definition, so an attention policy has no say.
+/// The same bits on any CPU and GPU, with any number of threads, rows or ranks. It brings engines of its own
+/// (engine/portable_cpu.hpp): products and attention are part of the definition, so an attention policy has no say.
 struct Portable {
   static constexpr std::string_view name = names::portable;
   static constexpr Stated<Portable, std::string_view> description{

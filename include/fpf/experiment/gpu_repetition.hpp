@@ -3,7 +3,7 @@
 #pragma once
 
 #include <fpf/experiment/host_repetition.hpp>
-#include <fpf/model/gpu_decode.hpp>
+#include <fpf/engine/gpu_decode.hpp>
 #include <memory>
 
 namespace fpf {
@@ -12,7 +12,7 @@ namespace fpf {
 /// cache.
 class GpuRepetitions {
  public:
-  Repetition run(model::AnyDecoder& decoder, const RunSettings& settings,
+  Repetition run(engine::Decoder& decoder, const RunSettings& settings,
                  const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced,
                  const std::function<void()>& step_done) {
     const c10::InferenceMode guard;
@@ -22,10 +22,10 @@ class GpuRepetitions {
     if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != model::KvCache::capacity_for(length + steps)) {
       kept_.reset();
       kept_ = std::make_unique<Kept>(Kept{batch, decoder.make_cache(batch, length + steps), nullptr});
-      kept_->decode = std::make_unique<model::GpuDecode>(decoder, kept_->cache, batch, settings.layers, settings.top_k);
+      kept_->decode = std::make_unique<engine::GpuDecode>(decoder, kept_->cache, batch, settings.layers, settings.top_k);
     }
     model::KvCache& cache = kept_->cache;
-    model::GpuDecode& decode = *kept_->decode;
+    engine::GpuDecode& decode = *kept_->decode;
     cache.clear();
     Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length);
     const auto start = detail::Clock::now();
@@ -59,15 +59,15 @@ class GpuRepetitions {
   }
 
   /// Which kernels the decode steps used: known once a repetition has run.
-  model::OperationTable operations() const {
-    return kept_ ? kept_->decode->step().operations() : model::OperationTable();
+  engine::OperationTable operations() const {
+    return kept_ ? kept_->decode->step().operations() : engine::OperationTable();
   }
 
  private:
   struct Kept {
     std::int64_t batch;
     model::KvCache cache;
-    std::unique_ptr<model::GpuDecode> decode;
+    std::unique_ptr<engine::GpuDecode> decode;
   };
   std::unique_ptr<Kept> kept_;
 };

@@ -7,7 +7,7 @@
 #include <fpf/experiment/recorder.hpp>
 #include <fpf/experiment/repetitions.hpp>
 #include <fpf/experiment/settings.hpp>
-#include <fpf/model/any_decoder.hpp>
+#include <fpf/engine/decoder.hpp>
 #include <fpf/model/tokens.hpp>
 #include <functional>
 
@@ -22,7 +22,7 @@ inline double seconds_since(Clock::time_point start) {
 }  // namespace detail
 
 /// One rank's repetition; see Session::run.
-inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& settings,
+inline Repetition run_on_host(engine::Decoder& decoder, const RunSettings& settings,
                               const std::vector<std::vector<std::int32_t>>& prompts,
                               const std::vector<std::int32_t>& forced, const std::function<void()>& step_done) {
   const c10::InferenceMode guard;
@@ -57,7 +57,7 @@ inline Repetition run_on_host(model::AnyDecoder& decoder, const RunSettings& set
 /// One rank's re-execution: the prompt and the tokens that were decoded behind it in one prefill, on any device. Signals
 /// are those of a run that decoded these tokens, position for position; the arithmetic is another (products of many
 /// rows), so that even an honest run may differ in bits.
-inline Repetition run_prefill(model::AnyDecoder& decoder, const RunSettings& settings, std::vector<std::int32_t> prompt,
+inline Repetition run_prefill(engine::Decoder& decoder, const RunSettings& settings, std::vector<std::int32_t> prompt,
                               const std::vector<std::int32_t>& tokens) {
   const c10::InferenceMode guard;
   const auto length = static_cast<std::int64_t>(prompt.size()), decoded = static_cast<std::int64_t>(tokens.size());

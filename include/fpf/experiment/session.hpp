@@ -7,7 +7,7 @@
 #include <fpf/experiment/host_repetition.hpp>
 #include <fpf/experiment/setup.hpp>
 #include <fpf/model/account.hpp>
-#include <fpf/model/decoder.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <fpf/parallel/world.hpp>
 #include <fpf/quant/schemes.hpp>
@@ -26,7 +26,7 @@ class BasicSession {
   BasicSession(const BasicSession&) = delete;
   BasicSession& operator=(const BasicSession&) = delete;
 
-  const std::vector<std::unique_ptr<model::AnyDecoder>>& decoders() const { return decoders_; }
+  const std::vector<std::unique_ptr<engine::Decoder>>& decoders() const { return decoders_; }
   const Setup& setup() const { return setup_; }
   /// What of the model's files no rank read.
   const model::Unread& unread() const { return unread_; }
@@ -39,7 +39,7 @@ class BasicSession {
       const std::vector<std::vector<std::int32_t>>& prompts, const std::vector<std::int32_t>& forced = {},
       const std::function<void()>& step_done = [] {}) {
     setup_.stream->start();
-    Repetition out = on_ranks([&](model::AnyDecoder& decoder, std::size_t rank) {
+    Repetition out = on_ranks([&](engine::Decoder& decoder, std::size_t rank) {
       const std::function<void()> done = rank == 0 ? step_done : [] {};
       return decoder.on_gpu() ? gpu_[rank].run(decoder, settings_, prompts, forced, done)
                               : run_on_host(decoder, settings_, prompts, forced, done);
@@ -51,7 +51,7 @@ class BasicSession {
   /// Re-execution: prompt and decoded tokens in one prefill, alone in the batch and on the device; see run_prefill().
   Repetition run_prefill(const std::vector<std::int32_t>& prompt, const std::vector<std::int32_t>& tokens) {
     return on_ranks(
-        [&](model::AnyDecoder& decoder, std::size_t) { return fpf::run_prefill(decoder, settings_, prompt, tokens); });
+        [&](engine::Decoder& decoder, std::size_t) { return fpf::run_prefill(decoder, settings_, prompt, tokens); });
   }
 
   /// Largest number of bytes in use at once on the first rank's GPU, weights included; 0 on a CPU.
@@ -121,7 +121,7 @@ class BasicSession {
   Repetition on_ranks(Work work) {
     Repetition out;
     const auto body = [&](std::size_t rank) {
-      model::AnyDecoder& decoder = *decoders_[rank];
+      engine::Decoder& decoder = *decoders_[rank];
       Repetition own = device::naming_memory(decoder.device(), [&] { return work(decoder, rank); });
       if (auto* communicator = decoder.collectives().communicator()) communicator->check();
       if (rank == 0) out = std::move(own);
@@ -136,17 +136,17 @@ class BasicSession {
 
   /// By phase; the batch size is the configuration's own.
   Json describe_operations() const {
-    const auto table = [](const model::OperationTable& operations) {
+    const auto table = [](const engine::OperationTable& operations) {
       Json out = Json::object();
       for (const auto& [operation, kernel] : operations) out[operation] = kernel;
       return out;
     };
-    const model::AnyDecoder& decoder = *decoders_.front();
-    const model::OperationTable forward = decoder.operations();
+    const engine::Decoder& decoder = *decoders_.front();
+    const engine::OperationTable forward = decoder.operations();
     return {{"prefill", table(forward)}, {"decode", table(decoder.on_gpu() ? gpu_.front().operations() : forward)}};
   }
 
-  Json describe_rank(const model::AnyDecoder& decoder) const {
+  Json describe_rank(const engine::Decoder& decoder) const {
     const parallel::Shard& shard = decoder.shard();
     const auto range = [](const Range& r) { return Json{r.begin, r.end}; };
     Json out = {{"rank", decoder.rank()},
@@ -167,7 +167,7 @@ class BasicSession {
 
   RunSettings settings_;
   Setup setup_;
-  std::vector<std::unique_ptr<model::AnyDecoder>> decoders_;
+  std::vector<std::unique_ptr<engine::Decoder>> decoders_;
   std::vector<GpuRepetitions> gpu_;  // a decoder's
   Json ranks_;             // descriptions of all ranks
   model::Unread unread_;
@@ -185,8 +185,8 @@ BasicSession<T>::BasicSession(const model::Checkpoint& checkpoint, const RunSett
     device::enter(device);
     device::require_device_memory(device, checkpoint.source().bytes() / static_cast<std::size_t>(rank.size));
     decoders_.push_back(device::naming_memory(device, [&] {
-      const model::Numerics numerics{*setup_.quantisation, *setup_.attention, *setup_.execution};
-      return model::DecoderFactory<>::make(numerics, checkpoint, std::move(rank), device::scalar_type(settings.dtype),
+      const engine::Numerics numerics{*setup_.quantisation, *setup_.attention, *setup_.execution};
+      return engine::DecoderFactory<>::make(numerics, checkpoint, std::move(rank), device::scalar_type(settings.dtype),
                                            device);
     }));
     device::release_cached_memory(device);

@@ -1,5 +1,4 @@
-// What a decode step works on, how it is carried out, and where it leaves the signals: data that a model and a recorder
-// share with the kernels.
+// What a pass works on and how it is carried out: data that a model shares with the kernels.
 #pragma once
 
 #include <algorithm>
@@ -42,6 +41,9 @@ struct Exchange {
   Gather logits{};
 };
 
+/// Gives device memory that lives as long as what asks for it, zeroed.
+using Allocate = std::function<void*(std::size_t bytes)>;
+
 /// How a step is carried out. Everything here shows in the results' last bits and belongs into the manifest.
 struct StepConfig {
   DType dtype = DType::bfloat16;
@@ -58,33 +60,6 @@ struct StepConfig {
   Exchange exchange{};                   // with other ranks; attention, mlp and the head are this rank's part then
 
   bool has_experts() const { return mlp.experts > 1; }
-};
-
-/// Where a step leaves the signals of its rows, in one device buffer that is copied to the host whole.
-struct TapLayout {
-  std::size_t hidden, expert_ids, weights,
-      margin;                // of the first tapped layer; each layer's follow one another
-  std::size_t hidden_bytes;  // one row's
-  int rows, experts_per_token;
-  std::size_t ids, log_probs;  // [rows, top_k] int32, float32
-  std::size_t bytes;
-
-  explicit TapLayout(const StepConfig& config)
-      : hidden_bytes(static_cast<std::size_t>(config.hidden) * size_of(config.dtype)),
-        rows(config.rows),
-        experts_per_token(config.mlp.top_k) {
-    const std::size_t layers = config.tapped.size();
-    const auto count = static_cast<std::size_t>(config.rows);
-    std::size_t at = 0;
-    const auto take = [&at](std::size_t size) { return std::exchange(at, at + (size + 15) / 16 * 16); };
-    hidden = take(layers * count * hidden_bytes);
-    expert_ids = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
-    weights = take(layers * count * 4 * static_cast<std::size_t>(experts_per_token));
-    margin = take(layers * count * 4);
-    ids = take(count * 4 * static_cast<std::size_t>(config.top_k));
-    log_probs = take(count * 4 * static_cast<std::size_t>(config.top_k));
-    bytes = at;
-  }
 };
 
 /// Which kernels a pass launches under which names: layers need not be of one format.
@@ -106,25 +81,6 @@ class OperationNames {
  private:
   using Entry = std::pair<std::string, ByLayer>;
   std::vector<Entry> operations_;
-};
-
-/// One decode step of a whole model, enqueued as often as wanted: token ids and positions are read from the device and
-/// advanced there.
-class AnyStep {
- public:
-  virtual ~AnyStep() = default;
-
-  virtual const StepConfig& config() const = 0;
-  virtual const TapLayout& taps() const = 0;
-  virtual const std::byte* tap_buffer() const = 0;
-  virtual int* tokens() const = 0;    // [rows]: fed next; receives the chosen ones
-  virtual int* position() const = 0;  // [rows]: where the fed tokens stand; incremented by a step
-  virtual float* expert_weights()
-      const = 0;  // [rows, top_k]: ones for a dense MLP, set by the caller; null: not needed
-  /// Puts the step's kernels on a stream.
-  virtual void enqueue(cuda::Stream stream) const = 0;
-  /// OperationNames::table() of a step.
-  virtual std::vector<std::pair<std::string, std::string>> operations() const = 0;
 };
 
 }  // namespace fpf::kernel

@@ -1,58 +1,61 @@
-// The architectures that fpf runs, and what sets them apart: the one place where they are listed.
+// What a family of models is, as data: its names in files, what its layers have, how its configuration is read. Each family
+// is a file of architectures/; architectures.hpp lists them.
 #pragma once
 
-#include <array>
-#include <fpf/core/error.hpp>
-#include <string>
+#include <fpf/model/config.hpp>
+#include <fpf/model/config_keys.hpp>
+#include <span>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 namespace fpf::model {
 
-/// A family of decoder-only transformers. All have RMSNorm before attention and MLP, RoPE by halves, grouped queries and a
-/// gated SiLU MLP without biases.
+/// What the layers of a family have beside RMSNorm before attention and MLP, RoPE by halves, grouped queries and a gated
+/// SiLU MLP.
+struct Block {
+  bool qk_norm = false;  // RMSNorm per head on q and k, before RoPE
+  bool experts = false;  // a router and experts in every layer instead of one MLP
+};
+
+/// Names of a layer's modules below "model.layers.N." where families differ.
+struct ModuleNames {
+  std::string_view mlp = "mlp";
+  std::string_view router = "mlp.gate";
+  std::string_view experts = "mlp.experts";
+  std::string_view gate = "gate_proj", up = "up_proj", down = "down_proj";  // below mlp and each expert
+};
+
+/// A tensor of a GGUF file below "blk.N." and its name below "model.layers.N.".
+using GgufName = std::pair<std::string_view, std::string_view>;
+
+/// A family of decoder-only transformers.
 struct Architecture {
   std::string_view name;        // config.json's architectures[0]
   std::string_view model_type;  // config.json's model_type
   std::string_view gguf;        // GGUF's general.architecture; empty where its files bear another's name
-  bool qk_norm;                 // RMSNorm per head on q and k, before RoPE
-  bool experts;                 // a router and experts in every layer instead of one MLP
-  bool gguf_interleaves;        // GGUF files store q's and k's rows per head as [d/2, 2] instead of [2, d/2]
-  bool window_has_switch;       // config.json's sliding_window counts with use_sliding_window only
-  bool own_kv_default;          // a config.json without num_key_value_heads means a number of its own to transformers
-  int default_head_dim;         // where config.json has no head_dim, as transformers does; 0: hidden_size / heads
+  Block block{};
+  ModuleNames modules{};
+
+  // config.json as transformers reads it:
+  bool window_has_switch = false;  // sliding_window counts with use_sliding_window only
+  bool own_kv_default = false;     // without num_key_value_heads, transformers takes a number of its own
+  int default_head_dim = 0;        // where there is no head_dim; 0: hidden_size / heads
+  /// Reads the keys that this family alone has, and those of its MLP.
+  void (*read_json)(const JsonObject& in, ModelConfig& out) = nullptr;
+
+  // GGUF as llama.cpp reads it:
+  bool gguf_interleaves = false;            // rows of q and k are stored per head as [d/2, 2] instead of [2, d/2]
+  std::span<const GgufName> gguf_names{};   // of tensors beside those that all families have
+  std::span<const GgufName> gguf_stacks{};  // [experts, out, in]: the module of each expert
+  void (*read_gguf)(const GgufKeys& in, ModelConfig& out) = nullptr;
 };
 
-inline constexpr std::array<Architecture, 3> architectures{
-    {{"LlamaForCausalLM", "llama", "llama", false, false, true, false, false, 0},
-     {"Qwen3ForCausalLM", "qwen3", "qwen3", true, false, false, true, true, 128},
-     {"Qwen3MoeForCausalLM", "qwen3_moe", "qwen3moe", true, true, false, true, true, 0}}};
-
-namespace detail {
-
-inline const Architecture& find_architecture(std::string_view name, std::string_view Architecture::*key,
-                                             const std::string& file) {
-  std::vector<std::string_view> known;
-  for (const Architecture& one : architectures) {
-    if ((one.*key).empty()) continue;
-    if (one.*key == name) return one;
-    known.push_back(one.*key);
-  }
-  const std::string_view last = known.back();
-  known.pop_back();
-  fail("{} has architecture '{}': expected {} or {}", file, name, fmt::join(known, ", "), last);
+/// The keys of a dense MLP, for Architecture's readers.
+inline void read_dense_json(const JsonObject& in, ModelConfig& out) {
+  out.intermediate_size = in.positive("intermediate_size");
 }
-
-}  // namespace detail
-
-/// The architecture that a config.json names. Throws Error, naming `file` and those that are known.
-inline const Architecture& architecture_of(std::string_view name, const std::string& file) {
-  return detail::find_architecture(name, &Architecture::name, file);
-}
-
-/// The same by GGUF's name.
-inline const Architecture& architecture_of_gguf(std::string_view name, const std::string& file) {
-  return detail::find_architecture(name, &Architecture::gguf, file);
+inline void read_dense_gguf(const GgufKeys& in, ModelConfig& out) {
+  out.intermediate_size = in.size("feed_forward_length");
 }
 
 }  // namespace fpf::model

@@ -53,9 +53,7 @@ class Checkpoint {
   /// Where tokenizer.json may lie; empty for GGUF files and synthetic models.
   const std::filesystem::path& folder() const { return folder_; }
   /// Rows of q and k are stored per head as [d/2, 2] (llama GGUF files) instead of Hugging Face's [2, d/2].
-  bool interleaved_rope() const {
-    return gguf_ != nullptr && architecture_of(config_.architecture, id_).gguf_interleaves;
-  }
+  bool interleaved_rope() const { return gguf_ != nullptr && architecture_of(config_).gguf_interleaves; }
 
  private:
   static Checkpoint synthetic(const std::string& description) {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <fpf/core/dtype.hpp>
-#include <fpf/model/architecture.hpp>
+#include <fpf/core/error.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -12,7 +12,7 @@ namespace fpf::model {
 
 /// Dimensions of a decoder-only transformer. Every size that fpf uses comes from here.
 struct ModelConfig {
-  std::string architecture;  // one of architectures' names
+  std::string architecture;  // one of architectures' names (architectures.hpp)
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;  // of the dense MLP; unused in MoE layers
@@ -47,41 +47,6 @@ inline void validate(const ModelConfig& config, const std::string& file) {
   if (config.head_dim % 2 != 0) fail("{}: head_dim {} is odd, RoPE needs pairs", file, config.head_dim);
   if (config.is_moe() && config.experts_per_token > config.num_experts)
     fail("{}: {} experts per token of {}", file, config.experts_per_token, config.num_experts);
-}
-
-/// The same as a Hugging Face config.json (without quantization_config), for sources that have none of their own.
-inline nlohmann::ordered_json config_to_json(const ModelConfig& config) {
-  const bool moe = config.is_moe();
-  nlohmann::ordered_json out = {{"architectures", {config.architecture}},
-                                {"model_type", architecture_of(config.architecture, "the model").model_type},
-                                {"vocab_size", config.vocab_size},
-                                {"hidden_size", config.hidden_size},
-                                {"num_hidden_layers", config.num_layers},
-                                {"num_attention_heads", config.num_heads},
-                                {"num_key_value_heads", config.num_kv_heads},
-                                {"head_dim", config.head_dim},
-                                {"max_position_embeddings", config.max_positions},
-                                {"rms_norm_eps", config.rms_norm_eps},
-                                {"rope_theta", config.rope_theta},
-                                {"tie_word_embeddings", config.tied_head},
-                                {"attention_bias", false},
-                                {"hidden_act", "silu"},
-                                {"torch_dtype", name_of(config.dtype)}};
-  if (moe) {
-    out["num_experts"] = config.num_experts;
-    out["num_experts_per_tok"] = config.experts_per_token;
-    out["moe_intermediate_size"] = config.moe_intermediate_size;
-    out["norm_topk_prob"] = config.norm_topk_prob;
-  }
-  out["intermediate_size"] = moe ? config.moe_intermediate_size * config.experts_per_token : config.intermediate_size;
-  return out;
-}
-
-/// What checkpoints of one model in different formats share: the same without quantisation and dtype.
-inline nlohmann::ordered_json base_config(ModelConfig config) {
-  config.dtype = DType::float32;
-  config.quantization = nullptr;
-  return config_to_json(config);
 }
 
 }  // namespace fpf::model

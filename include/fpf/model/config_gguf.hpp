@@ -5,70 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <fpf/model/architectures.hpp>
 #include <fpf/model/config.hpp>
+#include <fpf/model/config_keys.hpp>
 #include <fpf/weights/gguf.hpp>
 #include <string>
 
 namespace fpf::model {
 
 namespace detail {
-
-/// Look-ups under an architecture's prefix.
-class GgufKeys {
- public:
-  GgufKeys(const weights::GgufMetadata& metadata, std::string kind, std::string file)
-      : metadata_(metadata), kind_(std::move(kind)), file_(std::move(file)) {}
-
-  std::string name(std::string_view key) const { return fmt::format("{}.{}", kind_, key); }
-  const std::string& file() const { return file_; }
-  bool has(std::string_view key) const { return metadata_.contains(name(key)); }
-
-  template <class T>
-  T get(std::string_view key) const {
-    return metadata_.get<T>(name(key));
-  }
-  template <class T>
-  T get_or(std::string_view key, T fallback) const {
-    return metadata_.get_or<T>(name(key), fallback);
-  }
-
-  /// A positive number, or one a layer, which must all be the same.
-  std::int64_t size(std::string_view key) const {
-    const auto* found = metadata_.find(name(key));
-    const auto* each = found == nullptr ? nullptr : std::get_if<std::vector<std::int64_t>>(found);
-    if (each != nullptr && (each->empty() || std::ranges::count(*each, each->front()) != std::ssize(*each)))
-      fail("'{}' in {} is [{}]: only models whose layers have all the same are supported", name(key), file_,
-           fmt::join(*each, ", "));
-    const auto value = each != nullptr ? each->front() : get<std::int64_t>(key);
-    if (value <= 0) fail("'{}' in {} is {}: expected a positive number", name(key), file_, value);
-    return value;
-  }
-
-  /// Throws Error unless the key is missing or a number that `neutral` accepts; `meaning` says what it does.
-  template <class Neutral>
-  void require(std::string_view key, std::string_view meaning, Neutral neutral) const {
-    const auto* found = metadata_.find(name(key));
-    if (found == nullptr) return;
-    const bool truth = std::holds_alternative<bool>(*found);
-    const bool number = truth || !std::holds_alternative<std::string_view>(*found);
-    const auto value = truth ? (std::get<bool>(*found) ? 1.0 : 0.0) : number ? get<double>(key) : 0.0;
-    if (!number || !neutral(value))
-      fail("'{}' in {} is {}: {}, which fpf does not compute", name(key), file_,
-           number ? fmt::to_string(value) : get<std::string>(key), meaning);
-  }
-
-  /// The architecture's keys that nobody asked for.
-  std::vector<std::string> unasked() const {
-    std::vector<std::string> out;
-    for (const std::string_view key : metadata_.unasked())
-      if (key.starts_with(kind_ + ".")) out.emplace_back(key.substr(kind_.size() + 1));
-    return out;
-  }
-
- private:
-  const weights::GgufMetadata& metadata_;
-  std::string kind_, file_;
-};
 
 /// Keys that change nothing: what llama.cpp keeps for training, embeddings, other norms and its own tools, and the
 /// parameters of scaled RoPE where it is not scaled.
@@ -152,7 +97,7 @@ inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
   const std::string file = gguf.files().front().string();
   const auto kind = meta.get<std::string>("general.architecture");
   const Architecture& architecture = architecture_of_gguf(kind, file);
-  const detail::GgufKeys keys(meta, kind, file);
+  const GgufKeys keys(meta, kind, file);
   ModelConfig out;
   out.architecture = architecture.name;
   out.hidden_size = keys.size("embedding_length");
@@ -167,19 +112,12 @@ inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
   out.rms_norm_eps = static_cast<float>(keys.get<double>("attention.layer_norm_rms_epsilon"));
   out.rope_theta = keys.get_or<double>("rope.freq_base", 10000.0);
   out.tied_head = !gguf.contains("output.weight");
-  out.qk_norm = architecture.qk_norm;
+  out.qk_norm = architecture.block.qk_norm;
   const auto* embedding = gguf.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.empty())
     fail("tensor 'token_embd.weight' is missing in {}: expected the embedding of the vocabulary", file);
   out.vocab_size = embedding->shape.front();
-  if (architecture.experts) {
-    out.num_experts = keys.size("expert_count");
-    out.experts_per_token = keys.size("expert_used_count");
-    out.moe_intermediate_size = keys.size("expert_feed_forward_length");
-    out.norm_topk_prob = true;  // as llama.cpp computes every qwen3moe model, the only one with experts here
-  } else {
-    out.intermediate_size = keys.size("feed_forward_length");
-  }
+  architecture.read_gguf(keys, out);
   detail::require_neutral(keys, out);
   for (const std::string& key : keys.unasked()) {
     static_assert(std::ranges::is_sorted(detail::idle_gguf_keys));

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <fpf/core/json.hpp>
+#include <fpf/model/architectures.hpp>
 #include <fpf/model/config.hpp>
+#include <fpf/model/config_keys.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,44 +16,6 @@
 namespace fpf::model {
 
 namespace detail {
-
-/// One fact as several keys say it. Throws Error naming two of them that disagree, and both values.
-class Fact {
- public:
-  explicit Fact(std::string file) : file_(std::move(file)) {}
-
-  /// `key` of `in`, where it has a value; `name` is what messages call it.
-  void add(const JsonObject& in, const char* key, const std::string& name) {
-    if (!in.has(key)) return;
-    const nlohmann::json& value = in.at(key);
-    if (name_.empty()) {
-      name_ = name;
-      value_ = value;
-    } else if (value != value_) {
-      fail("{} contradicts itself: {} is {}, {} is {}; remove the one that is wrong", file_, name_, value_.dump(), name,
-           value.dump());
-    }
-  }
-  void add(const JsonObject& in, const char* key) { add(in, key, key); }
-
-  bool has() const { return !name_.empty(); }
-  const std::string& name() const { return name_; }
-
-  /// Throws Error for a value of another type.
-  template <class T>
-  T get_or(T fallback) const {
-    if (!has()) return fallback;
-    try {
-      return value_.template get<T>();
-    } catch (const nlohmann::json::exception&) {
-      fail("'{}' in {} is {}: expected another type", name_, file_, value_.dump());
-    }
-  }
-
- private:
-  std::string file_, name_;
-  nlohmann::json value_;
-};
 
 /// The floating-point type of that name. Throws Error for names of no such type.
 inline DType activations_of(const std::string& name, const std::string& key, const std::string& file) {
@@ -247,31 +211,53 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
   detail::refuse_unsupported(in, architecture, out.num_layers);
   detail::read_heads(in, architecture, out);
   out.max_positions = in.positive("max_position_embeddings");
-  out.rms_norm_eps = in.get_or("rms_norm_eps", 1e-6);  // the default of all three classes
+  out.rms_norm_eps = in.get_or("rms_norm_eps", 1e-6);  // the default of all classes
   out.rope_theta = detail::rope_theta(in);
   out.tied_head = in.get_or("tie_word_embeddings", false);
-  out.qk_norm = architecture.qk_norm;
-  if (architecture.experts) {
-    detail::Fact experts(file);  // transformers 5.1 and later write the second name
-    for (const char* key : {"num_experts", "num_local_experts"}) experts.add(in, key);
-    out.num_experts = experts.get_or<std::int64_t>(0);
-    if (!experts.has()) fail("{} lacks 'num_experts' (or 'num_local_experts')", file);
-    if (out.num_experts <= 0)
-      fail("'{}' in {} is {}: expected a positive number", experts.name(), file, out.num_experts);
-    out.experts_per_token = in.positive("num_experts_per_tok");
-    out.moe_intermediate_size = in.positive("moe_intermediate_size");
-    out.norm_topk_prob = in.get_or("norm_topk_prob", false);
-    static_cast<void>(in.has("intermediate_size"));  // of dense layers, of which there are none
-  } else {
-    out.intermediate_size = in.positive("intermediate_size");
-  }
-  detail::Fact dtype(file);
+  out.qk_norm = architecture.block.qk_norm;
+  architecture.read_json(in, out);
+  Fact dtype(file);
   for (const char* key : {"dtype", "torch_dtype"}) dtype.add(in, key);
   if (dtype.has()) out.dtype = detail::activations_of(dtype.get_or<std::string>(""), dtype.name(), file);
   if (in.has("quantization_config")) out.quantization = in.at("quantization_config");
   out.unread_keys = detail::unread_keys(in);
   validate(out, file);
   return out;
+}
+
+/// The same as a Hugging Face config.json (without quantization_config), for sources that have none of their own.
+inline nlohmann::ordered_json config_to_json(const ModelConfig& config) {
+  const bool moe = config.is_moe();
+  nlohmann::ordered_json out = {{"architectures", {config.architecture}},
+                                {"model_type", architecture_of(config).model_type},
+                                {"vocab_size", config.vocab_size},
+                                {"hidden_size", config.hidden_size},
+                                {"num_hidden_layers", config.num_layers},
+                                {"num_attention_heads", config.num_heads},
+                                {"num_key_value_heads", config.num_kv_heads},
+                                {"head_dim", config.head_dim},
+                                {"max_position_embeddings", config.max_positions},
+                                {"rms_norm_eps", config.rms_norm_eps},
+                                {"rope_theta", config.rope_theta},
+                                {"tie_word_embeddings", config.tied_head},
+                                {"attention_bias", false},
+                                {"hidden_act", "silu"},
+                                {"torch_dtype", name_of(config.dtype)}};
+  if (moe) {
+    out["num_experts"] = config.num_experts;
+    out["num_experts_per_tok"] = config.experts_per_token;
+    out["moe_intermediate_size"] = config.moe_intermediate_size;
+    out["norm_topk_prob"] = config.norm_topk_prob;
+  }
+  out["intermediate_size"] = moe ? config.moe_intermediate_size * config.experts_per_token : config.intermediate_size;
+  return out;
+}
+
+/// What checkpoints of one model in different formats share: the same without quantisation and dtype.
+inline nlohmann::ordered_json base_config(ModelConfig config) {
+  config.dtype = DType::float32;
+  config.quantization = nullptr;
+  return config_to_json(config);
 }
 
 }  // namespace fpf::model

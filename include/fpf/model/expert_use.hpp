@@ -29,10 +29,9 @@ class ExpertUse : public Taps {
   }
 
   bool wants(std::int64_t) const override { return true; }
-  void hidden(std::int64_t, const at::Tensor&) override {}
-  void key(std::int64_t, const at::Tensor&) override {}
-  void router(std::int64_t layer, const execution::Routing& routing) override {
-    const at::Tensor ids = routing.expert_ids.to(at::kCPU, at::kLong).contiguous();
+  void take(evidence::StoredSignal signal, std::int64_t layer, const std::vector<at::Tensor>& columns) override {
+    if (signal != evidence::StoredSignal::router) return;
+    const at::Tensor ids = columns.front().to(at::kCPU, at::kLong).contiguous();
     for (std::int64_t i = 0; i < ids.numel(); ++i)
       ++counts_[static_cast<std::size_t>(layer)][static_cast<std::size_t>(ids.const_data_ptr<std::int64_t>()[i])];
   }

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <array>
+#include <fpf/model/architectures.hpp>
 #include <fpf/model/expert_stacks.hpp>
 #include <fpf/weights/gguf.hpp>
+#include <optional>
+#include <span>
 #include <utility>
 
 namespace fpf::model {
@@ -16,15 +19,17 @@ class GgufAsHuggingFace : public weights::TensorSource {
  public:
   explicit GgufAsHuggingFace(const std::filesystem::path& path) : gguf_(path) {
     add_files_of(gguf_);
+    const Architecture& architecture =
+        architecture_of_gguf(gguf_.metadata().get<std::string>("general.architecture"), path.string());
     for (const std::string& name : gguf_.names()) {
       const weights::StoredTensor& tensor = *gguf_.find(name);
       const auto [prefix, part] = split(name);
-      if (const auto* whole = find_in(top_names, name)) {
-        add_as(*whole, tensor);
-      } else if (const auto* inner = find_in(layer_names, part)) {
+      if (const auto whole = find_in(top_names, name)) {
+        add_as(std::string(*whole), tensor);
+      } else if (auto inner = find_in(layer_names, part); inner || (inner = find_in(architecture.gguf_names, part))) {
         add_as(prefix + std::string(*inner), tensor);
-      } else if (const auto* projection = find_in(expert_names, part)) {
-        add_experts(prefix, *projection, tensor);
+      } else if (const auto module = find_in(architecture.gguf_stacks, part)) {
+        add_experts(fmt::format("{}{}.", prefix, architecture.modules.experts), *module, tensor);
       } else {
         add(tensor);
       }
@@ -34,31 +39,23 @@ class GgufAsHuggingFace : public weights::TensorSource {
   const weights::GgufFile& gguf() const { return gguf_; }
 
  private:
-  using Name = std::pair<std::string_view, std::string_view>;
-  static constexpr std::array<Name, 3> top_names{{{"token_embd.weight", "model.embed_tokens.weight"},
-                                                  {"output_norm.weight", "model.norm.weight"},
-                                                  {"output.weight", "lm_head.weight"}}};
-  static constexpr std::array<Name, 12> layer_names{{{"attn_norm.weight", "input_layernorm.weight"},
-                                                     {"ffn_norm.weight", "post_attention_layernorm.weight"},
-                                                     {"attn_q.weight", "self_attn.q_proj.weight"},
-                                                     {"attn_k.weight", "self_attn.k_proj.weight"},
-                                                     {"attn_v.weight", "self_attn.v_proj.weight"},
-                                                     {"attn_output.weight", "self_attn.o_proj.weight"},
-                                                     {"attn_q_norm.weight", "self_attn.q_norm.weight"},
-                                                     {"attn_k_norm.weight", "self_attn.k_norm.weight"},
-                                                     {"ffn_gate.weight", "mlp.gate_proj.weight"},
-                                                     {"ffn_up.weight", "mlp.up_proj.weight"},
-                                                     {"ffn_down.weight", "mlp.down_proj.weight"},
-                                                     {"ffn_gate_inp.weight", "mlp.gate.weight"}}};
-  static constexpr std::array<Name, 3> expert_names{{{"ffn_gate_exps.weight", "gate_proj"},
-                                                     {"ffn_up_exps.weight", "up_proj"},
-                                                     {"ffn_down_exps.weight", "down_proj"}}};
+  static constexpr std::array<GgufName, 3> top_names{{{"token_embd.weight", "model.embed_tokens.weight"},
+                                                      {"output_norm.weight", "model.norm.weight"},
+                                                      {"output.weight", "lm_head.weight"}}};
+  static constexpr std::array<GgufName, 9> layer_names{{{"attn_norm.weight", "input_layernorm.weight"},
+                                                        {"ffn_norm.weight", "post_attention_layernorm.weight"},
+                                                        {"attn_q.weight", "self_attn.q_proj.weight"},
+                                                        {"attn_k.weight", "self_attn.k_proj.weight"},
+                                                        {"attn_v.weight", "self_attn.v_proj.weight"},
+                                                        {"attn_output.weight", "self_attn.o_proj.weight"},
+                                                        {"ffn_gate.weight", "mlp.gate_proj.weight"},
+                                                        {"ffn_up.weight", "mlp.up_proj.weight"},
+                                                        {"ffn_down.weight", "mlp.down_proj.weight"}}};
 
-  template <std::size_t N>
-  static const std::string_view* find_in(const std::array<Name, N>& names, std::string_view name) {
-    for (const auto& entry : names)
-      if (entry.first == name) return &entry.second;
-    return nullptr;
+  static std::optional<std::string_view> find_in(std::span<const GgufName> names, std::string_view name) {
+    for (const auto& [own, hugging_face] : names)
+      if (own == name) return hugging_face;
+    return std::nullopt;
   }
 
   /// "blk.3.attn_q.weight" -> {"model.layers.3.", "attn_q.weight"}.
@@ -73,11 +70,10 @@ class GgufAsHuggingFace : public weights::TensorSource {
     tensor.name_in_file = std::exchange(tensor.name, std::move(name));
     add(std::move(tensor));
   }
-  void add_as(std::string_view name, const weights::StoredTensor& tensor) { add_as(std::string(name), tensor); }
 
-  void add_experts(const std::string& prefix, std::string_view projection, const weights::StoredTensor& stacked) {
+  void add_experts(const std::string& experts, std::string_view module, const weights::StoredTensor& stacked) {
     for (std::int64_t expert = 0; expert < (stacked.shape.empty() ? 1 : stacked.shape[0]); ++expert)
-      add(expert_of(stacked, expert, fmt::format("{}mlp.experts.{}.{}.weight", prefix, expert, projection)));
+      add(expert_of(stacked, expert, fmt::format("{}{}.{}", experts, expert, module)));
   }
 
   weights::GgufFile gguf_;

@@ -1,14 +1,84 @@
-// The parameters of a decoder by Hugging Face's names, in the order of a checkpoint.
+// The parameters of a decoder by Hugging Face's names, in the order of a checkpoint: the one place of names and shapes.
 #pragma once
 
 #include <cstdint>
+#include <fpf/model/architectures.hpp>
 #include <fpf/model/config.hpp>
 #include <fpf/quant/linear_spec.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace fpf::model {
+
+/// Gate, up and down projection of a dense layer's MLP or of one expert.
+struct MlpParameters {
+  quant::LinearSpec gate, up, down;
+};
+
+/// A norm's weight [size], stored as `name`.weight.
+struct NormParameter {
+  std::string name;
+  std::int64_t size = 0;
+};
+
+/// Of one layer, whole, without the suffix ".weight".
+struct LayerParameters {
+  NormParameter input_norm, post_norm;
+  std::optional<NormParameter> q_norm, k_norm;
+  quant::LinearSpec q, k, v, o;
+  std::optional<quant::LinearSpec> router;
+  std::vector<MlpParameters> mlps;  // a dense layer has one, else one an expert
+};
+
+/// Of the layer `index` of a model; `c` needs its dimensions only. `interleaved_rope`: see Checkpoint.
+inline LayerParameters layer_parameters(const ModelConfig& c, std::int64_t index, bool interleaved_rope) {
+  const ModuleNames& names = architecture_of(c).modules;
+  const std::string prefix = fmt::format("model.layers.{}.", index), attention = prefix + "self_attn.";
+  const auto linear = [](std::string name, std::int64_t out, std::int64_t in, std::int64_t interleaved_heads = 0) {
+    auto spec = quant::LinearSpec::whole(std::move(name), out, in);
+    spec.interleaved_heads = interleaved_heads;
+    return spec;
+  };
+  const auto mlp = [&](const std::string& above, std::int64_t intermediate) -> MlpParameters {
+    return {linear(fmt::format("{}.{}", above, names.gate), intermediate, c.hidden_size),
+            linear(fmt::format("{}.{}", above, names.up), intermediate, c.hidden_size),
+            linear(fmt::format("{}.{}", above, names.down), c.hidden_size, intermediate)};
+  };
+  LayerParameters out{
+      .input_norm = {prefix + "input_layernorm", c.hidden_size},
+      .post_norm = {prefix + "post_attention_layernorm", c.hidden_size},
+      .q_norm{},
+      .k_norm{},
+      .q = linear(attention + "q_proj", c.q_size(), c.hidden_size, interleaved_rope ? c.num_heads : 0),
+      .k = linear(attention + "k_proj", c.kv_size(), c.hidden_size, interleaved_rope ? c.num_kv_heads : 0),
+      .v = linear(attention + "v_proj", c.kv_size(), c.hidden_size),
+      .o = linear(attention + "o_proj", c.hidden_size, c.q_size()),
+      .router{},
+      .mlps{}};
+  if (c.qk_norm) {
+    out.q_norm = {attention + "q_norm", c.head_dim};
+    out.k_norm = {attention + "k_norm", c.head_dim};
+  }
+  if (!c.is_moe()) {
+    out.mlps.push_back(mlp(fmt::format("{}{}", prefix, names.mlp), c.intermediate_size));
+    return out;
+  }
+  out.router = linear(fmt::format("{}{}", prefix, names.router), c.num_experts, c.hidden_size);
+  for (std::int64_t expert = 0; expert < c.num_experts; ++expert)
+    out.mlps.push_back(mlp(fmt::format("{}{}.{}", prefix, names.experts, expert), c.moe_intermediate_size));
+  return out;
+}
+
+/// Embedding and head are [vocabulary, hidden]; a tied head is the embedding.
+inline quant::LinearSpec embedding_parameter(const ModelConfig& c) {
+  return quant::LinearSpec::whole("model.embed_tokens", c.vocab_size, c.hidden_size);
+}
+inline quant::LinearSpec head_parameter(const ModelConfig& c) {
+  return quant::LinearSpec::whole("lm_head", c.vocab_size, c.hidden_size);
+}
+inline NormParameter final_norm_parameter(const ModelConfig& c) { return {"model.norm", c.hidden_size}; }
 
 /// One parameter as a model of that configuration has it.
 struct Parameter {
@@ -23,41 +93,26 @@ struct Parameter {
 
 /// All parameters; `c` needs its dimensions only. A tied head is none. `interleaved_rope`: see Checkpoint.
 inline std::vector<Parameter> parameters_of(const ModelConfig& c, bool interleaved_rope = false) {
-  std::vector<Parameter> out;
-  const auto add = [&](Parameter::Kind kind, std::string name, std::int64_t rows, std::int64_t columns,
-                       std::int64_t interleaved = 0) {
-    out.push_back({kind, quant::LinearSpec::whole(std::move(name), rows, columns)});
-    out.back().spec.interleaved_heads = interleaved_rope ? interleaved : 0;
-  };
   using enum Parameter::Kind;
-  const auto add_mlp = [&](const std::string& prefix, std::int64_t intermediate) {
-    add(linear, prefix + "gate_proj", intermediate, c.hidden_size);
-    add(linear, prefix + "up_proj", intermediate, c.hidden_size);
-    add(linear, prefix + "down_proj", c.hidden_size, intermediate);
+  std::vector<Parameter> out;
+  const auto add = [&](Parameter::Kind kind, quant::LinearSpec spec) { out.push_back({kind, std::move(spec)}); };
+  const auto add_norm = [&](NormParameter norm) {
+    add(vector, quant::LinearSpec::whole(std::move(norm.name), norm.size, 1));
   };
-  add(matrix, "model.embed_tokens", c.vocab_size, c.hidden_size);
+  add(matrix, embedding_parameter(c));
   for (std::int64_t layer = 0; layer < c.num_layers; ++layer) {
-    const std::string prefix = fmt::format("model.layers.{}.", layer), attention = prefix + "self_attn.";
-    add(vector, prefix + "input_layernorm", c.hidden_size, 1);
-    add(linear, attention + "q_proj", c.q_size(), c.hidden_size, c.num_heads);
-    add(linear, attention + "k_proj", c.kv_size(), c.hidden_size, c.num_kv_heads);
-    add(linear, attention + "v_proj", c.kv_size(), c.hidden_size);
-    add(linear, attention + "o_proj", c.hidden_size, c.q_size());
-    if (c.qk_norm) {
-      add(vector, attention + "q_norm", c.head_dim, 1);
-      add(vector, attention + "k_norm", c.head_dim, 1);
-    }
-    add(vector, prefix + "post_attention_layernorm", c.hidden_size, 1);
-    if (!c.is_moe()) {
-      add_mlp(prefix + "mlp.", c.intermediate_size);
-      continue;
-    }
-    add(matrix, prefix + "mlp.gate", c.num_experts, c.hidden_size);
-    for (std::int64_t expert = 0; expert < c.num_experts; ++expert)
-      add_mlp(fmt::format("{}mlp.experts.{}.", prefix, expert), c.moe_intermediate_size);
+    LayerParameters p = layer_parameters(c, layer, interleaved_rope);
+    add_norm(std::move(p.input_norm));
+    for (auto* projection : {&p.q, &p.k, &p.v, &p.o}) add(linear, std::move(*projection));
+    for (auto* norm : {&p.q_norm, &p.k_norm})
+      if (*norm) add_norm(std::move(**norm));
+    add_norm(std::move(p.post_norm));
+    if (p.router) add(matrix, std::move(*p.router));
+    for (MlpParameters& mlp : p.mlps)
+      for (auto* projection : {&mlp.gate, &mlp.up, &mlp.down}) add(linear, std::move(*projection));
   }
-  add(vector, "model.norm", c.hidden_size, 1);
-  if (!c.tied_head) add(matrix, "lm_head", c.vocab_size, c.hidden_size);
+  add_norm(final_norm_parameter(c));
+  if (!c.tied_head) add(matrix, head_parameter(c));
   return out;
 }
 
@@ -66,9 +121,11 @@ inline std::vector<Parameter> parameters_of(const ModelConfig& c, bool interleav
 /// will do.
 inline std::vector<std::string> kept_modules(const ModelConfig& config, bool whole_names) {
   std::vector<std::string> out{"lm_head"};
-  if (config.is_moe() && !whole_names) out.push_back("mlp.gate");
-  for (std::int64_t layer = 0; config.is_moe() && whole_names && layer < config.num_layers; ++layer)
-    out.push_back(fmt::format("model.layers.{}.mlp.gate", layer));
+  if (!config.is_moe()) return out;
+  const std::string_view router = architecture_of(config).modules.router;
+  if (!whole_names) out.emplace_back(router);
+  for (std::int64_t layer = 0; whole_names && layer < config.num_layers; ++layer)
+    out.push_back(fmt::format("model.layers.{}.{}", layer, router));
   return out;
 }
 

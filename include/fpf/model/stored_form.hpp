@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <cstddef>
-#include <fpf/core/by_layer.hpp>
 #include <fpf/quant/scheme.hpp>
 #include <string>
 #include <string_view>
@@ -42,25 +41,15 @@ struct StoredForms {
   }
 };
 
-/// What carries out the products of such layers under a policy, where dense ones are carried out by `by`.
-inline std::string product_text(const quant::Scheme& scheme, const std::vector<StoredForm>& layers,
-                                at::ScalarType dtype, const std::string& by) {
-  ByLayer out;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const StoredForm& form = layers[i];
-    std::string text = by;
-    if (form.quantised > 0) {
-      text = form.dense > 0 ? "partly " : "";
-      const std::string_view format = form.format.empty() ? scheme.name : form.format;
-      if (scheme.dequantises || !form.format.empty())
-        text += fmt::format("{} dequantised to {}{}, {}", format, c10::toString(dtype),
-                            form.made_dense ? " at loading" : "", by);
-      else
-        text += fmt::format("quantisation '{}'", format);
-    }
-    out.add(static_cast<int>(i), text);
-  }
-  return out.text();
+/// What carries out the products of layers in that form under a policy, where dense ones are carried out by `by`.
+inline std::string product_text(const quant::Scheme& scheme, const StoredForm& form, at::ScalarType dtype,
+                                const std::string& by) {
+  if (form.quantised == 0) return by;
+  const std::string partly = form.dense > 0 ? "partly " : "";
+  const std::string_view format = form.format.empty() ? scheme.name : form.format;
+  if (!scheme.dequantises && form.format.empty()) return fmt::format("{}quantisation '{}'", partly, format);
+  return fmt::format("{}{} dequantised to {}{}, {}", partly, format, c10::toString(dtype),
+                     form.made_dense ? " at loading" : "", by);
 }
 
 }  // namespace fpf::model

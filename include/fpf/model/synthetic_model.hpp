@@ -126,7 +126,7 @@ class SyntheticModel : public weights::TensorSource {
         names != config_.end() && names->is_array() && !names->empty() && names->front().is_string())
       out.architecture = names->front();
     const Architecture& architecture = architecture_of(out.architecture, request_.model);
-    const bool moe = architecture.experts;
+    const bool moe = architecture.block.experts;
     out.hidden_size = size("hidden_size");
     out.vocab_size = size("vocab_size");
     out.num_layers = size("num_hidden_layers");
@@ -144,7 +144,7 @@ class SyntheticModel : public weights::TensorSource {
     (moe ? out.moe_intermediate_size : out.intermediate_size) =
         size(moe ? "moe_intermediate_size" : "intermediate_size");
     out.tied_head = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == true;
-    out.qk_norm = architecture.qk_norm;
+    out.qk_norm = architecture.block.qk_norm;
     return out;
   }
 

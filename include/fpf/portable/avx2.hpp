@@ -148,8 +148,8 @@ FPF_AVX2 inline void silu_mul(const float* gate, const float* up, float* out, st
 FPF_AVX2 inline void norm(const float* x, const float* weight, float eps, std::int64_t count, float* out) {
   portable::detail::norm(x, weight, eps, count, out);
 }
-FPF_AVX2 inline void turn(float* x, const float* cos, const float* sin, std::int64_t half) {
-  portable::detail::turn(x, cos, sin, half);
+FPF_AVX2 inline void rotate(float* x, const float* cos, const float* sin, std::int64_t half) {
+  portable::detail::rotate(x, cos, sin, half);
 }
 FPF_AVX2 inline float sum(const float* x, std::int64_t count) { return ordered_sum<false>(x, static_cast<int>(count)); }
 FPF_AVX2 inline void softmax_block(float* scores, std::int64_t rows, float* maxima, float* sums) {
@@ -164,7 +164,7 @@ FPF_AVX2 inline void add_scaled(float* out, const float* x, float factor, std::i
 }
 
 inline constexpr Loops loops{chain, unpack_int4, unpack_map, widen_bfloat16, widen_float16,  exp_below, silu_mul,
-                             norm,  turn,        sum,        softmax_block,  join_softmaxes, join,      add_scaled};
+                             norm,  rotate,      sum,        softmax_block,  join_softmaxes, join,      add_scaled};
 
 }  // namespace fpf::portable::avx2
 #endif

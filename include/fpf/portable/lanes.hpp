@@ -49,7 +49,7 @@ struct Loops {
   /// RMSNorm of one row; out may be x, weight null for none
   void (*norm)(const float* x, const float* weight, float eps, std::int64_t count, float* out);
   /// RoPE by halves of one head, in place; cos and sin [half]
-  void (*turn)(float* x, const float* cos, const float* sin, std::int64_t half);
+  void (*rotate)(float* x, const float* cos, const float* sin, std::int64_t half);
   /// sum of so many terms, in the order of a reduction
   float (*sum)(const float* x, std::int64_t count);
   /// Scores of `rows` rows of 64 -> exponentials relative to each row's largest; maxima and sums [rows]
@@ -76,7 +76,7 @@ FPF_HD void norm(const float* x, const float* weight, float eps, std::int64_t co
   const float inverse = inverse_root(ordered_sum<true>(x, static_cast<int>(count)), static_cast<float>(count), eps);
   for (std::int64_t i = 0; i < count; ++i) out[i] = normalised(x[i], inverse, weight[i]);
 }
-FPF_HD void turn(float* x, const float* cos, const float* sin, std::int64_t half) {
+FPF_HD void rotate(float* x, const float* cos, const float* sin, std::int64_t half) {
   for (std::int64_t i = 0; i < half; ++i) {
     const float a = x[i], b = x[half + i];
     x[i] = turned_low(a, b, cos[i], sin[i]);
@@ -161,8 +161,8 @@ FPF_EXACT inline void silu_mul(const float* gate, const float* up, float* out, s
 FPF_EXACT inline void norm(const float* x, const float* weight, float eps, std::int64_t count, float* out) {
   portable::detail::norm(x, weight, eps, count, out);
 }
-FPF_EXACT inline void turn(float* x, const float* cos, const float* sin, std::int64_t half) {
-  portable::detail::turn(x, cos, sin, half);
+FPF_EXACT inline void rotate(float* x, const float* cos, const float* sin, std::int64_t half) {
+  portable::detail::rotate(x, cos, sin, half);
 }
 FPF_EXACT inline float sum(const float* x, std::int64_t count) {
   return ordered_sum<false>(x, static_cast<int>(count));
@@ -179,7 +179,7 @@ FPF_EXACT inline void add_scaled(float* out, const float* x, float factor, std::
 }
 
 inline constexpr Loops loops{chain, unpack_int4, unpack_map, widen_bfloat16, widen_float16,  exp_below, silu_mul,
-                             norm,  turn,        sum,        softmax_block,  join_softmaxes, join,      add_scaled};
+                             norm,  rotate,      sum,        softmax_block,  join_softmaxes, join,      add_scaled};
 
 }  // namespace plain
 

@@ -62,24 +62,29 @@ FPF_EXACT inline std::array<double, 2> wide_cos_sin(double x) {
 
 }  // namespace detail
 
-/// cos and sin of position / theta^(2i / head_dim) for `count` positions from `begin` on, [count, head_dim / 2] each,
-/// rounded once to binary32 from values that are within 1e-10 of the angle's at 2^17 positions.
+/// 1 / theta^(2i / head_dim), [head_dim / 2].
+FPF_EXACT inline std::vector<double> inverse_frequencies(std::int64_t head_dim, double theta) {
+  std::vector<double> out;
+  const double log_theta = detail::wide_log(theta);
+  for (std::int64_t i = 0; i < head_dim / 2; ++i)
+    out.push_back(detail::wide_exp(-(static_cast<double>(2 * i) / static_cast<double>(head_dim)) * log_theta));
+  return out;
+}
+
+/// cos and sin of position * inverse frequency for `count` positions from `begin` on, [count, head_dim / 2] each, rounded
+/// once to binary32 from values that are within 1e-10 of the angle's at 2^17 positions.
 struct RopeTable {
   std::vector<float> cos, sin;
 
-  FPF_EXACT RopeTable(std::int64_t begin, std::int64_t count, std::int64_t head_dim, double theta) {
-    const std::int64_t half = head_dim / 2;
-    const double log_theta = detail::wide_log(theta);
-    for (std::vector<float>* table : {&cos, &sin}) table->resize(static_cast<std::size_t>(count * half));
-    for (std::int64_t i = 0; i < half; ++i) {
-      const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_dim);
-      const double inverse = detail::wide_exp(-exponent * log_theta);
+  FPF_EXACT RopeTable(std::int64_t begin, std::int64_t count, const std::vector<double>& inverse_frequencies) {
+    const std::size_t half = inverse_frequencies.size();
+    for (std::vector<float>* table : {&cos, &sin}) table->resize(static_cast<std::size_t>(count) * half);
+    for (std::size_t i = 0; i < half; ++i)
       for (std::int64_t p = 0; p < count; ++p) {
-        const auto [c, s] = detail::wide_cos_sin(static_cast<double>(begin + p) * inverse);
-        cos[static_cast<std::size_t>(p * half + i)] = static_cast<float>(c);
-        sin[static_cast<std::size_t>(p * half + i)] = static_cast<float>(s);
+        const auto [c, s] = detail::wide_cos_sin(static_cast<double>(begin + p) * inverse_frequencies[i]);
+        cos[static_cast<std::size_t>(p) * half + i] = static_cast<float>(c);
+        sin[static_cast<std::size_t>(p) * half + i] = static_cast<float>(s);
       }
-    }
   }
 };
 

@@ -7,20 +7,20 @@
 
 #include <chrono>
 #include <cstring>
-#include <fpf/model/any_decoder.hpp>
+#include <fpf/engine/decoder.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 #include <memory>
 #include <thread>
 #include <vector>
 
-namespace fpf::model {
+namespace fpf::engine {
 
 /// Runs the steps of one batch after its prefill. The signals of row 0 come to the host one step after
 /// another, while the next one computes.
 class GpuDecode {
  public:
   /// Against a cache that was prefilled: signals of the layers in `tapped`, `top_k` log-probabilities.
-  GpuDecode(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
+  GpuDecode(const Decoder& decoder, const model::KvCache& cache, std::int64_t batch,
             const std::vector<std::int64_t>& tapped, std::int64_t top_k)
       : device_(decoder.device()),
         collectives_(decoder.collectives()),
@@ -32,7 +32,12 @@ class GpuDecode {
                                   at::TensorOptions(at::kByte).device(device_)));
       return memory_.back().data_ptr();
     };
-    step_ = decoder.make_step(step_config(decoder, cache, batch, tapped, top_k), cache, keep);
+    kernel::StepConfig step = step_config(decoder.config(), decoder.shard(), decoder.dtype(), batch);
+    step.top_k = static_cast<int>(top_k);
+    step.tapped.assign(tapped.begin(), tapped.end());
+    step.capacity = static_cast<int>(cache.capacity());
+    step.exchange = exchange(decoder.shard().vocabulary.size(), decoder.config().vocab_size, batch, decoder.dtype());
+    step_ = decoder.make_step(std::move(step), cache, keep);
     if (!decoder.config().is_moe() && step_->expert_weights() != nullptr)
       upload(step_->expert_weights(), std::vector<float>(static_cast<std::size_t>(rows()), 1.0f));
     if (shares_device_) {
@@ -50,14 +55,14 @@ class GpuDecode {
     if (stream_ != nullptr && !shares_device_) api().stream_destroy(stream_);
   }
 
-  const kernel::AnyStep& step() const { return *step_; }
+  const Step& step() const { return *step_; }
   int rows() const { return step_->config().rows; }
 
   /// Begins at `position` (the prompt's length) with those tokens, one a row.
   void start(const std::vector<int>& tokens, std::int64_t position, std::int64_t steps) {
     upload(step_->tokens(), tokens);
     upload(step_->position(), std::vector<int>(static_cast<std::size_t>(rows()), static_cast<int>(position)));
-    ring_ = at::empty({steps, static_cast<std::int64_t>(step_->taps().bytes)},
+    ring_ = at::empty({steps, static_cast<std::int64_t>(step_->taps().bytes())},
                       at::TensorOptions(at::kByte).pinned_memory(true));
     done_ = 0;
   }
@@ -74,11 +79,11 @@ class GpuDecode {
     else
       step_->enqueue(stream_);
     const auto row = static_cast<std::byte*>(ring_.select(0, done_++).data_ptr());
-    api().check(api().memcpy_device_to_host_async(row, address(step_->tap_buffer()), step_->taps().bytes, stream_),
+    api().check(api().memcpy_device_to_host_async(row, address(step_->tap_buffer()), step_->taps().bytes(), stream_),
                 "cuMemcpyDtoHAsync");
   }
 
-  /// Waits for all steps so far; their tap buffers, [steps, taps().bytes], laid out as TapLayout says.
+  /// Waits for all steps so far; their tap buffers, [steps, taps().bytes()], laid out as TapLayout says.
   const at::Tensor& finish() {
     wait();
     return ring_;
@@ -132,32 +137,6 @@ class GpuDecode {
     return out;
   }
 
-  kernel::StepConfig step_config(const AnyDecoder& decoder, const KvCache& cache, std::int64_t batch,
-                                 const std::vector<std::int64_t>& tapped, std::int64_t top_k) {
-    const auto as_int = [](std::int64_t value) { return static_cast<int>(value); };
-    const ModelConfig& config = decoder.config();
-    kernel::StepConfig step;
-    step.dtype = device::dtype_of(decoder.dtype());
-    step.hidden = as_int(config.hidden_size);
-    step.vocabulary = as_int(config.vocab_size);
-    step.top_k = as_int(top_k);
-    step.eps = static_cast<float>(config.rms_norm_eps);
-    const parallel::Shard& shard = decoder.shard();
-    step.attention = {as_int(shard.heads.size()), as_int(shard.kv_heads.size()), as_int(config.head_dim),
-                      config.qk_norm};
-    step.attention.form = decoder.decode_attention();
-    step.capacity = as_int(cache.capacity());
-    step.mlp = config.is_moe()
-                   ? kernel::MoeShape{step.hidden, as_int(shard.expert_mlp.size()), as_int(config.num_experts),
-                                      as_int(config.experts_per_token), config.norm_topk_prob}
-                   : kernel::MoeShape{step.hidden, as_int(shard.mlp.size()), 1, 1, false};
-    step.rows = as_int(batch);
-    step.fused = decoder.is_fused();
-    step.tapped.assign(tapped.begin(), tapped.end());
-    step.exchange = exchange(shard.vocabulary.size(), config.vocab_size, batch, decoder.dtype());
-    return step;
-  }
-
   void capture() {
     if (auto* communicator = collectives_.communicator()) communicator->barrier();  // it connects at its first call
     kernel::cuda::Graph graph = nullptr;
@@ -180,11 +159,11 @@ class GpuDecode {
   bool shares_device_;  // with other ranks, whose steps meet this one's on one stream: nothing can be captured
   bool captured_;
   std::vector<at::Tensor> memory_;
-  std::unique_ptr<kernel::AnyStep> step_;
+  std::unique_ptr<Step> step_;
   kernel::cuda::Stream stream_ = nullptr;
   kernel::cuda::GraphExec graph_ = nullptr;
   at::Tensor ring_;  // pinned [steps, tap bytes]
   std::int64_t done_ = 0;
 };
 
-}  // namespace fpf::model
+}  // namespace fpf::engine

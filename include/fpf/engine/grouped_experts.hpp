@@ -17,11 +17,11 @@
 #endif
 
 #include <fpf/execution/gpu_words.hpp>
-#include <fpf/model/layer.hpp>
+#include <fpf/model/weights.hpp>
 #include <optional>
 #include <tuple>
 
-namespace fpf::model {
+namespace fpf::engine {
 
 /// Whether experts' products are one launch: Hopper has a grouped product for bfloat16.
 inline bool groups_products([[maybe_unused]] at::ScalarType dtype, [[maybe_unused]] bool hopper) {
@@ -84,7 +84,7 @@ inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matr
 
 /// rows [tokens, hidden] through those of their chosen experts that this rank holds, weighted and summed per token in the
 /// order of the experts, as the CPU does and without atomics: each token gathers its k results.
-inline at::Tensor grouped_experts(const Layer& layer, const at::Tensor& rows, const execution::Routing& routing,
+inline at::Tensor grouped_experts(const model::Layer& layer, const at::Tensor& rows, const execution::Routing& routing,
                                   bool hopper) {
   const std::int64_t tokens = rows.size(0), k = routing.expert_ids.size(1);
   const bool all_held = !layer.own_place.defined();
@@ -95,8 +95,8 @@ inline at::Tensor grouped_experts(const Layer& layer, const at::Tensor& rows, co
   const at::Tensor counts = at::bincount(ids, {}, held + (all_held ? 0 : 1)).narrow(0, 0, held);
   const detail::Groups groups(at::cumsum(counts, 0).to(at::kInt), rows.scalar_type(), hopper);
   const at::Tensor sorted = rows.index_select(0, order.div(k, "floor"));
-  const Mlp& first = layer.experts.front();
-  const auto product = [&](const at::Tensor& x, const Linear& like, int projection) {
+  const model::Mlp& first = layer.experts.front();
+  const auto product = [&](const at::Tensor& x, const model::Linear& like, int projection) {
     return detail::grouped_product(x, detail::stacked(layer.own_table, like.packed(), projection, rows.options()),
                                    groups);
   };
@@ -116,4 +116,4 @@ inline at::Tensor grouped_experts(const Layer& layer, const at::Tensor& rows, co
   return out;
 }
 
-}  // namespace fpf::model
+}  // namespace fpf::engine

@@ -1,11 +1,11 @@
 // The weights of one decoder layer, or of one rank's part of it, as the portable execution reads them on a CPU.
 #pragma once
 
-#include <fpf/model/layer.hpp>
+#include <fpf/model/weights.hpp>
 #include <fpf/portable/products.hpp>
 #include <fpf/portable/quantised.hpp>
 
-namespace fpf::model {
+namespace fpf::engine {
 
 /// One linear layer, or several of one input whose outputs follow one another.
 struct PortableLinear {
@@ -13,7 +13,7 @@ struct PortableLinear {
 
   PortableLinear() = default;
   /// `whole_inputs`: of the layer that this is a rank's share of.
-  PortableLinear(const Linear& linear, std::int64_t whole_inputs) {
+  PortableLinear(const model::Linear& linear, std::int64_t whole_inputs) {
     linear.for_each_part([&](const quant::LoadedLinear& layer) {
       parts.push_back(quant::visit(layer, [](const auto& weight) { return portable::panels_of(weight); }));
     });
@@ -68,14 +68,15 @@ struct PortableLayer {
   PortableLinear qkv, o, router;
   std::vector<PortableMlp> mlps;  // of a dense layer one, else the shard's experts in its order
 
-  PortableLayer(const Layer& layer, const ModelConfig& config)
+  /// `layer` as it was loaded on a CPU.
+  PortableLayer(const model::Layer& layer, const model::ModelConfig& config)
       : qkv(layer.qkv, config.hidden_size), o(layer.o, config.q_size()) {
     const auto wide = [](const at::Tensor& t) { return t.defined() ? t.to(at::kFloat) : t; };
     input_norm = wide(layer.input_norm);
     post_norm = wide(layer.post_norm);
     q_norm = wide(layer.q_norm);
     k_norm = wide(layer.k_norm);
-    const auto add = [&](const Mlp& mlp, std::int64_t intermediate) {
+    const auto add = [&](const model::Mlp& mlp, std::int64_t intermediate) {
       mlps.push_back({{mlp.gate, config.hidden_size}, {mlp.up, config.hidden_size}, {mlp.down, intermediate}});
     };
     if (!config.is_moe()) {
@@ -83,7 +84,7 @@ struct PortableLayer {
       return;
     }
     router = {layer.router, config.hidden_size};
-    for (const Mlp& expert : layer.experts) add(expert, config.moe_intermediate_size);
+    for (const model::Mlp& expert : layer.experts) add(expert, config.moe_intermediate_size);
   }
 
   std::size_t bytes() const {
@@ -95,4 +96,4 @@ struct PortableLayer {
   }
 };
 
-}  // namespace fpf::model
+}  // namespace fpf::engine

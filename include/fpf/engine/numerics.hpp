@@ -1,4 +1,5 @@
-// The policies that a decoder is made of, and which of them a GPU carries out: words and products are fpf's kernels there, and not the policies' own functions.
+// The policies that a decoder is made of, and which of them a GPU carries out: words and products are
+// fpf's kernels there, and not the policies' own functions.
 #pragma once
 
 #include <c10/core/DeviceType.h>
@@ -8,7 +9,7 @@
 #include <fpf/execution/execution.hpp>
 #include <fpf/quant/scheme.hpp>
 
-namespace fpf::model {
+namespace fpf::engine {
 
 /// The choices of numerics that a decoder is made of.
 struct Numerics {
@@ -38,4 +39,4 @@ inline void require_carried_out(const Numerics& of, c10::DeviceType device) {
         of.quantisation.name);
 }
 
-}  // namespace fpf::model
+}  // namespace fpf::engine

@@ -1,4 +1,4 @@
-// The weights of one decoder layer, or of one rank's part of it.
+// The weights of a decoder, or of one rank's part of it: loaded here, whoever computes.
 #pragma once
 
 #include <ATen/ops/arange.h>
@@ -7,13 +7,30 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <concepts>
 #include <fpf/model/checkpoint.hpp>
 #include <fpf/model/linear.hpp>
+#include <fpf/model/parameters.hpp>
 #include <fpf/parallel/parallelism.hpp>
 #include <fpf/quant/schemes.hpp>
+#include <functional>
 #include <span>
 
 namespace fpf::model {
+
+/// A rank's part of a layer: some of its outputs, or some of its inputs.
+inline quant::LinearSpec outputs_of(quant::LinearSpec whole, Range own) {
+  whole.out = own;
+  return whole;
+}
+inline quant::LinearSpec inputs_of(quant::LinearSpec whole, Range own) {
+  whole.in = own;
+  return whole;
+}
+
+inline at::Tensor load_norm(const quant::Loader& loader, const NormParameter& norm) {
+  return quant::load_vector(loader, norm.name + ".weight", norm.size);
+}
 
 /// Gate, up and down projection: a dense layer's MLP or one expert.
 struct Mlp {
@@ -22,11 +39,11 @@ struct Mlp {
   Linear down;  // [hidden, intermediate]
 
   Mlp() = default;
-  Mlp(const quant::Loader& loader, const quant::Scheme& scheme, const std::string& prefix, std::int64_t hidden,
-      std::int64_t intermediate, Range columns)
-      : gate(loader, scheme, quant::LinearSpec{prefix + "gate_proj", intermediate, hidden, columns, {0, hidden}}),
-        up(loader, scheme, quant::LinearSpec{prefix + "up_proj", intermediate, hidden, columns, {0, hidden}}),
-        down(loader, scheme, quant::LinearSpec{prefix + "down_proj", hidden, intermediate, {0, hidden}, columns}) {}
+  /// `columns`: of the intermediate features.
+  Mlp(const quant::Loader& loader, const quant::Scheme& scheme, const MlpParameters& parameters, Range columns)
+      : gate(loader, scheme, outputs_of(parameters.gate, columns)),
+        up(loader, scheme, outputs_of(parameters.up, columns)),
+        down(loader, scheme, inputs_of(parameters.down, columns)) {}
 
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
   StoredForm form() const {
@@ -56,35 +73,25 @@ struct Layer {
   Layer(const quant::Loader& loader, const quant::Scheme& scheme, const Checkpoint& checkpoint,
         const parallel::Shard& shard, std::int64_t index) {
     const ModelConfig& c = checkpoint.config();
-    const std::string prefix = fmt::format("model.layers.{}.", index);
-    input_norm = quant::load_vector(loader, prefix + "input_layernorm.weight", c.hidden_size);
-    post_norm = quant::load_vector(loader, prefix + "post_attention_layernorm.weight", c.hidden_size);
-    const std::string attention = prefix + "self_attn.";
-    if (c.qk_norm) {
-      q_norm = quant::load_vector(loader, attention + "q_norm.weight", c.head_dim);
-      k_norm = quant::load_vector(loader, attention + "k_norm.weight", c.head_dim);
-    }
-    const Range hidden{0, c.hidden_size};
-    const Range heads{shard.heads.begin * c.head_dim, shard.heads.end * c.head_dim};
-    const Range kv{shard.kv_heads.begin * c.head_dim, shard.kv_heads.end * c.head_dim};
-    const bool interleaved = checkpoint.interleaved_rope();
-    qkv = {loader,
-           scheme,
-           {{attention + "q_proj", c.q_size(), c.hidden_size, heads, hidden, interleaved ? c.num_heads : 0},
-            {attention + "k_proj", c.kv_size(), c.hidden_size, kv, hidden, interleaved ? c.num_kv_heads : 0},
-            {attention + "v_proj", c.kv_size(), c.hidden_size, kv, hidden}}};
-    o = {loader, scheme, quant::LinearSpec{attention + "o_proj", c.hidden_size, c.q_size(), hidden, heads}};
-    if (!c.is_moe()) {
-      mlp = {loader, scheme, prefix + "mlp.", c.hidden_size, c.intermediate_size, shard.mlp};
-      unify({&mlp, 1}, loader, prefix + "mlp");
+    const LayerParameters p = layer_parameters(c, index, checkpoint.interleaved_rope());
+    input_norm = load_norm(loader, p.input_norm);
+    post_norm = load_norm(loader, p.post_norm);
+    if (p.q_norm) q_norm = load_norm(loader, *p.q_norm);
+    if (p.k_norm) k_norm = load_norm(loader, *p.k_norm);
+    const auto features = [&](Range heads) { return Range{heads.begin * c.head_dim, heads.end * c.head_dim}; };
+    const Range heads = features(shard.heads), kv = features(shard.kv_heads);
+    qkv = {loader, scheme, {outputs_of(p.q, heads), outputs_of(p.k, kv), outputs_of(p.v, kv)}};
+    o = {loader, scheme, inputs_of(p.o, heads)};
+    if (!p.router) {
+      mlp = {loader, scheme, p.mlps.front(), shard.mlp};
+      unify({&mlp, 1}, loader, p.mlps.front().gate.name);
       if (loader.device.is_cuda()) expert_table = own_table = device_table({&mlp, 1}, loader.device);
       return;
     }
-    load_router(loader, quant::LinearSpec::whole(prefix + "mlp.gate", c.num_experts, c.hidden_size));
+    load_router(loader, *p.router);
     for (const std::int64_t expert : shard.experts)
-      experts.emplace_back(loader, scheme, fmt::format("{}mlp.experts.{}.", prefix, expert), c.hidden_size,
-                           c.moe_intermediate_size, shard.expert_mlp);
-    unify(experts, loader, prefix + "mlp.experts");
+      experts.emplace_back(loader, scheme, p.mlps[static_cast<std::size_t>(expert)], shard.expert_mlp);
+    unify(experts, loader, p.mlps.front().gate.name);
     if (loader.device.is_cuda()) place_experts(shard.experts, c.num_experts, loader.device);
   }
 
@@ -122,16 +129,16 @@ struct Layer {
 
   /// A GPU's kernels read the gates and ups of a layer's MLPs by one format, and their downs by one. Where a checkpoint has
   /// several, all of them become dense.
-  static void unify(std::span<Mlp> mlps, const quant::Loader& loader, const std::string& name) {
+  static void unify(std::span<Mlp> mlps, const quant::Loader& loader, const std::string& first) {
     if (!loader.device.is_cuda()) return;
     const auto make_one = [&](const std::vector<Linear*>& projections) {
       const auto is_first = [&](const auto* p) { return p->packed().format == projections.front()->packed().format; };
       if (std::ranges::all_of(projections, is_first)) return;
       if (loader.keeps_values)
         fail(
-            "the matrices of '{}' are quantised in part or differently, which --execution portable has no form for on a "
-            "GPU: run it on the CPU (--device cpu)",
-            name);
+            "the matrices of '{}' and its like are quantised in part or differently, which --execution portable has no form "
+            "for on a GPU: run it on the CPU (--device cpu)",
+            first);
       for (auto* projection : projections) projection->make_dense(loader.dtype);
     };
     std::vector<Linear*> ups, downs;
@@ -162,6 +169,46 @@ struct Layer {
         *at++ = reinterpret_cast<std::int64_t>(projection->packed().matrix().data);
     return table.to(device);
   }
+};
+
+/// What a rank holds of a model. KeptLayer and KeptLinear are a layer and a head as the engine that computes reads them:
+/// made of Layer and Linear one after another, so that no more than one layer is there twice.
+template <class KeptLayer = Layer, class KeptLinear = Linear>
+struct Weights {
+  at::Tensor embedding;  // [vocabulary, hidden]
+  std::vector<KeptLayer> layers;
+  at::Tensor final_norm;  // [hidden]
+  KeptLinear head;        // [own vocabulary, hidden]; shares the embedding's memory where the model is tied
+  StoredForms forms;
+  bool tied_head = false;
+
+  /// Throws Error, by name, for tensors that are missing or misshapen. keep_layer(Layer) and keep_head(Linear) make what is
+  /// kept.
+  template <class KeepLayer = std::identity, class KeepHead = std::identity>
+  Weights(const quant::Loader& loader, const quant::Scheme& scheme, const Checkpoint& checkpoint,
+          const parallel::Shard& shard, KeepLayer keep_layer = {}, KeepHead keep_head = {})
+      : tied_head(checkpoint.config().tied_head) {
+    const ModelConfig& config = checkpoint.config();
+    embedding = quant::load_dense(loader, embedding_parameter(config));
+    for (std::int64_t index = 0; index < config.num_layers; ++index) {
+      Layer layer(loader, scheme, checkpoint, shard, index);
+      forms.add(layer);
+      layers.push_back(keep_layer(std::move(layer)));
+    }
+    final_norm = load_norm(loader, final_norm_parameter(config));
+    Linear whole = tied_head ? Linear(embedding.narrow(0, shard.vocabulary.begin, shard.vocabulary.size()))
+                             : Linear(loader, scheme, outputs_of(head_parameter(config), shard.vocabulary));
+    forms.head = whole.form();
+    head = keep_head(std::move(whole));
+  }
+
+  std::size_t bytes() const {
+    std::size_t total = embedding.nbytes() + final_norm.nbytes();
+    for (const auto& layer : layers) total += layer.bytes();
+    return total + (tied_head && shares_embedding ? 0 : head.bytes());
+  }
+
+  static constexpr bool shares_embedding = std::same_as<KeptLinear, Linear>;  // else a tied head is a copy
 };
 
 }  // namespace fpf::model
