@@ -131,16 +131,19 @@ function(fpf_find_libtorch_from name)
   set_target_properties(${name} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "${path};${Libtorch_HOME}/lib")
 endfunction()
 
-# fpf_add_tests(<program> LIBS <target>... TESTS <name>... [TIMEOUT <s>]): tests/<name>.cpp each hold the Boost.Test suite
-# test_<name>, which CTest runs by itself. A program is one translation unit (unity build): most of a test's time to
-# compile is the same templates of nlohmann/json, fmt and fpf again, and suites are namespaces, so names do not collide.
-# Tests may read the fixtures in FPF_FIXTURES and write below the current directory, which is each one's own.
+# fpf_add_tests(<program> LIBS <target>... TESTS <folder/name>... [TIMEOUT <s>]): tests/<folder/name>.cpp each hold the
+# Boost.Test suite test_<name>, which CTest runs by itself as <name>. A program is one translation unit (unity build): most
+# of a test's time to compile is the same templates of nlohmann/json, fmt and fpf again, and suites are namespaces, so names
+# do not collide. Tests may include what is in tests/support and beside them, read fixtures (those of several folders are in
+# FPF_FIXTURES, those of one in FPF_SOURCE "/tests/<folder>/fixtures"), and write below the current directory, which is each
+# one's own.
 function(fpf_add_tests program)
   cmake_parse_arguments(ARG "" "TIMEOUT" "LIBS;TESTS" ${ARGN})
   set(target test_${program})
   list(TRANSFORM ARG_TESTS APPEND .cpp OUTPUT_VARIABLE sources)
   add_executable(${target} ${sources})
   target_link_libraries(${target} PRIVATE ${ARG_LIBS} fpf_test_main)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)
   target_compile_definitions(${target} PRIVATE FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
                              FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
                              FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
@@ -150,7 +153,8 @@ function(fpf_add_tests program)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  foreach(test IN LISTS ARG_TESTS)
+  foreach(file IN LISTS ARG_TESTS)
+    cmake_path(GET file FILENAME test)
     set(scratch ${CMAKE_CURRENT_BINARY_DIR}/scratch/${test})
     file(MAKE_DIRECTORY ${scratch})
     add_test(NAME ${test} COMMAND ${target} --run_test=test_${test} WORKING_DIRECTORY ${scratch})

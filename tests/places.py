@@ -21,7 +21,7 @@ SETS = [
     ("the program", ("drivers/exp*.cpp", r"\{\{\"(exp\d_\w+)\"|info\{\s*\{\"(exp\d_\w+)\""),
      [("drivers/CMakeLists.txt", r"set\(experiments [^)]*NAME"), "README.md", FPF + "campaign/steps.hpp"]),
     ("the experiment", (FPF + "evidence/experiment_kinds.hpp", r"^    \{\"(\w+)\", \""),
-     [("README.md", r"`NAME_(experiment|baseline)\.json`"), FPF + "evidence/labels.hpp", "tests/labels.cpp",
+     [("README.md", r"`NAME_(experiment|baseline)\.json`"), FPF + "evidence/labels.hpp", "tests/evidence/lies.hpp",
       (FPF + "evidence/experiment.schema.json", r'"experiment_type": \{"const": "NAME"')]),
     ("the format", (FPF + "quant/*.hpp", r"static_assert\(QuantScheme<(\w+)>"),
      [FPF + "quant/schemes.hpp"]),
@@ -34,8 +34,8 @@ SETS = [
     ("the family", (FPF + "model/architectures/*.hpp", r"^inline constexpr Architecture (\w+)\{"),
      [(FPF + "model/architectures.hpp", r"all\{[^}]*&NAME")]),
     ("the architecture", (FPF + "model/architectures/*.hpp", r"^inline constexpr Architecture \w+\{\.name = \"(\w+)\""),
-     [("tests/checkpoint_writer.cpp", r"architectures\{[^}]*\"NAME\""), "tests/fixtures/make_parity.py"]),
-    ("the model", ("tests/fixtures/parity/*", None), ["tests/parity.cpp", "tests/portable.cpp"]),
+     [("tests/checkpoint/checkpoint_writer.cpp", r"architectures\{[^}]*\"NAME\""), "tests/fixtures/make_parity.py"]),
+    ("the model", ("tests/fixtures/parity/*", None), ["tests/model/parity.cpp", "tests/portable/portable.cpp"]),
 ]
 # Every header that ends a policy's contract is in the umbrella.
 CONTRACT = r"static_assert\((?:QuantScheme|AttentionKernel|Parallelism|StreamContention|Execution)<\w+>"

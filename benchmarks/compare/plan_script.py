@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "fixtures"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "compare" / "fixtures"))
 from plan_oracle import analyse  # noqa: E402
 
 if __name__ == "__main__":

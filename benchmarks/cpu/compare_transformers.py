@@ -29,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def convert(gguf_file, folder):
     """Writes the dequantised model as a Hugging Face directory, so that transformers loads it in its usual way."""
-    sys.path.insert(0, str(ROOT / "tests" / "fixtures"))
+    sys.path.insert(0, str(ROOT / "tests" / "model" / "fixtures"))
     import gguf
     import make_smollm2
     make_smollm2.load_model(gguf.GGUFReader(gguf_file)).save_pretrained(folder)

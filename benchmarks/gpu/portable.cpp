@@ -7,7 +7,7 @@
 #include <fpf/execution/compiled.hpp>
 #include <fpf/quant/awq.hpp>
 
-#include "../../tests/portable_cases.hpp"
+#include "../../tests/portable/portable_cases.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 //   record OUT.json [--device cuda] [--only TEXT] [--check EARLIER.json]
 //
 // A case is named "<model> <format> <execution> <attention> <ranks> rows <n>". On the CPU the list is shorter and without
-// the 30B shape. Only portable cases have the same digests on every machine, so tests/fixtures/record_cpu.json holds those;
+// the 30B shape. Only portable cases have the same digests on every machine, so record_cpu.json holds those;
 // of the others CTest's test "record" holds that two repetitions are equal, and whoever changes them checks against a
 // record that the same machine wrote before.
 // Exit: 0, or 3 where repetitions of a case or, with --check, its digest and the earlier one differ.

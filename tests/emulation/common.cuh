@@ -9,7 +9,7 @@
 #include <cstring>
 #include <fpf/core/half.hpp>
 
-#include "../../fibers.hpp"
+#include "../fibers.hpp"
 
 // CUDA's headers for the host have their own meanings of these.
 #undef __device__

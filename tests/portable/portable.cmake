@@ -1,0 +1,11 @@
+# execution::Portable's tests. The emulation runs the kernels' own text on the CPU (emulation/emulate.cmake).
+fpf_add_tests(portable LIBS fpf_session
+              TESTS portable/portable portable/portable_accuracy portable/portable_digests portable/portable_ranks TIMEOUT 900)
+fpf_add_tests(portable_kernels LIBS fpf::kernel TESTS portable/portable_kernels TIMEOUT 900)
+include(emulation/emulate.cmake)
+fpf_add_tests(portable_emulation LIBS fpf::fpf TESTS portable/portable_emulation)
+fpf_add_tests(portable_pass LIBS fpf_session fake_cuda TESTS portable/portable_pass TIMEOUT 900)
+foreach(test IN ITEMS portable_emulation portable_pass)
+  target_include_directories(test_${test} SYSTEM PRIVATE ${CMAKE_CURRENT_BINARY_DIR})
+endforeach()
+set_target_properties(test_portable_pass PROPERTIES ENABLE_EXPORTS ON)  # kernels are found by their symbols

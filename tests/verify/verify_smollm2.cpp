@@ -1,0 +1,131 @@
+// verify on a real model: texts against ids, and honest noise between two thread counts.
+#include "exp0.hpp"
+
+BOOST_AUTO_TEST_SUITE(test_verify_smollm2)
+
+namespace {
+
+const fs::path documents = fs::path(FPF_BUILD) / "documents";
+constexpr int steps = 6;
+
+/// Experiment 0's file of SmolLM2 on a document, with one thread unless `options` say otherwise; each is made once.
+std::string reference(const std::string& document, const Options& options = {}, const std::string& folder = "") {
+  const fs::path out = fs::path("runs") / (folder.empty() ? document : folder);
+  const std::string file = (out / result).string();
+  if (fs::exists(file)) return file;
+  fs::create_directories(out);
+  Options all{{"--model", smollm2.string()},
+              {"--prompt-ids", ""},
+              {"--prompt-pdf", (documents / document).string()},
+              {"--prompt-tokens", "64"},
+              {"--decode-steps", std::to_string(steps)},
+              {"--layers", ""},
+              {"--out", out.string()}};
+  for (const auto& [name, value] : options) all[name] = value;
+  const Outcome outcome = run(command(all));
+  BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  return file;
+}
+
+struct Verified {
+  int code;
+  json run;
+};
+
+Verified verified(const std::string& evidence, const Strings& more = {}) {
+  Strings args{FPF_BIN "/verify", evidence, "--model", smollm2.string(), "--output", "verdict.json"};
+  args.insert(args.end(), more.begin(), more.end());
+  fs::remove("verdict.json");
+  const Outcome outcome = run(args);
+  BOOST_REQUIRE_MESSAGE(fs::exists("verdict.json"), outcome.err);
+  return {outcome.code, json::parse(text_of("verdict.json")).at("runs").at(0)};
+}
+
+std::string forged(const std::string& from, const std::string& to, const Strings& change) {
+  Strings args{"python3", FPF_SOURCE "/tests/verify/forge_evidence.py", from, to};
+  args.insert(args.end(), change.begin(), change.end());
+  BOOST_REQUIRE_EQUAL(run(args).code, 0);
+  return to;
+}
+
+struct Fresh {
+  Fresh() { fresh_folder("runs"); }
+};
+
+}  // namespace
+
+BOOST_TEST_GLOBAL_FIXTURE(Fresh);
+
+BOOST_AUTO_TEST_CASE(a_prompt_word_or_a_tokens_text_that_was_changed_is_named) {
+  const std::string honest = reference("bashref.pdf");
+  BOOST_TEST(verified(honest).code == 0);
+  const Verified word = verified(forged(honest, "word.json", {"text", "0", "Bash", "Dash"}));
+  BOOST_TEST(word.code == 3);
+  BOOST_TEST(mentions(word.run.at("reason"), {"prompt_text", "byte"}), word.run.at("reason"));
+  BOOST_TEST(!word.run.contains("decode"));
+  const Verified token =
+      verified(forged(honest, "token.json", {"member", "/runs/0/decode_steps/1/token_text", "\"forged\""}));
+  BOOST_TEST(token.code == 3);
+  BOOST_TEST(mentions(token.run.at("reason"), {"decode_steps[1].token_text", "forged"}), token.run.at("reason"));
+  const Verified ids = verified(forged(honest, "ids.json", {"prompt", "0", "9", "--resign"}));
+  BOOST_TEST(ids.code == 3);
+  BOOST_TEST(mentions(ids.run.at("reason"), {"prompt_text"}), ids.run.at("reason"));
+}
+
+// One thread against two are an honest pair of machines. Three honest runs decide nothing, neither way.
+BOOST_AUTO_TEST_CASE(between_machines_a_few_honest_runs_decide_nothing) {
+  const std::string honest = reference("bashref.pdf");
+  const Verified alone = verified(honest, {"--threads", "2"});
+  BOOST_TEST(alone.code == 3);
+  BOOST_TEST(alone.run.at("verdict") == "undecided", alone.run.at("reason"));
+  Strings with{"--threads", "2", "--noise"};
+  for (const char* document : {"developers-reference.pdf", "valgrind_manual.pdf.gz", "policy.pdf.gz"})
+    with.push_back(reference(document));
+  const Verified near = verified(honest, with);
+  BOOST_TEST(near.code == 3);
+  BOOST_TEST(mentions(near.run.at("reason"), {"3 honest runs are here, 19 are needed", "8 tokens", "24 of noise"}),
+             near.run.at("reason"));
+  BOOST_TEST(near.run.at("noise").at("honest_runs") == 3);
+
+  // the same model in half precision, in the words of the honest run: not what was claimed
+  const std::string rounded = reference("bashref.pdf", {{"--dtype", "bfloat16"}}, "rounded");
+  const Verified far = verified(forged(honest, "half.json", {"graft", rounded, "0", "--resign"}), with);
+  BOOST_TEST(far.run.at("verdict") == "undecided", far.run.at("reason"));
+  BOOST_TEST(mentions(far.run.at("reason"), {"stands out, but 3 honest runs", "19 are needed"}), far.run.at("reason"));
+  BOOST_TEST(far.run.at("contradictions").empty(), far.run.at("contradictions"));
+  BOOST_TEST(far.run.at("noise").at("decode").at("outcome") == "detectable");
+}
+
+BOOST_AUTO_TEST_CASE(a_document_as_the_question_is_made_a_prompt_with_the_models_tokeniser) {
+  const std::string honest = reference("bashref.pdf"), pdf = (documents / "bashref.pdf").string();
+  const Verified same = verified(honest, {"--prompt-pdf", pdf, "--prompt-tokens", "64"});
+  BOOST_TEST(same.code == 0, same.run.at("reason"));
+  const json prompt = same.run.at("prompt");
+  BOOST_TEST(prompt.at("held_against") == "--prompt-pdf " + pdf);
+  BOOST_TEST(prompt.at("is_what_was_asked") == true);
+  BOOST_TEST(mentions(prompt.at("begins"), {"<|im_start|>system\\nYou are a helpful"}), prompt.at("begins"));
+  const Verified request =
+      verified(honest, {"--prompt-pdf", pdf, "--prompt-tokens", "64", "--request", "List the names above."});
+  BOOST_TEST(request.code == 3);
+  BOOST_TEST(request.run.at("verdict") == "reject");
+  BOOST_TEST(!request.run.contains("decode"));
+  BOOST_TEST(
+      mentions(request.run.at("reason"), {"another prompt than --prompt-pdf", "token ", "asked was", "(\"\\n\")"}),
+      request.run.at("reason"));
+  const Verified longer = verified(honest, {"--prompt-pdf", pdf, "--prompt-tokens", "65"});
+  BOOST_TEST(mentions(longer.run.at("reason"), {"64 tokens, 65 were asked"}), longer.run.at("reason"));
+}
+
+BOOST_AUTO_TEST_CASE(noise_of_other_machines_or_set_ups_is_refused) {
+  const std::string honest = reference("bashref.pdf");
+  for (const auto& [options, word] : std::vector<std::pair<Options, std::string>>{
+           {{{"--threads", "2"}}, "threads"}, {{{"--execution", "compiled"}}, "fixed_params"}}) {
+    const std::string other = reference("policy.pdf.gz", options, word);
+    const Outcome outcome =
+        run({FPF_BIN "/verify", honest, "--model", smollm2.string(), "--threads", "2", "--noise", other});
+    BOOST_TEST(outcome.code == 2, outcome.err);
+    BOOST_TEST(mentions(outcome.err, {"--noise", word}), outcome.err);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
