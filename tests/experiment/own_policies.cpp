@@ -78,7 +78,7 @@ struct OtherAwq : quant::Awq {
 template <class Quant, class Attention, class Execution>
 std::string on(c10::DeviceType device) {
   return error_text([&] {
-    model::require_carried_out({quant::scheme<Quant>(), attention::kernel<Attention>(), execution::policy<Execution>()},
+    engine::require_carried_out({quant::scheme<Quant>(), attention::kernel<Attention>(), execution::policy<Execution>()},
                                device);
   });
 }

@@ -150,7 +150,7 @@ void check_attention(int before) {
       const auto at = static_cast<std::size_t>((before + row % tokens) * d / 2);
       if (h < heads + kv_heads) {
         portable::loops().norm(x, (h < heads ? q_norm : k_norm).data(), 1e-6f, d, x);
-        portable::loops().turn(x, cos.data() + at, sin.data() + at, d / 2);
+        portable::loops().rotate(x, cos.data() + at, sin.data() + at, d / 2);
       }
       if (h < heads) {
         std::copy_n(x, d, q.data_ptr<float>() + (row * heads + h) * d);

@@ -6,6 +6,7 @@
 
 #include <fpf/device/kernels.hpp>
 #include <fpf/engine/step.hpp>
+#include <fpf/execution/execution.hpp>
 #include <fpf/execution/top_k.hpp>
 #include <fpf/model/config.hpp>
 #include <fpf/model/kv_cache.hpp>
