@@ -3,7 +3,9 @@
 
 #include <cmath>
 #include <cstdint>
-#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/attention.hpp>
+#include <fpf/kernel/plan/ends.hpp>
+#include <fpf/kernel/plan/experts.hpp>
 #include <fpf/kernel/plan/linear.hpp>
 #include <fpf/kernel/step_layout.hpp>
 #include <functional>

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fpf/kernel/plan/portable.hpp>
+#include <fpf/kernel/plan/portable_experts.hpp>
 #include <fpf/kernel/step_layout.hpp>
 #include <string>
 #include <utility>
@@ -104,7 +105,7 @@ class PortablePass {
 
   void attention(const Stream& to, const LayerWeights& w) const {
     const AttentionShape& shape = config_.attention;
-    const int blocks = (config_.capacity + 63) / 64;
+    const int blocks = position_blocks(config_.capacity);
     PortableAttention params{buffers_.qkv,
                              w.q_norm,
                              w.k_norm,
