@@ -2,7 +2,11 @@
 // bit.
 #pragma once
 
-#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/attention.hpp>
+#include <fpf/kernel/plan/ends.hpp>
+#include <fpf/kernel/plan/experts.hpp>
+#include <fpf/kernel/plan/linear.hpp>
+#include <fpf/kernel/plan/repack.hpp>
 #include <fpf/kernel/plan/synthetic.hpp>
 #include <fpf/model/synthetic_model.hpp>
 #include <nlohmann/json.hpp>

@@ -1,7 +1,7 @@
 // Quantised matrices in the checkpoints' own layouts, made on the host, with the weights they stand for.
 #pragma once
 
-#include <fpf/kernel/plan/linear.hpp>
+#include <fpf/kernel/plan/repack.hpp>
 #include <numeric>
 
 #include "device.hpp"

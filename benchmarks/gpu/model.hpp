@@ -97,10 +97,9 @@ class Model {
   }
   void* norm(int size) { return values(static_cast<std::size_t>(size), 0.05, 1); }
 
-  /// `count` matrices of weights with variance 1 / k, one after the other (packed.cuh).
+  /// `count` matrices of weights with variance 1 / k, one after the other.
   void* packed(int count, int n, int k) {
-    const std::size_t each = format_.bytes(std::size_t(n), std::size_t(k), config_.dtype),
-                      codes = std::size_t(n) * k / 2, all = std::size_t(count);
+    const std::size_t each = format_.bytes(std::size_t(n), std::size_t(k), config_.dtype), all = std::size_t(count);
     std::byte* out = keep(Buffer(each * all)).at<std::byte>();
     const double deviation = 1 / std::sqrt(k);
     if (format_.kind == WeightFormat::Kind::dense) {
@@ -109,22 +108,24 @@ class Model {
     }
     make(out, each * all, Recipe::codes(), Format::uint8);
     for (std::size_t i = 0; i < all; ++i) {
-      std::byte* side = out + i * each + codes;
+      std::byte* const matrix = out + i * each;
       if (format_.kind == WeightFormat::Kind::nf4) {
         constexpr double code_rms = 0.5172;
-        make(side, each - codes - 64, Recipe::normal(deviation / code_rms, 0.1 * deviation), Format::float32);
-        make(out + (i + 1) * each - 64, 64, Recipe::fixed(std::as_bytes(std::span(weights::nf4_code))),
+        const std::size_t absmax = std::size_t(Nf4Layout::absmax_at(n, k)), map = std::size_t(Nf4Layout::map_at(n, k));
+        make(matrix + absmax, map - absmax, Recipe::normal(deviation / code_rms, 0.1 * deviation), Format::float32);
+        make(matrix + map, Nf4Layout::map_bytes, Recipe::fixed(std::as_bytes(std::span(weights::nf4_code))),
              Format::float32);
         continue;
       }
       const double step = deviation / 6.6;  // uniform codes less uniform zeros
-      const std::size_t scales = std::size_t(n) * (k / format_.group) * 2;
-      make(side, scales, Recipe::normal(step, 0.12 * step), Format::float16);
+      const Int4Layout layout{k, format_.group, 2, format_.permuted};
+      make(matrix + Int4Layout::scales_at(n, k), std::size_t(n) * std::size_t(layout.scale_row()),
+           Recipe::normal(step, 0.12 * step), Format::float16);
       if (format_.permuted) {
         std::vector<int> order(static_cast<std::size_t>(k));
         std::iota(order.begin(), order.end(), 0);
         std::shuffle(order.begin(), order.end(), random_);
-        const auto to = out + (i + 1) * each - order.size() * 4;
+        const auto to = matrix + Int4Layout::columns_at(n, k, layout.scale_row(), layout.zero_row());
         synchronise(stream_);
         cuda::driver().check(cuda::driver().memcpy_host_to_device(reinterpret_cast<cuda::DevicePointer>(to),
                                                                   order.data(), order.size() * 4),

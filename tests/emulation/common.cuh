@@ -53,6 +53,9 @@ inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(va
 inline unsigned __funnelshift_r(unsigned low, unsigned high, int shift) {
   return static_cast<unsigned>((std::uint64_t(high) << 32 | low) >> (shift & 31));
 }
+inline unsigned __funnelshift_l(unsigned low, unsigned high, int shift) {
+  return static_cast<unsigned>((std::uint64_t(high) << 32 | low) << (shift & 31) >> 32);
+}
 
 using std::max;
 using std::min;
@@ -147,7 +150,9 @@ inline void copies_done() {}
 inline void wait_for_previous() {}
 inline void allow_next() {}
 
-/// Of head.cuh's other kernels, which nothing here runs.
+/// Of head.cuh's other kernels and of the matrix units' tiles, which nothing here runs.
+template <int RowBytes, int Rows, int Threads>
+void copy_rows_async(u8*, int, const u8*, int) {}
 template <int Threads>
 float block_sum(float value, float*) {
   return value;

@@ -1,12 +1,12 @@
 # The portable kernels' sources with CUDA's words in plain C++ (common.cuh beside this file) -> <build>/emulated.
 set(kernels ${PROJECT_SOURCE_DIR}/include/fpf/kernel)
 set(folder ${CMAKE_CURRENT_BINARY_DIR}/emulated)
-file(GLOB sources CONFIGURE_DEPENDS ${kernels}/portable/*.cuh)
-list(APPEND sources ${kernels}/weights/packed.cuh ${kernels}/ends/head.cuh)
+file(GLOB sources CONFIGURE_DEPENDS ${kernels}/portable/*.cuh ${kernels}/weights/*.cuh)
+list(APPEND sources ${kernels}/ends/head.cuh)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources} ${CMAKE_CURRENT_LIST_DIR}/common.cuh)
 foreach(source IN LISTS sources)
   file(READ ${source} text)
-  string(REGEX REPLACE "#include <fpf/kernel/([a-z_/]+\\.cuh)>" "#include <emulated/\\1>" text "${text}")
+  string(REGEX REPLACE "#include <fpf/kernel/([a-z0-9_/]+\\.cuh)>" "#include <emulated/\\1>" text "${text}")
   string(REPLACE "extern __shared__ __align__(16) u8 dynamic[]"
          "u8* const dynamic = reinterpret_cast<u8*>(emulation::dynamic_bytes.data())" text "${text}")
   cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${kernels} OUTPUT_VARIABLE name)

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
-#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/attention.hpp>
+#include <fpf/kernel/plan/ends.hpp>
+#include <fpf/kernel/plan/experts.hpp>
 #include <fpf/kernel/plan/linear.hpp>
+#include <fpf/kernel/plan/repack.hpp>
 #include <fpf/kernel/plan/synthetic.hpp>
 #include <mutex>
 #include <thread>
@@ -69,6 +72,7 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   all.push_back(plan_embed(dtype, m.hidden));
   all.push_back(plan_log_prob_slices(dtype, m.vocabulary, 10));
   all.push_back(plan_log_probs(10));
+  all.push_back(plan_time_stamp());
   for (const auto kind :
        {weights::synthetic::Kind::codes, weights::synthetic::Kind::floats, weights::synthetic::Kind::ramp})
     all.push_back(plan_synthetic(kind, static_cast<weights::Format>(dtype), 1 << 20));
@@ -194,6 +198,8 @@ BOOST_AUTO_TEST_CASE(shapes_without_a_kernel_are_refused_by_name) {
   refused([&] { plan_gemv(dense_format(), DType::bfloat16, 8, 128, {}, tiles); }, "8 output features");
   refused([&] { plan_gemv(dense_format(), DType::float32, 64, 128, {}, tiles); }, "float32");
   refused([&] { plan_gemv(dense_format(), DType::int8, 64, 128, {}, tiles); }, "int8");
+  refused([&] { plan_gate_up(dense_format(), DType::float32, smollm2.mlp, {}); }, "not float32");
+  refused([&] { plan_down(nf4_format(), DType::float32, smollm2.mlp, {}); }, "not float32");
   refused([&] { plan_attend(DType::bfloat16, {32, 2, 128, true}, false); }, "32 query heads on 2");
   refused([&] { plan_attend(DType::bfloat16, {32, 4, 80, true}, false); }, "80 dimensions");
   refused([&] { plan_attend(DType::float32, {32, 4, 128, true}, true); }, "float32");

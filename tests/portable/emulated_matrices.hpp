@@ -35,7 +35,7 @@ inline void put(std::vector<u8>& to, const void* from, std::size_t bytes) {
   to.resize((to.size() + 15) / 16 * 16);
 }
 
-/// packed.cuh's words of 4-bit codes [n, k].
+/// four_bits.cuh's words of 4-bit codes [n, k].
 inline std::vector<u32> words_of(const std::vector<u8>& codes) {
   std::vector<u32> words(codes.size() / 8);
   for (std::size_t i = 0; i < codes.size(); ++i) {

@@ -35,7 +35,7 @@ void check_products(const Both& m, int n) {
                         [&] { portable_gemv<Weight, Bf16, lanes, groups, 4, false, true>(params); });
     } else {
       emulation::launch({static_cast<unsigned>((n + 127) / 128), static_cast<unsigned>((rows + 127) / 128), 1}, 256,
-                        2 * 32 * tile_stride * 4 + 64 + 4 * Weight::K, [&] { portable_gemm<Weight, true>(params); });
+                        portable_tile_bytes(Weight::K, Weight::permuted), [&] { portable_gemm<Weight, true>(params); });
     }
     BOOST_TEST_CONTEXT(rows << " rows") { check_bits(out, wanted); }
   }
@@ -267,7 +267,7 @@ BOOST_AUTO_TEST_CASE(experts) {
   BOOST_TEST(ends.back() == slots);
   PortableGrouped g{table.data(), x.data(), activated.data(), ends.data(), order.data(), nullptr, k, 0,
                     intermediate, count};
-  const std::size_t bytes = 2 * 32 * tile_stride * 4 + 64;
+  const std::size_t bytes = portable_tile_bytes(hidden, false);
   emulation::launch({1, count + 1, 1}, 256, bytes, [&] { portable_gemm_grouped<Up>(g); });
   g.out = ups.data();
   g.projection = 1;

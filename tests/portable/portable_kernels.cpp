@@ -2,7 +2,7 @@
 // everything in registers; none holds an instruction that PORTABLE.md does not allow.
 #include <boost/test/unit_test.hpp>
 #include <fpf/kernel/host/builder.hpp>
-#include <fpf/kernel/plan/portable.hpp>
+#include <fpf/kernel/plan/portable_experts.hpp>
 
 #include "error_text.hpp"
 #include "toolkit.hpp"

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <fpf/engine/pass.hpp>
 #include <fpf/engine/step.hpp>
-#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/attention.hpp>
+#include <fpf/kernel/plan/ends.hpp>
+#include <fpf/kernel/plan/experts.hpp>
 #include <fpf/kernel/plan/linear.hpp>
 #include <fpf/kernel/step_layout.hpp>
 #include <functional>

@@ -4,7 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 
-#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/attention.hpp>
 #include <fpf/model/kv_cache.hpp>
 #include <fpf/quant/packed_matrix.hpp>
 

@@ -25,7 +25,7 @@ class PortableMemory {
     const std::size_t rows = size(c.rows), slots = rows * size(c.mlp.top_k), heads = size(c.attention.heads);
     const std::size_t d = size(c.attention.head_dim), all_heads = heads + 2 * size(c.attention.kv_heads);
     const std::size_t together = std::min(rows, size(portable_attention_rows));
-    const std::size_t blocks = (size(c.capacity) + 63) / 64;
+    const std::size_t blocks = size(kernel::position_blocks(c.capacity));
     buffers_.x = floats(rows * size(c.hidden));
     buffers_.normed = floats(rows * size(c.hidden));
     buffers_.qkv = floats(rows * all_heads * d);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fpf/engine/pass.hpp>
 #include <fpf/kernel/plan/portable.hpp>
+#include <fpf/kernel/plan/portable_experts.hpp>
 #include <fpf/kernel/step_layout.hpp>
 #include <string>
 #include <utility>
@@ -137,7 +138,7 @@ class PortableLaunches {
 
   void attention(const kernel::LayerWeights& w) const {
     const kernel::AttentionShape& shape = config_.attention;
-    const int blocks = (config_.capacity + 63) / 64;
+    const int blocks = kernel::position_blocks(config_.capacity);
     kernel::PortableAttention params{buffers_.qkv,
                                      w.q_norm,
                                      w.k_norm,

@@ -8,7 +8,8 @@
 #include <fpf/device/dtype.hpp>
 #include <fpf/device/kernels.hpp>
 #include <fpf/execution/execution.hpp>
-#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/ends.hpp>
+#include <fpf/kernel/plan/experts.hpp>
 
 namespace fpf::execution::gpu {
 

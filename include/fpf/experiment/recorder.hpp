@@ -102,11 +102,10 @@ class Recorder : public model::Taps {
     std::vector<evidence::Column> columns;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Type type = info.fields()[i].type;
-      const at::ScalarType stored = type == Type::int32     ? at::kInt
-                                    : type == Type::float32 ? at::kFloat
-                                                            : rows[i].scalar_type();
+      const bool ids = type == Type::int32;
+      const at::ScalarType stored = ids ? at::kInt : type == Type::float32 ? at::kFloat : rows[i].scalar_type();
       const at::Tensor& t = host.emplace_back(rows[i].to(at::kCPU, stored).contiguous());
-      columns.push_back({device::dtype_of(stored), t.numel() / t.size(0),
+      columns.push_back({ids ? DType::int32 : device::dtype_of(stored), t.numel() / t.size(0),
                          std::span(static_cast<const std::byte*>(t.const_data_ptr()), t.nbytes())});
     }
     info.append(signals_, place, columns);

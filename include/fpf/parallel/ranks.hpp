@@ -28,7 +28,8 @@ inline std::exception_ptr naming(std::size_t rank, const std::exception_ptr& thr
 
 /// Runs work(r) for r in [0, ranks), each on a thread of its own with its share of the intra-op threads, and
 /// waits for all of them; one rank runs here. When a rank throws, give_up() must release the others; the
-/// first error is thrown again here, naming its rank, after all ranks have ended.
+/// first error is thrown again here, naming its rank, after all ranks have ended; and an Error where they had been released
+/// before, so that nothing was computed.
 template <class Work, class GiveUp>
 void run_ranks(std::size_t ranks, Work work, GiveUp give_up) {
   if (ranks == 1) {
@@ -42,11 +43,14 @@ void run_ranks(std::size_t ranks, Work work, GiveUp give_up) {
   const int all_threads = at::get_num_threads(), own_threads = threads_per_rank(ranks);
   std::mutex mutex;
   std::exception_ptr first;
+  bool aborted = false;
   const auto body = [&](std::size_t rank) {
     try {
       device::set_threads(own_threads);
       work(rank);
     } catch (const Aborted&) {  // the error that made it give up is another rank's
+      const std::lock_guard lock(mutex);
+      aborted = true;
     } catch (...) {
       {
         const std::lock_guard lock(mutex);
@@ -61,6 +65,7 @@ void run_ranks(std::size_t ranks, Work work, GiveUp give_up) {
   }
   device::set_threads(all_threads);
   if (first) std::rethrow_exception(first);
+  if (aborted) fail("the ranks gave up in an earlier run: load the model anew");
 }
 
 }  // namespace fpf::parallel

@@ -4,7 +4,7 @@
 #include <fpf/experiment/neighbours.hpp>
 #include <fpf/kernel/host/builder.hpp>
 #include <fpf/kernel/host/toolkit_folder.hpp>
-#include <fpf/kernel/plan/decode.hpp>
+#include <fpf/kernel/plan/ends.hpp>
 #include <fpf/preflight/collectives.hpp>
 #include <fpf/preflight/memory.hpp>
 #include <fpf/preflight/trial.hpp>

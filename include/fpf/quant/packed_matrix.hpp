@@ -7,7 +7,7 @@
 #include <fpf/device/dtype.hpp>
 #include <fpf/device/kernels.hpp>
 #include <fpf/device/stored_tensor.hpp>
-#include <fpf/kernel/plan/linear.hpp>
+#include <fpf/kernel/plan/repack.hpp>
 #include <vector>
 
 namespace fpf::quant {
@@ -22,7 +22,7 @@ struct PackedMatrix {
 
   /// [n, k] in `dtype`, each value rounded once.
   at::Tensor dense(at::ScalarType dtype) const {
-    if (format.kind == kernel::WeightFormat::Kind::dense) return bytes;
+    if (format.is_dense()) return bytes;
     at::Tensor out = at::empty({n, k}, bytes.options().dtype(dtype));
     dense_into(out);
     return out;
@@ -30,7 +30,7 @@ struct PackedMatrix {
 
   /// The same into a contiguous tensor of that shape.
   void dense_into(at::Tensor& out) const {
-    if (format.kind == kernel::WeightFormat::Kind::dense) {
+    if (format.is_dense()) {
       out.copy_(bytes);
       return;
     }

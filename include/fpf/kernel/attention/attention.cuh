@@ -4,9 +4,12 @@
 #pragma once
 
 #include <fpf/kernel/attention/rope.cuh>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/weights/tile.cuh>
 
 namespace fpf::kernel {
+
+inline constexpr int kv_tile = KvTileLayout::positions;
 
 /// Tiles of 16 positions that a part takes: the tiles of positions 0..position are dealt out evenly, in
 /// order.
@@ -15,7 +18,7 @@ struct TileRange {
 };
 template <int Splits>
 __device__ __forceinline__ TileRange tiles_of(int split, int position) {
-  const int tiles = position / 16 + 1;
+  const int tiles = position / kv_tile + 1;
   return {split * tiles / Splits, (split + 1) * tiles / Splits};
 }
 
@@ -42,25 +45,26 @@ __device__ __forceinline__ u32 transpose8x8(u32 pairs) {
   return result;
 }
 
-/// A warp's tile of 16 keys and values in shared memory, and how its lanes read them: lane 4 g + t takes keys
-/// g and g + 8, eight dimensions from 8 t on of each 32; and values 2t, 2t+1, 2t+8, 2t+9, eight dimensions
-/// from 8 g on of each 64. The strides keep those apart in the banks.
+/// A warp's tile of 16 keys and values in shared memory (KvTileLayout), and how its lanes read them: lane 4 g + t takes
+/// keys g and g + 8, eight dimensions from 8 t on of each 32; and values 2t, 2t+1, 2t+8, 2t+9, eight dimensions from 8 g
+/// on of each 64.
 template <class T, int HeadDim>
 struct KvTile {
-  static constexpr int row_bytes = HeadDim * 2, key_stride = tile_stride(row_bytes), value_stride = row_bytes + 16;
-  static constexpr int bytes = 16 * (key_stride + value_stride);
+  static constexpr KvTileLayout layout{HeadDim};
+  static constexpr int row_bytes = layout.row_bytes(), key_stride = layout.key_stride(),
+                       value_stride = layout.value_stride();
   u8* shared;
 
   /// Positions past `position` become zero.
   __device__ __forceinline__ void request(const T* keys, const T* values, i64 stride, int tile, int position) const {
     constexpr int per_row = row_bytes / 16, rows = 32 / per_row;  // copied at once
-    const int lane = int(threadIdx.x % 32), column = lane % per_row, first = tile * 16 + lane / per_row;
+    const int lane = int(threadIdx.x % 32), column = lane % per_row, first = tile * kv_tile + lane / per_row;
     const i64 from = i64(min(first, position)) * stride + column * 8;
     const T *key = keys + from, *value = values + from;
     u8* to = shared + lane / per_row * key_stride + column * 16;
-    u8* value_to = shared + 16 * key_stride + lane / per_row * value_stride + column * 16;
+    u8* value_to = shared + kv_tile * key_stride + lane / per_row * value_stride + column * 16;
 #pragma unroll
-    for (int i = 0; i < 16; i += rows) {
+    for (int i = 0; i < kv_tile; i += rows) {
       const bool seen = first + i <= position;
       copy_async_or_zero(to + i * key_stride, key, seen);
       copy_async_or_zero(value_to + i * value_stride, value, seen);
@@ -76,7 +80,7 @@ struct KvTile {
   }
   __device__ __forceinline__ uint4 value(int h, int c) const {
     const u32 g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    return *reinterpret_cast<const uint4*>(shared + 16 * key_stride + (2 * t + h % 2 + h / 2 * 8) * value_stride +
+    return *reinterpret_cast<const uint4*>(shared + kv_tile * key_stride + (2 * t + h % 2 + h / 2 * 8) * value_stride +
                                            c * 128 + g * 16);
   }
 };
@@ -112,7 +116,7 @@ struct HeadSums {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       score[i] *= scale;
-      if (tile * 16 + g + i / 2 * 8 > position) score[i] = __uint_as_float(0xff800000u);
+      if (tile * kv_tile + g + i / 2 * 8 > position) score[i] = __uint_as_float(0xff800000u);
     }
     float rescale[2];
 #pragma unroll
@@ -161,29 +165,23 @@ struct HeadSums {
   }
 };
 
-/// Floats between the heads' sums of a warp in shared memory.
 template <int HeadDim>
-inline constexpr int sums_stride = HeadDim + 4;
-
-/// Dynamic shared memory of a block: the warps' tiles, and in their place at the end the warps' sums.
-template <class T, int HeadDim>
-inline constexpr int attend_bytes_per_warp =
-    KvTile<T, HeadDim>::bytes > 8 * sums_stride<HeadDim> * 4 ? KvTile<T, HeadDim>::bytes : 8 * sums_stride<HeadDim> * 4;
+inline constexpr int sums_stride = head_sums_stride(HeadDim);
 
 /// Attention of each part. Fused: q and k come raw from the projection; each block norms and turns its query
 /// heads, the last part also the new key, which it appends with the new value. Else rope_append has done all
 /// that. Grid: (Splits, KvHeads, rows) blocks of 32 * Warps; dynamic shared memory: Warps *
-/// attend_bytes_per_warp.
+/// attend_warp_bytes(HeadDim).
 template <class T, int Heads, int KvHeads, int HeadDim, int Splits, int Warps, bool Fused, bool HeadNorm>
 __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 32 * Warps))
     attend(const AttentionParams p) {
   constexpr int group = Heads / KvHeads, padded = HeadDim + 32;
-  static_assert(group <= 8, "at most 8 query heads may share a kv head");
+  static_assert(group <= most_group, "at most 8 query heads may share a kv head");
   static_assert(sizeof(T) == 2, "float32 activations have their own kernel");
   static_assert(!Fused || Warps >= 2, "the newest key and value are appended by two warps");
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ __align__(16) T query[8][padded];
-  __shared__ float part_stats[Warps][8][2];
+  __shared__ __align__(16) T query[most_group][padded];
+  __shared__ float part_stats[Warps][most_group][2];
   const int split = int(blockIdx.x), kv_head = int(blockIdx.y), row = int(blockIdx.z);
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), g = lane / 4, t = lane % 4;
 
@@ -191,8 +189,8 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
   T* keys = static_cast<T*>(p.cache.keys) + row * p.cache.batch_stride + kv_head * p.cache.head_stride;
   T* values = static_cast<T*>(p.cache.values) + row * p.cache.batch_stride + kv_head * p.cache.head_stride;
   const TileRange range = tiles_of<Splits>(split, position);
-  const int newest = position / 16;  // the tile that is not complete before the predecessor is
-  const KvTile<T, HeadDim> kv{dynamic + warp * attend_bytes_per_warp<T, HeadDim>};
+  const int newest = position / kv_tile;  // the tile that is not complete before the predecessor is
+  const KvTile<T, HeadDim> kv{dynamic + warp * attend_warp_bytes(HeadDim)};
   int tile = range.begin + warp;
   const bool early = tile < range.end && tile != newest;
   if (early) kv.request(keys, values, p.cache.position_stride, tile, position);
@@ -206,7 +204,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
   const T* qkv = static_cast<const T*>(p.qkv) + i64(row) * (Heads + 2 * KvHeads) * HeadDim;
   constexpr int turners = Fused ? Warps - 1 : Warps;  // the last warp has the new key in the last part
   if (warp < turners) {
-    for (int h = warp; h < 8; h += turners) {
+    for (int h = warp; h < most_group; h += turners) {
       if (h >= group) {
         for (int d = lane; d < HeadDim; d += 32) query[h][d] = from_float<T>(0.0f);
       } else if constexpr (Fused) {
@@ -242,7 +240,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
   __syncthreads();
 
   // The warps' parts, in their order.
-  float* part_out = reinterpret_cast<float*>(dynamic) + warp * 8 * sums_stride<HeadDim>;
+  float* part_out = reinterpret_cast<float*>(dynamic) + warp * most_group * sums_stride<HeadDim>;
 #pragma unroll
   for (int i = 0; i < HeadDim / 16; ++i) {
     const int d = i / 4 * 64 + 8 * g + i % 4 * 2;
@@ -260,7 +258,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
   }
   __syncthreads();
   // Threads of a head: each weighs the warps once, and adds up four dimensions at a time.
-  constexpr int per_head = 32 * Warps / 8;
+  constexpr int per_head = 32 * Warps / most_group;
   const int h = int(threadIdx.x) / per_head;
   if (h >= group) return;
   float maximum = part_stats[0][h][0], factor[Warps], sum = 0;
@@ -279,7 +277,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
     float4 total = make_float4(0, 0, 0, 0);
 #pragma unroll
     for (int w = 0; w < Warps; ++w) {
-      const float4 part = *reinterpret_cast<const float4*>(parts + w * 8 * sums_stride<HeadDim> + v * 4);
+      const float4 part = *reinterpret_cast<const float4*>(parts + w * most_group * sums_stride<HeadDim> + v * 4);
       total.x = fmaf(part.x, factor[w], total.x);
       total.y = fmaf(part.y, factor[w], total.y);
       total.z = fmaf(part.z, factor[w], total.z);
@@ -289,10 +287,11 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(is_hopper ? 112 : 128, 
   }
 }
 
-/// The parts of each head, in their order. Grid: (Heads * HeadDim / 32, rows) blocks of 128: four threads a
+/// The parts of each head, in their order. Grid: (Heads * HeadDim / 32, rows) blocks of threads_of::combine: four a
 /// dimension, each with a quarter of the parts.
 template <class T, int Heads, int HeadDim, int Splits>
-__global__ void __launch_bounds__(128, blocks_for(64, 128)) combine(const AttentionParams p) {
+__global__ void __launch_bounds__(threads_of::combine, blocks_for(64, threads_of::combine))
+    combine(const AttentionParams p) {
   constexpr int quarter = (Splits + 3) / 4;
   __shared__ float factor[Splits], partial_sum[4], partial_out[4][32];
   const int head = int(blockIdx.x) / (HeadDim / 32), d = int(blockIdx.x) % (HeadDim / 32) * 32 + int(threadIdx.x % 32);

@@ -3,16 +3,18 @@
 #pragma once
 
 #include <fpf/kernel/shared/common.cuh>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
 
 namespace fpf::kernel {
 
-/// T(T(q k) * scale) for the positions that a row sees. Grid: (any number, KvHeads, rows) blocks of 256; a
-/// warp takes one position at a time, its lane l the dimensions l + 32 i.
+/// T(T(q k) * scale) for the positions that a row sees. Grid: (any number, KvHeads, rows) blocks of threads_of::eager_scores;
+/// a warp takes one position at a time, its lane l the dimensions l + 32 i.
 template <class T, int Heads, int KvHeads, int HeadDim>
-__global__ void __launch_bounds__(256) eager_scores(const AttentionParams p) {
+__global__ void __launch_bounds__(threads_of::eager_scores) eager_scores(const AttentionParams p) {
+  constexpr int warps = threads_of::eager_scores / 32;
   constexpr int group = Heads / KvHeads, each = HeadDim / 32;
-  static_assert(group <= 8, "at most 8 query heads may share a kv head");
+  static_assert(group <= most_group, "at most 8 query heads may share a kv head");
   const int kv_head = int(blockIdx.y), row = int(blockIdx.z), lane = int(threadIdx.x % 32);
   allow_next();
   wait_for_previous();
@@ -25,8 +27,8 @@ __global__ void __launch_bounds__(256) eager_scores(const AttentionParams p) {
   for (int h = 0; h < group; ++h)
 #pragma unroll
     for (int i = 0; i < each; ++i) query[h][i] = to_float(q[h * HeadDim + i * 32 + lane]);
-  for (int at = int(blockIdx.x * 8 + threadIdx.x / 32); at <= position; at += int(gridDim.x) * 8) {
-    float score[8] = {};
+  for (int at = int(blockIdx.x * warps + threadIdx.x / 32); at <= position; at += int(gridDim.x) * warps) {
+    float score[most_group] = {};
 #pragma unroll
     for (int i = 0; i < each; ++i) {
       const float key = to_float(keys[at * p.cache.position_stride + i * 32 + lane]);
@@ -39,24 +41,26 @@ __global__ void __launch_bounds__(256) eager_scores(const AttentionParams p) {
   }
 }
 
-/// The scores' softmax in float32, rounded to T, in their place. Grid: (Heads, rows) blocks of 256.
+/// The scores' softmax in float32, rounded to T, in their place. Grid: (Heads, rows) blocks of
+/// threads_of::eager_softmax.
 template <class T, int Heads>
-__global__ void __launch_bounds__(256) eager_softmax(const AttentionParams p) {
-  __shared__ float maxima[8], sums[8];
+__global__ void __launch_bounds__(threads_of::eager_softmax) eager_softmax(const AttentionParams p) {
+  constexpr int threads = threads_of::eager_softmax, warps = threads / 32;
+  __shared__ float maxima[warps], sums[warps];
   const int row = int(blockIdx.y), thread = int(threadIdx.x);
   allow_next();
   wait_for_previous();
   const int count = p.position[row] + 1;
   T* scores = static_cast<T*>(p.scores) + (i64(row) * Heads + blockIdx.x) * p.capacity;
   float maximum = __uint_as_float(0xff800000u), sum = 0;
-  for (int i = thread; i < count; i += 256) maximum = fmaxf(maximum, to_float(scores[i]));
+  for (int i = thread; i < count; i += threads) maximum = fmaxf(maximum, to_float(scores[i]));
   maximum = warp_max(maximum);
   if (thread % 32 == 0) maxima[thread / 32] = maximum;
   __syncthreads();
-  for (int warp = 0; warp < 8; ++warp) maximum = fmaxf(maximum, maxima[warp]);
-  for (int i = thread; i < count; i += 256) sum += expf(to_float(scores[i]) - maximum);
-  sum = block_sum<256>(sum, sums);
-  for (int i = thread; i < count; i += 256) scores[i] = from_float<T>(expf(to_float(scores[i]) - maximum) / sum);
+  for (int warp = 0; warp < warps; ++warp) maximum = fmaxf(maximum, maxima[warp]);
+  for (int i = thread; i < count; i += threads) sum += expf(to_float(scores[i]) - maximum);
+  sum = block_sum<threads>(sum, sums);
+  for (int i = thread; i < count; i += threads) scores[i] = from_float<T>(expf(to_float(scores[i]) - maximum) / sum);
 }
 
 /// The values, weighted: warp w takes the positions w + Warps j, and the warps' sums are added in their

@@ -11,9 +11,9 @@ namespace fpf::kernel {
 template <int Heads, int KvHeads, int HeadDim, int Splits, int Warps>
 __global__ void __launch_bounds__(32 * Warps) attend_float(const AttentionParams p) {
   constexpr int group = Heads / KvHeads, each = HeadDim / 32;
-  static_assert(group <= 8, "at most 8 query heads may share a kv head");
+  static_assert(group <= most_group, "at most 8 query heads may share a kv head");
   constexpr u32 all = 0xffffffffu;
-  __shared__ float part_out[Warps][group][HeadDim], part_stats[Warps][8][2];
+  __shared__ float part_out[Warps][group][HeadDim], part_stats[Warps][most_group][2];
   const int split = int(blockIdx.x), kv_head = int(blockIdx.y), row = int(blockIdx.z);
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32);
   allow_next();
@@ -24,22 +24,22 @@ __global__ void __launch_bounds__(32 * Warps) attend_float(const AttentionParams
   const float* values = static_cast<const float*>(p.cache.values) + base;
   const float* q = static_cast<const float*>(p.q) + (i64(row) * Heads + kv_head * group) * HeadDim;
 
-  float query[8][each], out[8][each] = {}, maximum = __uint_as_float(0xff800000u),
-                        sum = 0;  // of head lane / 4
+  float query[most_group][each], out[most_group][each] = {}, maximum = __uint_as_float(0xff800000u),
+                                 sum = 0;  // of head lane / 4
 #pragma unroll
-  for (int h = 0; h < 8; ++h)
+  for (int h = 0; h < most_group; ++h)
 #pragma unroll
     for (int i = 0; i < each; ++i) query[h][i] = h < group ? q[h * HeadDim + i * 32 + lane] : 0;
 
   const TileRange range = tiles_of<Splits>(split, position);
-  const int end = min(range.end * 16, position + 1);
-  for (int at = range.begin * 16 + warp; at < end; at += Warps) {
-    float score[8] = {};
+  const int end = min(range.end * kv_tile, position + 1);
+  for (int at = range.begin * kv_tile + warp; at < end; at += Warps) {
+    float score[most_group] = {};
 #pragma unroll
     for (int i = 0; i < each; ++i) {
       const float key = keys[at * p.cache.position_stride + i * 32 + lane];
 #pragma unroll
-      for (int h = 0; h < 8; ++h) score[h] = fmaf(query[h][i], key, score[h]);
+      for (int h = 0; h < most_group; ++h) score[h] = fmaf(query[h][i], key, score[h]);
     }
     warp_sums(score);
     const float mine = score[0] * p.scale, largest = fmaxf(maximum, mine);
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(32 * Warps) attend_float(const AttentionParams
     maximum = largest;
     sum = fmaf(sum, rescale, weight);
 #pragma unroll
-    for (int h = 0; h < 8; ++h) {
+    for (int h = 0; h < most_group; ++h) {
       const float factor = __shfl_sync(all, rescale, h * 4), share = __shfl_sync(all, weight, h * 4);
 #pragma unroll
       for (int i = 0; i < each; ++i)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fpf/kernel/shared/common.cuh>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
 
 namespace fpf::kernel {
@@ -67,9 +68,9 @@ __device__ __forceinline__ void copy_head(T* out, const T* in) {
     reinterpret_cast<uint4*>(out)[i] = reinterpret_cast<const uint4*>(in)[i];
 }
 
-/// q -> p.q, k and v -> the cache, at each row's position. Grid: (Heads + 2 KvHeads, rows) blocks of 32.
+/// q -> p.q, k and v -> the cache, at each row's position. Grid: (Heads + 2 KvHeads, rows) blocks of a warp.
 template <class T, int Heads, int KvHeads, int HeadDim, bool HeadNorm, bool Round>
-__global__ void __launch_bounds__(32) rope_append(const AttentionParams p) {
+__global__ void __launch_bounds__(threads_of::warp) rope_append(const AttentionParams p) {
   const int head = int(blockIdx.x), row = int(blockIdx.y), position = p.position[row];
   TurnTables<T, HeadDim> tables;
   tables.load(HeadNorm ? static_cast<const T*>(head < Heads ? p.q_norm : p.k_norm) : nullptr, p.cos, p.sin, position);

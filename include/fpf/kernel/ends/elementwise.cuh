@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fpf/kernel/shared/common.cuh>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
 
 namespace fpf::kernel {
@@ -21,13 +22,13 @@ struct SiluMul {
   }
 };
 
-/// Grid: ceil(count / (256 * per_vector<T>)) blocks of 256; count a multiple of per_vector<T>.
+/// Grid: a vector of per_vector<T> a thread; count a multiple of per_vector<T>.
 template <class Operation, class T>
-__global__ void __launch_bounds__(256) elementwise(const ElementwiseParams p) {
+__global__ void __launch_bounds__(threads_of::elementwise) elementwise(const ElementwiseParams p) {
   constexpr int width = per_vector<T>;
   allow_next();
   wait_for_previous();
-  const i64 vector = i64(blockIdx.x) * 256 + threadIdx.x;
+  const i64 vector = i64(blockIdx.x) * threads_of::elementwise + threadIdx.x;
   if (vector * width >= p.count) return;
   float a[width], b[width];
   widen<T>(static_cast<const uint4*>(p.a)[vector], a);

@@ -3,17 +3,18 @@
 #pragma once
 
 #include <fpf/kernel/shared/common.cuh>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
 
 namespace fpf::kernel {
 
-/// Grid: (ceil(Hidden / (128 * per_vector<T>)), rows) blocks of 128.
+/// Grid: (a vector of per_vector<T> a thread, rows).
 template <class T, int Hidden>
-__global__ void __launch_bounds__(128) embed(const EmbeddingParams p) {
+__global__ void __launch_bounds__(threads_of::embed) embed(const EmbeddingParams p) {
   constexpr int vectors = Hidden / per_vector<T>;
   wait_for_previous();
   allow_next();  // so that what later kernels read before their waits is of this step
-  const int vector = int(blockIdx.x * 128 + threadIdx.x), row = int(blockIdx.y);
+  const int vector = int(blockIdx.x * threads_of::embed + threadIdx.x), row = int(blockIdx.y);
   if (vector >= vectors) return;
   const i64 token = p.tokens[row];
   static_cast<uint4*>(p.out)[i64(row) * vectors + vector] =
@@ -51,11 +52,12 @@ __device__ __forceinline__ u64 block_largest(u64 key, u64* scratch) {
 }
 
 /// First half: the K largest of each block's slice of the vocabulary, its maximum and its sum of
-/// exponentials. Grid: (Blocks, rows) blocks of 256; a slice is ceil(vocabulary / Blocks) <= 256 * Each.
+/// exponentials. Grid: (Blocks, rows); a slice is ceil(vocabulary / Blocks) <= threads * Each.
 template <class T, int K, int Blocks, int Each>
-__global__ void __launch_bounds__(256) log_prob_slices(const LogProbParams p) {
-  __shared__ u64 scratch[8];
-  __shared__ float sums[8];
+__global__ void __launch_bounds__(threads_of::log_probs) log_prob_slices(const LogProbParams p) {
+  constexpr int threads = threads_of::log_probs;
+  __shared__ u64 scratch[threads / 32];
+  __shared__ float sums[threads / 32];
   const int row = int(blockIdx.y), slice = (p.vocabulary + Blocks - 1) / Blocks, first = int(blockIdx.x) * slice;
   const int end = min(first + slice, p.vocabulary);
   allow_next();
@@ -64,7 +66,7 @@ __global__ void __launch_bounds__(256) log_prob_slices(const LogProbParams p) {
   u64 keys[Each];
 #pragma unroll
   for (int i = 0; i < Each; ++i) {
-    const int at = first + i * 256 + int(threadIdx.x);
+    const int at = first + i * threads + int(threadIdx.x);
     keys[i] = at < end ? order_key(to_float(logits[at]), u32(at)) : 0;
   }
   u64* candidates = static_cast<u64*>(p.candidates) + (i64(row) * Blocks + blockIdx.x) * K;
@@ -74,7 +76,7 @@ __global__ void __launch_bounds__(256) log_prob_slices(const LogProbParams p) {
     u64 mine = 0;
 #pragma unroll
     for (int i = 0; i < Each; ++i) mine = keys[i] > mine ? keys[i] : mine;
-    const u64 largest = block_largest<256>(mine, scratch);
+    const u64 largest = block_largest<threads>(mine, scratch);
     if (threadIdx.x == 0) candidates[k] = largest;
     if (k == 0) {
       maximum = value_of(largest);
@@ -86,20 +88,20 @@ __global__ void __launch_bounds__(256) log_prob_slices(const LogProbParams p) {
     for (int i = 0; i < Each; ++i)
       if (keys[i] == largest) keys[i] = 0;
   }
-  sum = block_sum<256>(sum, sums);
+  sum = block_sum<threads>(sum, sums);
   if (threadIdx.x == 0) {
     p.partial[(i64(row) * Blocks + blockIdx.x) * 2] = maximum;
     p.partial[(i64(row) * Blocks + blockIdx.x) * 2 + 1] = end > first ? sum : 0;
   }
 }
 
-/// Second half: one block of 256 per row. K * Blocks <= 256 * 8, Blocks <= 256.
+/// Second half: one block per row. K <= most_best(Blocks), Blocks <= threads.
 template <int K, int Blocks>
-__global__ void __launch_bounds__(256) log_probs(const LogProbParams p) {
-  constexpr int each = (K * Blocks + 255) / 256;
-  static_assert(each <= 8 && Blocks <= 256, "too many candidates for one block");
-  __shared__ u64 scratch[8];
-  __shared__ float sums[8];
+__global__ void __launch_bounds__(threads_of::log_probs) log_probs(const LogProbParams p) {
+  constexpr int each = ceil_div(K * Blocks, threads_of::log_probs);
+  static_assert(K <= most_best(Blocks) && Blocks <= threads_of::log_probs, "too many candidates for one block");
+  __shared__ u64 scratch[threads_of::log_probs / 32];
+  __shared__ float sums[threads_of::log_probs / 32];
   const int row = int(blockIdx.x), thread = int(threadIdx.x);
   allow_next();
   wait_for_previous();
@@ -107,20 +109,21 @@ __global__ void __launch_bounds__(256) log_probs(const LogProbParams p) {
   const float* partial = p.partial + i64(row) * Blocks * 2;
   u64 keys[each];
 #pragma unroll
-  for (int i = 0; i < each; ++i) keys[i] = i * 256 + thread < K * Blocks ? candidates[i * 256 + thread] : 0;
+  for (int i = 0; i < each; ++i)
+    keys[i] = i * threads_of::log_probs + thread < K * Blocks ? candidates[i * threads_of::log_probs + thread] : 0;
   float log_sum = 0, maximum = 0;
 #pragma unroll 1
   for (int k = 0; k < K; ++k) {
     u64 mine = 0;
 #pragma unroll
     for (int i = 0; i < each; ++i) mine = keys[i] > mine ? keys[i] : mine;
-    const u64 largest = block_largest<256>(mine, scratch);
+    const u64 largest = block_largest<threads_of::log_probs>(mine, scratch);
     if (k == 0) {
       maximum = value_of(largest);
       const float part = thread < Blocks && partial[2 * thread + 1] != 0
                              ? partial[2 * thread + 1] * expf(partial[2 * thread] - maximum)
                              : 0.0f;
-      log_sum = logf(block_sum<256>(part, sums));
+      log_sum = logf(block_sum<threads_of::log_probs>(part, sums));
     }
     if (thread == 0) {
       const i32 id = i32(~u32(largest));

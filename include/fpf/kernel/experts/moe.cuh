@@ -65,8 +65,7 @@ __global__ void __launch_bounds__(TopK* Lanes) moe_down(const MoeParams p) {
   WeightRows<Weight, Lanes, PerThread> rows;
   if (down != nullptr) {  // else another rank's: it adds zero
     rows.load(down, n, wanted, lane);
-    if constexpr (has_map<Weight>)
-      if (lane < 16) map[team][lane] = reinterpret_cast<const float*>(down + Weight::map_at(n))[lane];
+    load_map<Weight>(map[team], down, n, lane);
     stage<Weight, T, Lanes>(staged[team], static_cast<const T*>(p.activated) + (i64(r) * TopK + team) * Weight::K, down,
                             n, lane);
   }

@@ -37,23 +37,23 @@ __device__ __forceinline__ void report(const MoeParams& p, const Choice<Experts>
 
 /// activated[slot, :] = silu(gate x) * (up x). A tile has eight rows of each, and a block Tiles of them with
 /// Warps warps each: few blocks, because all must choose before the memory is asked for anything else. Grid:
-/// (Intermediate / 8 / Tiles, TopK) blocks of 32 * Tiles * Warps; the first one reports the choice. Dynamic
+/// (Intermediate / half_tile / Tiles, TopK) blocks of 32 * Tiles * Warps; the first one reports the choice. Dynamic
 /// shared memory: the tiles, row_stride * 2.
 template <class Weight, class T, int Intermediate, int Experts, int TopK, int Tiles, int Warps, bool Renormalise>
 __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles * Warps))
     moe_gate_up_one(const MoeParams p) {
   constexpr int threads = 32 * Tiles * Warps, n = Intermediate;
-  static_assert(n % (8 * Tiles) == 0, "the experts' intermediate size must be a multiple of a block's rows");
+  static_assert(n % (half_tile * Tiles) == 0, "the experts' intermediate size must be a multiple of a block's rows");
   static_assert(Tiles * Warps >= 2, "one warp chooses, the others bring x");
   static_assert(!Weight::permuted, "gate and up in one tile need the same order of columns");
   using S = Share<Weight, Warps, 2>;
   using Row = TileRow<Weight, T>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float partial[Tiles][Warps][16], map[16];
+  __shared__ float partial[Tiles][Warps][tile_rows], map[16];
   __shared__ __align__(16) const u8* pointers[3 * Experts];
   __shared__ i32 expert;
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), team = warp / Warps, part = warp % Warps;
-  const int first = (int(blockIdx.x) * Tiles + team) * 8;
+  const int first = (int(blockIdx.x) * Tiles + team) * half_tile;
   u8* tile = dynamic + team * tile_bytes<Weight, T>;
   T* staged = reinterpret_cast<T*>(dynamic + Tiles * tile_bytes<Weight, T>);
   bring_table<Experts, threads>(pointers, p.experts);
@@ -74,8 +74,8 @@ __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles 
     if (warp == 0) report<T, Experts, TopK, Renormalise>(p, choice);
     return;
   }
-  Row::template request_side<8, 32 * Warps>(tile, 0, gate, n, first, part * 32 + lane);
-  Row::template request_side<8, 32 * Warps>(tile, 8, up, n, first, part * 32 + lane);
+  Row::template request_side<half_tile, 32 * Warps>(tile, 0, gate, n, first, part * 32 + lane);
+  Row::template request_side<half_tile, 32 * Warps>(tile, half_tile, up, n, first, part * 32 + lane);
   request_halves<Weight, T, S>(tile, gate, up, first, part);
   load_map<Weight>(map, gate, n);  // bitsandbytes has one map
   if (warp == 0) report<T, Experts, TopK, Renormalise>(p, choice);
@@ -92,15 +92,15 @@ __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles 
     partial[team][part][lane / 4 + 8] = sums[2];
   }
   __syncthreads();
-  if (threadIdx.x >= 8 * Tiles) return;
-  const int tile_of = int(threadIdx.x) / 8, row = int(threadIdx.x) % 8;
+  if (threadIdx.x >= half_tile * Tiles) return;
+  const int tile_of = int(threadIdx.x) / half_tile, row = int(threadIdx.x) % half_tile;
   float gate_total = 0, up_total = 0;
 #pragma unroll
   for (int w = 0; w < Warps; ++w) {
     gate_total += partial[tile_of][w][row];
-    up_total += partial[tile_of][w][row + 8];
+    up_total += partial[tile_of][w][row + half_tile];
   }
-  static_cast<T*>(p.activated)[blockIdx.y * n + blockIdx.x * (8 * Tiles) + threadIdx.x] =
+  static_cast<T*>(p.activated)[blockIdx.y * n + blockIdx.x * (half_tile * Tiles) + threadIdx.x] =
       from_float<T>(silu_mul<T, false>(gate_total, up_total));
 }
 
@@ -110,16 +110,16 @@ __global__ void __launch_bounds__(32 * Tiles * Warps, blocks_for(64, 32 * Tiles 
 template <class Weight, class T, int Intermediate, int Experts, int TopK, int Warps, bool Renormalise>
 __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_gate_up_one_ordered(const MoeParams p) {
   constexpr int threads = 32 * Warps, n = Intermediate;
-  static_assert(n % 16 == 0, "the experts' intermediate size must be a multiple of 16");
+  static_assert(n % tile_rows == 0, "the experts' intermediate size must be a multiple of 16");
   using S = Share<Weight, Warps, 1>;
   using Row = TileRow<Weight, T>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float partial[2][Warps][16], map[16];
+  __shared__ float partial[2][Warps][tile_rows], map[16];
   __shared__ __align__(16) const u8* pointers[3 * Experts];
   __shared__ i32 expert;
   u8 *gate_tile = dynamic, *up_tile = dynamic + tile_bytes<Weight, T>;
   T* staged = reinterpret_cast<T*>(dynamic + 2 * tile_bytes<Weight, T>);
-  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
+  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * tile_rows;
   bring_table<Experts, threads>(pointers, p.experts);
   wait_for_previous();
   allow_next();  // and not before: the next kernel reads the router's logits before its wait
@@ -133,8 +133,8 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_ga
   __syncthreads();
   const u8 *gate = pointers[3 * expert], *up = pointers[3 * expert + 1];
   if (gate == nullptr) return;  // another rank's
-  Row::template request_side<16, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));
-  Row::template request_side<16, threads>(up_tile, 0, up, n, first, int(threadIdx.x));
+  Row::template request_side<tile_rows, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));
+  Row::template request_side<tile_rows, threads>(up_tile, 0, up, n, first, int(threadIdx.x));
   request_two<Weight, T, S>(gate_tile, gate, up_tile, up, first, warp);
   wait_side<S>();
 #pragma unroll 1
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_ga
     }
   }
   __syncthreads();
-  if (threadIdx.x >= 16) return;
+  if (threadIdx.x >= tile_rows) return;
   float gate_total = 0, up_total = 0;
 #pragma unroll
   for (int w = 0; w < Warps; ++w) {
@@ -170,12 +170,12 @@ template <class Weight, class T, int Hidden, int Experts, int TopK, int WarpsEac
 __global__ void __launch_bounds__(32 * TopK * WarpsEach, blocks_for(96, 32 * TopK * WarpsEach))
     moe_down_one(const MoeParams p) {
   constexpr int n = Hidden;
-  static_assert(n % 16 == 0, "the hidden size must be a multiple of 16");
+  static_assert(n % tile_rows == 0, "the hidden size must be a multiple of 16");
   using S = Share<Weight, WarpsEach, 1>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float result[TopK][WarpsEach][16], weight[TopK], map[TopK][16];
+  __shared__ float result[TopK][WarpsEach][tile_rows], weight[TopK], map[TopK][16];
   __shared__ i32 id[TopK], slot[TopK];  // by ascending id
-  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
+  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * tile_rows;
   const int team = warp / WarpsEach, part = warp % WarpsEach,
             member = part * 32 + lane;  // a team of warps takes an expert
   u8* tile = dynamic + team * tile_bytes<Weight, T>;
@@ -196,17 +196,16 @@ __global__ void __launch_bounds__(32 * TopK * WarpsEach, blocks_for(96, 32 * Top
   __syncthreads();
   const u8* down = static_cast<const u8*>(p.experts[id[team]].down);
   if (down != nullptr) {  // else another rank's: it adds zero
-    TileRow<Weight, T>::template request_side<16, 32 * WarpsEach>(tile, 0, down, n, first, member);
+    TileRow<Weight, T>::template request_side<tile_rows, 32 * WarpsEach>(tile, 0, down, n, first, member);
     request_share<Weight, T, S>(tile, down, first, part);
-    if constexpr (has_map<Weight>)
-      if (member < 16) map[team][member] = reinterpret_cast<const float*>(down + Weight::map_at(n))[member];
+    load_map<Weight>(map[team], down, n, member);
   }
   allow_next();
   wait_for_previous();
 
   const int column = first + int(threadIdx.x);
   float residual = 0;
-  if (threadIdx.x < 16 && p.residual != nullptr) residual = to_float(static_cast<const T*>(p.residual)[column]);
+  if (threadIdx.x < tile_rows && p.residual != nullptr) residual = to_float(static_cast<const T*>(p.residual)[column]);
   if (down != nullptr)
     stage<Weight, T, 32 * WarpsEach>(staged, static_cast<const T*>(p.activated) + slot[team] * Weight::K, down, n,
                                      member);
@@ -221,7 +220,7 @@ __global__ void __launch_bounds__(32 * TopK * WarpsEach, blocks_for(96, 32 * Top
     result[team][part][lane / 4 + 8] = sums[2];
   }
   __syncthreads();
-  if (threadIdx.x >= 16) return;
+  if (threadIdx.x >= tile_rows) return;
   float total = 0;
 #pragma unroll
   for (int k = 0; k < TopK; ++k) {

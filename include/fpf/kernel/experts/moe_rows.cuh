@@ -26,7 +26,7 @@ __device__ __forceinline__ float silu_mul(float gate, float up) {
 struct ExpertRows {
   int expert;
   int count;
-  int row[8], slot[8];
+  int row[most_rows], slot[most_rows];
 };
 
 /// Fills `work` for the pair (row, slot) number `pair`, when it is the first that names its expert; else
@@ -52,14 +52,14 @@ __device__ __forceinline__ void gather_rows(ExpertRows& work, const i32* ids, in
 template <class Weight, class T, int Intermediate, int TopK, int Warps, bool Round>
 __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_gate_up_rows(const MoeParams p) {
   constexpr int threads = 32 * Warps, n = Intermediate;
-  static_assert(n % 16 == 0, "the experts' intermediate size must be a multiple of 16");
+  static_assert(n % tile_rows == 0, "the experts' intermediate size must be a multiple of 16");
   using S = Share<Weight, Warps, 2>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float partial[2][Warps][8][16], map[2][16];
+  __shared__ float partial[2][Warps][most_rows][tile_rows], map[2][16];
   __shared__ ExpertRows work;
   u8 *gate_tile = dynamic, *up_tile = dynamic + tile_bytes<Weight, T>;
   T* staged = reinterpret_cast<T*>(dynamic + 2 * tile_bytes<Weight, T>);
-  const int warp = int(threadIdx.x / 32), first = int(blockIdx.x) * 16;
+  const int warp = int(threadIdx.x / 32), first = int(blockIdx.x) * tile_rows;
   allow_next();
   wait_for_previous();
   if (threadIdx.x == 0) gather_rows<TopK>(work, p.expert_ids, p.rows, int(blockIdx.y));
@@ -68,8 +68,8 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_ga
   const u8* gate = static_cast<const u8*>(p.experts[work.expert].gate);
   const u8* up = static_cast<const u8*>(p.experts[work.expert].up);
   if (gate == nullptr) return;  // another rank's
-  TileRow<Weight, T>::template request_side<16, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));
-  TileRow<Weight, T>::template request_side<16, threads>(up_tile, 0, up, n, first, int(threadIdx.x));
+  TileRow<Weight, T>::template request_side<tile_rows, threads>(gate_tile, 0, gate, n, first, int(threadIdx.x));
+  TileRow<Weight, T>::template request_side<tile_rows, threads>(up_tile, 0, up, n, first, int(threadIdx.x));
   request_two<Weight, T, S>(gate_tile, gate, up_tile, up, first, warp);
   load_map<Weight>(map[0], gate, n);
   load_map<Weight>(map[1], up, n);
@@ -100,15 +100,15 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(96, 32 * Warps)) moe_ga
   put_tile(sums, partial[0][warp], work.count);
   put_tile(up_sums, partial[1][warp], work.count);
   __syncthreads();
-  for (int i = int(threadIdx.x); i < work.count * 16; i += threads) {
-    const int j = i / 16;
+  for (int i = int(threadIdx.x); i < work.count * tile_rows; i += threads) {
+    const int j = i / tile_rows;
     float gate_total = 0, up_total = 0;
 #pragma unroll
     for (int w = 0; w < Warps; ++w) {
-      gate_total += partial[0][w][j][i % 16];
-      up_total += partial[1][w][j][i % 16];
+      gate_total += partial[0][w][j][i % tile_rows];
+      up_total += partial[1][w][j][i % tile_rows];
     }
-    static_cast<T*>(p.activated)[(i64(work.row[j]) * TopK + work.slot[j]) * n + first + i % 16] =
+    static_cast<T*>(p.activated)[(i64(work.row[j]) * TopK + work.slot[j]) * n + first + i % tile_rows] =
         from_float<T>(silu_mul<T, Round>(gate_total, up_total));
   }
 }
@@ -130,13 +130,13 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
     moe_down_rows(const MoeParams p) {
   constexpr int threads = 32 * Teams * WarpsEach, n = Hidden;
   static_assert(TopK % Teams == 0, "teams share the experts evenly");
-  static_assert(n % 16 == 0, "the hidden size must be a multiple of 16");
+  static_assert(n % tile_rows == 0, "the hidden size must be a multiple of 16");
   using S = Share<Weight, WarpsEach, 1>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float result[WarpsEach][8 * TopK][16], weight[8 * TopK], map[Teams][16];
-  __shared__ i32 id[8 * TopK], rank[8 * TopK];
+  __shared__ float result[WarpsEach][most_rows * TopK][tile_rows], weight[most_rows * TopK], map[Teams][16];
+  __shared__ i32 id[most_rows * TopK], rank[most_rows * TopK];
   __shared__ ExpertRows works[Teams];
-  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * 16;
+  const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32), first = int(blockIdx.x) * tile_rows;
   const int team = warp / WarpsEach, part = warp % WarpsEach,
             member = part * 32 + lane;  // a team of warps takes an expert
   u8* tile = dynamic + team * tile_bytes<Weight, T>;
@@ -162,10 +162,9 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
     team_sync<WarpsEach>();
     const u8* down = work.count == 0 ? nullptr : static_cast<const u8*>(p.experts[work.expert].down);
     if (down != nullptr) {
-      TileRow<Weight, T>::template request_side<16, 32 * WarpsEach>(tile, 0, down, n, first, member);
+      TileRow<Weight, T>::template request_side<tile_rows, 32 * WarpsEach>(tile, 0, down, n, first, member);
       request_share<Weight, T, S>(tile, down, first, part);
-      if constexpr (has_map<Weight>)
-        if (member < 16) map[team][member] = reinterpret_cast<const float*>(down + Weight::map_at(n))[member];
+      load_map<Weight>(map[team], down, n, member);
       for (int j = 0; j < work.count; ++j)
         stage<Weight, T, 32 * WarpsEach>(
             staged + j * row_stride<Weight, T>,
@@ -191,8 +190,8 @@ __global__ void __launch_bounds__(32 * Teams * WarpsEach, blocks_for(96, 32 * Te
     team_sync<WarpsEach>();  // before the next expert comes
   }
   __syncthreads();
-  for (int i = int(threadIdx.x); i < p.rows * 16; i += threads) {
-    const int r = i / 16, column = i % 16;
+  for (int i = int(threadIdx.x); i < p.rows * tile_rows; i += threads) {
+    const int r = i / tile_rows, column = i % tile_rows;
     float total = 0;
 #pragma unroll 1
     for (int k = 0; k < TopK; ++k) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fpf/kernel/shared/common.cuh>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
 
 namespace fpf::kernel {
@@ -36,7 +37,7 @@ __device__ __forceinline__ float logit_of(u32 key) {
 /// Chooses. Equal logits go by the lower id; a NaN counts as larger than every number.
 template <class T, int Experts, int TopK>
 __device__ __forceinline__ Choice<Experts> choose(const T* logits) {
-  static_assert(TopK <= 32 && TopK <= Experts && Experts < 0xffff, "a warp chooses at most 32 experts");
+  static_assert(TopK <= most_choices && TopK <= Experts && Experts < 0xffff, "a warp chooses at most 32 experts");
   constexpr u32 all = 0xffffffffu;
   constexpr int each = Choice<Experts>::each;
   const int lane = int(threadIdx.x % 32);

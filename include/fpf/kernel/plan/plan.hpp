@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <fpf/kernel/host/library.hpp>
 #include <fpf/kernel/plan/shapes.hpp>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
 #include <string>
-#include <string_view>
+#include <tuple>
+#include <utility>
 
 namespace fpf::kernel {
 
@@ -17,7 +19,7 @@ struct Plan {
   int rows_axis = 0;              // 0: rows do not change the grid; 1, 2, 3: x, y, z is multiplied by them
   unsigned shared_fixed = 0;      // dynamic shared memory, whatever the rows
   unsigned shared_per_row = 0;    // and for each of them
-  int max_rows = 8;               // 0: any number
+  int max_rows = most_rows;       // 0: any number
   double fixed_bytes = 0;         // weights: what a launch reads whatever the rows
   double bytes_per_row = 0;       // activations in and out, the cache apart
   double bytes_per_position = 0;  // of the cache, per row
@@ -59,10 +61,29 @@ class Operation {
   Kernel kernel_;
 };
 
+/// The beginning of a plan: what `instance` (kernels.hpp, portable_kernels.hpp) says of the kernel.
+template <class Instance>
+Plan plan_of(const Instance& instance) {
+  Plan plan;
+  plan.file = fmt::format("fpf/kernel/{}", Instance::file);
+  plan.expression = fmt::format("fpf::kernel::{}", Instance::name);
+  if constexpr (const auto arguments = instance.arguments(); std::tuple_size_v<decltype(arguments)> != 0)
+    plan.expression += fmt::format("<{}>", fmt::join(arguments, ", "));
+  return plan;
+}
+
 namespace detail {
 
-inline unsigned blocks(int count, int each) { return static_cast<unsigned>((count + each - 1) / each); }
+inline unsigned blocks(long long count, long long each) { return static_cast<unsigned>((count + each - 1) / each); }
 inline double element_bytes(DType dtype) { return static_cast<double>(size_of(dtype)); }
+/// Refuses what the matrix units do not multiply.
+inline void check_tile_type(DType dtype) {
+  if (dtype == DType::float32) fail("the matrix units' products take bfloat16 or float16 activations, not float32");
+}
+/// Bytes of a packed [n, k] matrix.
+inline double matrix_bytes(const WeightFormat& format, DType dtype, int n, int k) {
+  return static_cast<double>(format.bytes(static_cast<std::size_t>(n), static_cast<std::size_t>(k), dtype));
+}
 
 }  // namespace detail
 

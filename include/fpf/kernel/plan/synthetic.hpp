@@ -1,6 +1,7 @@
 // Synthetic tensors on a GPU: which kernel makes what a recipe describes.
 #pragma once
 
+#include <fpf/kernel/plan/kernels.hpp>
 #include <fpf/kernel/plan/plan.hpp>
 #include <fpf/weights/synthetic_tensor.hpp>
 
@@ -15,11 +16,9 @@ inline Plan plan_synthetic(weights::synthetic::Kind kind, weights::Format format
     if (!weights::is_plain(format)) fail("synthetic values are not made as {}", weights::name_of(format));
     made = fmt::format("SyntheticFloats<{}>", device_type(static_cast<DType>(format)));
   }
-  Plan plan;
-  plan.file = "fpf/kernel/weights/synthetic.cuh";
-  plan.expression = fmt::format("fpf::kernel::make_synthetic<fpf::kernel::{}>", made);
-  plan.grid.x = static_cast<unsigned>(std::clamp<std::size_t>(bytes / (256 * 8), 1, 2048));
-  plan.block.x = 256;
+  Plan plan = plan_of(instance::MakeSynthetic{.made = "fpf::kernel::" + made});
+  plan.grid.x = static_cast<unsigned>(std::clamp<std::size_t>(bytes / (threads_of::synthetic * 8), 1, 2048));
+  plan.block.x = threads_of::synthetic;
   plan.fixed_bytes = static_cast<double>(bytes);
   return plan;
 }

@@ -3,8 +3,9 @@
 #pragma once
 
 #include <fpf/kernel/shared/portable_arithmetic.hpp>
+#include <fpf/kernel/shared/portable_layout.hpp>
 #include <fpf/kernel/shared/portable_params.hpp>
-#include <fpf/kernel/weights/packed.cuh>
+#include <fpf/kernel/weights/formats.cuh>
 
 namespace fpf::kernel {
 
@@ -15,7 +16,7 @@ inline constexpr int block_columns = portable::block;
 
 /// Blocks of a reduction over K.
 template <class Weight>
-inline constexpr int blocks_in = (Weight::K + block_columns - 1) / block_columns;
+inline constexpr int blocks_in = portable::blocks_of(Weight::K);
 
 /// Columns of block b: 32, fewer in the last.
 template <class Weight>
@@ -24,81 +25,6 @@ __device__ __forceinline__ int columns_in(int b) {
   return min(block_columns, Weight::K - b * block_columns);
 }
 
-/// The codes of one block of one row, and what makes values of them. load() may come long before values().
-template <class Weight>
-struct Block;
-
-template <class Scale, int Group, int Columns, bool Permuted>
-struct Block<Int4<Scale, Group, Columns, Permuted>> {
-  using Weight = Int4<Scale, Group, Columns, Permuted>;
-  typename Weight::Piece piece;
-
-  __device__ __forceinline__ void load(const u8* matrix, i64 n, int row, int b) {
-    piece = Weight::load(matrix, n, row, 0, u32(b));
-  }
-
-  /// A code q at bits 19..22 under the exponent of 1 is 1 + q / 16, at bits 15..18 1 + q / 256. With 16-bit scales
-  /// (1 + q / m) * m s - (m + z) s is exact, and so equal to (q - z) s.
-  __device__ __forceinline__ void values(int b, const float*, float (&w)[32]) const {
-    constexpr int low[4] = {6, 3, 7, 2}, high[4] = {1, 5, 0, 4};  // columns at those bits after each turn by 8
-    const u32 words[4] = {piece.codes.x, piece.codes.y, piece.codes.z, piece.codes.w};
-    const float scale = to_float(piece.scale), zero = Weight::zero_of(piece, u32(b));
-    const float high_scale = mul(16.0f, scale), high_offset = -mul(add(16.0f, zero), scale);
-    const float low_scale = mul(256.0f, scale), low_offset = -mul(add(256.0f, zero), scale);
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-      for (int turn = 0; turn < 4; ++turn) {
-        const u32 word = turn == 0 ? words[i] : __funnelshift_r(words[i], words[i], 8 * turn);
-        const float a = __uint_as_float(masked_or(word, 0x00078000u, 0x3f800000u));
-        const float c = __uint_as_float(masked_or(word, 0x00780000u, 0x3f800000u));
-        if constexpr (sizeof(Scale) == 2) {
-          w[8 * i + low[turn]] = portable::fma(a, low_scale, low_offset);
-          w[8 * i + high[turn]] = portable::fma(c, high_scale, high_offset);
-        } else {
-          w[8 * i + low[turn]] = portable::int4_weight(portable::fma(a, 256.0f, -256.0f), zero, scale);
-          w[8 * i + high[turn]] = portable::int4_weight(portable::fma(c, 16.0f, -16.0f), zero, scale);
-        }
-      }
-  }
-};
-
-template <class T, int Columns>
-struct Block<Nf4<T, Columns>> {
-  using Weight = Nf4<T, Columns>;
-  typename Weight::Piece piece;
-
-  __device__ __forceinline__ void load(const u8* matrix, i64 n, int row, int b) {
-    piece = Weight::load(matrix, n, row, 0, u32(b));
-  }
-  __device__ __forceinline__ void values(int, const float* map, float (&w)[32]) const {
-    const u32 words[4] = {piece.codes.x, piece.codes.y, piece.codes.z, piece.codes.w};
-    const char* base = reinterpret_cast<const char*>(map);
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-      for (int c = 0; c < 8; ++c)
-        w[8 * i + c] = mul(*reinterpret_cast<const float*>(base + Weight::map_offset(words[i], c)), piece.absmax);
-  }
-};
-
-template <class T, int Columns>
-struct Block<Dense<T, Columns>> {
-  static constexpr int width = per_vector<T>, vectors = 32 / width;
-  uint4 parts[vectors];
-
-  __device__ __forceinline__ void load(const u8* matrix, i64, int row, int b) {
-    const u8* at = matrix + (i64(row) * Columns + b * 32) * i64(sizeof(T));
-#pragma unroll
-    for (int v = 0; v < vectors; ++v)
-      if (Columns % 32 == 0 || b * 32 + v * width < Columns) parts[v] = load_stream(at + v * 16);
-  }
-  __device__ __forceinline__ void values(int, const float*, float (&w)[32]) const {
-#pragma unroll
-    for (int v = 0; v < vectors; ++v) widen<T>(parts[v], *reinterpret_cast<float(*)[width]>(w + v * width));
-  }
-};
-
 /// Where column k of x stands among the stored ones, for a matrix whose columns are sorted by group; else k.
 template <class Weight>
 __device__ __forceinline__ int stored_column(const u8* matrix, i64 n, int k) {
@@ -106,13 +32,6 @@ __device__ __forceinline__ int stored_column(const u8* matrix, i64 n, int k) {
     return reinterpret_cast<const i32*>(matrix + Weight::columns_at(n))[k];
   else
     return k;
-}
-
-/// Brings an NF4 map into shared memory; a barrier must follow.
-template <class Weight>
-__device__ __forceinline__ void load_code_map(float* map, const u8* matrix, i64 n) {
-  if constexpr (has_map<Weight>)
-    if (threadIdx.x < 16) map[threadIdx.x] = reinterpret_cast<const float*>(matrix + Weight::map_at(n))[threadIdx.x];
 }
 
 namespace detail {
@@ -164,8 +83,7 @@ __device__ __forceinline__ float4 four(const T* from) {
   }
 }
 
-/// x in shared memory with room between blocks, so that neighbouring lanes read neighbouring blocks without conflicts.
-inline constexpr int block_stride = 36;
+/// Where column k of x stands in shared memory.
 __device__ __forceinline__ int staged_column(int k) { return k / block_columns * block_stride + k % block_columns; }
 
 /// Columns k to k + 3 of x go where `matrix` has them.

@@ -6,24 +6,23 @@
 
 namespace fpf::kernel {
 
-inline constexpr int tile_rows = 128, tile_stride = 132;
-
 /// The tile of rows [0, rows) of x (row_of(i) gives their addresses) and of output features from `first_n`; store(i, n, sum)
-/// takes what comes out. 256 threads. Dynamic shared memory: 2 * 32 * tile_stride floats, 16 of
-/// an NF4 map, and the permuted columns.
+/// takes what comes out. Threads: threads_of::portable_gemm. Dynamic shared memory: portable_tile_bytes.
 template <class Weight, class RowOf, class Store>
 __device__ __forceinline__ void tile_product(const u8* matrix, int n, int first_n, int rows, RowOf row_of,
                                              Store store) {
   constexpr int blocks = blocks_in<Weight>, per_segment = portable::segment_blocks(blocks);
+  constexpr int threads = threads_of::portable_gemm, tile_stride = portable_tile_stride;
+  static_assert(threads == 2 * portable_tile && portable_tile == 128, "a thread brings half a block of a feature");
   extern __shared__ __align__(16) u8 dynamic[];
   float* xs = reinterpret_cast<float*>(dynamic);  // [32][tile_stride]
-  float* ws = xs + 32 * tile_stride;
-  float* map = ws + 32 * tile_stride;
-  int* input = reinterpret_cast<int*>(map + 16);  // which column of x stands at each stored one
+  float* ws = xs + portable_tile_weights_at;
+  float* map = xs + portable_tile_map_at;
+  int* input = reinterpret_cast<int*>(xs + portable_tile_columns_at);  // which column of x stands at each stored one
   const int t = int(threadIdx.x), lane = t % 32, warp = t / 32, tx = t % 16, ty = t / 16;
-  load_code_map<Weight>(map, matrix, n);
+  load_map<Weight>(map, matrix, n);
   if constexpr (Weight::permuted) {
-    for (int k = t; k < Weight::K; k += 256) input[stored_column<Weight>(matrix, n, k)] = k;
+    for (int k = t; k < Weight::K; k += threads) input[stored_column<Weight>(matrix, n, k)] = k;
     __syncthreads();
   }
   // Thread t brings column group `warp` (4 columns) of rows lane, lane + 32, ... and half a block of feature t % 128.
@@ -116,13 +115,13 @@ __device__ __forceinline__ void tile_product(const u8* matrix, int n, int first_
     }
 }
 
-/// Grid: (ceil(n / 128), ceil(rows / 128)) blocks of 256.
+/// Grid: (ceil(n / portable_tile), ceil(rows / portable_tile)).
 template <class Weight, bool Add>
-__global__ void __launch_bounds__(256, 1) portable_gemm(const PortableProduct p) {
-  const int first = int(blockIdx.y) * tile_rows;
+__global__ void __launch_bounds__(threads_of::portable_gemm, 1) portable_gemm(const PortableProduct p) {
+  const int first = int(blockIdx.y) * portable_tile;
   wait_for_previous();
   tile_product<Weight>(
-      static_cast<const u8*>(p.matrix), p.n, int(blockIdx.x) * 128, min(tile_rows, p.rows - first),
+      static_cast<const u8*>(p.matrix), p.n, int(blockIdx.x) * portable_tile, min(portable_tile, p.rows - first),
       [&](int i) { return p.x + i64(first + i) * Weight::K; },
       [&](int i, int n, float sum) {
         const i64 at = i64(first + i) * p.n + n;
@@ -130,14 +129,14 @@ __global__ void __launch_bounds__(256, 1) portable_gemm(const PortableProduct p)
       });
 }
 
-/// Grid: (ceil(n / 128), ceil(rows / 128) + experts) blocks of 256: block y is one tile of one expert's rows, or none.
+/// Grid: (ceil(n / portable_tile), ceil(rows / portable_tile) + experts): block y is one tile of one expert's rows, or none.
 template <class Weight>
-__global__ void __launch_bounds__(256, 1) portable_gemm_grouped(const PortableGrouped p) {
+__global__ void __launch_bounds__(threads_of::portable_gemm, 1) portable_gemm_grouped(const PortableGrouped p) {
   wait_for_previous();
   int tile = int(blockIdx.y), begin = 0, expert = 0, end = 0;
   for (; expert < p.count; ++expert) {
     end = p.ends[expert];
-    const int tiles = (end - begin + tile_rows - 1) / tile_rows;
+    const int tiles = ceil_div(end - begin, portable_tile);
     if (tile < tiles) break;
     tile -= tiles;
     begin = end;
@@ -145,9 +144,9 @@ __global__ void __launch_bounds__(256, 1) portable_gemm_grouped(const PortableGr
   if (expert == p.count) return;
   const Expert& e = p.experts[expert];
   const void* matrix = p.projection == 0 ? e.gate : p.projection == 1 ? e.up : e.down;
-  const int first = begin + tile * tile_rows;
+  const int first = begin + tile * portable_tile;
   tile_product<Weight>(
-      static_cast<const u8*>(matrix), p.n, int(blockIdx.x) * 128, min(tile_rows, end - first),
+      static_cast<const u8*>(matrix), p.n, int(blockIdx.x) * portable_tile, min(portable_tile, end - first),
       [&](int i) {
         const int row = p.in_rows == nullptr ? first + i : p.in_rows[first + i] / p.in_divisor;
         return p.x + i64(row) * Weight::K;

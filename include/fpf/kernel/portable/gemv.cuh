@@ -26,7 +26,9 @@ template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm
 __global__ void __launch_bounds__(Lanes* Groups) portable_gemv(const PortableProduct p) {
   constexpr int outputs = Groups * PerThread, threads = Lanes * Groups, blocks = blocks_in<Weight>;
   extern __shared__ __align__(16) u8 dynamic[];
-  auto& s = *reinterpret_cast<PortableStage<Weight, outputs>*>(dynamic);
+  using Stage = PortableStage<Weight, outputs>;
+  static_assert(sizeof(Stage) == portable_stage_bytes(Weight::K, outputs), "the plan asks for the stage's size");
+  auto& s = *reinterpret_cast<Stage*>(dynamic);
   const u8* matrix = static_cast<const u8*>(p.matrix);
   const int b = int(threadIdx.x % Lanes), group = int(threadIdx.x / Lanes), own = min(b, blocks - 1);
   Block<Weight> held[PerThread];
@@ -38,7 +40,7 @@ __global__ void __launch_bounds__(Lanes* Groups) portable_gemv(const PortablePro
   fetch(int(blockIdx.x));
   RowPart<Weight::K, threads> norm;
   if constexpr (Norm) norm.load(static_cast<const T*>(p.norm));
-  load_code_map<Weight>(s.map, matrix, p.n);
+  load_map<Weight>(s.map, matrix, p.n);
   allow_next();
   wait_for_previous();
   float x[32];

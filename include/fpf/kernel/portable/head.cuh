@@ -6,21 +6,22 @@
 
 namespace fpf::kernel {
 
-/// Grid: (ceil(Hidden / 256), rows) blocks of 256. Id: i32 or i64.
+/// Grid: (a value a thread, rows). Id: i32 or i64.
 template <class T, class Id, int Hidden>
-__global__ void __launch_bounds__(256) portable_embed(const PortableEmbedding p) {
+__global__ void __launch_bounds__(threads_of::portable_values) portable_embed(const PortableEmbedding p) {
   wait_for_previous();
   allow_next();  // so that what later kernels read before their waits is of this step
-  const int k = int(blockIdx.x * 256 + threadIdx.x), row = int(blockIdx.y);
+  const int k = int(blockIdx.x * threads_of::portable_values + threadIdx.x), row = int(blockIdx.y);
   if (k >= Hidden) return;
   const i64 token = static_cast<const Id*>(p.tokens)[row];
   p.out[i64(row) * Hidden + k] = to_float(static_cast<const T*>(p.table)[token * Hidden + k]);
 }
 
-/// The K largest logits of each slice. Grid: (Slices, rows) blocks of 256; a slice has at most 256 * Each logits.
+/// The K largest logits of each slice. Grid: (Slices, rows); a slice has at most threads * Each logits.
 template <int K, int Slices, int Each>
-__global__ void __launch_bounds__(256) portable_top_slices(const PortableLogProbs p) {
-  __shared__ u64 scratch[8];
+__global__ void __launch_bounds__(threads_of::portable_values) portable_top_slices(const PortableLogProbs p) {
+  constexpr int threads = threads_of::portable_values;
+  __shared__ u64 scratch[threads / 32];
   const int row = int(blockIdx.y), slice = (p.vocabulary + Slices - 1) / Slices, first = int(blockIdx.x) * slice;
   const int end = min(first + slice, p.vocabulary);
   allow_next();
@@ -29,7 +30,7 @@ __global__ void __launch_bounds__(256) portable_top_slices(const PortableLogProb
   u64 keys[Each];
 #pragma unroll
   for (int i = 0; i < Each; ++i) {
-    const int at = first + i * 256 + int(threadIdx.x);
+    const int at = first + i * threads + int(threadIdx.x);
     keys[i] = at < end ? order_key(logits[at], u32(at)) : 0;
   }
   u64* candidates = static_cast<u64*>(p.candidates) + (i64(row) * Slices + blockIdx.x) * K;
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(256) portable_top_slices(const PortableLogProb
     u64 mine = 0;
 #pragma unroll
     for (int i = 0; i < Each; ++i) mine = keys[i] > mine ? keys[i] : mine;
-    const u64 largest = block_largest<256>(mine, scratch);
+    const u64 largest = block_largest<threads>(mine, scratch);
     if (threadIdx.x == 0) candidates[k] = largest;
 #pragma unroll
     for (int i = 0; i < Each; ++i)
@@ -46,19 +47,22 @@ __global__ void __launch_bounds__(256) portable_top_slices(const PortableLogProb
   }
 }
 
-/// The largest of all slices' first candidates, in every thread of a block of 256.
+/// The largest of all slices' first candidates, in every thread of a block.
 template <int K, int Slices>
 __device__ __forceinline__ u64 largest_candidate(const u64* candidates, u64* scratch) {
   u64 mine = 0;
-  for (int s = int(threadIdx.x); s < Slices; s += 256) mine = candidates[s * K] > mine ? candidates[s * K] : mine;
-  return block_largest<256>(mine, scratch);
+  for (int s = int(threadIdx.x); s < Slices; s += threads_of::portable_values)
+    mine = candidates[s * K] > mine ? candidates[s * K] : mine;
+  return block_largest<threads_of::portable_values>(mine, scratch);
 }
 
-/// Sums of exp(logit - largest) over blocks of 32. Grid: (ceil(blocks / 256), rows) blocks of 256.
+/// Sums of exp(logit - largest) over blocks of 32. Grid: (a block a thread, rows).
 template <int K, int Slices>
-__global__ void __launch_bounds__(256) portable_exp_sums(const PortableLogProbs p) {
-  __shared__ u64 scratch[8];
-  const int row = int(blockIdx.y), blocks = (p.vocabulary + 31) / 32, b = int(blockIdx.x * 256 + threadIdx.x);
+__global__ void __launch_bounds__(threads_of::portable_values) portable_exp_sums(const PortableLogProbs p) {
+  constexpr int threads = threads_of::portable_values;
+  __shared__ u64 scratch[threads / 32];
+  const int row = int(blockIdx.y), blocks = portable::blocks_of(p.vocabulary);
+  const int b = int(blockIdx.x * threads + threadIdx.x);
   allow_next();
   wait_for_previous();
   const float* logits = p.logits + i64(row) * p.vocabulary;
@@ -72,20 +76,21 @@ __global__ void __launch_bounds__(256) portable_exp_sums(const PortableLogProbs 
   p.sums[i64(row) * blocks + b] = sum;
 }
 
-/// The K best of all, and the next token. One block of 256 a row. Dynamic shared memory: a float for each block of 32
+/// The K best of all, and the next token. One block a row. Dynamic shared memory: a float for each block of 32
 /// logits.
 template <int K, int Slices>
-__global__ void __launch_bounds__(256) portable_log_probs(const PortableLogProbs p) {
-  constexpr int each = (K * Slices + 255) / 256;
-  __shared__ u64 scratch[8];
+__global__ void __launch_bounds__(threads_of::portable_values) portable_log_probs(const PortableLogProbs p) {
+  constexpr int threads = threads_of::portable_values, each = ceil_div(K * Slices, threads);
+  static_assert(K <= most_best(Slices), "too many candidates for one block");
+  __shared__ u64 scratch[threads / 32];
   __shared__ float log_sum;
   extern __shared__ __align__(16) u8 dynamic[];
   float* const sums = reinterpret_cast<float*>(dynamic);
-  const int row = int(blockIdx.x), t = int(threadIdx.x), blocks = (p.vocabulary + 31) / 32;
+  const int row = int(blockIdx.x), t = int(threadIdx.x), blocks = portable::blocks_of(p.vocabulary);
   allow_next();
   wait_for_previous();
 #pragma unroll 8
-  for (int b = t; b < blocks; b += 256) sums[b] = p.sums[i64(row) * blocks + b];
+  for (int b = t; b < blocks; b += threads) sums[b] = p.sums[i64(row) * blocks + b];
   __syncthreads();
   if (t < 32) {
     const float total = sum_of_blocks(sums, blocks);
@@ -95,14 +100,14 @@ __global__ void __launch_bounds__(256) portable_log_probs(const PortableLogProbs
   const float* logits = p.logits + i64(row) * p.vocabulary;
   u64 keys[each];
 #pragma unroll
-  for (int i = 0; i < each; ++i) keys[i] = i * 256 + t < K * Slices ? candidates[i * 256 + t] : 0;
+  for (int i = 0; i < each; ++i) keys[i] = i * threads + t < K * Slices ? candidates[i * threads + t] : 0;
   float maximum = 0;
 #pragma unroll 1
   for (int k = 0; k < K; ++k) {
     u64 mine = 0;
 #pragma unroll
     for (int i = 0; i < each; ++i) mine = keys[i] > mine ? keys[i] : mine;
-    const u64 largest = block_largest<256>(mine, scratch);  // whose barriers bring log_sum, too
+    const u64 largest = block_largest<threads>(mine, scratch);  // whose barriers bring log_sum, too
     const i32 id = i32(~u32(largest));
     const float logit = logits[id];
     if (k == 0) maximum = logit;
@@ -118,11 +123,11 @@ __global__ void __launch_bounds__(256) portable_log_probs(const PortableLogProbs
   if (t == 0) ++p.position[row];
 }
 
-/// Grid: ceil(count / 256) blocks of 256.
+/// Grid: a value a thread.
 template <class T>
-__global__ void __launch_bounds__(256) portable_narrow(const PortableNarrow p) {
+__global__ void __launch_bounds__(threads_of::portable_values) portable_narrow(const PortableNarrow p) {
   wait_for_previous();
-  const i64 i = i64(blockIdx.x) * 256 + threadIdx.x;
+  const i64 i = i64(blockIdx.x) * threads_of::portable_values + threadIdx.x;
   if (i < p.count) static_cast<T*>(p.to)[i] = from_float<T>(p.from[i]);
 }
 

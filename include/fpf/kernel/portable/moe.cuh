@@ -7,12 +7,12 @@
 
 namespace fpf::kernel {
 
-/// The K largest of a row's logits, ties by the lower id; weights as PORTABLE.md says. Grid: one warp a row. RouteParams;
+/// The TopK largest of a row's logits, ties by the lower id; weights as PORTABLE.md says. Grid: one warp a row. RouteParams;
 /// logits float32.
-template <int Experts, int K, bool Renormalise>
-__global__ void __launch_bounds__(32) portable_route(const RouteParams p) {
+template <int Experts, int TopK, bool Renormalise>
+__global__ void __launch_bounds__(threads_of::warp) portable_route(const RouteParams p) {
   constexpr u32 all_lanes = 0xffffffffu;
-  constexpr int each = (Experts + 31) / 32, kept = K < Experts ? K + 1 : K;
+  constexpr int each = (Experts + 31) / 32, kept = TopK < Experts ? TopK + 1 : TopK;
   __shared__ float all[Experts], chosen[kept];
   __shared__ int ids[kept];
   const int row = int(blockIdx.x), lane = int(threadIdx.x);
@@ -46,34 +46,36 @@ __global__ void __launch_bounds__(32) portable_route(const RouteParams p) {
     }
   }
   __syncwarp();
-  const float largest = chosen[0], least = chosen[K - 1], rejected = chosen[kept - 1];
+  const float largest = chosen[0], least = chosen[TopK - 1], rejected = chosen[kept - 1];
   __syncwarp();
-  for (int k = lane; k < K; k += 32) chosen[k] = portable::exp(portable::sub(chosen[k], largest));
+  for (int k = lane; k < TopK; k += 32) chosen[k] = portable::exp(portable::sub(chosen[k], largest));
   if constexpr (!Renormalise)
     for (int e = lane; e < Experts; e += 32) all[e] = portable::exp(portable::sub(all[e], largest));
   __syncwarp();
   float sum = 0;
   if constexpr (Renormalise) {
 #pragma unroll
-    for (int k = 0; k < K; ++k) sum = add(sum, chosen[k]);
+    for (int k = 0; k < TopK; ++k) sum = add(sum, chosen[k]);
   } else {
     sum = portable::ordered_sum<false>(all, Experts);
   }
-  for (int k = lane; k < K; k += 32) {
-    p.expert_ids[row * K + k] = ids[k];
-    p.weights[row * K + k] = portable::div(chosen[k], sum);
+  for (int k = lane; k < TopK; k += 32) {
+    p.expert_ids[row * TopK + k] = ids[k];
+    p.weights[row * TopK + k] = portable::div(chosen[k], sum);
   }
-  if (lane == 0) p.margin[row] = K < Experts ? portable::sub(least, rejected) : 0.0f;
+  if (lane == 0) p.margin[row] = TopK < Experts ? portable::sub(least, rejected) : 0.0f;
 }
 
 /// silu(gate x) * (up x) of each row's chosen experts, of the only one without ids. Grid: (ceil(n / (Groups *
 /// PerThread)), rows * k) blocks of Lanes * Groups threads; n: intermediate features. It waits before it allows the next
 /// one, so that `down` can read the choice early.
-template <class Weight, int N, int TopK, int Lanes, int Groups, int PerThread>
+template <class Weight, int Intermediate, int TopK, int Lanes, int Groups, int PerThread>
 __global__ void __launch_bounds__(Lanes* Groups) portable_gate_up(const PortableMoe p) {
   constexpr int outputs = Groups * PerThread, threads = Lanes * Groups, blocks = blocks_in<Weight>;
   extern __shared__ __align__(16) u8 dynamic[];
-  auto& s = *reinterpret_cast<PortableStage<Weight, 2 * outputs>*>(dynamic);
+  using Stage = PortableStage<Weight, 2 * outputs>;
+  static_assert(sizeof(Stage) == portable_stage_bytes(Weight::K, 2 * outputs), "the plan asks for the stage's size");
+  auto& s = *reinterpret_cast<Stage*>(dynamic);
   __shared__ float up_map[16];
   const int b = int(threadIdx.x % Lanes), group = int(threadIdx.x / Lanes), own = min(b, blocks - 1);
   const int first = int(blockIdx.x) * outputs, slot = int(blockIdx.y);
@@ -85,9 +87,10 @@ __global__ void __launch_bounds__(Lanes* Groups) portable_gate_up(const Portable
 #pragma unroll
   for (int m = 0; m < 2; ++m)
 #pragma unroll
-    for (int i = 0; i < PerThread; ++i) held[m][i].load(matrices[m], N, min(first + group * PerThread + i, N - 1), own);
-  load_code_map<Weight>(s.map, matrices[0], N);
-  load_code_map<Weight>(up_map, matrices[1], N);
+    for (int i = 0; i < PerThread; ++i)
+      held[m][i].load(matrices[m], Intermediate, min(first + group * PerThread + i, Intermediate - 1), own);
+  load_map<Weight>(s.map, matrices[0], Intermediate);
+  load_map<Weight>(up_map, matrices[1], Intermediate);
   RowPart<Weight::K, threads> row;
   row.load(p.x + i64(slot / TopK) * Weight::K);
   float x[32];
@@ -95,7 +98,7 @@ __global__ void __launch_bounds__(Lanes* Groups) portable_gate_up(const Portable
   for (int m = 0; m < 2; ++m) {
     if (m == 0 || Weight::permuted) {
       __syncthreads();
-      stage_row<Weight>(s.x, row, matrices[m], N);
+      stage_row<Weight>(s.x, row, matrices[m], Intermediate);
       __syncthreads();
       load_block(s.x, own, x);
     }
@@ -112,8 +115,8 @@ __global__ void __launch_bounds__(Lanes* Groups) portable_gate_up(const Portable
   for (int t = int(threadIdx.x); t < finishing; t += threads) {
     const int output = min(t / 8, outputs - 1), column = first + output;
     const float gate = sum_of_blocks<blocks>(s.sums[output]), up = sum_of_blocks<blocks>(s.sums[outputs + output]);
-    if (t % 8 == 0 && t / 8 < outputs && column < N)
-      p.activated[i64(slot) * N + column] = mul(portable::silu(gate), up);
+    if (t % 8 == 0 && t / 8 < outputs && column < Intermediate)
+      p.activated[i64(slot) * Intermediate + column] = mul(portable::silu(gate), up);
   }
 }
 
@@ -124,13 +127,15 @@ struct PortableDownStage {
   float sums[PerThread][TopK][blocks_in<Weight> + 1];
 };
 
-/// The chosen experts' outputs, weighted, in the order of the experts, onto the row. Grid: (ceil(N / PerThread), rows)
+/// The chosen experts' outputs, weighted, in the order of the experts, onto the row. Grid: (ceil(Hidden / PerThread), rows)
 /// blocks of Threads >= TopK * blocks of K: a thread has one block of one expert. It reads the choice before it waits.
-template <class Weight, class T, int N, int TopK, int Threads, int PerThread>
+template <class Weight, class T, int Hidden, int TopK, int Threads, int PerThread>
 __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
   constexpr int blocks = blocks_in<Weight>;
   extern __shared__ __align__(16) u8 dynamic[];
-  auto& s = *reinterpret_cast<PortableDownStage<Weight, TopK, PerThread>*>(dynamic);
+  using Stage = PortableDownStage<Weight, TopK, PerThread>;
+  static_assert(sizeof(Stage) == portable_down_bytes(Weight::K, TopK, PerThread), "the plan asks for the stage's size");
+  auto& s = *reinterpret_cast<Stage*>(dynamic);
   __shared__ float maps[TopK][16], outputs[PerThread][TopK], weights[TopK];
   __shared__ int order[TopK];
   const int t = int(threadIdx.x), row = int(blockIdx.y), first = int(blockIdx.x) * PerThread;
@@ -141,7 +146,7 @@ __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
   Block<Weight> held[PerThread];
   const u8* const own = matrix(choice);
 #pragma unroll
-  for (int i = 0; i < PerThread; ++i) held[i].load(own, N, min(first + i, N - 1), b);
+  for (int i = 0; i < PerThread; ++i) held[i].load(own, Hidden, min(first + i, Hidden - 1), b);
   if (t < TopK) {  // where this choice comes among the experts
     int place = 0;
 #pragma unroll
@@ -149,16 +154,17 @@ __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
     order[place] = t;
     weights[t] = p.ids == nullptr ? 1.0f : load_settled(p.weights + row * TopK + t);
   }
-  if constexpr (has_map<Weight>)
+  if constexpr (Weight::mapped)
     for (int i = t; i < TopK * 16; i += Threads)
-      maps[i / 16][i % 16] = reinterpret_cast<const float*>(matrix(i / 16) + Weight::map_at(N))[i % 16];
+      maps[i / 16][i % 16] = reinterpret_cast<const float*>(matrix(i / 16) + Weight::map_at(Hidden))[i % 16];
   allow_next();
   wait_for_previous();
   RowPart<TopK * Weight::K, Threads> rows;  // one after another
   rows.load(p.activated + i64(row) * TopK * Weight::K);
   rows.for_each([&](int k, const float4& four) {
     const int c = k / Weight::K;
-    stage_four<Weight>(s.x + c * blocks * block_stride, k % Weight::K, four, Weight::permuted ? matrix(c) : nullptr, N);
+    stage_four<Weight>(s.x + c * blocks * block_stride, k % Weight::K, four, Weight::permuted ? matrix(c) : nullptr,
+                       Hidden);
   });
   __syncthreads();
   float x[32];
@@ -178,26 +184,27 @@ __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
     if (u % 8 == 0 && u / 8 < count) outputs[one / TopK][one % TopK] = total;
   }
   __syncthreads();
-  if (t >= PerThread || first + t >= N) return;
+  if (t >= PerThread || first + t >= Hidden) return;
   float total = 0;
 #pragma unroll
   for (int c = 0; c < TopK; ++c) total = portable::fma(weights[order[c]], outputs[t][order[c]], total);
   if (p.ids == nullptr) total = outputs[t][0];
-  const i64 at = i64(row) * N + first + t;
+  const i64 at = i64(row) * Hidden + first + t;
   total = add(p.out[at], total);
   p.out[at] = total;
   if (p.tap != nullptr) static_cast<T*>(p.tap)[at] = from_float<T>(total);
 }
 
-/// Slots by expert; the order within one is whatever it is: rows do not see each other. One block of 1024.
+/// Slots by expert; the order within one is whatever it is: rows do not see each other. One block.
 template <int Experts>
-__global__ void __launch_bounds__(1024) portable_group(const PortableGroups p) {
+__global__ void __launch_bounds__(threads_of::portable_group) portable_group(const PortableGroups p) {
+  constexpr int threads = threads_of::portable_group;
   __shared__ int counts[Experts], next[Experts];
   wait_for_previous();
-  for (int e = int(threadIdx.x); e < Experts; e += 1024) counts[e] = 0;
+  for (int e = int(threadIdx.x); e < Experts; e += threads) counts[e] = 0;
   __syncthreads();
   const auto expert = [&](int slot) { return p.ids == nullptr ? 0 : p.ids[slot]; };
-  for (int s = int(threadIdx.x); s < p.slots; s += 1024) atomicAdd(&counts[expert(s)], 1);
+  for (int s = int(threadIdx.x); s < p.slots; s += threads) atomicAdd(&counts[expert(s)], 1);
   __syncthreads();
   if (threadIdx.x == 0) {
     int at = 0;
@@ -208,21 +215,21 @@ __global__ void __launch_bounds__(1024) portable_group(const PortableGroups p) {
     }
   }
   __syncthreads();
-  for (int s = int(threadIdx.x); s < p.slots; s += 1024) p.order[atomicAdd(&next[expert(s)], 1)] = s;
+  for (int s = int(threadIdx.x); s < p.slots; s += threads) p.order[atomicAdd(&next[expert(s)], 1)] = s;
 }
 
-/// gate <- silu(gate) * up. Grid: ceil(count / 256) blocks of 256. ElementwiseParams: a gate, b up, float32.
-__global__ void __launch_bounds__(256) portable_silu_mul(const ElementwiseParams p) {
+/// gate <- silu(gate) * up. Grid: a value a thread. ElementwiseParams: a gate, b up, float32.
+__global__ void __launch_bounds__(threads_of::portable_values) portable_silu_mul(const ElementwiseParams p) {
   wait_for_previous();
-  const i64 i = i64(blockIdx.x) * 256 + threadIdx.x;
+  const i64 i = i64(blockIdx.x) * threads_of::portable_values + threadIdx.x;
   if (i < p.count)
     static_cast<float*>(p.out)[i] =
         mul(portable::silu(static_cast<const float*>(p.a)[i]), static_cast<const float*>(p.b)[i]);
 }
 
-/// What portable_down ends with, from every choice's output. Grid: rows blocks of 256.
+/// What portable_down ends with, from every choice's output. Grid: a block a row.
 template <class T, int Hidden, int TopK>
-__global__ void __launch_bounds__(256) portable_experts_sum(const PortableMoe p) {
+__global__ void __launch_bounds__(threads_of::portable_values) portable_experts_sum(const PortableMoe p) {
   __shared__ int order[TopK];
   __shared__ float weights[TopK];
   const int row = int(blockIdx.x), t = int(threadIdx.x);
@@ -235,7 +242,7 @@ __global__ void __launch_bounds__(256) portable_experts_sum(const PortableMoe p)
     weights[place] = p.ids == nullptr ? 1.0f : p.weights[i64(row) * TopK + t];
   }
   __syncthreads();
-  for (int k = t; k < Hidden; k += 256) {
+  for (int k = t; k < Hidden; k += threads_of::portable_values) {
     float total = 0;
 #pragma unroll
     for (int c = 0; c < TopK; ++c)

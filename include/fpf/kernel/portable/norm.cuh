@@ -9,7 +9,7 @@ namespace fpf::kernel {
 /// [blocks of K] in shared memory; a barrier is inside, after which `staged` is not read.
 template <int K, int Threads>
 __device__ __forceinline__ float inverse_rms(const float* staged, float* sums, float eps) {
-  constexpr int blocks = (K + block_columns - 1) / block_columns;
+  constexpr int blocks = portable::blocks_of(K);
   for (int b = int(threadIdx.x); b < blocks; b += Threads) {
     float x[32];
     load_block(staged, b, x);
@@ -59,7 +59,7 @@ struct RowPart {
 /// Grid: one block of Threads a row.
 template <class T, int K, int Threads>
 __global__ void __launch_bounds__(Threads) portable_norm(const PortableNorm p) {
-  constexpr int blocks = (K + block_columns - 1) / block_columns;
+  constexpr int blocks = portable::blocks_of(K);
   __shared__ __align__(16) float staged[blocks * block_stride];
   __shared__ float sums[blocks];
   RowPart<K, Threads> x, weight;

@@ -7,21 +7,20 @@
 #pragma once
 
 #include <fpf/kernel/shared/params.hpp>
-#include <fpf/kernel/weights/packed.cuh>
+#include <fpf/kernel/weights/formats.cuh>
 
 namespace fpf::kernel {
 
 // ---- x in shared memory
 
-/// Where column k stands: threads that read 32 successive columns each would meet in the same banks, so every
-/// 32 columns are followed by 16 unused bytes.
+/// Where column k stands: as layout.hpp's staged_columns() has it.
 template <class Weight, class T>
 __device__ __forceinline__ u32 staged_at(u32 column) {
   return Weight::chunk == 32 ? column + column / 32 * u32(per_vector<T>) : column;
 }
 
 template <class Weight, class T>
-inline constexpr int staged_size = Weight::chunk == 32 ? Weight::K + Weight::K / 32 * per_vector<T> : Weight::K;
+inline constexpr int staged_size = staged_columns(Weight::K, Weight::chunk, per_vector<T>);
 
 /// Vectors of x that one of Threads threads stages.
 template <class Weight, class T, int Threads>
@@ -178,21 +177,14 @@ __device__ __forceinline__ float row_total(const float* partial, int row) {
   return total;
 }
 
-/// Brings an NF4 map into shared memory; nothing for other formats. A barrier must follow.
-template <class Weight>
-__device__ __forceinline__ void load_map(float* map, const u8* matrix, i64 n) {
-  if constexpr (has_map<Weight>)
-    if (threadIdx.x < 16) map[threadIdx.x] = reinterpret_cast<const float*>(matrix + Weight::map_at(n))[threadIdx.x];
-}
-
 /// Grid: ceil(n / (Groups * PerThread)) blocks of Lanes * Groups threads. K is Weight::K; n >= PerThread.
 /// Norm: x is RMS-normalised on the way in. Add: the residual is added to the float32 sum before it is
 /// rounded.
 template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, bool Add>
 __global__ void __launch_bounds__(Lanes* Groups) gemv(const GemvParams p) {
-  constexpr int threads = Lanes * Groups, rows_per_block = Groups * PerThread, max_rows = 8;
+  constexpr int threads = Lanes * Groups, rows_per_block = Groups * PerThread;
   __shared__ __align__(16) T staged[staged_size<Weight, T>];
-  __shared__ float partial[max_rows][rows_per_block * (Lanes / 32)];
+  __shared__ float partial[most_rows][rows_per_block * (Lanes / 32)];
   __shared__ float scratch[threads / 32], map[16];
   const u8* matrix = static_cast<const u8*>(p.matrix);
   const int lane = int(threadIdx.x % Lanes), group = int(threadIdx.x / Lanes);

@@ -9,14 +9,13 @@
 
 namespace fpf::kernel {
 
-/// Elements between the staged rows of x: 16 words more than a multiple of 32, so that rows meet in different
-/// banks.
+/// Elements between the staged rows of x.
 template <class Weight, class T>
-inline constexpr int row_stride = (staged_size<Weight, T> + 63) / 64 * 64 + 32;
+inline constexpr int row_stride = staged_stride(staged_size<Weight, T>);
 
 /// Where a matrix's weights, then the rows of x, stand in dynamic shared memory.
 template <class Weight, class T>
-inline constexpr int tile_bytes = (TileRow<Weight, T>::bytes + 127) / 128 * 128;
+inline constexpr int tile_bytes = tile_size(Weight::layout());
 
 /// One block of a warp's share; see multiply_block.
 template <class Weight, class T, class S>
@@ -28,7 +27,7 @@ __device__ __forceinline__ void multiply_rows(const u8* tile, const T* staged, i
 }
 
 /// Leaves a warp's sums at partial[x row][output row], for the rows there are.
-__device__ __forceinline__ void put_tile(const float (&sums)[4], float (*partial)[16], int rows) {
+__device__ __forceinline__ void put_tile(const float (&sums)[4], float (*partial)[tile_rows], int rows) {
   const int g = int(threadIdx.x % 32 / 4), t = int(threadIdx.x % 4);
   if (2 * t < rows) {
     partial[2 * t][g] = sums[0];
@@ -51,20 +50,21 @@ __device__ __forceinline__ void stage_rows(T* staged, const GemvParams& p, const
   }
 }
 
-/// Grid: n / 16 blocks, rounded up, of 32 * Warps threads, at least 128; n >= 16, and a multiple of 8 for
-/// 4-bit weights. Dynamic shared memory: tile_bytes + rows * row_stride * 2 bytes.
+/// Grid: n / 16 blocks, rounded up, of 32 * Warps threads; n >= 16, and a multiple of the format's rows. Dynamic shared
+/// memory: tile_bytes + rows * row_stride * 2 bytes.
 template <class Weight, class T, int Warps, bool Norm, bool Add>
 __global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32 * Warps))
     gemv_rows(const GemvParams p) {
   constexpr int threads = 32 * Warps;
+  static_assert(threads >= tile_rows * most_rows, "a thread finishes one result");
   using S = Share<Weight, Warps, 1>;
   extern __shared__ __align__(16) u8 dynamic[];
-  __shared__ float partial[Warps][8][16], scratch[Warps], map[16];
+  __shared__ float partial[Warps][most_rows][tile_rows], scratch[Warps], map[16];
   T* staged = reinterpret_cast<T*>(dynamic + tile_bytes<Weight, T>);
   const u8* matrix = static_cast<const u8*>(p.matrix);
-  const int warp = int(threadIdx.x / 32), wanted = int(blockIdx.x) * 16, first = min(wanted, p.n - 16);
+  const int warp = int(threadIdx.x / 32), wanted = int(blockIdx.x) * tile_rows, first = min(wanted, p.n - tile_rows);
 
-  TileRow<Weight, T>::template request_side<16, threads>(dynamic, 0, matrix, p.n, first, int(threadIdx.x));
+  TileRow<Weight, T>::template request_side<tile_rows, threads>(dynamic, 0, matrix, p.n, first, int(threadIdx.x));
   request_share<Weight, T, S>(dynamic, matrix, first, warp);
   NormWeights<Weight, T, threads> norm;
   if constexpr (Norm) norm.load(p.norm_weight);
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32
   wait_for_previous();
 
   // Each of the first threads finishes one result, and fetches early what it will add to it.
-  const int r = int(threadIdx.x / 16), column = first + int(threadIdx.x % 16);
+  const int r = int(threadIdx.x / tile_rows), column = first + int(threadIdx.x % tile_rows);
   const bool finishes = r < p.rows && column >= wanted;  // before `wanted` it is another block's
   const i64 at = i64(r) * p.n + column;
   float residual = 0;
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32
   if (!finishes) return;
   float total = 0;
 #pragma unroll
-  for (int w = 0; w < Warps; ++w) total += partial[w][r][threadIdx.x % 16];
+  for (int w = 0; w < Warps; ++w) total += partial[w][r][threadIdx.x % tile_rows];
   static_cast<T*>(p.out)[at] = from_float<T>(total + residual);
 }
 

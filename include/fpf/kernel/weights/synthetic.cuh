@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fpf/kernel/shared/common.cuh>
+#include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
 #include <fpf/weights/synthetic_values.hpp>
 
@@ -36,12 +37,12 @@ struct SyntheticRamp {
   __device__ static __forceinline__ Unit make(const SyntheticParams& p, u64 i) { return i32(i64(i) / p.divisor); }
 };
 
-/// out [bytes], aligned to a unit; the last one may be cut. Grid: any number of blocks of 256.
+/// out [bytes], aligned to a unit; the last one may be cut. Grid: any number of blocks.
 template <class Made>
-__global__ void __launch_bounds__(256) make_synthetic(const SyntheticParams p) {
+__global__ void __launch_bounds__(threads_of::synthetic) make_synthetic(const SyntheticParams p) {
   using Unit = typename Made::Unit;
-  const i64 whole = p.bytes / i64(sizeof(Unit)), step = i64(gridDim.x) * 256;
-  i64 i = i64(blockIdx.x) * 256 + threadIdx.x;
+  const i64 whole = p.bytes / i64(sizeof(Unit)), step = i64(gridDim.x) * threads_of::synthetic;
+  i64 i = i64(blockIdx.x) * threads_of::synthetic + threadIdx.x;
   for (; i < whole; i += step) static_cast<Unit*>(p.out)[i] = Made::make(p, u64(i));
   if (i != whole || p.bytes % i64(sizeof(Unit)) == 0) return;
   const Unit last = Made::make(p, u64(i));
