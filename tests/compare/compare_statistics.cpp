@@ -18,6 +18,9 @@ using Doubles = std::vector<double>;
 
 namespace {
 
+constexpr Signal of_keys{evidence::StoredSignal::key_vectors},
+    of_tokens{evidence::StoredSignal::logprobs, View::aligned};
+
 const Json& oracle() {
   static const Json all = Json::parse(std::ifstream(FPF_SOURCE "/tests/compare/fixtures/statistics_oracle.json"));
   return all;
@@ -177,9 +180,9 @@ BOOST_AUTO_TEST_CASE(distances_are_numpys) {
   for (const Json& entry : oracle()["distances"]) {
     const auto a = floats(entry["a"]), b = floats(entry["b"]);
     BOOST_TEST(representable(a, dtype(entry)));
-    const RowDistance row = row_distance({a, b}, Signal::key_vectors);
+    const RowDistance row = row_distance({a, b}, of_keys);
     for (std::size_t m = 0; m < metrics.size(); ++m)  // a metric without a value of somebody else's fails
-      if (metrics[m].is_of(Signal::key_vectors)) check_close(row[m], entry.at(std::string(metrics[m].name)));
+      if (metrics[m].is_of(of_keys)) check_close(row[m], entry.at(std::string(metrics[m].name)));
     BOOST_TEST(row[metric_named("bit_equal")] == entry["bit_equal"].get<double>());
     BOOST_TEST(row.elements == a.size());
     check_close(l2_distance(std::span<const float>(a), std::span<const float>(b)), entry["l2"]);
@@ -230,7 +233,7 @@ BOOST_AUTO_TEST_CASE(every_metric_has_names_of_its_own_in_files) {
 BOOST_AUTO_TEST_CASE(zero_rows_have_distances_too) {
   const std::vector<float> zero{0.0f, 0.0f}, other{3.0f, 4.0f};
   const auto value = [](const std::vector<float>& a, const std::vector<float>& b, std::size_t metric) {
-    return row_distance({a, b}, Signal::hidden_states)[metric];
+    return row_distance({a, b}, of_keys)[metric];
   };
   constexpr std::size_t cosine = metric_named("cosine"), relative = metric_named("relative_l2");
   BOOST_TEST(value(zero, zero, cosine) == 1.0);
@@ -246,12 +249,12 @@ BOOST_AUTO_TEST_CASE(log_probabilities_align_by_token) {
     const auto a = floats(entry["log_probs"][0]), b = floats(entry["log_probs"][1]);
     const AlignedRow both = align(ids_a, a, ids_b, b);
     BOOST_TEST(both.a.size() == entry["common"].get<std::size_t>());
-    const RowDistance row = row_distance({both.a, both.b}, Signal::logprobs_aligned);
+    const RowDistance row = row_distance({both.a, both.b}, of_tokens);
     check_close(row[metric_named("l2")], entry["l2"]);
     for (const std::size_t m : metrics_of_some())
-      if (metrics[m].is_of(Signal::logprobs_aligned)) check_close(row[m], entry.at(std::string(metrics[m].name)));
+      if (metrics[m].is_of(of_tokens)) check_close(row[m], entry.at(std::string(metrics[m].name)));
   }
-  BOOST_TEST(row_distance({{}, {}}, Signal::logprobs_aligned)[metric_named("kl")] == 0.0);
+  BOOST_TEST(row_distance({{}, {}}, of_tokens)[metric_named("kl")] == 0.0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -5,4 +5,4 @@ struct NoAttend {
   static constexpr std::string_view name = "no_attend";
 };
 
-constexpr auto size = sizeof(fpf::Experiment<fpf::quant::None, NoAttend>);
+const auto no_attend = fpf::Experiment<fpf::quant::None, NoAttend>::setup();

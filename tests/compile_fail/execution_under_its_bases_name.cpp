@@ -5,5 +5,5 @@ struct Unnamed : fpf::execution::Eager {
   static at::Tensor silu_mul(const at::Tensor& gate, const at::Tensor& up) { return gate * up; }
 };
 
-constexpr auto size = sizeof(
-    fpf::Experiment<fpf::quant::None, fpf::attention::Flash, fpf::parallel::Single, fpf::stream::Exclusive, Unnamed>);
+const auto unnamed = fpf::Experiment<fpf::quant::None, fpf::attention::Flash, fpf::parallel::Single,
+                                     fpf::stream::Exclusive, Unnamed>::setup();

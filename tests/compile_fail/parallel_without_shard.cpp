@@ -10,4 +10,4 @@ struct NoShard {
   static fpf::parallel::Communicator* communicator() { return nullptr; }
 };
 
-constexpr auto size = sizeof(fpf::Experiment<fpf::quant::None, fpf::attention::Flash, NoShard>);
+const auto no_shard = fpf::Experiment<fpf::quant::None, fpf::attention::Flash, NoShard>::setup();

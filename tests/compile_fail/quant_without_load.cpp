@@ -9,4 +9,4 @@ struct NoLoad {
   static std::size_t bytes(const Weight& weight) { return weight.nbytes(); }
 };
 
-constexpr auto size = sizeof(fpf::Experiment<NoLoad>);
+const auto no_load = fpf::Experiment<NoLoad>::setup();

@@ -6,4 +6,4 @@ struct NoStop {
   static void start() {}
 };
 
-constexpr auto size = sizeof(fpf::Experiment<fpf::quant::None, fpf::attention::Flash, fpf::parallel::Single, NoStop>);
+const auto no_stop = fpf::Experiment<fpf::quant::None, fpf::attention::Flash, fpf::parallel::Single, NoStop>::setup();

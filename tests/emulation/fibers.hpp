@@ -2,6 +2,7 @@
 // each other. Deterministic, and as exact as the C++ that they run.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstddef>
@@ -22,16 +23,18 @@ inline std::vector<std::byte> dynamic_bytes;
 
 namespace detail {
 
+/// A thread with a stack of its own. It is entered once, through a context, and from then on by jumps: swapcontext() would ask
+/// the kernel for the signal mask each time, which takes ten times as long as all that kernels compute.
 struct Fiber {
-  ucontext_t context{};
   std::vector<std::byte> stack = std::vector<std::byte>(256 * 1024);
-  bool done = false;
+  jmp_buf here{};
+  bool entered = false, done = false;
 };
 
 /// What the threads of the running block share.
 struct Block {
   std::vector<Fiber> fibers;
-  ucontext_t scheduler{};
+  jmp_buf scheduler{};
   std::size_t running = 0, alive = 0;
   std::size_t waiting = 0, generation = 0;                 // at the block's barrier
   std::vector<std::size_t> warp_waiting, warp_generation;  // at a warp's
@@ -41,20 +44,34 @@ struct Block {
 inline Block block;
 
 inline void yield() {
-  Fiber& own = block.fibers[block.running];
-  swapcontext(&own.context, &block.scheduler);
+  if (_setjmp(block.fibers[block.running].here) == 0) _longjmp(block.scheduler, 1);
 }
 
+/// One thread of block after block.
 inline void run_fiber() {
-  (*block.body)();
-  block.fibers[block.running].done = true;
-  --block.alive;
-  // Whoever waits for all need not wait for this one.
-  if (block.alive != 0 && block.waiting == block.alive) {
-    block.waiting = 0;
-    ++block.generation;
+  for (;;) {
+    (*block.body)();
+    block.fibers[block.running].done = true;
+    --block.alive;
+    // Whoever waits for all need not wait for this one.
+    if (block.alive != 0 && block.waiting == block.alive) {
+      block.waiting = 0;
+      ++block.generation;
+    }
+    yield();
   }
-  yield();
+}
+
+/// Runs a fiber until it yields.
+[[gnu::noinline]] inline void resume(Fiber& fiber) {
+  if (_setjmp(block.scheduler) != 0) return;
+  if (std::exchange(fiber.entered, true)) _longjmp(fiber.here, 1);
+  ucontext_t context{};
+  getcontext(&context);
+  context.uc_stack.ss_sp = fiber.stack.data();
+  context.uc_stack.ss_size = fiber.stack.size();
+  makecontext(&context, run_fiber, 0);
+  setcontext(&context);
 }
 
 inline void warp_barrier() {
@@ -140,20 +157,13 @@ inline void launch(Index grid, unsigned threads, std::size_t dynamic, const std:
         block.waiting = 0;
         block.warp_waiting.assign((threads + 31) / 32, 0);
         block.warp_generation.assign((threads + 31) / 32, 0);
-        for (auto& fiber : block.fibers) {
-          fiber.done = false;
-          getcontext(&fiber.context);
-          fiber.context.uc_stack.ss_sp = fiber.stack.data();
-          fiber.context.uc_stack.ss_size = fiber.stack.size();
-          fiber.context.uc_link = &block.scheduler;
-          makecontext(&fiber.context, detail::run_fiber, 0);
-        }
+        for (auto& fiber : block.fibers) fiber.done = false;
         while (block.alive != 0)
           for (std::size_t t = 0; t < threads; ++t) {
             if (block.fibers[t].done) continue;
             block.running = t;
             threadIdx.x = static_cast<unsigned>(t);
-            swapcontext(&block.scheduler, &block.fibers[t].context);
+            detail::resume(block.fibers[t]);
           }
       }
 }

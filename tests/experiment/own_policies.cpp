@@ -1,6 +1,7 @@
 // Policies of a user's own, those that derive from fpf's among them: a CPU calls what they override, a GPU refuses what it
 // would not carry out, and the manifest never takes a base's word for them.
 #include <boost/test/unit_test.hpp>
+#include <fpf/execution/names.hpp>
 #include <fpf/experiment.hpp>
 #include <fpf/experiment/repeat.hpp>
 #include <fpf/engine/numerics.hpp>
@@ -200,6 +201,32 @@ BOOST_AUTO_TEST_CASE(only_portable_is_portable) {
   BOOST_TEST(!execution::Execution<PortableChild>);
 }
 
+// What --execution takes is what the registry has, by the policies' own names.
+BOOST_AUTO_TEST_CASE(executions_have_their_names_from_one_place) {
+  std::vector<std::string_view> registered;
+  for (const execution::Policy* one : registry().executions) registered.push_back(one->name);
+  BOOST_TEST(registered == std::vector(execution::names::all.begin(), execution::names::all.end()),
+             boost::test_tools::per_element());
+  for (const std::string_view name : execution::names::all) execution::names::require(name);
+  BOOST_TEST(error_text([] { execution::names::require("turbo"); }) ==
+             "--execution turbo: expected eager, compiled or portable");
+  BOOST_TEST(error_text([] { reference_setup("turbo"); }) ==
+             "--execution 'turbo': expected one of eager, compiled, portable");
+}
+
+// Who reads evidence typed no option: what is unknown is named by its field.
+BOOST_AUTO_TEST_CASE(verify_names_the_field_of_a_policy_that_is_unknown) {
+  for (const char* field : {"execution", "attention", "parallelism"}) {
+    nlohmann::json policies = {{"attention", "eager"}, {"parallelism", "single"}, {"execution", "eager"}};
+    policies[field] = "turbo";
+    const nlohmann::json configuration = {{"manifest", {{"policies", policies}}}};
+    verify::Claim claim;
+    claim.configuration = &configuration;
+    const std::string refused = error_text([&] { verify::setup_of(claim); });
+    BOOST_TEST(refused.starts_with(fmt::format("manifest.policies.{} 'turbo': expected one of ", field)), refused);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(verify_finds_a_policy_that_a_project_registers) {
   const nlohmann::json policies = {{"quantisation", "none"},
                                    {"attention", DoubledScale::name},
@@ -210,7 +237,7 @@ BOOST_AUTO_TEST_CASE(verify_finds_a_policy_that_a_project_registers) {
   verify::Claim claim;
   claim.configuration = &configuration;
   const std::string refused = error_text([&] { verify::setup_of(claim); });
-  BOOST_TEST(refused == "attention 'doubled_scale': expected one of flash_attention_2, eager");
+  BOOST_TEST(refused == "manifest.policies.attention 'doubled_scale': expected one of flash_attention_2, eager");
   registry().attentions.push_back(&attention::kernel<DoubledScale>());
   const RunSettings settings{
       .layers = {0}, .top_k = 3, .decode_steps = 2, .dtype = DType::float32, .device = "cpu", .ranks = {}};

@@ -37,16 +37,15 @@ void allow_errors(Call call) {
 }
 
 void analyse_experiment(const compare::JoinedExperiment& experiment) {
-  using evidence::StoredSignal;
   compare::AnalysisOptions options;
-  options.signals = {StoredSignal::hidden_states, StoredSignal::key_vectors, StoredSignal::logprobs};
+  options.signals = compare::compared_signals();
   options.all_layers = true;
   options.threads = 1;
   allow_errors([&] {
     const std::string text = to_json(compare::analyse(experiment, options)).dump();
     if (!nlohmann::json::accept(text)) std::abort();  // NaN or infinity would show as null at worst
   });
-  for (const StoredSignal signal : options.signals)
+  for (const evidence::StoredSignal signal : options.signals)
     allow_errors([&] { compare::plan::analyse(experiment, signal).dump(); });
 }
 

@@ -2,7 +2,6 @@
 // those on the decode path keep everything in registers. Refusals name what does not fit.
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
-#include <cstdlib>
 #include <fpf/kernel/plan/attention.hpp>
 #include <fpf/kernel/plan/ends.hpp>
 #include <fpf/kernel/plan/experts.hpp>
@@ -152,10 +151,9 @@ BOOST_AUTO_TEST_CASE(nf4_in_bfloat16) {
 }
 
 // Experiment 6 generates the same kernels by other toolkits. What these spill is theirs (11.8: 8 to 24 bytes of three
-// gemv_rows), as is all of their machine code. Every eighth kernel of each set, another eighth of the next, unless all are
-// asked for (tests/run.sh --full).
+// gemv_rows), as is all of their machine code.
 BOOST_AUTO_TEST_CASE(older_toolkits) {
-  const std::size_t step = std::getenv("FPF_FULL_TESTS") ? 1 : 8;
+  const std::size_t step = step_of_older_toolkits();
   std::size_t sets = 0;
   for (const std::string version : {"11.8", "12.1"}) {
     const auto toolkit = compiler(version);

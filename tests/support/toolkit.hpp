@@ -24,6 +24,10 @@ inline std::shared_ptr<const fpf::kernel::Compiler> compiler(const std::string& 
       fpf::kernel::find_toolkit(std::filesystem::path(FPF_BUILD) / ("cuda-" + version)));
 }
 
+/// Of the kernels by older toolkits every eighth is compiled, of each set another, unless all are asked for
+/// (tests/run.sh --full).
+inline std::size_t step_of_older_toolkits() { return std::getenv("FPF_FULL_TESTS") != nullptr ? 1 : 8; }
+
 /// With FPF_WRITE_CODE=<file>: adds a line a kernel, "<toolkit> <architecture> <code_sha256> <expression>", in the order of
 /// the plans. A move that changes no machine code leaves the first three words of every line as they were.
 inline void write_code(const std::vector<fpf::kernel::KernelRecord>& records) {

@@ -20,7 +20,7 @@ Path path_of_distances(const std::vector<double>& sizes) {
   Path out;
   for (const int layer : {0, 1}) {
     compare::TapDistance tap;
-    tap.tap = {compare::Signal::hidden_states, layer};
+    tap.tap = {{fpf::evidence::StoredSignal::hidden_states}, layer};
     for (std::size_t i = 0; i < sizes.size(); ++i) {
       compare::RowDistance row;
       row.step = static_cast<int>(i);
@@ -59,7 +59,64 @@ RunReport by_noise(const Paths& evidence, const std::vector<Paths>& honest, cons
 
 std::string verdict(const RunReport& report) { return std::string(name_of(report.decision)) + ": " + report.reason; }
 
+/// Numbers in every signal of the table, in bfloat16 where they are activations, at layers 0 and 3.
+evidence::Signals numbers_in_all() {
+  evidence::Signals out{.prompt_tokens = 5, .token_ids = {0, 1}, .layers = {{0, {}, {}, {}}, {3, {}, {}, {}}}};
+  for (const evidence::SignalInfo& info : evidence::signal_table)
+    for (std::size_t i = 0; i < (info.per_layer ? out.layers.size() : 1); ++i) {
+      std::vector<evidence::ColumnValues> columns;
+      for (const evidence::SignalField& field : info.fields()) {
+        using Type = evidence::SignalField::Type;
+        evidence::ColumnValues column{field.type == Type::int32     ? DType::int32
+                                      : field.type == Type::float32 ? DType::float32
+                                                                    : DType::bfloat16,
+                                      field.one ? 1 : 2,
+                                      {}};
+        const auto count = static_cast<std::size_t>((out.steps() + info.look_back - 1) * column.width);
+        column.bytes.resize(count * size_of(column.dtype));
+        for (std::int32_t n = 0; n < static_cast<std::int32_t>(count); ++n) {
+          const float value = -static_cast<float>(n + 1);
+          const std::uint16_t half = bfloat16_from_float32(value);
+          const auto id = static_cast<std::int32_t>(n % column.width);
+          const void* const from = field.type == Type::int32     ? static_cast<const void*>(&id)
+                                   : field.type == Type::float32 ? static_cast<const void*>(&value)
+                                                                 : &half;
+          std::memcpy(column.bytes.data() + static_cast<std::size_t>(n) * size_of(column.dtype), from,
+                      size_of(column.dtype));
+        }
+        columns.push_back(std::move(column));
+      }
+      info.store(out, i, std::move(columns));
+    }
+  return out;
+}
+
 }  // namespace
+
+// What is compared says the table of signals: all vectors and the log-probabilities in both views, in the order of a pass.
+BOOST_AUTO_TEST_CASE(a_path_has_every_signal_that_is_compared) {
+  const evidence::Signals a = numbers_in_all();
+  evidence::Signals b = a;
+  b.layers[1].hidden.bytes[2 * b.layers[1].hidden.row_bytes()] ^= std::byte{1};  // position 5
+  const Path path = path_of(a, b, 1);
+  std::vector<std::string> labels;
+  for (const auto& tap : path.taps) {
+    labels.push_back(label_of(tap.tap));
+    BOOST_TEST(tap.rows.size() == 4u);
+    for (const auto& row : tap.rows)
+      BOOST_TEST(
+          (row[compare::metric_named("bit_equal")] == 1) == (labels.back() != "hidden_states layer 3" || row.step != 0),
+          labels.back() << ", step " << row.step);
+  }
+  const std::vector<std::string> wanted{
+      "key_vectors layer 0", "hidden_states layer 0", "key_vectors layer 3", "hidden_states layer 3", "logprobs",
+      "logprobs_aligned"};
+  BOOST_TEST(labels == wanted, boost::test_tools::per_element());
+  for (const evidence::SignalInfo& info : evidence::signal_table)
+    BOOST_TEST(compare::views_of(info).empty() == (info.signal == evidence::StoredSignal::router), info.name);
+  BOOST_TEST(path.routers.size() == 2u);
+  BOOST_TEST(evidence::to_string(path.first_difference.value()) == "step 0 (position 5), layer 3, hidden_states");
+}
 
 BOOST_AUTO_TEST_CASE(accepting_takes_as_many_honest_runs_as_rejecting) {
   BOOST_TEST(runs_needed(0.1) == 19u);

@@ -71,7 +71,7 @@ struct Kernel {
 };
 
 /// The value of a policy, one for the whole program.
-template <AttentionKernel A>
+template <class A>
 const Kernel& kernel() {
   static_assert(sizeof(Require<A>));
   static const Kernel value = [] {

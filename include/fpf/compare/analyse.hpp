@@ -83,32 +83,20 @@ inline PairKind kind_of(const Member& a, const Member& b) {
 inline std::vector<Tap> taps_of(const JoinedExperiment& experiment, const AnalysisOptions& options) {
   std::vector<Tap> taps;
   for (const auto signal : options.signals) {
-    if (signal == evidence::StoredSignal::logprobs) {
-      if (!experiment.layers(signal).empty()) {
-        taps.push_back({Signal::logprobs_ranked, -1});
-        taps.push_back({Signal::logprobs_aligned, -1});
-      }
-      continue;
-    }
-    const Signal name = signal == evidence::StoredSignal::hidden_states ? Signal::hidden_states : Signal::key_vectors;
-    const auto layers = experiment.layers(signal);
-    if (options.layer && std::ranges::find(layers, *options.layer) == layers.end())
-      fail("{} has no {} at layer {}: expected one of {}", experiment.files.front().name(), name_of(name),
+    auto layers = experiment.layers(signal);  // -1 alone of what is the head's
+    const bool one_layer = options.layer && evidence::info(signal).per_layer;
+    if (one_layer && std::ranges::find(layers, *options.layer) == layers.end())
+      fail("{} has no {} at layer {}: expected one of {}", experiment.files.front().name(), evidence::name_of(signal),
            *options.layer, layers.empty() ? "none" : fmt::format("{}", fmt::join(layers, ", ")));
-    if (options.layer)
-      taps.push_back({name, *options.layer});
-    else if (options.all_layers)
-      for (const int layer : layers) taps.push_back({name, layer});
-    else if (!layers.empty())
-      taps.push_back({name, layers.back()});
+    if (one_layer)
+      layers = {*options.layer};
+    else if (!options.all_layers && !layers.empty())
+      layers = {layers.back()};
+    for (const int layer : layers)
+      for (const View view : views_of(evidence::info(signal))) taps.push_back({{signal, view}, layer});
   }
   if (taps.empty()) fail("{} holds none of the signals asked for", experiment.files.front().name());
   return taps;
-}
-
-inline evidence::StoredSignal stored_signal(Signal signal) {
-  if (signal == Signal::hidden_states) return evidence::StoredSignal::hidden_states;
-  return signal == Signal::key_vectors ? evidence::StoredSignal::key_vectors : evidence::StoredSignal::logprobs;
 }
 
 /// The dtype that extraction_config.signal_dtypes names for a signal; float32 where it names none.
@@ -180,14 +168,13 @@ inline Schedule schedule_of(const JoinedExperiment& experiment, const AnalysisOp
 
 inline void read_tap(const JoinedExperiment& experiment, Schedule& schedule, const Tap& tap, DType dtype,
                      unsigned threads) {
-  const auto signal = stored_signal(tap.signal);
   for (Source& source : schedule.sources) source.rows = {};  // not two taps' at a time
   parallel_for(
       schedule.sources.size(),
       [&](std::size_t i) {
         Source& source = schedule.sources[i];
         const auto& file = experiment.file_of(experiment.members[source.member]);
-        source.rows = evidence::read_rows<float>(file, *source.run, signal, tap.layer);
+        source.rows = evidence::read_rows<float>(file, *source.run, tap.signal.stored, tap.layer);
         source.representable = representable(source.rows.values, dtype);
       },
       threads);
@@ -317,15 +304,14 @@ inline Analysis analyse(const JoinedExperiment& experiment, const AnalysisOption
   }
   out.taps = detail::taps_of(experiment, options);
   detail::Schedule schedule = detail::schedule_of(experiment, options, out);
-  std::optional<Signal> loaded;  // both views of the log-probabilities share one reading
+  const Tap* loaded = nullptr;  // the views of a signal share one reading
   for (const Tap& tap : out.taps) {
-    const auto signal = detail::stored_signal(tap.signal);
-    const DType dtype = detail::dtype_of(experiment, signal);
-    if (tap.signal != Signal::logprobs_aligned || loaded != Signal::logprobs_ranked) {
+    const DType dtype = detail::dtype_of(experiment, tap.signal.stored);
+    if (loaded == nullptr || loaded->signal.stored != tap.signal.stored || loaded->layer != tap.layer) {
       detail::read_tap(experiment, schedule, tap, dtype, options.threads);
       detail::note_rows(experiment, schedule, out, tap, dtype);
     }
-    loaded = tap.signal;
+    loaded = &tap;
     detail::compare_tap(experiment, schedule, out, tap, dtype, options.threads);
   }
   detail::add_stored_reproducibility(out);

@@ -71,12 +71,12 @@ struct Comparison {
     return nullptr;
   }
 
-  /// Where the runs differ first, in the order of a forward pass: the lowest step, then the lowest layer,
-  /// keys before hidden states, log-probabilities last. Null where all rows are equal.
+  /// Where the runs differ first, in the order of a forward pass: the lowest step, then the lowest layer, a layer's signals
+  /// in their turns, those of the head last. Null where all rows are equal.
   const TapDistance* first_difference() const {
     const auto order = [](const TapDistance& entry) {
-      const bool head = entry.tap.layer < 0, keys = entry.tap.signal == Signal::key_vectors;
-      return std::tuple(*entry.first_difference, head, entry.tap.layer, !keys);
+      return std::tuple(*entry.first_difference, entry.tap.layer < 0, entry.tap.layer,
+                        evidence::info(entry.tap.signal.stored).computed);
     };
     const TapDistance* first = nullptr;
     for (const auto& entry : taps)

@@ -63,7 +63,7 @@ inline Timing timing_of(const Member& member) {
 }
 
 /// Bit-exactness from the digests that a run carries for every repetition.
-inline Reproducibility reproducibility_of(const Member& member, const std::string& file) {
+inline Reproducibility reproducibility_of(const Member& member) {
   Reproducibility out;
   out.repetitions = static_cast<int>(member.runs.size());
   const nlohmann::json* found =
@@ -74,15 +74,7 @@ inline Reproducibility reproducibility_of(const Member& member, const std::strin
   if (out.repetitions < 2) return out;
   const bool checked = std::ranges::all_of(member.runs, [](const auto* run) { return evidence::states_digests(*run); });
   out.basis = checked ? Reproducibility::Basis::digests : Reproducibility::Basis::unchecked_digests;
-  const auto without_id = [](nlohmann::json digest) {
-    if (digest.is_object()) digest.erase("rep_id");
-    return digest;
-  };
-  out.bit_exact = std::ranges::all_of(
-      *digests, [&](const nlohmann::json& d) { return without_id(d) == without_id(digests->front()); });
-  if (const nlohmann::json* stated = member_of(*found, "bit_exact"); stated != nullptr && *stated != out.bit_exact)
-    fail("{}: the reproducibility of {} says bit_exact {}, its digests say {}", file, member.id, stated->dump(),
-         out.bit_exact);
+  out.bit_exact = evidence::equal_repetitions(*digests);  // what the file states of it: evidence/labels.hpp
   if (const nlohmann::json* place = member_of(*found, "first_difference")) out.first_difference = place_text(*place);
   return out;
 }
@@ -138,7 +130,7 @@ inline std::vector<Configuration> configurations_of(const JoinedExperiment& expe
       entry.decode_steps = static_cast<int>(run->steps.size());
       entry.status = detail::status_of(*run);
     }
-    entry.reproducibility = detail::reproducibility_of(member, entry.file);
+    entry.reproducibility = detail::reproducibility_of(member);
     entry.timing = detail::timing_of(member);
     detail::add_kernels(entry, *member.configuration);
     out.push_back(std::move(entry));

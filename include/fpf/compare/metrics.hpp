@@ -76,7 +76,9 @@ struct ShownStatistics {
 /// Whose rows a metric is of; any of them together.
 namespace of {
 
-inline constexpr unsigned vectors = 1, ranked = 2, aligned = 4, every = vectors | ranked | aligned;
+inline constexpr unsigned vectors = 1u << static_cast<unsigned>(View::vectors),
+                          ranked = 1u << static_cast<unsigned>(View::ranked),
+                          aligned = 1u << static_cast<unsigned>(View::aligned), every = vectors | ranked | aligned;
 
 }  // namespace of
 
@@ -93,12 +95,7 @@ struct Metric {
   ShownStatistics statistics;          // over the rows of a comparison
   bool decides = false;  // verdicts, matrices and figures rest on its values, their max and mean: one metric does
 
-  constexpr bool is_of(Signal signal) const {
-    const unsigned view = signal == Signal::logprobs_aligned  ? of::aligned
-                          : signal == Signal::logprobs_ranked ? of::ranked
-                                                              : of::vectors;
-    return (views & view) != 0;
-  }
+  constexpr bool is_of(Signal signal) const { return (views & (1u << static_cast<unsigned>(signal.view))) != 0; }
 };
 
 namespace detail {

@@ -10,10 +10,12 @@
 #include <fpf/core/overwriting.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
+#include <fpf/core/text.hpp>
 #include <fpf/evidence/experiment_file.hpp>
 #include <fpf/evidence/looks_like.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fpf::compare {
@@ -48,6 +50,12 @@ inline auto* given_text(std::optional<std::string>& to, std::string name, const 
   return po::value<std::string>()->value_name(name)->notifier([&to](const std::string& text) { to = text; });
 }
 
+inline std::string signal_names(std::string_view last) {
+  std::vector<std::string_view> names;
+  for (const evidence::StoredSignal signal : compared_signals()) names.push_back(evidence::name_of(signal));
+  return listed(names, last);
+}
+
 inline const std::string plan_help = fmt::format("the plan's own rules and numbers. {}", plan::sentence);
 
 }  // namespace detail
@@ -60,7 +68,7 @@ inline po::options_description describe(Settings& out) {
       ("experiment-dir", po::value(&out.folders)->value_name("DIR")->composing(),
        "where --all looks (.); repeatable, equal names are joined")  //
       ("signal", po::value(&out.signal)->value_name("NAME")->default_value("key_vectors"),
-       "hidden_states, key_vectors, logprobs or all")  //
+       (detail::signal_names(", ") + " or all").c_str())  //
       ("layer", detail::given_text(out.layer, "N", Settings::default_layer),
        "last, all or a layer's number")  //
       ("threshold", po::value(&out.threshold)->value_name("X")->default_value(1.5, "1.5"),
@@ -80,12 +88,11 @@ inline po::options_description describe(Settings& out) {
 
 /// Throws Error naming the option when the name is none of them.
 inline std::vector<evidence::StoredSignal> signals_of(const std::string& name) {
-  using evidence::StoredSignal;
-  const std::vector all{StoredSignal::hidden_states, StoredSignal::key_vectors, StoredSignal::logprobs};
+  const auto all = compared_signals();
   if (name == "all") return all;
-  for (const StoredSignal signal : all)
+  for (const evidence::StoredSignal signal : all)
     if (name == evidence::name_of(signal)) return {signal};
-  fail("--signal {}: expected hidden_states, key_vectors, logprobs or all", name);
+  fail("--signal {}: expected {} or all", name, detail::signal_names(", "));
 }
 
 /// What the default analysis takes of them. Throws Error naming the option.
@@ -114,7 +121,7 @@ inline void validate(const Settings& settings) {
   if (!settings.plan_compatible) return;
   if (!settings.published.empty()) fail("--plan-compatible and --published exclude each other");
   if (settings.signal == "all")
-    fail("--plan-compatible looks at one signal: expected --signal hidden_states, key_vectors or logprobs");
+    fail("--plan-compatible looks at one signal: expected --signal {}", detail::signal_names(" or "));
   if (settings.layer) fail("--plan-compatible chooses the layer itself: expected no --layer");
   if (settings.report) fail("--report shows the default analysis: expected no --plan-compatible");
   if (settings.after_divergence) fail("--plan-compatible counts all steps anyway: expected no --after-divergence");

@@ -60,7 +60,7 @@ inline TapDistance tap_distance(const Tap& tap, const evidence::Rows<float>& a, 
     const auto x = a.row(i), y = b.row(j);
     RowDistance row;
     bool same_ids = true;
-    if (tap.signal == Signal::logprobs_aligned) {
+    if (tap.signal.view == View::aligned) {
       const AlignedRow both = align(a.row_ids(i), x, b.row_ids(j), y);
       row = row_distance(RowPair(both.a, both.b), tap.signal);
       same_ids = both.a.size() == x.size() && both.a.size() == y.size();

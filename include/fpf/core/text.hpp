@@ -12,6 +12,17 @@
 
 namespace fpf {
 
+/// Names in a sentence: "eager, compiled or portable".
+template <class Names>
+std::string listed(const Names& names, std::string_view last = " or ") {
+  std::string out;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i != 0) out += i + 1 == names.size() ? last : ", ";
+    out += names[i];
+  }
+  return out;
+}
+
 /// Of valid UTF-8.
 inline std::size_t code_points(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));

@@ -113,19 +113,26 @@ inline bool equal_rows(const SignalAt& a, const SignalAt& b, std::int64_t row) {
 
 }  // namespace detail
 
-/// Calls visit(place, signal, row of the signal) for every row in the order in which a forward pass produces them: by position,
-/// then layer, then the signals' turns, the head's last. Returns the place of the first visit that returns true.
-template <class Visit>
-std::optional<Place> first_place(const Signals& signals, Visit visit) {
-  auto all = every_signal(signals);
+/// What a run has of all signals, in the order in which a forward pass produces the rows of a position: by layer, then the
+/// signals' turns, the head's last.
+inline std::vector<SignalAt> in_pass_order(const Signals& run) {
+  auto all = every_signal(run);
   std::ranges::stable_sort(
       all, {}, [](const SignalAt& one) { return std::tuple(one.layer < 0, one.layer, one.info->computed); });
-  for (std::int64_t row = 0; row < signals.rows(); ++row) {
+  return all;
+}
+
+namespace detail {
+
+/// first_place() of a run whose in_pass_order() is at hand.
+template <class Visit>
+std::optional<Place> first_place(const Signals& run, const std::vector<SignalAt>& all, Visit visit) {
+  for (std::int64_t row = 0; row < run.rows(); ++row) {
     const std::int64_t decoded = row - (look_back - 1);
     for (const SignalAt& one : all) {
       const std::int64_t own = decoded + one.info->look_back - 1;
       if (own < 0) continue;
-      const Place place{std::max<std::int64_t>(decoded, 0), signals.prompt_tokens + decoded, one.layer,
+      const Place place{std::max<std::int64_t>(decoded, 0), run.prompt_tokens + decoded, one.layer,
                         std::string(one.info->name)};
       if (visit(place, one, own)) return place;
     }
@@ -133,14 +140,26 @@ std::optional<Place> first_place(const Signals& signals, Visit visit) {
   return std::nullopt;
 }
 
+}  // namespace detail
+
+/// Calls visit(place, signal, row of the signal) for every row in the order in which a forward pass produces them: by position,
+/// then in_pass_order(). Returns the place of the first visit that returns true.
+template <class Visit>
+std::optional<Place> first_place(const Signals& run, Visit visit) {
+  return detail::first_place(run, in_pass_order(run), visit);
+}
+
 /// Where two repetitions of one configuration differ first, or nothing when they are equal bit for bit.
 inline std::optional<Place> first_difference(const Signals& a, const Signals& b) {
-  const auto others = every_signal(b);
-  const auto place = first_place(a, [&](const Place&, const SignalAt& one, std::int64_t row) {
-    const auto other = std::ranges::find_if(others, [&](const SignalAt& of_b) { return of_b.at(one); });
-    return other == others.end() || !detail::equal_rows(one, *other, row);
-  });
-  if (!place && others.size() != every_signal(a).size()) return first_difference(b, a);  // what b has alone
+  const auto of_a = in_pass_order(a), of_b = in_pass_order(b);
+  const auto difference = [](const Signals& run, const auto& own, const auto& others) {
+    return detail::first_place(run, own, [&](const Place&, const SignalAt& one, std::int64_t row) {
+      const auto other = std::ranges::find_if(others, [&](const SignalAt& candidate) { return candidate.at(one); });
+      return other == others.end() || !detail::equal_rows(one, *other, row);
+    });
+  };
+  auto place = difference(a, of_a, of_b);
+  if (!place && of_b.size() != of_a.size()) place = difference(b, of_b, of_a);  // what b has alone
   return place;
 }
 

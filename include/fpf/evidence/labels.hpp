@@ -275,15 +275,12 @@ class LabelInspector {
     if (record.is_null() && !has_manifest()) return;
     if (digests.empty()) return add("reproducibility has no digests of repetitions");
     follows("reproducibility.repetitions", member(record, "repetitions"), digests.size(), "reproducibility.digests");
-    bool equal = true, own = false;
+    const bool equal = equal_repetitions(digests);
+    bool own = false;
     for (std::size_t i = 0; i < digests.size(); ++i) {
-      json one = digests[i], first = digests.front();
       if (has_manifest())
-        follows(fmt::format("reproducibility.digests[{}].rep_id", i), member(one, "rep_id"), i, "its place");
-      own |= member(one, "rep_id") == run_->rep_id;
-      one.erase("rep_id");
-      first.erase("rep_id");
-      equal &= one == first;
+        follows(fmt::format("reproducibility.digests[{}].rep_id", i), member(digests[i], "rep_id"), i, "its place");
+      own |= member(digests[i], "rep_id") == run_->rep_id;
     }
     if (has_manifest() && !own) add("reproducibility.digests has none of repetition {}", run_->rep_id);
     follows("reproducibility.bit_exact", member(record, "bit_exact"), equal, "reproducibility.digests");

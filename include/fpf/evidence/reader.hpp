@@ -14,6 +14,12 @@
 
 namespace fpf::evidence {
 
+/// "decode_steps[3].hidden_states.layer_2.pos_-1"
+inline std::string path_of(const StoredRow& row) {
+  const std::string layer = row.layer < 0 ? "" : fmt::format("layer_{}.", row.layer);
+  return fmt::format("decode_steps[{}].{}.{}pos_{}", row.step, name_of(row.signal), layer, row.back);
+}
+
 namespace detail {
 
 /// The text of rows as numbers.
@@ -73,9 +79,7 @@ class RowParser {
 
  private:
   std::string row_name(const StoredRow& row) const {
-    const std::string layer = row.layer < 0 ? "" : fmt::format("layer_{}.", row.layer);
-    return fmt::format("{}: runs[{}].decode_steps[{}].{}.{}pos_{}", file_.name(), &run_ - file_.runs.data(), row.step,
-                       name_of(row.signal), layer, row.back);
+    return fmt::format("{}: runs[{}].{}", file_.name(), &run_ - file_.runs.data(), path_of(row));
   }
 
   std::size_t append_numbers(const StoredRow& row, std::string_view inside, std::string_view text,

@@ -38,9 +38,7 @@ namespace detail {
 
 /// "runs[0] (A100_bs1), decode_steps[3].hidden_states.layer_2.pos_-1"
 inline std::string row_name(const ExperimentFile& file, const StoredRun& run, const StoredRow& row) {
-  const std::string layer = row.layer < 0 ? "" : fmt::format("layer_{}.", row.layer);
-  return fmt::format("{}, decode_steps[{}].{}.{}pos_{}", run_name(file, run), row.step, name_of(row.signal), layer,
-                     row.back);
+  return fmt::format("{}, {}", run_name(file, run), path_of(row));
 }
 
 }  // namespace detail
@@ -270,14 +268,24 @@ inline Digests digests_from(const nlohmann::json& record) {
   return out;
 }
 
+/// Whether the repetitions whose digests a run lists are equal bit for bit.
+inline bool equal_repetitions(const nlohmann::json& digests) {
+  const auto signals_alone = [](nlohmann::json one) {
+    if (one.is_object()) one.erase("rep_id");
+    return one;
+  };
+  return std::ranges::all_of(
+      digests, [&](const nlohmann::json& one) { return signals_alone(one) == signals_alone(digests.front()); });
+}
+
 /// Where the digests that a run states are not `found`, one text each.
 inline std::vector<std::string> digest_contradictions(const ExperimentFile& file, const StoredRun& run,
                                                       const Digests& found) {
   std::vector<std::string> out;
   const auto hold = [&](std::string_view what, const nlohmann::json& claimed, const std::string& digest) {
     if (!claimed.is_null() && claimed != digest)
-      out.push_back(fmt::format("{}: {} is {:.80}, its vectors have {}", run_name(file, run), what,
-                                claimed.dump(), digest));
+      out.push_back(
+          fmt::format("{}: {} is {:.80}, its vectors have {}", run_name(file, run), what, claimed.dump(), digest));
   };
   hold("signals_sha256", member_or_null(run.members, "signals_sha256"), found.combined());
   const auto& repetitions = member_or_null(member_or_null(run.members, "reproducibility"), "digests");

@@ -140,7 +140,7 @@ struct Policy {
 };
 
 /// The value of a policy, one for the whole program.
-template <Execution X>
+template <class X>
 const Policy& policy() {
   static_assert(sizeof(Require<X>));
   static const Policy value = [] {

@@ -11,17 +11,13 @@
 
 namespace fpf {
 
-/// An inference set-up: five choices of numerics, each a policy. Without arguments it is the reference configuration. The types
-/// are checked here, at the door, and are values behind it.
+/// An inference set-up: five choices of numerics, each a policy. Without arguments it is the reference configuration. Types at
+/// the door, values behind it.
 template <class Quant = quant::None, class Attention = attention::Flash, class Parallel = parallel::Single,
           class Stream = stream::Exclusive, class Execution = execution::Eager>
 class Experiment final : public Session {
-  static_assert(sizeof(quant::Require<Quant>) && sizeof(attention::Require<Attention>) &&
-                sizeof(parallel::Require<Parallel>) && sizeof(stream::Require<Stream>) &&
-                sizeof(execution::Require<Execution>));
-
  public:
-  /// The choices as a value.
+  /// The choices as a value. Here types are asked for what they lack.
   static Setup setup(Stream stream = {}) {
     return {&quant::scheme<Quant>(), &attention::kernel<Attention>(), &parallel::scheme<Parallel>(),
             stream::contention(std::move(stream)), &execution::policy<Execution>()};

@@ -5,6 +5,7 @@
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/progress.hpp>
+#include <fpf/core/text.hpp>
 #include <fpf/core/thread_limit.hpp>
 #include <fpf/execution/names.hpp>
 #include <fpf/prompt/prompt_options.hpp>
@@ -100,7 +101,7 @@ inline po::options_description shared_options(Options& out, bool with_resume = t
        "zero-based decoder layers to record")                                                                      //
       ("top-k", po::value(&out.top_k)->value_name("K")->default_value(out.top_k), "log-probabilities a position")  //
       ("execution", po::value(&out.execution)->value_name("E")->default_value(out.execution),
-       "eager, compiled or portable")                                                              //
+       listed(execution::names::all).c_str())                                                      //
       ("device", text(out.device, "D"), "cpu, cuda or cuda:N (default: cuda if there is one)")     //
       ("dtype", text(out.dtype, "T"), "float32, float16 or bfloat16 (default: the checkpoint's)")  //
       ("threads", po::value(&out.threads)->value_name("N"), "CPU threads (default: all cores)");

@@ -48,10 +48,10 @@ const T& named(const std::vector<const T*>& policies, std::string_view what, std
   fail("{} '{}': expected one of {}", what, name, names);
 }
 
-/// The reference configuration under an execution of that name.
-inline Setup reference_setup(std::string_view execution) {
+/// The reference configuration under an execution of that name. Throws Error beginning with `what` for another.
+inline Setup reference_setup(std::string_view execution, std::string_view what = "--execution") {
   return {nullptr, &attention::kernel<attention::Flash>(), &parallel::scheme<parallel::Single>(),
-          stream::contention<stream::Exclusive>(), &named(registry().executions, "--execution", execution)};
+          stream::contention<stream::Exclusive>(), &named(registry().executions, what, execution)};
 }
 
 }  // namespace fpf

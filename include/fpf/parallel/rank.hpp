@@ -36,7 +36,7 @@ struct Scheme {
 };
 
 /// The value of a policy, one for the whole program.
-template <Parallelism P>
+template <class P>
 const Scheme& scheme() {
   static_assert(sizeof(Require<P>));
   static constexpr std::string_view size_param = [] {

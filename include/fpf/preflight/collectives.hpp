@@ -3,6 +3,7 @@
 
 #include <ATen/ops/full.h>
 
+#include <fpf/device/kernels.hpp>
 #include <fpf/kernel/host/driver_api.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <fpf/parallel/transport.hpp>

@@ -73,7 +73,7 @@ class Loaded final : public LoadedLinear {
 };
 
 /// The value of a policy, one for the whole program.
-template <QuantScheme Q>
+template <class Q>
 const Scheme& scheme() {
   static_assert(sizeof(Require<Q>));
   static constexpr Scheme value{

@@ -55,7 +55,7 @@ class Contention {
   virtual nlohmann::ordered_json stop(const std::vector<Span>& work) = 0;
 };
 
-template <StreamContention S>
+template <class S>
 std::shared_ptr<Contention> contention(S stream = {}) {
   static_assert(sizeof(Require<S>));
   struct Own final : Contention {

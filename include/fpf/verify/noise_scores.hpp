@@ -37,7 +37,7 @@ inline Distances distances_of(const Path& path, int steps) {
   Distances out;
   out.bit_equal = path.bit_equal();
   for (const auto& tap : path.taps) {
-    if (tap.tap.signal == compare::Signal::logprobs_ranked) continue;
+    if (tap.tap.signal.view == compare::View::ranked) continue;
     for (const auto& row : tap.rows) {
       if (row.step >= steps) continue;
       const double distance = row[compare::metric_named("relative_l2")];

@@ -42,36 +42,37 @@ struct Path {
 
 namespace detail {
 
-inline evidence::Rows<float> rows_of(const evidence::VectorRows& rows) {
-  evidence::Rows<float> out;
-  const auto width = static_cast<std::size_t>(rows.width);
-  for (std::int64_t row = 0; row < rows.rows(); ++row) {
-    const auto bytes = rows.row(row);
-    for (std::size_t i = 0; i < width; ++i) {
-      float value = 0;
-      std::uint16_t half = 0;
-      if (rows.dtype == DType::float32) {
-        std::memcpy(&value, bytes.data() + 4 * i, 4);
-      } else {
-        std::memcpy(&half, bytes.data() + 2 * i, 2);
-        value = rows.dtype == DType::bfloat16 ? float32_from_bfloat16(half) : float32_from_float16(half);
-      }
-      out.values.push_back(value);
+/// A row's numbers in float32, whatever their own dtype.
+inline void append_values(std::vector<float>& to, const evidence::Column& column, std::int64_t row) {
+  const auto bytes = column.row(row);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(column.width); ++i) {
+    float value = 0;
+    std::uint16_t half = 0;
+    if (column.dtype == DType::float32) {
+      std::memcpy(&value, bytes.data() + 4 * i, 4);
+    } else {
+      std::memcpy(&half, bytes.data() + 2 * i, 2);
+      value = column.dtype == DType::bfloat16 ? float32_from_bfloat16(half) : float32_from_float16(half);
     }
-    out.positions.push_back(static_cast<int>(row - (evidence::look_back - 1)));
-    out.starts.push_back(out.values.size());
+    to.push_back(value);
   }
-  return out;
 }
 
-inline evidence::Rows<float> rows_of(const evidence::LogProbRows& rows) {
+/// A signal's rows as compare reads them from a file.
+inline evidence::Rows<float> rows_of(const evidence::SignalAt& signal) {
   evidence::Rows<float> out;
-  const auto k = static_cast<std::size_t>(rows.k);
-  out.values = rows.values;
-  out.ids = rows.ids;
-  for (std::size_t end = k; k != 0 && end <= rows.values.size(); end += k) {
-    out.positions.push_back(static_cast<int>(end / k) - static_cast<int>(evidence::look_back));
-    out.starts.push_back(end);
+  for (std::int64_t row = 0; row < signal.columns.front().rows(); ++row) {
+    for (const evidence::Column& column : signal.columns) {
+      if (column.dtype != DType::int32) {
+        append_values(out.values, column, row);
+        continue;
+      }
+      const auto before = out.ids.size();
+      out.ids.resize(before + static_cast<std::size_t>(column.width));
+      std::memcpy(&out.ids[before], column.row(row).data(), column.row(row).size());
+    }
+    out.positions.push_back(static_cast<int>(row - (signal.info->look_back - 1)));
+    out.starts.push_back(out.values.size());
   }
   return out;
 }
@@ -113,23 +114,26 @@ inline std::vector<TokenPlace> not_best(const evidence::Signals& here) {
 
 /// Every signal at every layer, row by row, by compare's distances. Both must have the same layers, dtypes and tokens.
 inline Path path_of(const evidence::Signals& claimed, const evidence::Signals& here, double seconds) {
-  using compare::Signal, compare::Tap;
   constexpr int all = std::numeric_limits<int>::max();
   Path out;
   out.seconds = seconds;
   out.first_difference = evidence::first_difference(claimed, here);
   out.not_best = detail::not_best(here);
-  const auto add = [&](const Tap& tap, const auto& a, const auto& b, DType dtype) {
-    out.taps.push_back(compare::tap_distance(tap, detail::rows_of(a), detail::rows_of(b), all, dtype));
-  };
+  const auto others = evidence::in_pass_order(here);
+  for (const evidence::SignalAt& one : evidence::in_pass_order(claimed)) {
+    const auto views = compare::views_of(*one.info);
+    const auto other =
+        std::ranges::find_if(others, [&](const evidence::SignalAt& candidate) { return candidate.at(one); });
+    if (views.empty() || other == others.end()) continue;
+    const auto a = detail::rows_of(one), b = detail::rows_of(*other);
+    for (const compare::View view : views)
+      out.taps.push_back(compare::tap_distance({{one.info->signal, view}, static_cast<int>(one.layer)}, a, b, all,
+                                               one.columns.back().dtype));
+  }
   for (std::size_t i = 0; i < claimed.layers.size(); ++i) {
     const auto &a = claimed.layers[i], &b = here.layers[i];
-    add({Signal::key_vectors, static_cast<int>(a.layer)}, a.keys, b.keys, a.keys.dtype);
-    add({Signal::hidden_states, static_cast<int>(a.layer)}, a.hidden, b.hidden, a.hidden.dtype);
     if (a.router && b.router) out.routers.push_back(detail::router_distance(a.layer, *a.router, *b.router));
   }
-  add({Signal::logprobs_ranked, -1}, claimed.logprobs, here.logprobs, DType::float32);
-  add({Signal::logprobs_aligned, -1}, claimed.logprobs, here.logprobs, DType::float32);
   return out;
 }
 

@@ -8,16 +8,17 @@
 
 namespace fpf::verify {
 
-/// The policies that a claim names, alone on its device: a load beside it changes no operation. Throws Error for a policy that
-/// this program does not have.
+/// The policies that a claim names, alone on its device: a load beside it changes no operation. Throws Error, by the manifest's
+/// field, for a policy that this program does not have.
 inline Setup setup_of(const Claim& claim) {
   const auto text = [&](const char* policy) {
     return claim.text_at((std::string("/manifest/policies/") + policy).c_str());
   };
   const Registry& known = registry();
-  Setup out = reference_setup(text("execution"));
-  if (!out.execution->portable) out.attention = &named(known.attentions, "attention", text("attention"));
-  out.parallelism = &named(known.parallelisms, "parallelism", text("parallelism"));
+  Setup out = reference_setup(text("execution"), "manifest.policies.execution");
+  if (!out.execution->portable)
+    out.attention = &named(known.attentions, "manifest.policies.attention", text("attention"));
+  out.parallelism = &named(known.parallelisms, "manifest.policies.parallelism", text("parallelism"));
   for (const quant::Scheme* own : known.quantisations)
     if (own->name == text("quantisation")) out.quantisation = own;
   return out;

@@ -33,6 +33,15 @@ BOOST_AUTO_TEST_CASE(an_earlier_report_is_replaced_and_nothing_else) {
   std::ofstream(here + "/report/plots/notes.txt") << "mine";
   refused("report", {"plots/notes.txt", "not part of one"});
   BOOST_TEST(text_of(here + "/report/plots/notes.txt") == "mine");
+  fs::remove(here + "/report/plots/notes.txt");
+  // Of a report's kinds, but not its own: it links to none of them.
+  for (const char* mine : {"csv/mine.csv", "plots/mine.svg", "plots/mine.gp"}) {
+    std::ofstream(here + "/report/" + mine) << "mine";
+    refused("report", {mine, "not part of one"});
+    BOOST_TEST(text_of(here + "/report/" + mine) == "mine");
+    fs::remove(here + "/report/" + mine);
+  }
+  BOOST_TEST(attempt("report").code == 0);
   refused(".", {"--report .", "other content"});
   refused("a.json", {"--report a.json", "found a file"});
   refused("no/such/report", {"--report no/such/report", "no/such does not exist"});

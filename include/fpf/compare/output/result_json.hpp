@@ -68,7 +68,7 @@ inline Json tap_distance_json(const TapDistance& tap) {
   out["rows"] = tap.rows.size();
   add_metrics(out, metrics_of_all(), tap.tap.signal, statistics);
   out["first_differing_step"] = optional_json(tap.first_difference);
-  const bool aligned = tap.tap.signal == Signal::logprobs_aligned;
+  const bool aligned = tap.tap.signal.view == View::aligned;
   if (aligned) out["common_ids"] = tap.mean_elements;
   add_metrics(out, metrics_of_some(), tap.tap.signal, statistics);
   if (!aligned) out["ulp"] = ulp_json(tap.ulp);

@@ -188,7 +188,7 @@ inline Json cross_hardware(const std::vector<Subject>& subjects, const std::vect
 /// The layer the plan's script looks at: its `layer_39` if the experiment has it, else the last. -1 without
 /// layers.
 inline int layer_of(const JoinedExperiment& experiment, evidence::StoredSignal signal) {
-  if (signal == evidence::StoredSignal::logprobs) return -1;
+  if (!evidence::info(signal).per_layer) return -1;
   const auto layers = experiment.layers(signal);
   if (layers.empty()) return -1;
   return std::ranges::find(layers, 39) != layers.end() ? 39 : layers.back();

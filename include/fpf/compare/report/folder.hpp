@@ -3,12 +3,12 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fpf/core/error.hpp>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -21,23 +21,31 @@ namespace detail {
 
 namespace fs = std::filesystem;
 
-inline bool is_report_page(const fs::path& page) {
-  std::array<char, 512> head{};
-  std::ifstream(page, std::ios::binary).read(head.data(), head.size());
-  return std::string_view(head.data(), head.size()).find(generator_mark) != std::string_view::npos;
+/// A report's page; nothing for any other.
+inline std::string report_page(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string page(512, '\0');
+  file.read(page.data(), static_cast<std::streamsize>(page.size()));
+  page.resize(static_cast<std::size_t>(file.gcount()));
+  if (page.find(generator_mark) == std::string::npos) return {};
+  return page.append(std::istreambuf_iterator<char>(file), {});
 }
 
-/// The first entry that no report has; an empty path when there is none.
-inline fs::path foreign_entry(const fs::path& folder) {
+/// The first entry that is not this page's own; an empty path when there is none. A report's files are those that it links to,
+/// and what gnuplot makes of its scripts.
+inline fs::path foreign_entry(const fs::path& folder, const std::string& page) {
+  const auto links_to = [&](const fs::path& file) {
+    return page.find(fmt::format("href=\"{}\"", file.string())) != std::string::npos;
+  };
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename();
     if (name == "index.html" && entry.is_regular_file()) continue;
     if ((name != "plots" && name != "csv") || entry.is_symlink() || !entry.is_directory()) return name;
     for (const auto& inner : fs::directory_iterator(entry)) {
-      const auto extension = inner.path().extension();
-      const bool plot = extension == ".gp" || extension == ".dat" || extension == ".svg";
-      if (!inner.is_regular_file() || !(name == "csv" ? extension == ".csv" : plot))
-        return name / inner.path().filename();
+      fs::path own = name / inner.path().filename();
+      const bool drawn =
+          name == "plots" && own.extension() == ".svg" && links_to(fs::path(own).replace_extension("gp"));
+      if (!inner.is_regular_file() || !(drawn || links_to(own))) return own;
     }
   }
   return {};
@@ -60,12 +68,13 @@ inline std::filesystem::path checked_report_folder(const std::filesystem::path& 
   } else if (!fs::is_directory(folder)) {
     fail("--report {}: expected a folder, found a file", given.string());
   } else if (!fs::is_empty(folder)) {
-    if (!detail::is_report_page(folder / "index.html"))
+    const std::string page = detail::report_page(folder / "index.html");
+    if (page.empty())
       fail(
           "--report {}: expected a new or empty folder or an earlier report, found a folder with other "
           "content",
           given.string());
-    if (const auto foreign = detail::foreign_entry(folder); !foreign.empty())
+    if (const auto foreign = detail::foreign_entry(folder, page); !foreign.empty())
       fail("--report {}: the report there would be replaced, but {} in it is not part of one", given.string(),
            foreign.string());
   }

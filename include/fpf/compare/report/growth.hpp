@@ -181,7 +181,7 @@ inline std::string ulp_sentence(const LinePlot& plot) {
 
 /// The deciding metric (for log-probabilities by token id KL divergence) at every row of one tap.
 inline Figure by_step_figure(const Analysis& analysis, const std::vector<Series>& all, const Tap& tap) {
-  const bool divergence = tap.signal == Signal::logprobs_aligned;
+  const bool divergence = tap.signal.view == View::aligned;
   Figure figure;
   figure.name = "by_step";
   figure.title = divergence ? "Divergence by step" : "Distance by step";

@@ -52,7 +52,7 @@ inline Panel signal_panel(const Analysis& analysis, const std::vector<Series>& s
     Figure relative = by_layer_figure(series, tap.signal, true);
     if (!relative.script.empty()) out.figures.push_back(std::move(relative));
   }
-  if (tap.signal != Signal::logprobs_aligned) out.figures.push_back(ulp_figure(series, tap));
+  if (tap.signal.view != View::aligned) out.figures.push_back(ulp_figure(series, tap));
   return out;
 }
 

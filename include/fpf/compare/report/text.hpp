@@ -56,16 +56,18 @@ inline std::string count_text(std::size_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-inline std::string_view words_for(Signal signal) {
-  constexpr std::string_view words[] = {"hidden states", "key vectors", "log-probabilities by rank",
-                                        "log-probabilities by token id"};
-  static_assert(std::size(words) == static_cast<std::size_t>(Signal::logprobs_aligned) + 1);
-  return words[static_cast<std::size_t>(signal)];
+/// "key vectors", "log-probabilities by rank".
+inline std::string words_for(Signal signal) {
+  if (signal.view != View::vectors)
+    return signal.view == View::ranked ? "log-probabilities by rank" : "log-probabilities by token id";
+  std::string words = name_of(signal);
+  std::ranges::replace(words, '_', ' ');
+  return words;
 }
 
 /// "key vectors, layer 47".
 inline std::string words_for(const Tap& tap) {
-  std::string words(words_for(tap.signal));
+  const std::string words = words_for(tap.signal);
   return tap.layer < 0 ? words : words + ", layer " + std::to_string(tap.layer);
 }
 
