@@ -7,6 +7,7 @@
 #include <fpf/model/taps.hpp>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
 namespace fpf {
@@ -85,7 +86,15 @@ class Recorder : public model::Taps {
 
   void token(std::int64_t id) { signals_.token_ids.push_back(static_cast<std::int32_t>(id)); }
 
-  evidence::Signals take() { return std::move(signals_); }
+  /// What was recorded. Throws std::logic_error for a signal of which an engine left some positions out.
+  evidence::Signals take() {
+    for (const evidence::SignalAt& one : evidence::every_signal(signals_))
+      if (const std::int64_t rows = one.columns.front().rows(), all = signals_.steps() + one.info->look_back - 1;
+          rows != all)
+        throw std::logic_error(
+            fmt::format("{} of layer {} has {} rows: expected {}", one.info->name, one.layer, rows, all));
+    return std::move(signals_);
+  }
 
  private:
   std::optional<std::size_t> place_of(std::int64_t layer) const {
