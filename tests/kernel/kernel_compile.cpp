@@ -71,7 +71,6 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   all.push_back(plan_embed(dtype, m.hidden));
   all.push_back(plan_log_prob_slices(dtype, m.vocabulary, 10));
   all.push_back(plan_log_probs(10));
-  all.push_back(plan_time_stamp());
   for (const auto kind :
        {weights::synthetic::Kind::codes, weights::synthetic::Kind::floats, weights::synthetic::Kind::ramp})
     all.push_back(plan_synthetic(kind, static_cast<weights::Format>(dtype), 1 << 20));
@@ -111,6 +110,8 @@ void build_all(const std::vector<Plan>& all, int architecture,
         const KernelResources& needs = record.resources;
         const unsigned threads = plan.block.x * plan.block.y * plan.block.z;
         if (needs.registers == 0) fault = "no register count";
+        if (const auto parameters = template_parameters(plan); parameters != plan.parameters)
+          fault = fmt::format("the plan's arguments are of <{}>, the template is <{}>", plan.parameters, parameters);
         if (plan.hot && needs.stack_bytes != 0 && toolkit == compiler())
           fault = fmt::format("{} bytes of stack", needs.stack_bytes);
         if (threads > needs.max_threads) fault = fmt::format("{} threads, bounded to {}", threads, needs.max_threads);

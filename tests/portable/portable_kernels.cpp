@@ -72,6 +72,7 @@ void build_all(const std::vector<Plan>& all, int architecture,
       BOOST_TEST_MESSAGE(plan.expression << " sm_" << architecture << ": " << needs.registers << " registers, "
                                          << needs.stack_bytes << " stack, " << needs.shared_bytes << " shared");
       BOOST_TEST(mentions(binary.record.options, {"--fmad=false"}));
+      BOOST_TEST(plan.parameters == template_parameters(plan));
       BOOST_TEST(needs.registers * plan.block.x <= 65536u);
       BOOST_TEST(plan.block.x <= needs.max_threads);
       if (plan.hot && toolkit == compiler()) BOOST_TEST(needs.stack_bytes == 0u);

@@ -8,7 +8,7 @@
 #include <c10/core/StreamGuard.h>
 
 #include <fpf/device/kernels.hpp>
-#include <fpf/kernel/plan/ends.hpp>
+#include <fpf/kernel/shared/params.hpp>
 #include <fpf/stream/load.hpp>
 #include <memory>
 
@@ -23,7 +23,7 @@ class GpuProduct {
  public:
   explicit GpuProduct(at::Device device)
       : stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())),
-        stamp_(device::kernels(device), kernel::plan_time_stamp()),
+        stamp_(device::kernels(device).get("fpf/kernel/ends/time_stamp.cuh", "fpf::kernel::time_stamp")),
         stamps_(at::zeros({2}, at::TensorOptions(at::kLong).pinned_memory(true))) {
     constexpr std::int64_t side = 8192;
     const c10::StreamGuard guard(stream_.unwrap());
@@ -51,7 +51,7 @@ class GpuProduct {
   void stamp(int slot) {
     const kernel::TimeStampParams params{
         static_cast<unsigned long long*>(static_cast<void*>(stamps_.data_ptr<std::int64_t>() + slot))};
-    stamp_(stream_.stream(), params);
+    stamp_.launch(kernel::Launch{{1, 1, 1}, {1, 1, 1}, 0, stream_.stream()}, params);
   }
   Clock::time_point host_time(int slot) const {
     return Clock::time_point(std::chrono::nanoseconds(stamps_.const_data_ptr<std::int64_t>()[slot]) + offset_);
@@ -75,7 +75,7 @@ class GpuProduct {
   }
 
   c10::cuda::CUDAStream stream_;
-  kernel::Operation stamp_;
+  kernel::Kernel stamp_;
   at::Tensor stamps_;  // pinned [2] int64
   at::Tensor a_, b_, product_;
   std::chrono::nanoseconds offset_{};

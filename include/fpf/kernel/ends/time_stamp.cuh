@@ -7,7 +7,7 @@
 namespace fpf::kernel {
 
 /// %globaltimer in nanoseconds -> p.out. One thread.
-__global__ void __launch_bounds__(1) time_stamp(const TimeStampParams p) {
+__global__ void time_stamp(const TimeStampParams p) {
   wait_for_previous();
   u64 now;
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now)::"memory");

@@ -1,7 +1,6 @@
 // Plans for attention: rotary embedding and append, the forms of attention.
 #pragma once
 
-#include <fpf/kernel/plan/kernels.hpp>
 #include <fpf/kernel/plan/plan.hpp>
 
 namespace fpf::kernel {
@@ -21,12 +20,13 @@ inline void check_heads(const AttentionShape& shape) {
 /// Norm and rotary embedding of q and k, and the append. AttentionParams. round: as separate operations.
 inline Plan plan_rope_append(DType dtype, const AttentionShape& shape, bool round) {
   detail::check_heads(shape);
-  Plan plan = plan_of(instance::RopeAppend{.type = device_type(dtype),
-                                           .heads = shape.heads,
-                                           .kv_heads = shape.kv_heads,
-                                           .head_dim = shape.head_dim,
-                                           .head_norm = shape.head_norm,
-                                           .round = round});
+  Plan plan = plan_of("attention/rope.cuh", "rope_append",
+                      {{"T", device_type(dtype)},
+                       {"Heads", shape.heads},
+                       {"KvHeads", shape.kv_heads},
+                       {"HeadDim", shape.head_dim},
+                       {"HeadNorm", shape.head_norm},
+                       {"Round", round}});
   plan.grid.x = static_cast<unsigned>(shape.heads + 2 * shape.kv_heads);
   plan.rows_axis = 2;
   plan.max_rows = 0;
@@ -45,20 +45,22 @@ inline Plan plan_attend(DType dtype, const AttentionShape& shape, bool fused) {
   if (dtype == DType::float32) {
     if (fused) fail("float32 attention is not fused with the rotary embedding");
     warps = std::min(warps, 8);
-    plan = plan_of(instance::AttendFloat{.heads = shape.heads,
-                                         .kv_heads = shape.kv_heads,
-                                         .head_dim = shape.head_dim,
-                                         .splits = shape.splits,
-                                         .warps = warps});
+    plan = plan_of("attention/attention_float.cuh", "attend_float",
+                   {{"Heads", shape.heads},
+                    {"KvHeads", shape.kv_heads},
+                    {"HeadDim", shape.head_dim},
+                    {"Splits", shape.splits},
+                    {"Warps", warps}});
   } else {
-    plan = plan_of(instance::Attend{.type = device_type(dtype),
-                                    .heads = shape.heads,
-                                    .kv_heads = shape.kv_heads,
-                                    .head_dim = shape.head_dim,
-                                    .splits = shape.splits,
-                                    .warps = warps,
-                                    .fused = fused,
-                                    .head_norm = shape.head_norm});
+    plan = plan_of("attention/attention.cuh", "attend",
+                   {{"T", device_type(dtype)},
+                    {"Heads", shape.heads},
+                    {"KvHeads", shape.kv_heads},
+                    {"HeadDim", shape.head_dim},
+                    {"Splits", shape.splits},
+                    {"Warps", warps},
+                    {"Fused", fused},
+                    {"HeadNorm", shape.head_norm}});
     plan.shared_fixed = static_cast<unsigned>(warps * attend_warp_bytes(shape.head_dim));
   }
   plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
@@ -73,8 +75,9 @@ inline Plan plan_attend(DType dtype, const AttentionShape& shape, bool fused) {
 /// The parts put together. AttentionParams.
 inline Plan plan_combine(DType dtype, const AttentionShape& shape) {
   detail::check_heads(shape);
-  Plan plan = plan_of(instance::Combine{
-      .type = device_type(dtype), .heads = shape.heads, .head_dim = shape.head_dim, .splits = shape.splits});
+  Plan plan = plan_of(
+      "attention/attention.cuh", "combine",
+      {{"T", device_type(dtype)}, {"Heads", shape.heads}, {"HeadDim", shape.head_dim}, {"Splits", shape.splits}});
   plan.grid.x = static_cast<unsigned>(shape.heads * shape.head_dim / 32);
   plan.rows_axis = 2;
   plan.block.x = threads_of::combine;
@@ -86,8 +89,9 @@ inline Plan plan_combine(DType dtype, const AttentionShape& shape) {
 /// The three kernels of attention_eager.cuh. AttentionParams.
 inline Plan plan_eager_scores(DType dtype, const AttentionShape& shape) {
   detail::check_heads(shape);
-  Plan plan = plan_of(instance::EagerScores{
-      .type = device_type(dtype), .heads = shape.heads, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim});
+  Plan plan = plan_of(
+      "attention/attention_eager.cuh", "eager_scores",
+      {{"T", device_type(dtype)}, {"Heads", shape.heads}, {"KvHeads", shape.kv_heads}, {"HeadDim", shape.head_dim}});
   plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
   plan.rows_axis = 3;
   plan.block.x = threads_of::eager_scores;
@@ -96,7 +100,8 @@ inline Plan plan_eager_scores(DType dtype, const AttentionShape& shape) {
   return plan;
 }
 inline Plan plan_eager_softmax(DType dtype, const AttentionShape& shape) {
-  Plan plan = plan_of(instance::EagerSoftmax{.type = device_type(dtype), .heads = shape.heads});
+  Plan plan =
+      plan_of("attention/attention_eager.cuh", "eager_softmax", {{"T", device_type(dtype)}, {"Heads", shape.heads}});
   plan.grid.x = static_cast<unsigned>(shape.heads);
   plan.rows_axis = 2;
   plan.block.x = threads_of::eager_softmax;
@@ -107,11 +112,12 @@ inline Plan plan_eager_softmax(DType dtype, const AttentionShape& shape) {
 inline Plan plan_eager_product(DType dtype, const AttentionShape& shape) {
   detail::check_heads(shape);
   constexpr int warps = 16;
-  Plan plan = plan_of(instance::EagerProduct{.type = device_type(dtype),
-                                             .heads = shape.heads,
-                                             .kv_heads = shape.kv_heads,
-                                             .head_dim = shape.head_dim,
-                                             .warps = warps});
+  Plan plan = plan_of("attention/attention_eager.cuh", "eager_product",
+                      {{"T", device_type(dtype)},
+                       {"Heads", shape.heads},
+                       {"KvHeads", shape.kv_heads},
+                       {"HeadDim", shape.head_dim},
+                       {"Warps", warps}});
   plan.grid.x = static_cast<unsigned>(shape.heads);
   plan.rows_axis = 2;
   plan.block.x = 32 * warps;

@@ -1,7 +1,6 @@
 // Plans for norms, element-wise operations and the step's two ends.
 #pragma once
 
-#include <fpf/kernel/plan/kernels.hpp>
 #include <fpf/kernel/plan/plan.hpp>
 
 namespace fpf::kernel {
@@ -11,7 +10,8 @@ inline Plan plan_rms_norm(DType dtype, int k, bool round) {
   const int vector = in_16_bytes(dtype);
   if (k % vector != 0) fail("a norm over {} {} values: expected a multiple of {}", k, name_of(dtype), vector);
   const int threads = std::clamp(rounded_up(k / vector, 32), 32, 256);
-  Plan plan = plan_of(instance::RmsNorm{.type = device_type(dtype), .k = k, .threads = threads, .round = round});
+  Plan plan = plan_of("ends/norm.cuh", "rms_norm",
+                      {{"T", device_type(dtype)}, {"K", k}, {"Threads", threads}, {"Round", round}});
   plan.rows_axis = 1;
   plan.block.x = static_cast<unsigned>(threads);
   plan.max_rows = 0;
@@ -24,8 +24,9 @@ inline Plan plan_rms_norm(DType dtype, int k, bool round) {
 inline Plan plan_elementwise(bool silu_mul, DType dtype, long long count) {
   const int vector = in_16_bytes(dtype);
   if (count % vector != 0) fail("an element-wise operation over {} values: expected a multiple of {}", count, vector);
-  Plan plan = plan_of(instance::Elementwise{.operation = silu_mul ? "fpf::kernel::SiluMul" : "fpf::kernel::Add",
-                                            .type = device_type(dtype)});
+  Plan plan =
+      plan_of("ends/elementwise.cuh", "elementwise",
+              {{"Operation", silu_mul ? "fpf::kernel::SiluMul" : "fpf::kernel::Add"}, {"T", device_type(dtype)}});
   plan.grid.x = detail::blocks(count, threads_of::elementwise * vector);
   plan.block.x = threads_of::elementwise;
   plan.max_rows = 0;
@@ -37,7 +38,7 @@ inline Plan plan_elementwise(bool silu_mul, DType dtype, long long count) {
 inline Plan plan_embed(DType dtype, int hidden) {
   const int vector = in_16_bytes(dtype);
   if (hidden % vector != 0) fail("a hidden size of {}: expected a multiple of {}", hidden, vector);
-  Plan plan = plan_of(instance::Embed{.type = device_type(dtype), .hidden = hidden});
+  Plan plan = plan_of("ends/head.cuh", "embed", {{"T", device_type(dtype)}, {"Hidden", hidden}});
   plan.grid.x = detail::blocks(hidden, threads_of::embed * vector);
   plan.rows_axis = 2;
   plan.max_rows = 0;
@@ -53,8 +54,8 @@ inline Plan plan_log_prob_slices(DType dtype, int vocabulary, int k) {
   if (k < 1 || k > most_best(log_prob_blocks) || k > vocabulary)
     fail("the {} best of {} tokens: the kernel takes 1 to {}", k, vocabulary, most_best(log_prob_blocks));
   const int each = ceil_div(ceil_div(vocabulary, log_prob_blocks), threads_of::log_probs);
-  Plan plan =
-      plan_of(instance::LogProbSlices{.type = device_type(dtype), .k = k, .blocks = log_prob_blocks, .each = each});
+  Plan plan = plan_of("ends/head.cuh", "log_prob_slices",
+                      {{"T", device_type(dtype)}, {"K", k}, {"Blocks", log_prob_blocks}, {"Each", each}});
   plan.grid.x = log_prob_blocks;
   plan.rows_axis = 2;
   plan.max_rows = 0;
@@ -64,19 +65,12 @@ inline Plan plan_log_prob_slices(DType dtype, int vocabulary, int k) {
   return plan;
 }
 inline Plan plan_log_probs(int k) {
-  Plan plan = plan_of(instance::LogProbs{.k = k, .blocks = log_prob_blocks});
+  Plan plan = plan_of("ends/head.cuh", "log_probs", {{"K", k}, {"Blocks", log_prob_blocks}});
   plan.rows_axis = 1;
   plan.max_rows = 0;
   plan.block.x = threads_of::log_probs;
   plan.bytes_per_row = log_prob_blocks * (8.0 * k + 8);
   plan.hot = true;
-  return plan;
-}
-
-/// The device's clock, by one thread. TimeStampParams.
-inline Plan plan_time_stamp() {
-  Plan plan = plan_of(instance::TimeStamp{});
-  plan.max_rows = 1;
   return plan;
 }
 

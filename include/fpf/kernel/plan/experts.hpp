@@ -1,7 +1,6 @@
 // Plans for the experts: the router's choice, and the chosen experts' MLPs.
 #pragma once
 
-#include <fpf/kernel/plan/kernels.hpp>
 #include <fpf/kernel/plan/plan.hpp>
 #include <string>
 
@@ -23,8 +22,12 @@ struct MoeOptions {
 inline Plan plan_route(DType dtype, int experts, int top_k, bool renormalise, bool round) {
   if (top_k < 1 || top_k > most_choices || top_k > experts)
     fail("{} of {} experts: the router kernel takes 1 to {}", top_k, experts, most_choices);
-  Plan plan = plan_of(instance::Route{
-      .type = device_type(dtype), .experts = experts, .top_k = top_k, .renormalise = renormalise, .round = round});
+  Plan plan = plan_of("experts/router.cuh", "route",
+                      {{"T", device_type(dtype)},
+                       {"Experts", experts},
+                       {"TopK", top_k},
+                       {"Renormalise", renormalise},
+                       {"Round", round}});
   plan.rows_axis = 1;
   plan.max_rows = 0;
   plan.block.x = threads_of::warp;
@@ -47,27 +50,30 @@ inline Plan plan_gate_up_tiles(const WeightFormat& format, DType dtype, const Mo
   const int warps = options.gate_up_warps;
   int tiles = joint ? options.gate_up_tiles : 1;
   while (joint && shape.intermediate % (half_tile * tiles) != 0) --tiles;
-  Plan plan = joint           ? plan_of(instance::MoeGateUpOne{.weight = weight,
-                                                               .type = type,
-                                                               .intermediate = shape.intermediate,
-                                                               .experts = shape.experts,
-                                                               .top_k = shape.top_k,
-                                                               .tiles = tiles,
-                                                               .warps = warps,
-                                                               .renormalise = shape.renormalise})
-              : options.route ? plan_of(instance::MoeGateUpOneOrdered{.weight = weight,
-                                                                      .type = type,
-                                                                      .intermediate = shape.intermediate,
-                                                                      .experts = shape.experts,
-                                                                      .top_k = shape.top_k,
-                                                                      .warps = warps,
-                                                                      .renormalise = shape.renormalise})
-                              : plan_of(instance::MoeGateUpRows{.weight = weight,
-                                                                .type = type,
-                                                                .intermediate = shape.intermediate,
-                                                                .top_k = shape.top_k,
-                                                                .warps = warps,
-                                                                .round = options.round});
+  Plan plan = joint           ? plan_of("experts/moe_one.cuh", "moe_gate_up_one",
+                                        {{"Weight", weight},
+                                         {"T", type},
+                                         {"Intermediate", shape.intermediate},
+                                         {"Experts", shape.experts},
+                                         {"TopK", shape.top_k},
+                                         {"Tiles", tiles},
+                                         {"Warps", warps},
+                                         {"Renormalise", shape.renormalise}})
+              : options.route ? plan_of("experts/moe_one.cuh", "moe_gate_up_one_ordered",
+                                        {{"Weight", weight},
+                                         {"T", type},
+                                         {"Intermediate", shape.intermediate},
+                                         {"Experts", shape.experts},
+                                         {"TopK", shape.top_k},
+                                         {"Warps", warps},
+                                         {"Renormalise", shape.renormalise}})
+                              : plan_of("experts/moe_rows.cuh", "moe_gate_up_rows",
+                                        {{"Weight", weight},
+                                         {"T", type},
+                                         {"Intermediate", shape.intermediate},
+                                         {"TopK", shape.top_k},
+                                         {"Warps", warps},
+                                         {"Round", options.round}});
   plan.grid = {static_cast<unsigned>(shape.intermediate / (joint ? half_tile * tiles : tile_rows)),
                static_cast<unsigned>(shape.top_k), 1};
   plan.block.x = 32 * static_cast<unsigned>(tiles * warps);
@@ -80,16 +86,17 @@ inline Plan plan_gate_up_tiles(const WeightFormat& format, DType dtype, const Mo
 /// gate and up by fused multiply-adds.
 inline Plan plan_gate_up_lanes(const WeightFormat& format, DType dtype, const MoeShape& shape, bool round) {
   const std::string weight = format.type(shape.hidden, dtype);  // refuses first
-  const int lanes = std::min(256, rounded_up(shape.hidden / format.chunk(dtype), 32));
+  const int lanes = std::min(256, rounded_up(shape.hidden / format.units(dtype).chunk, 32));
   const int groups = lanes >= 128 ? 1 : 128 / lanes, per_thread = format.is_dense() ? 2 : 4;
-  Plan plan = plan_of(instance::MoeGateUp{.weight = weight,
-                                          .type = device_type(dtype),
-                                          .intermediate = shape.intermediate,
-                                          .top_k = shape.top_k,
-                                          .lanes = lanes,
-                                          .groups = groups,
-                                          .per_thread = per_thread,
-                                          .round = round});
+  Plan plan = plan_of("experts/moe.cuh", "moe_gate_up",
+                      {{"Weight", weight},
+                       {"T", device_type(dtype)},
+                       {"Intermediate", shape.intermediate},
+                       {"TopK", shape.top_k},
+                       {"Lanes", lanes},
+                       {"Groups", groups},
+                       {"PerThread", per_thread},
+                       {"Round", round}});
   plan.grid = {blocks(shape.intermediate, groups * per_thread), static_cast<unsigned>(shape.top_k), 1};
   plan.block.x = static_cast<unsigned>(lanes * groups);
   return plan;
@@ -109,20 +116,22 @@ inline Plan plan_down_tiles(const WeightFormat& format, DType dtype, const MoeSh
   int teams = options.route ? shape.top_k : std::min(shape.top_k, 8);
   while (shape.top_k % teams != 0 || (!options.route && teams > 1 && teams * each > 152 * 1024)) --teams;
   const int warps = std::clamp(options.down_warps * ceil_div(shape.intermediate, 1024), 1, 32 / teams);
-  Plan plan = options.route ? plan_of(instance::MoeDownOne{.weight = weight,
-                                                           .type = type,
-                                                           .hidden = shape.hidden,
-                                                           .experts = shape.experts,
-                                                           .top_k = shape.top_k,
-                                                           .warps_each = warps,
-                                                           .renormalise = shape.renormalise})
-                            : plan_of(instance::MoeDownRows{.weight = weight,
-                                                            .type = type,
-                                                            .hidden = shape.hidden,
-                                                            .top_k = shape.top_k,
-                                                            .teams = teams,
-                                                            .warps_each = warps,
-                                                            .round = options.round});
+  Plan plan = options.route ? plan_of("experts/moe_one.cuh", "moe_down_one",
+                                      {{"Weight", weight},
+                                       {"T", type},
+                                       {"Hidden", shape.hidden},
+                                       {"Experts", shape.experts},
+                                       {"TopK", shape.top_k},
+                                       {"WarpsEach", warps},
+                                       {"Renormalise", shape.renormalise}})
+                            : plan_of("experts/moe_rows.cuh", "moe_down_rows",
+                                      {{"Weight", weight},
+                                       {"T", type},
+                                       {"Hidden", shape.hidden},
+                                       {"TopK", shape.top_k},
+                                       {"Teams", teams},
+                                       {"WarpsEach", warps},
+                                       {"Round", options.round}});
   plan.grid.x = static_cast<unsigned>(shape.hidden / tile_rows);
   plan.block.x = 32 * static_cast<unsigned>(teams * warps);
   plan.shared_fixed = static_cast<unsigned>(teams) * tile;
@@ -133,15 +142,17 @@ inline Plan plan_down_tiles(const WeightFormat& format, DType dtype, const MoeSh
 
 /// down by fused multiply-adds.
 inline Plan plan_down_lanes(const WeightFormat& format, DType dtype, const MoeShape& shape, bool round) {
-  const int lanes = std::min(rounded_up(shape.intermediate / format.chunk(dtype), 32), 1024 / shape.top_k / 32 * 32);
+  const int lanes =
+      std::min(rounded_up(shape.intermediate / format.units(dtype).chunk, 32), 1024 / shape.top_k / 32 * 32);
   const int per_thread = format.is_dense() ? 2 : 8;
-  Plan plan = plan_of(instance::MoeDown{.weight = format.type(shape.intermediate, dtype),
-                                        .type = device_type(dtype),
-                                        .hidden = shape.hidden,
-                                        .top_k = shape.top_k,
-                                        .lanes = lanes,
-                                        .per_thread = per_thread,
-                                        .round = round});
+  Plan plan = plan_of("experts/moe.cuh", "moe_down",
+                      {{"Weight", format.type(shape.intermediate, dtype)},
+                       {"T", device_type(dtype)},
+                       {"Hidden", shape.hidden},
+                       {"TopK", shape.top_k},
+                       {"Lanes", lanes},
+                       {"PerThread", per_thread},
+                       {"Round", round}});
   plan.grid.x = blocks(shape.hidden, per_thread);
   plan.rows_axis = 2;
   plan.block.x = static_cast<unsigned>(shape.top_k * lanes);

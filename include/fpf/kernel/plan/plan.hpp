@@ -6,8 +6,9 @@
 #include <fpf/kernel/plan/shapes.hpp>
 #include <fpf/kernel/shared/layout.hpp>
 #include <fpf/kernel/shared/params.hpp>
+#include <initializer_list>
 #include <string>
-#include <tuple>
+#include <string_view>
 #include <utility>
 
 namespace fpf::kernel {
@@ -15,13 +16,14 @@ namespace fpf::kernel {
 /// Everything about one kernel that is known when the model is. Rows (tokens at once) come at launch.
 struct Plan {
   std::string file, expression;
-  Dim3 grid, block;               // grid for one row
-  int rows_axis = 0;              // 0: rows do not change the grid; 1, 2, 3: x, y, z is multiplied by them
-  unsigned shared_fixed = 0;      // dynamic shared memory, whatever the rows
-  unsigned shared_per_row = 0;    // and for each of them
-  int max_rows = most_rows;       // 0: any number
-  double fixed_bytes = 0;         // weights: what a launch reads whatever the rows
-  double bytes_per_row = 0;       // activations in and out, the cache apart
+  std::string parameters;       // of the kernel's template, "Weight, T, Lanes", to which the expression gives arguments
+  Dim3 grid, block;             // grid for one row
+  int rows_axis = 0;            // 0: rows do not change the grid; 1, 2, 3: x, y, z is multiplied by them
+  unsigned shared_fixed = 0;    // dynamic shared memory, whatever the rows
+  unsigned shared_per_row = 0;  // and for each of them
+  int max_rows = most_rows;     // 0: any number
+  double fixed_bytes = 0;       // weights: what a launch reads whatever the rows
+  double bytes_per_row = 0;     // activations in and out, the cache apart
   double bytes_per_position = 0;  // of the cache, per row
   double bytes_per_expert = 0;    // weights of one expert, which rows share
   bool hot = false;               // on the decode path: must not spill
@@ -61,14 +63,25 @@ class Operation {
   Kernel kernel_;
 };
 
-/// The beginning of a plan: what `instance` (kernels.hpp, portable_kernels.hpp) says of the kernel.
-template <class Instance>
-Plan plan_of(const Instance& instance) {
+/// A kernel's template argument under its parameter's name.
+struct Argument {
+  template <class Value>
+  Argument(std::string_view of, const Value& given) : parameter(of), value(fmt::format("{}", given)) {}
+  std::string_view parameter;
+  std::string value;
+};
+
+/// The beginning of a plan: a kernel of `file` in include/fpf/kernel, with the arguments of its template in their order,
+/// to which tests/toolkit.hpp holds them.
+inline Plan plan_of(std::string_view file, std::string_view kernel, std::initializer_list<Argument> arguments) {
   Plan plan;
-  plan.file = fmt::format("fpf/kernel/{}", Instance::file);
-  plan.expression = fmt::format("fpf::kernel::{}", Instance::name);
-  if constexpr (const auto arguments = instance.arguments(); std::tuple_size_v<decltype(arguments)> != 0)
-    plan.expression += fmt::format("<{}>", fmt::join(arguments, ", "));
+  plan.file = fmt::format("fpf/kernel/{}", file);
+  plan.expression = fmt::format("fpf::kernel::{}", kernel);
+  for (const Argument& one : arguments) {
+    plan.expression += (plan.parameters.empty() ? "<" : ", ") + one.value;
+    plan.parameters += (plan.parameters.empty() ? "" : ", ") + std::string(one.parameter);
+  }
+  if (arguments.size() != 0) plan.expression += ">";
   return plan;
 }
 

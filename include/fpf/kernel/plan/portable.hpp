@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fpf/kernel/plan/plan.hpp>
-#include <fpf/kernel/plan/portable_kernels.hpp>
 #include <fpf/kernel/shared/portable_layout.hpp>
 #include <fpf/kernel/shared/portable_params.hpp>
 
@@ -11,9 +10,9 @@ namespace fpf::kernel {
 namespace detail {
 
 /// A grid of x blocks of so many threads; any number of rows along an axis, 0: none.
-template <class Instance>
-Plan portable_plan(const Instance& instance, unsigned x, int axis, int threads) {
-  Plan plan = plan_of(instance);
+inline Plan portable_plan(std::string_view file, std::string_view kernel, std::initializer_list<Argument> arguments,
+                          unsigned x, int axis, int threads) {
+  Plan plan = plan_of(file, kernel, arguments);
   plan.grid.x = x;
   plan.rows_axis = axis;
   plan.block.x = static_cast<unsigned>(threads);
@@ -23,10 +22,6 @@ Plan portable_plan(const Instance& instance, unsigned x, int axis, int threads) 
 
 /// Threads that take a block of a reduction over k each.
 inline int portable_lanes(int k) { return rounded_up(portable::blocks_of(k), 32); }
-
-inline unsigned portable_tile_memory(const WeightFormat& format, int k) {
-  return static_cast<unsigned>(portable_tile_bytes(k, format.permuted));
-}
 
 }  // namespace detail
 
@@ -38,13 +33,14 @@ inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, i
   const int lanes = detail::portable_lanes(k), groups = std::max(1, 256 / lanes);
   const int each = lanes > 256 || format.is_dense() ? 2 : 4;
   if (lanes > 1024) fail("a product over {} columns: the portable kernel takes up to 32768", k);
-  Plan plan = detail::portable_plan(instance::portable::Gemv{.weight = format.type(k, dtype),
-                                                             .type = device_type(dtype),
-                                                             .lanes = lanes,
-                                                             .groups = groups,
-                                                             .per_thread = each,
-                                                             .norm = norm,
-                                                             .add = add},
+  Plan plan = detail::portable_plan("portable/gemv.cuh", "portable_gemv",
+                                    {{"Weight", format.type(k, dtype)},
+                                     {"T", device_type(dtype)},
+                                     {"Lanes", lanes},
+                                     {"Groups", groups},
+                                     {"PerThread", each},
+                                     {"Norm", norm},
+                                     {"Add", add}},
                                     std::min(detail::blocks(n, groups * each), most_blocks), 0, lanes * groups);
   plan.shared_fixed = static_cast<unsigned>(portable_stage_bytes(k, groups * each));
   plan.max_rows = portable_few_rows;
@@ -54,37 +50,39 @@ inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, i
 
 /// A product with any number of rows. PortableProduct.
 inline Plan plan_portable_gemm(const WeightFormat& format, DType dtype, int n, int k, int rows, bool add) {
-  Plan plan = detail::portable_plan(instance::portable::Gemm{.weight = format.type(k, dtype), .add = add},
-                                    detail::blocks(n, portable_tile), 0, threads_of::portable_gemm);
+  Plan plan =
+      detail::portable_plan("portable/gemm.cuh", "portable_gemm", {{"Weight", format.type(k, dtype)}, {"Add", add}},
+                            detail::blocks(n, portable_tile), 0, threads_of::portable_gemm);
   plan.grid.y = detail::blocks(rows, portable_tile);
-  plan.shared_fixed = detail::portable_tile_memory(format, k);
+  plan.shared_fixed = static_cast<unsigned>(portable_tile_bytes(k, format.permuted));
   return plan;
 }
 
 /// One projection of all experts over `rows` sorted slots. PortableGrouped.
 inline Plan plan_portable_grouped(const WeightFormat& format, DType dtype, int n, int k, int rows, int experts) {
-  Plan plan = detail::portable_plan(instance::portable::GemmGrouped{.weight = format.type(k, dtype)},
+  Plan plan = detail::portable_plan("portable/gemm.cuh", "portable_gemm_grouped", {{"Weight", format.type(k, dtype)}},
                                     detail::blocks(n, portable_tile), 0, threads_of::portable_gemm);
   plan.grid.y = detail::blocks(rows, portable_tile) + static_cast<unsigned>(experts);
-  plan.shared_fixed = detail::portable_tile_memory(format, k);
+  plan.shared_fixed = static_cast<unsigned>(portable_tile_bytes(k, format.permuted));
   return plan;
 }
 
 /// PortableNorm.
 inline Plan plan_portable_norm(DType dtype, int k) {
   const int threads = std::clamp(detail::portable_lanes(k) * 2, 64, 256);
-  return detail::portable_plan(instance::portable::Norm{.type = device_type(dtype), .k = k, .threads = threads}, 1, 1,
-                               threads);
+  return detail::portable_plan("portable/norm.cuh", "portable_norm",
+                               {{"T", device_type(dtype)}, {"K", k}, {"Threads", threads}}, 1, 1, threads);
 }
 
 // ---- attention: PortableAttention, all three
 
 inline Plan plan_portable_rope(DType dtype, const AttentionShape& a) {
-  return detail::portable_plan(instance::portable::RopeAppend{.type = device_type(dtype),
-                                                              .heads = a.heads,
-                                                              .kv_heads = a.kv_heads,
-                                                              .head_dim = a.head_dim,
-                                                              .head_norm = a.head_norm},
+  return detail::portable_plan("portable/attention.cuh", "portable_rope_append",
+                               {{"T", device_type(dtype)},
+                                {"Heads", a.heads},
+                                {"KvHeads", a.kv_heads},
+                                {"HeadDim", a.head_dim},
+                                {"HeadNorm", a.head_norm}},
                                static_cast<unsigned>(a.heads + 2 * a.kv_heads), 2, threads_of::warp);
 }
 inline Plan plan_portable_attend(DType dtype, const AttentionShape& a, int blocks, bool append) {
@@ -95,19 +93,21 @@ inline Plan plan_portable_attend(DType dtype, const AttentionShape& a, int block
   if (group > most_group)
     fail("{} query heads on {} kv heads: the portable attention kernel takes 1 to {} for each", a.heads, a.kv_heads,
          most_group);
-  Plan plan = detail::portable_plan(instance::portable::Attend{.type = device_type(dtype),
-                                                               .heads = a.heads,
-                                                               .kv_heads = a.kv_heads,
-                                                               .head_dim = a.head_dim,
-                                                               .head_norm = a.head_norm,
-                                                               .append = append},
+  Plan plan = detail::portable_plan("portable/attention.cuh", "portable_attend",
+                                    {{"T", device_type(dtype)},
+                                     {"Heads", a.heads},
+                                     {"KvHeads", a.kv_heads},
+                                     {"HeadDim", a.head_dim},
+                                     {"HeadNorm", a.head_norm},
+                                     {"Append", append}},
                                     static_cast<unsigned>(blocks), 3, threads_of::portable_attend);
   plan.grid.y = static_cast<unsigned>(a.kv_heads);
   plan.shared_fixed = static_cast<unsigned>(portable_attend_bytes(group, a.head_dim, static_cast<int>(size_of(dtype))));
   return plan;
 }
 inline Plan plan_portable_join(const AttentionShape& a) {
-  return detail::portable_plan(instance::portable::AttendJoin{.heads = a.heads, .head_dim = a.head_dim},
+  return detail::portable_plan("portable/attention.cuh", "portable_attend_join",
+                               {{"Heads", a.heads}, {"HeadDim", a.head_dim}},
                                static_cast<unsigned>(a.heads * a.head_dim / 32), 2, threads_of::portable_join);
 }
 
@@ -115,9 +115,9 @@ inline Plan plan_portable_join(const AttentionShape& a) {
 
 /// PortableEmbedding; ids of 64 bits or 32.
 inline Plan plan_portable_embed(DType dtype, int hidden, bool wide_ids) {
-  return detail::portable_plan(
-      instance::portable::Embed{.type = device_type(dtype), .id = wide_ids ? "long long" : "int", .hidden = hidden},
-      detail::blocks(hidden, threads_of::portable_values), 2, threads_of::portable_values);
+  return detail::portable_plan("portable/head.cuh", "portable_embed",
+                               {{"T", device_type(dtype)}, {"Id", wide_ids ? "long long" : "int"}, {"Hidden", hidden}},
+                               detail::blocks(hidden, threads_of::portable_values), 2, threads_of::portable_values);
 }
 
 /// PortableLogProbs, all three; `portable_slices` sizes the candidates.
@@ -127,24 +127,24 @@ inline Plan plan_portable_top_slices(int vocabulary, int k) {
   if (k < 1 || k > most_best(portable_slices) || k > vocabulary)
     fail("the {} best of {} tokens: the kernel takes 1 to {}", k, vocabulary, most_best(portable_slices));
   const int each = ceil_div(ceil_div(vocabulary, portable_slices), threads);
-  return detail::portable_plan(instance::portable::TopSlices{.k = k, .slices = portable_slices, .each = each},
-                               portable_slices, 2, threads);
+  return detail::portable_plan("portable/head.cuh", "portable_top_slices",
+                               {{"K", k}, {"Slices", portable_slices}, {"Each", each}}, portable_slices, 2, threads);
 }
 inline Plan plan_portable_exp_sums(int vocabulary, int k) {
-  return detail::portable_plan(instance::portable::ExpSums{.k = k, .slices = portable_slices},
+  return detail::portable_plan("portable/head.cuh", "portable_exp_sums", {{"K", k}, {"Slices", portable_slices}},
                                detail::blocks(portable::blocks_of(vocabulary), threads_of::portable_values), 2,
                                threads_of::portable_values);
 }
 inline Plan plan_portable_log_probs(int vocabulary, int k) {
-  Plan plan = detail::portable_plan(instance::portable::LogProbs{.k = k, .slices = portable_slices}, 1, 1,
-                                    threads_of::portable_values);
+  Plan plan = detail::portable_plan("portable/head.cuh", "portable_log_probs", {{"K", k}, {"Slices", portable_slices}},
+                                    1, 1, threads_of::portable_values);
   plan.shared_fixed = 4 * static_cast<unsigned>(portable::blocks_of(vocabulary));
   return plan;
 }
 
 /// PortableNarrow.
 inline Plan plan_portable_narrow(DType dtype, long long count) {
-  return detail::portable_plan(instance::portable::Narrow{.type = device_type(dtype)},
+  return detail::portable_plan("portable/head.cuh", "portable_narrow", {{"T", device_type(dtype)}},
                                detail::blocks(count, threads_of::portable_values), 0, threads_of::portable_values);
 }
 

@@ -1,7 +1,6 @@
 // Synthetic tensors on a GPU: which kernel makes what a recipe describes.
 #pragma once
 
-#include <fpf/kernel/plan/kernels.hpp>
 #include <fpf/kernel/plan/plan.hpp>
 #include <fpf/weights/synthetic_tensor.hpp>
 
@@ -16,7 +15,7 @@ inline Plan plan_synthetic(weights::synthetic::Kind kind, weights::Format format
     if (!weights::is_plain(format)) fail("synthetic values are not made as {}", weights::name_of(format));
     made = fmt::format("SyntheticFloats<{}>", device_type(static_cast<DType>(format)));
   }
-  Plan plan = plan_of(instance::MakeSynthetic{.made = "fpf::kernel::" + made});
+  Plan plan = plan_of("weights/synthetic.cuh", "make_synthetic", {{"Made", "fpf::kernel::" + made}});
   plan.grid.x = static_cast<unsigned>(std::clamp<std::size_t>(bytes / (threads_of::synthetic * 8), 1, 2048));
   plan.block.x = threads_of::synthetic;
   plan.fixed_bytes = static_cast<double>(bytes);

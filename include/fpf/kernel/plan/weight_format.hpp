@@ -35,20 +35,7 @@ struct WeightFormat {
   bool permuted = false;         // int4: columns sorted by a g_idx that is not monotone
 
   bool operator==(const WeightFormat&) const = default;
-
   bool is_dense() const { return kind == Kind::dense; }
-
-  std::string_view name() const {
-    switch (kind) {
-      case Kind::int4:
-        return "4-bit";
-      case Kind::nf4:
-        return "NF4";
-      case Kind::dense:
-        return "dense";
-    }
-    return {};
-  }
 
   /// f(layout) for rows of k columns (shared/layout.hpp).
   template <class F>
@@ -66,8 +53,8 @@ struct WeightFormat {
 
   /// The device's type for rows of k columns. Throws Error for a shape that has no packed form.
   std::string type(int k, DType dtype) const {
-    const int columns = with_layout(k, dtype, [](const auto& layout) { return layout.columns(); });
-    if (k <= 0 || k % columns != 0) fail("a {} matrix with {} columns: expected a multiple of {}", name(), k, columns);
+    const auto [name, columns, rows, chunk] = units(dtype);
+    if (k <= 0 || k % columns != 0) fail("a {} matrix with {} columns: expected a multiple of {}", name, k, columns);
     switch (kind) {
       case Kind::int4: {
         const int shared = group == 0 ? k : group;
@@ -83,32 +70,28 @@ struct WeightFormat {
     return fmt::format("fpf::kernel::Dense<{}, {}>", device_type(dtype), k);
   }
 
-  // Its layout's figures.
-
+  /// Its layout's name and what k, and for the matrix units n, must be a multiple of; columns that a thread takes at once.
+  struct Units {
+    std::string_view name;
+    int columns, rows, chunk;
+  };
+  Units units(DType dtype) const {
+    return with_layout(0, dtype, [](const auto& l) { return Units{l.name(), l.columns(), l.rows(), l.chunk()}; });
+  }
   /// Bytes of a packed [n, k] matrix.
   std::size_t bytes(std::size_t n, std::size_t k, DType dtype) const {
     return with_layout(static_cast<int>(k), dtype, [&](const auto& layout) {
       return static_cast<std::size_t>(layout.bytes(static_cast<long long>(n)));
     });
   }
-  /// Columns that a thread takes at once.
-  int chunk(DType dtype) const {
-    return with_layout(0, dtype, [](const auto& layout) { return layout.chunk(); });
-  }
-  /// What the matrix units' kernels need n to be a multiple of.
-  int rows(DType dtype) const {
-    return with_layout(0, dtype, [](const auto& layout) { return layout.rows(); });
-  }
   /// Dynamic shared memory of a tile of rows of k columns.
   unsigned tile_bytes(int k, DType dtype) const {
     return with_layout(k, dtype, [](const auto& layout) { return static_cast<unsigned>(tile_size(layout)); });
   }
   /// And for one row of x beside it, of 16 bits.
-  unsigned staged_bytes(int k, DType dtype) const {
-    return 2u * static_cast<unsigned>(staged_stride(staged(k, dtype)));
-  }
+  unsigned staged_bytes(int k, DType dtype) const { return 2u * unsigned(staged_stride(staged(k, dtype))); }
   /// Elements of a row of x in shared memory.
-  int staged(int k, DType dtype) const { return staged_columns(k, chunk(dtype), in_16_bytes(dtype)); }
+  int staged(int k, DType dtype) const { return staged_columns(k, units(dtype).chunk, in_16_bytes(dtype)); }
 };
 
 /// A packed matrix on the device: out features n, in features k.

@@ -12,21 +12,15 @@ constexpr long long padded16(long long bytes) { return (bytes + 15) / 16 * 16; }
 
 namespace threads_of {
 
-inline constexpr int warp = 32;
-inline constexpr int elementwise = 256;
-inline constexpr int embed = 128;
-inline constexpr int log_probs = 256;
-inline constexpr int combine = 128;
-inline constexpr int eager_scores = 256;
-inline constexpr int eager_softmax = 256;
-inline constexpr int repack = 256;
-inline constexpr int dequantise = 256;
-inline constexpr int synthetic = 256;
+inline constexpr int warp = 32, combine = 128, eager_scores = 256, eager_softmax = 256;
+inline constexpr int elementwise = 256, embed = 128, log_probs = 256;
+inline constexpr int repack = 256, dequantise = 256, synthetic = 256;
 
 }  // namespace threads_of
 
 // ---- packed matrices [n, k]: a layout for each format (weights/<format>.cuh), of rows of k columns
 //
+//   name        in messages
 //   chunk       columns in 16 bytes of codes, which a thread takes at once
 //   columns     k is a multiple of it
 //   rows        n is a multiple of it where the matrix units multiply
@@ -41,7 +35,7 @@ inline constexpr int synthetic = 256;
 struct Int4Layout {
   int k, group, scale_bytes;  // `group` columns share a scale and a zero
   bool permuted;              // columns stand sorted by group; kept: where each of x stands among the stored ones
-
+  static constexpr const char* name() { return "4-bit"; }
   static constexpr int chunk() { return 32; }
   static constexpr int columns() { return 32; }
   static constexpr int rows() { return 8; }
@@ -67,7 +61,7 @@ struct Int4Layout {
 struct Nf4Layout {
   int k;
   static constexpr int block = 64, map_bytes = 64;  // columns that share a maximum
-
+  static constexpr const char* name() { return "NF4"; }
   static constexpr int chunk() { return 32; }
   static constexpr int columns() { return block; }
   static constexpr int rows() { return 8; }
@@ -81,7 +75,7 @@ struct Nf4Layout {
 /// Values of `element` bytes [n, k].
 struct DenseLayout {
   int k, element;
-
+  static constexpr const char* name() { return "dense"; }
   constexpr int chunk() const { return 16 / element; }
   constexpr int columns() const { return chunk(); }
   static constexpr int rows() { return 1; }
@@ -124,7 +118,6 @@ inline constexpr int most_group = 8;  // query heads on one kv head
 struct KvTileLayout {
   int head_dim;
   static constexpr int positions = 16;
-
   constexpr int row_bytes() const { return head_dim * 2; }
   constexpr int key_stride() const { return tile_stride(row_bytes()); }
   constexpr int value_stride() const { return row_bytes() + 16; }
@@ -140,14 +133,10 @@ constexpr int attend_warp_bytes(int head_dim) {
   return tile > sums ? tile : sums;
 }
 
-// ---- the step's end (ends/)
-
-/// How many of the best tokens one block finds among the best of so many slices: eight keys a thread.
+/// ends/head.cuh: how many of the best tokens one block finds among the best of so many slices: eight keys a thread.
 constexpr int most_best(int slices) { return 8 * threads_of::log_probs / slices; }
 
-// ---- weights on their way in (weights/repack.cuh)
-
-/// Of repack_codes: output features, and words of eight codes, a thread each.
+/// weights/repack.cuh's repack_codes: output features, and words of eight codes, a thread each.
 inline constexpr int repack_rows = 64, repack_words = 4;
 
 /// Columns that a block of dequantise takes, eight a thread.

@@ -50,10 +50,7 @@ constexpr int portable_attend_bytes(int group, int head_dim, int element) {
 
 namespace threads_of {
 
-inline constexpr int portable_gemm = 256;
-inline constexpr int portable_attend = 160;  // 128 for products, a warp for the sums
-inline constexpr int portable_join = 128;
-inline constexpr int portable_group = 1024;
+inline constexpr int portable_gemm = 256, portable_attend = 160, portable_join = 128, portable_group = 1024;
 inline constexpr int portable_values = 256;  // of what takes a value, a logit or a block of logits a thread
 
 }  // namespace threads_of
