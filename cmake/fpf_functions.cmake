@@ -144,8 +144,9 @@ function(fpf_add_tests program)
   add_executable(${target} ${sources})
   target_link_libraries(${target} PRIVATE ${ARG_LIBS} fpf_test_main)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)
+  add_dependencies(${target} fpf_warm_start)
   target_compile_definitions(${target} PRIVATE FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
-                             FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
+                             FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}" FPF_WARM_START="$<TARGET_FILE:fpf_warm_start>"
                              FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
   fpf_finish_test(${target} ${ARG_LIBS})
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0

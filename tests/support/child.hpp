@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "warm_start.hpp"
+
 /// How a program ended. `code` is its exit code, or 128 + the signal that killed it, as a shell says it.
 struct Outcome {
   int code = 0;
@@ -27,18 +29,21 @@ struct Outcome {
 /// A started program. Its output goes to memory, so neither side ever waits for a pipe.
 class Child {
  public:
-  using Environment = std::vector<std::pair<std::string, std::string>>;
+  using Environment = warm_start::Environment;
 
   /// `args` begins with the program, looked up in PATH unless it has a slash; `folder` is where it runs.
   explicit Child(const std::vector<std::string>& args, const std::string& folder = ".",
                  const Environment& environment = {}) {
     out_ = ::memfd_create("stdout", MFD_CLOEXEC);
     err_ = ::memfd_create("stderr", MFD_CLOEXEC);
+    if (out_ < 0 || err_ < 0) throw std::runtime_error("cannot start " + args.front());
+    pid_ = warm_start::start(args, folder, environment, out_, err_);
+    if (pid_ > 0) return;
     std::vector<char*> argv;
     for (const auto& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
     argv.push_back(nullptr);
     pid_ = ::fork();
-    if (out_ < 0 || err_ < 0 || pid_ < 0) throw std::runtime_error("cannot start " + args.front());
+    if (pid_ < 0) throw std::runtime_error("cannot start " + args.front());
     if (pid_ != 0) return;
     for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
     const int nothing = ::open("/dev/null", O_RDONLY);
