@@ -237,7 +237,7 @@ BOOST_AUTO_TEST_CASE(taps_copy_before_the_stream_is_overwritten) {
 
   std::vector<std::int64_t> all(layers);
   std::iota(all.begin(), all.end(), 0);
-  Recorder recorder(checkpoint.config(), DType::float32, all, 5, 7);
+  Recorder recorder(checkpoint.config(), all, 5, 7);
   auto second = decoder->make_cache(1, 7);
   recorder.start_pass(7);
   recorder.next_tokens(*decoder, decoder->forward(prompt, second, recorder.kept(), &recorder));

@@ -167,7 +167,7 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, engine::Dec
   const Weights weights(checkpoint, cache);
   Library library(0, compiler(), CubinCache(std::filesystem::current_path() / "cache"));
   StepConfig config = engine::step_config(c, parallel::Shard::whole(c), at::kBFloat16, prompt.numel());
-  Recorder recorder(c, settings.dtype, settings.layers, settings.top_k, length);
+  Recorder recorder(c, settings.layers, settings.top_k, length);
   recorder.start_pass(length);
   const at::Tensor first = recorder.next_tokens(
       decoder, engine::portable_prefill(library, nullptr, config, weights.model, prompt, cache, recorder.kept(), &recorder));

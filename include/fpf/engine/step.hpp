@@ -16,19 +16,25 @@ namespace fpf::engine {
 /// cache.
 class TapLayout {
  public:
-  /// A column of a signal: [rows] of row_bytes at each tapped layer, one layer after another; of the head's once.
+  /// A column of a signal: [rows, width] at each tapped layer, one layer after another; of the head's once.
   struct Field {
     const evidence::SignalInfo* info;
-    std::size_t column, row_bytes, offset;
+    std::size_t column;
+    DType dtype;
+    std::int64_t width;
+    std::size_t offset;
+
+    std::size_t row_bytes() const { return static_cast<std::size_t>(width) * size_of(dtype); }
   };
 
   explicit TapLayout(const kernel::StepConfig& config) : rows_(static_cast<std::size_t>(config.rows)) {
     using enum evidence::StoredSignal;
-    const std::size_t layers = config.tapped.size(), top = 4 * static_cast<std::size_t>(config.top_k);
-    const std::size_t chosen = 4 * static_cast<std::size_t>(config.mlp.top_k);
-    add(hidden_states, layers, {static_cast<std::size_t>(config.hidden) * size_of(config.dtype)});
-    if (config.has_experts()) add(router, layers, {chosen, chosen, 4});
-    add(logprobs, 1, {top, top});
+    using enum DType;
+    const std::size_t layers = config.tapped.size();
+    const int chosen = config.mlp.top_k, top = config.top_k;
+    add(hidden_states, layers, {{config.dtype, config.hidden}});
+    if (config.has_experts()) add(router, layers, {{int32, chosen}, {float32, chosen}, {float32, 1}});
+    add(logprobs, 1, {{int32, top}, {float32, top}});
   }
 
   std::size_t bytes() const { return bytes_; }
@@ -40,15 +46,16 @@ class TapLayout {
   }
   /// Where row 0 of a field begins, at the tapped layer of that number.
   std::size_t at(const Field& field, std::size_t layer = 0) const {
-    return field.offset + layer * rows_ * field.row_bytes;
+    return field.offset + layer * rows_ * field.row_bytes();
   }
 
  private:
-  void add(evidence::StoredSignal signal, std::size_t layers, std::initializer_list<std::size_t> row_bytes) {
+  void add(evidence::StoredSignal signal, std::size_t layers, std::initializer_list<std::pair<DType, int>> columns) {
     std::size_t column = 0;
-    for (const std::size_t row : row_bytes)
-      fields_.push_back({&evidence::info(signal), column++, row,
-                         std::exchange(bytes_, bytes_ + (layers * rows_ * row + 15) / 16 * 16)});
+    for (const auto& [dtype, width] : columns) {
+      const Field& field = fields_.emplace_back(Field{&evidence::info(signal), column++, dtype, width, bytes_});
+      bytes_ += (layers * rows_ * field.row_bytes() + 15) / 16 * 16;
+    }
   }
 
   std::size_t rows_, bytes_ = 0;

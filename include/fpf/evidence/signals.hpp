@@ -121,7 +121,7 @@ struct SignalInfo {
   std::vector<Column> (*columns)(const Signals& run, std::size_t index);
   /// Puts columns into a run, whose layers[index] must be there.
   void (*store)(Signals& run, std::size_t index, std::vector<ColumnValues> columns);
-  /// Puts rows behind those that a run has.
+  /// Puts rows behind those that a run has, the first ones, too.
   void (*append)(Signals& run, std::size_t index, std::span<const Column> rows);
 
   constexpr bool is_vector() const { return storage[0].name.empty(); }
@@ -159,7 +159,9 @@ void append(std::vector<T>& to, const Column& rows) {
 }
 template <VectorRows LayerSignals::*rows>
 void append_vectors(Signals& run, std::size_t index, std::span<const Column> more) {
-  append((run.layers[index].*rows).bytes, more[0]);
+  VectorRows& to = run.layers[index].*rows;
+  if (to.width == 0) to = {more[0].dtype, more[0].width};
+  append(to.bytes, more[0]);
 }
 
 template <class T>
@@ -217,6 +219,7 @@ inline constexpr std::array<SignalInfo, 4> signal_table{{
          },
      .append =
          [](Signals& run, std::size_t, std::span<const Column> rows) {
+           run.logprobs.k = rows[0].width;
            detail::append(run.logprobs.ids, rows[0]);
            detail::append(run.logprobs.values, rows[1]);
          }},
@@ -242,7 +245,8 @@ inline constexpr std::array<SignalInfo, 4> signal_table{{
          },
      .append =
          [](Signals& run, std::size_t index, std::span<const Column> rows) {
-           RouterRows& router = run.layers[index].router.value();
+           if (!run.layers[index].router) run.layers[index].router.emplace().k = rows[0].width;
+           RouterRows& router = *run.layers[index].router;
            detail::append(router.expert_ids, rows[0]);
            detail::append(router.weights, rows[1]);
            detail::append(router.margin, rows[2]);

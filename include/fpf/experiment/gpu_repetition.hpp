@@ -2,8 +2,8 @@
 // through a ring.
 #pragma once
 
-#include <fpf/experiment/host_repetition.hpp>
 #include <fpf/engine/gpu_decode.hpp>
+#include <fpf/experiment/host_repetition.hpp>
 #include <memory>
 
 namespace fpf {
@@ -22,12 +22,13 @@ class GpuRepetitions {
     if (!kept_ || kept_->batch != batch || kept_->cache.capacity() != model::KvCache::capacity_for(length + steps)) {
       kept_.reset();
       kept_ = std::make_unique<Kept>(Kept{batch, decoder.make_cache(batch, length + steps), nullptr});
-      kept_->decode = std::make_unique<engine::GpuDecode>(decoder, kept_->cache, batch, settings.layers, settings.top_k);
+      kept_->decode =
+          std::make_unique<engine::GpuDecode>(decoder, kept_->cache, batch, settings.layers, settings.top_k);
     }
     model::KvCache& cache = kept_->cache;
     engine::GpuDecode& decode = *kept_->decode;
     cache.clear();
-    Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length);
+    Recorder recorder(decoder.config(), settings.layers, settings.top_k, length);
     const auto start = detail::Clock::now();
     recorder.start_pass(length);
     const at::Tensor first = recorder.next_tokens(decoder, decoder.forward(prompt, cache, recorder.kept(), &recorder));

@@ -4,10 +4,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include <fpf/core/interrupt.hpp>
+#include <fpf/engine/decoder.hpp>
 #include <fpf/experiment/recorder.hpp>
 #include <fpf/experiment/repetitions.hpp>
 #include <fpf/experiment/settings.hpp>
-#include <fpf/engine/decoder.hpp>
 #include <fpf/model/tokens.hpp>
 #include <functional>
 
@@ -29,7 +29,7 @@ inline Repetition run_on_host(engine::Decoder& decoder, const RunSettings& setti
   const at::Tensor prompt = model::batch_of(prompts);
   const std::int64_t batch = prompt.size(0), length = prompt.size(1);
   model::KvCache cache = decoder.make_cache(batch, length + settings.decode_steps);
-  Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length);
+  Recorder recorder(decoder.config(), settings.layers, settings.top_k, length);
 
   const auto start = detail::Clock::now();
   recorder.start_pass(length);
@@ -64,7 +64,7 @@ inline Repetition run_prefill(engine::Decoder& decoder, const RunSettings& setti
   prompt.insert(prompt.end(), tokens.begin(), tokens.end());
   const at::Tensor all = model::batch_of({prompt}).to(decoder.device());
   model::KvCache cache = decoder.make_cache(1, length + decoded);
-  Recorder recorder(decoder.config(), settings.dtype, settings.layers, settings.top_k, length, decoded);
+  Recorder recorder(decoder.config(), settings.layers, settings.top_k, length, decoded);
   const auto start = detail::Clock::now();
   recorder.start_pass(length + decoded);
   recorder.next_tokens(decoder, decoder.forward(all, cache, recorder.kept(), &recorder));

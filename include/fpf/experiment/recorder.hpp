@@ -17,16 +17,12 @@ namespace fpf {
 class Recorder : public model::Taps {
  public:
   /// `decoded_in_prefill`: positions behind the prompt that the first pass computes, too (re-execution).
-  Recorder(const model::ModelConfig& config, DType dtype, const std::vector<std::int64_t>& layers, std::int64_t top_k,
+  Recorder(const model::ModelConfig& config, const std::vector<std::int64_t>& layers, std::int64_t top_k,
            std::int64_t prompt_tokens, std::int64_t decoded_in_prefill = 0)
       : decoded_in_prefill_(decoded_in_prefill) {
     signals_.prompt_tokens = prompt_tokens;
     signals_.logprobs.k = std::min(top_k, config.vocab_size);
-    for (const std::int64_t layer : layers) {
-      evidence::LayerSignals entry{layer, {dtype, config.hidden_size}, {dtype, config.kv_size()}};
-      if (config.is_moe()) entry.router.emplace().k = config.experts_per_token;
-      signals_.layers.push_back(std::move(entry));
-    }
+    for (const std::int64_t layer : layers) signals_.layers.push_back({.layer = layer});
   }
 
   /// Announces a forward pass over `count` tokens a sequence. Of the prompt, the last two positions are kept, and
@@ -67,8 +63,7 @@ class Recorder : public model::Taps {
       for (std::size_t place = 0; place < (info.per_layer ? signals_.layers.size() : 1); ++place) {
         std::vector<evidence::Column> rows;
         while (const auto* field = layout.find(info.signal, rows.size()))
-          rows.push_back({DType::uint8, static_cast<std::int64_t>(field->row_bytes),
-                          std::span(taps + layout.at(*field, place), field->row_bytes)});
+          rows.push_back({field->dtype, field->width, std::span(taps + layout.at(*field, place), field->row_bytes())});
         if (!rows.empty()) info.append(signals_, place, rows);
       }
     return signals_.logprobs.ids[signals_.logprobs.ids.size() - static_cast<std::size_t>(signals_.logprobs.k)];
