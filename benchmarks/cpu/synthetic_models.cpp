@@ -12,8 +12,8 @@
 #include <cstring>
 #include <fpf/attention/flash.hpp>
 #include <fpf/core/program.hpp>
-#include <fpf/execution/eager.hpp>
 #include <fpf/engine/make_decoder.hpp>
+#include <fpf/execution/eager.hpp>
 #include <fpf/model/expert_use.hpp>
 #include <fpf/model/synthetic_model.hpp>
 #include <fpf/parallel/single.hpp>

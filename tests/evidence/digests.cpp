@@ -56,6 +56,20 @@ BOOST_AUTO_TEST_CASE(the_first_difference_is_the_earliest_in_a_forward_pass) {
   differs_at("step 0 (position 6), logprobs");
 }
 
+BOOST_AUTO_TEST_CASE(a_run_without_rows_differs_from_one_that_has_some) {
+  const Signals some = random_signals(DType::float32, 4, 2);
+  Signals none = some;
+  none.token_ids.clear();
+  for (LayerSignals& layer : none.layers) {
+    layer.hidden.bytes.clear();
+    layer.keys.bytes.clear();
+  }
+  none.logprobs.ids.clear();
+  none.logprobs.values.clear();
+  BOOST_TEST(first_difference(some, none).has_value());
+  BOOST_TEST(first_difference(none, some).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(zeros_of_two_signs_differ_and_equal_nans_do_not) {
   Signals a = random_signals(DType::float32, 4, 2), b = a;
   const auto put = [](Signals& to, float value) { std::memcpy(to.layers[0].hidden.bytes.data(), &value, 4); };

@@ -76,10 +76,9 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
       {"experiment_type", "reference"}, {"model", "SmolLM2"}, {"model_architecture", "LlamaForCausalLM"},
       {"sequence_length", 1054},        {"decode_steps", 30}, {"extraction_config", {{"layers", {1, 29}}}}};
   const auto write = [&](const Json& changed, const std::string& prompt) {
-    Json file = {
-        {"experiment_metadata", metadata},
-        {"configurations", {{{"config_id", "a"}, {"hardware", "H100"}}}},
-        {"runs", {{{"config_id", "a"}, {"prompt_sha256", prompt}, {"decode_steps", Json::array()}}}}};
+    Json file = {{"experiment_metadata", metadata},
+                 {"configurations", {{{"config_id", "a"}, {"hardware", "H100"}}}},
+                 {"runs", {{{"config_id", "a"}, {"prompt_sha256", prompt}, {"decode_steps", Json::array()}}}}};
     file["experiment_metadata"].update(changed);
     std::ofstream("baseline.json") << file.dump();
   };
@@ -93,9 +92,9 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
   BOOST_TEST(mentions(complaint(), {"baseline.json", "model", "Qwen3", "SmolLM2"}), complaint());
   BOOST_TEST(complaint(true) == "no error");
   const std::map<std::string, Json> others{{"model_architecture", "Qwen3ForCausalLM"},
-                                                     {"sequence_length", 1053},
-                                                     {"decode_steps", 29},
-                                                     {"extraction_config", {{"layers", {1, 28}}}}};
+                                           {"sequence_length", 1053},
+                                           {"decode_steps", 29},
+                                           {"extraction_config", {{"layers", {1, 28}}}}};
   for (const auto& [field, value] : others) {
     write({{field, value}}, "p");
     const bool whole = !value.is_object();  // else the innermost field is named

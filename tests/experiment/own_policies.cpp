@@ -1,10 +1,10 @@
 // Policies of a user's own, those that derive from fpf's among them: a CPU calls what they override, a GPU refuses what it
 // would not carry out, and the manifest never takes a base's word for them.
 #include <boost/test/unit_test.hpp>
+#include <fpf/engine/numerics.hpp>
 #include <fpf/execution/names.hpp>
 #include <fpf/experiment.hpp>
 #include <fpf/experiment/repeat.hpp>
-#include <fpf/engine/numerics.hpp>
 #include <fpf/verify/setup.hpp>
 
 #include "compiled.hpp"
@@ -79,8 +79,8 @@ struct OtherAwq : quant::Awq {
 template <class Quant, class Attention, class Execution>
 std::string on(c10::DeviceType device) {
   return error_text([&] {
-    engine::require_carried_out({quant::scheme<Quant>(), attention::kernel<Attention>(), execution::policy<Execution>()},
-                               device);
+    engine::require_carried_out(
+        {quant::scheme<Quant>(), attention::kernel<Attention>(), execution::policy<Execution>()}, device);
   });
 }
 
@@ -92,7 +92,7 @@ const model::Checkpoint& checkpoint() {
 template <class Quant, class Attention, class Execution>
 std::unique_ptr<engine::Decoder> make(at::Device device) {
   return engine::make_decoder<Quant, Attention, Execution>(checkpoint(), parallel::Rank::alone(checkpoint().config()),
-                                                          at::kFloat, device);
+                                                           at::kFloat, device);
 }
 
 at::Tensor logits_of(engine::Decoder& decoder) {
@@ -192,6 +192,20 @@ BOOST_AUTO_TEST_CASE(a_repetition_is_made_again_until_its_load_goes_with_it) {
     BOOST_TEST(found[0].contention.at("overlap_fraction") == share);
     BOOST_TEST(told == attempts - 1);
   }
+}
+
+// A checkpoint's tensor that is loaded and that an engine leaves out would be results of another model.
+BOOST_AUTO_TEST_CASE(an_engine_is_refused_what_it_does_not_carry_out) {
+  model::ModelConfig config;
+  config.architecture = "Qwen3ForCausalLM";
+  config.block = {.qk_norm = true};
+  engine::require_carried_out(config, {.qk_norm = true}, "an engine");
+  BOOST_TEST(error_text([&] { engine::require_carried_out(config, {.experts = true}, "an engine"); }) ==
+             "Qwen3ForCausalLM has norms of q and k per head, which an engine does not carry out");
+  for (const auto& [words, flag] : model::block_flags)
+    for (const model::Block& carries : {engine::LibraryDecoder::carries, engine::DecodeStep::carries,
+                                        engine::PortableCpuDecoder::carries, engine::PortableGpuDecoder::carries})
+      BOOST_TEST(carries.*flag, words);
 }
 
 // A policy that is Portable's child has words, or it is none: it is not the portable decoder under another name.

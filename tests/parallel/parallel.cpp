@@ -106,7 +106,7 @@ std::string refusal(const std::string& model, int ranks, const std::string& plac
 /// Bytes of what tensor parallelism keeps whole on every rank: the embedding, the routers and the norms.
 std::int64_t replicated_bytes(const model::ModelConfig& c, std::int64_t element) {
   const std::int64_t routers = c.is_moe() ? c.num_layers * c.num_experts * c.hidden_size : 0;
-  const std::int64_t layer_norms = 2 * c.hidden_size + (c.qk_norm ? 2 * c.head_dim : 0);
+  const std::int64_t layer_norms = 2 * c.hidden_size + (c.block.qk_norm ? 2 * c.head_dim : 0);
   return element * (c.vocab_size * c.hidden_size + routers + c.num_layers * layer_norms + c.hidden_size);
 }
 

@@ -170,14 +170,15 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, engine::Dec
   Recorder recorder(c, settings.layers, settings.top_k, length);
   recorder.start_pass(length);
   const at::Tensor first = recorder.next_tokens(
-      decoder, engine::portable_prefill(library, nullptr, config, weights.model, prompt, cache, recorder.kept(), &recorder));
+      decoder,
+      engine::portable_prefill(library, nullptr, config, weights.model, prompt, cache, recorder.kept(), &recorder));
 
   config.rows = as_int(batch);
   config.capacity = as_int(cache.capacity());
   config.tapped.assign(settings.layers.begin(), settings.layers.end());
   std::vector<std::vector<std::byte>> memory;
   const engine::PortableStep step(library, config, weights.model,
-                                 [&](std::size_t bytes) -> void* { return memory.emplace_back(bytes + 16).data(); });
+                                  [&](std::size_t bytes) -> void* { return memory.emplace_back(bytes + 16).data(); });
   for (int row = 0; row < config.rows; ++row) {
     step.tokens()[row] = as_int(first.const_data_ptr<std::int64_t>()[row]);
     step.position()[row] = as_int(length);

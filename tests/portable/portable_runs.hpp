@@ -2,9 +2,9 @@
 #pragma once
 
 #include <boost/test/unit_test.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <fpf/experiment/host_repetition.hpp>
-#include <fpf/engine/make_decoder.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/schemes.hpp>
 #include <numeric>
@@ -29,7 +29,7 @@ inline fpf::RunSettings all_layers(const fpf::model::Checkpoint& checkpoint, fpf
 
 /// The portable decoder of a checkpoint's format.
 inline std::unique_ptr<fpf::engine::Decoder> portable_decoder(const fpf::model::Checkpoint& checkpoint,
-                                                                fpf::DType dtype) {
+                                                              fpf::DType dtype) {
   std::unique_ptr<fpf::engine::Decoder> out;
   fpf::quant::select(checkpoint.config().quantization, [&]<class Quant>() {
     out = fpf::engine::make_decoder<Quant, fpf::attention::Flash, fpf::execution::Portable>(

@@ -93,8 +93,7 @@ BOOST_AUTO_TEST_CASE(version_1_is_undone_by_the_word) {
   const auto stored = static_cast<std::int32_t>(word - 0x11111111u);
   const GptqView view{
       .out = 8, .groups = 1, .qzeros = &stored, .qzeros_stride = 1, .zero_offset = gptq_v1_offset, .scales = {}};
-  for (std::int64_t c = 0; c < 8; ++c)
-    BOOST_TEST(quant::gptq_zero(view, 0, c) == zeros[static_cast<std::size_t>(c)]);
+  for (std::int64_t c = 0; c < 8; ++c) BOOST_TEST(quant::gptq_zero(view, 0, c) == zeros[static_cast<std::size_t>(c)]);
 }
 
 BOOST_AUTO_TEST_CASE(inputs_go_by_group_where_groups_are_equal) {

@@ -5,9 +5,9 @@
 #include <boost/test/unit_test.hpp>
 #include <fpf/attention/flash.hpp>
 #include <fpf/core/by_layer.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/execution/eager.hpp>
 #include <fpf/execution/portable.hpp>
-#include <fpf/engine/make_decoder.hpp>
 #include <map>
 
 #include "compiled.hpp"

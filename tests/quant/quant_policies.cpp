@@ -7,8 +7,8 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 #include <fpf/attention/flash.hpp>
-#include <fpf/execution/eager.hpp>
 #include <fpf/engine/make_decoder.hpp>
+#include <fpf/execution/eager.hpp>
 #include <fpf/model/expert_use.hpp>
 #include <fpf/model/synthetic_presets.hpp>
 #include <fpf/parallel/single.hpp>

@@ -77,6 +77,7 @@ BOOST_AUTO_TEST_CASE(edits_are_found_before_anything_runs_and_named) {
        {"attention_impl", "manifest.policies"}},
       {{"member", "/configurations/0/fixed_params/batch_size", "2"}, {"batch_size is 2"}}};
   for (const Forgery& one : all) require_found(forged(Inputs::baseline(), one.change), one.words);
+  require_found(forged(Inputs::baseline(), {"no_steps"}), {"complete", "no decode steps"});
   std::string cut = text_of(Inputs::baseline());
   cut.resize(cut.size() / 2);
   write("forged/cut.json", cut);

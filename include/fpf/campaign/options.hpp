@@ -28,7 +28,7 @@ struct Settings {
 inline void rank_options(po::options_description& described, Options& out) {
   tensor_options(described, out);
   po::options_description group("Expert ranks");
-  group.add_options()                                                                                    //
+  group.add_options()                                                                       //
       ("ep", number_list("ep", out.ep), "ranks to divide the experts over (default: 2,4)")  //
       ("placement", po::value(&out.placement)->value_name("P")->default_value(out.placement),
        "of the experts: contiguous or round_robin");

@@ -7,8 +7,8 @@
 #include <fpf/attention/flash.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/progress.hpp>
-#include <fpf/execution/eager.hpp>
 #include <fpf/engine/make_decoder.hpp>
+#include <fpf/execution/eager.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>
 #include <fpf/quant/schemes.hpp>
@@ -20,9 +20,9 @@ namespace fpf::checkpoint {
 inline double perplexity(const model::Checkpoint& checkpoint, const model::Windows& windows, Verbosity verbosity) {
   const c10::InferenceMode guard;
   const engine::Numerics numerics{quant::scheme_of(checkpoint.config().quantization),
-                                 attention::kernel<attention::Flash>(), execution::policy<execution::Eager>()};
+                                  attention::kernel<attention::Flash>(), execution::policy<execution::Eager>()};
   const auto decoder = engine::DecoderFactory<>::make(numerics, checkpoint, parallel::Rank::alone(checkpoint.config()),
-                                                     at::kFloat, at::kCPU);
+                                                      at::kFloat, at::kCPU);
   Progress progress("perplexity of " + checkpoint.id(), static_cast<std::int64_t>(windows.size()), verbosity);
   double sum = 0;
   std::int64_t predicted = 0;

@@ -10,8 +10,8 @@
 #include <fpf/checkpoint/observed_linears.hpp>
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/progress.hpp>
-#include <fpf/execution/eager.hpp>
 #include <fpf/engine/make_decoder.hpp>
+#include <fpf/execution/eager.hpp>
 #include <fpf/model/parameters.hpp>
 #include <fpf/model/tokens.hpp>
 #include <fpf/parallel/single.hpp>

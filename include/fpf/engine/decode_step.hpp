@@ -9,7 +9,8 @@
 #include <fpf/kernel/plan/ends.hpp>
 #include <fpf/kernel/plan/experts.hpp>
 #include <fpf/kernel/plan/linear.hpp>
-#include <fpf/kernel/step_layout.hpp>
+#include <fpf/kernel/plan/step.hpp>
+#include <fpf/model/config.hpp>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -21,7 +22,7 @@ namespace fpf::engine {
 /// One launch within a step.
 struct Stage {
   std::string_view name;  // "qkv", "attention", "gate_up", ...
-  int layer;              // -1 before and after the layers
+  int layer;              // that ran last, -1 before the first and for the head
   const kernel::Plan& plan;
 };
 
@@ -37,6 +38,8 @@ inline kernel::Arithmetic product_arithmetic(const kernel::StepConfig& config) {
 /// read from the device and advanced there, so that a replay goes on where the last one ended.
 class DecodeStep final : public Step {
  public:
+  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+
   /// Throws Error for shapes that the kernels do not take.
   DecodeStep(kernel::Library& library, kernel::StepConfig step, kernel::ModelWeights weights,
              const kernel::Allocate& allocate)

@@ -50,7 +50,7 @@ class Decoder {
   /// Bytes of the weights this rank holds.
   virtual std::size_t weight_bytes() const = 0;
   /// tokens [batch, count] int64, at the positions after the cache's -> logits [batch, logits_for, vocab] of
-  /// the last `logits_for` of them. Signals of the layers that `taps` wants go there on the way.
+  /// the last `logits_for` of them, in the activations' dtype (portable: float32). Signals of the layers that `taps` wants go there on the way.
   virtual at::Tensor forward(const at::Tensor& tokens, model::KvCache& cache, std::int64_t logits_for,
                              model::Taps* taps) = 0;
   /// logits [rows, vocab] of forward() -> the k largest log-probabilities of each row, on the CPU.
@@ -60,8 +60,7 @@ class Decoder {
   /// Which kernels forward() uses.
   virtual OperationTable operations() const = 0;
 
-  /// On a GPU: the decode step of `rows` sequences against that cache, with signals of the layers `tapped` and `top_k`
-  /// log-probabilities. `keep` gives device memory that lives as long as the step, zeroed.
+  /// On a GPU: a decode step as `config` says, against that cache. `keep` gives device memory that lives as long as the step, zeroed.
   virtual std::unique_ptr<Step> make_step(kernel::StepConfig config, const model::KvCache& cache,
                                           const kernel::Allocate& keep) const = 0;
   /// On a GPU: whether a step is captured as one graph and replayed.
@@ -88,7 +87,8 @@ inline kernel::StepConfig step_config(const model::ModelConfig& config, const pa
   step.hidden = as_int(config.hidden_size);
   step.vocabulary = as_int(config.vocab_size);
   step.eps = static_cast<float>(config.rms_norm_eps);
-  step.attention = {as_int(shard.heads.size()), as_int(shard.kv_heads.size()), as_int(config.head_dim), config.qk_norm};
+  step.attention = {as_int(shard.heads.size()), as_int(shard.kv_heads.size()), as_int(config.head_dim),
+                    config.block.qk_norm};
   step.mlp = config.is_moe()
                  ? kernel::MoeShape{step.hidden, as_int(shard.expert_mlp.size()), as_int(config.num_experts),
                                     as_int(config.experts_per_token), config.norm_topk_prob}
@@ -97,24 +97,20 @@ inline kernel::StepConfig step_config(const model::ModelConfig& config, const pa
   return step;
 }
 
-/// What a layer shows of a pass over `count` tokens of each sequence, to who wants it. The keys that it put into the cache, of
-/// all ranks; before advance().
-inline void show_keys(model::Taps& taps, const parallel::Collectives& collectives, const model::KvCache& cache,
-                      std::int64_t layer, std::int64_t count, std::int64_t kv_heads) {
+/// What a layer shows of a pass over `count` tokens of each sequence, to who wants it; before advance(). `routing`: of
+/// batch * count rows, null in a dense model; `hidden`: the residual stream that leaves it, [batch, count, hidden].
+inline void show_layer(model::Taps& taps, std::int64_t layer, const model::KvCache& cache,
+                       const parallel::Collectives& collectives, std::int64_t kv_heads,
+                       const execution::Routing* routing, const at::Tensor& hidden) {
+  using enum evidence::StoredSignal;
+  const std::int64_t batch = hidden.size(0), count = hidden.size(1);
   const at::Tensor own = cache.keys(layer, cache.length() + count).narrow(2, cache.length(), count);
-  taps.take(evidence::StoredSignal::key_vectors, layer, {collectives.gather_keys(own, kv_heads).transpose(1, 2)});
-}
-
-/// `routing`: of batch * count rows.
-inline void show_router(model::Taps& taps, std::int64_t layer, const execution::Routing& routing, std::int64_t count) {
-  const auto by_token = [&](const at::Tensor& t) { return t.reshape({t.size(0) / count, count, -1}); };
-  taps.take(evidence::StoredSignal::router, layer,
-            {by_token(routing.expert_ids), by_token(routing.weights), by_token(routing.margin)});
-}
-
-/// The residual stream that leaves a layer, [batch, count, hidden].
-inline void show_hidden(model::Taps& taps, std::int64_t layer, const at::Tensor& x) {
-  taps.take(evidence::StoredSignal::hidden_states, layer, {x});
+  taps.take(key_vectors, layer, {collectives.gather_keys(own, kv_heads).transpose(1, 2)});
+  if (routing != nullptr) {
+    const auto by_token = [&](const at::Tensor& t) { return t.reshape({batch, count, -1}); };
+    taps.take(router, layer, {by_token(routing->expert_ids), by_token(routing->weights), by_token(routing->margin)});
+  }
+  taps.take(hidden_states, layer, {hidden});
 }
 
 }  // namespace fpf::engine

@@ -4,7 +4,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include <fpf/engine/gpu_attention.hpp>
-#include <fpf/kernel/step_layout.hpp>
+#include <fpf/kernel/plan/step.hpp>
 #include <fpf/model/rope.hpp>
 #include <fpf/model/weights.hpp>
 

@@ -83,10 +83,8 @@ class LibraryWords {
 
   void show(std::size_t i) const {
     if (!wants(i)) return;
-    const auto index = static_cast<std::int64_t>(i);
-    show_keys(*taps_, m_.collectives, cache_, index, count_, m_.config.num_kv_heads);
-    if (m_.config.is_moe()) show_router(*taps_, index, routing_, count_);
-    show_hidden(*taps_, index, x_);
+    show_layer(*taps_, static_cast<std::int64_t>(i), cache_, m_.collectives, m_.config.num_kv_heads,
+               m_.config.is_moe() ? &routing_ : nullptr, x_);
   }
 
   /// -> [batch, logits_for, vocabulary]
@@ -137,6 +135,8 @@ class LibraryWords {
 /// Any numerics but the portable ones.
 class LibraryDecoder final : public Decoder {
  public:
+  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+
   /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen.
   LibraryDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
                  at::ScalarType dtype, at::Device device)
@@ -180,17 +180,17 @@ class LibraryDecoder final : public Decoder {
         return model::product_text(numerics_.quantisation, form, dtype(), by);
       };
     };
-    using Words = execution::Kernels;
+    using Of = execution::Kernels;
     const attention::Kernel& attention = numerics_.attention;
     const std::string library = on_gpu() ? "libtorch linear (cuBLAS)" : "libtorch linear";
     const std::string grouped = groups_products(dtype(), hopper_) ? "_grouped_mm" : "mm, expert by expert";
     const PassNames names{
         .embedding = "libtorch embedding",
-        .norm = word(&Words::norm, "rms_norm"),
-        .head_norm_rope = word(&Words::head_norm_rope, "rope_append"),
+        .norm = word(&Of::norm, "rms_norm"),
+        .head_norm_rope = word(&Of::head_norm_rope, "rope_append"),
         .attention = std::string(attention.kernel == nullptr ? attention.name : attention.kernel(device(), dtype())),
-        .route = word(&Words::route, "route"),
-        .silu_mul = word(&Words::silu_mul, "silu_mul"),
+        .route = word(&Of::route, "route"),
+        .silu_mul = word(&Of::silu_mul, "silu_mul"),
         .experts_sum = on_gpu() ? "libtorch mul, add in the order of the experts"
                                 : "libtorch index_add in the order of the experts",
         .log_probs = "libtorch log_softmax in float32, fpf top_k",

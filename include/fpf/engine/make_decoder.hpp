@@ -5,9 +5,19 @@
 #include <fpf/engine/portable_cpu.hpp>
 #include <fpf/engine/portable_gpu_decoder.hpp>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace fpf::engine {
+
+/// Throws Error, naming what the model's layers have and an engine does not carry out: weights that were loaded and not used
+/// would be results of another model.
+inline void require_carried_out(const model::ModelConfig& config, const model::Block& carries,
+                                std::string_view engine) {
+  for (const auto& [words, flag] : model::block_flags)
+    if (config.block.*flag && !(carries.*flag))
+      fail("{} has {}, which {} does not carry out", config.architecture, words, engine);
+}
 
 /// Makes a rank's decoder. All of the engines' code hangs on this one function, which is not inline: `extern template struct
 /// DecoderFactory<>` leaves it to another object file.
@@ -22,10 +32,15 @@ std::unique_ptr<Decoder> DecoderFactory<T>::make(const Numerics& numerics, const
                                                  parallel::Rank rank, at::ScalarType dtype, at::Device device) {
   const c10::InferenceMode guard;
   require_carried_out(numerics, device.type());
-  if (!numerics.execution.portable)
-    return std::make_unique<LibraryDecoder>(numerics, checkpoint, std::move(rank), dtype, device);
-  if (device.is_cuda())
-    return std::make_unique<PortableGpuDecoder>(numerics, checkpoint, std::move(rank), dtype, device);
+  const bool portable = numerics.execution.portable, gpu = device.is_cuda();
+  require_carried_out(checkpoint.config(),
+                      !portable ? LibraryDecoder::carries
+                      : gpu     ? PortableGpuDecoder::carries
+                                : PortableCpuDecoder::carries,
+                      portable ? "--execution portable" : "a forward pass");
+  if (gpu && !portable) require_carried_out(checkpoint.config(), DecodeStep::carries, "a decode step on a GPU");
+  if (!portable) return std::make_unique<LibraryDecoder>(numerics, checkpoint, std::move(rank), dtype, device);
+  if (gpu) return std::make_unique<PortableGpuDecoder>(numerics, checkpoint, std::move(rank), dtype, device);
   return std::make_unique<PortableCpuDecoder>(numerics, checkpoint, std::move(rank), dtype);
 }
 

@@ -4,16 +4,17 @@
 
 #include <cstddef>
 #include <fpf/engine/pass.hpp>
-#include <fpf/kernel/step_layout.hpp>
+#include <fpf/kernel/plan/step.hpp>
 #include <fpf/model/stored_form.hpp>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace fpf::engine {
 
-/// What carries out an engine's operations; empty: it has no such operation of its own.
+/// What carries out an engine's operations.
 struct PassNames {
   std::string embedding, norm, head_norm_rope, attention, route, silu_mul, experts_sum, log_probs;
   /// The products of layers that are stored in that form: of experts, of the router, of all others.
@@ -75,7 +76,8 @@ class NamedPass {
 
  private:
   Named add(const char* operation, const std::string& by) {
-    if (!by.empty()) names_.add(operation, layer_, by);
+    if (by.empty()) throw std::logic_error(std::string("an engine does not name what carries out ") + operation);
+    names_.add(operation, layer_, by);
     return {};
   }
 

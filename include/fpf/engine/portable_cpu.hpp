@@ -23,7 +23,7 @@ namespace fpf::engine {
 inline PassNames portable_names(const quant::Scheme& scheme, at::ScalarType dtype, const std::string& by) {
   const auto product = [by](const model::StoredForm&) { return by; };
   return {
-      .embedding = "",
+      .embedding = by,
       .norm = by,
       .head_norm_rope = by,
       .attention = by,
@@ -98,10 +98,10 @@ class PortableWords {
 
   void show(std::size_t i) const {
     const auto index = static_cast<std::int64_t>(i);
-    if (!wants(index)) return;
-    show_keys(*taps_, decoder_.collectives(), cache_, index, count_, config_.num_kv_heads);
-    if (config_.is_moe()) show_router(*taps_, index, routing_, count_);
-    show_hidden(*taps_, index, portable::narrowed(x_, decoder_.dtype()).view({batch_, count_, -1}));
+    if (wants(index))
+      show_layer(*taps_, index, cache_, decoder_.collectives(), config_.num_kv_heads,
+                 config_.is_moe() ? &routing_ : nullptr,
+                 portable::narrowed(x_, decoder_.dtype()).view({batch_, count_, -1}));
   }
 
   at::Tensor head(Normed n) const {
@@ -205,6 +205,8 @@ class PortableWords {
 /// dtype that is asked for. Bits do not depend on how many tokens a pass has.
 class PortableCpuDecoder final : public Decoder {
  public:
+  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+
   /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for ranks that would
   /// cut a reduction where the definition does not.
   PortableCpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,

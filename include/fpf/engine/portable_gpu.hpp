@@ -162,16 +162,12 @@ class PortablePrefill : public PortableLaunches {
 
   void show(std::size_t i) const {
     if (!leaving_.defined()) return;
-    const auto layer = static_cast<std::int64_t>(i);
     const std::int64_t rows = batch() * count(), k = config().mlp.top_k;
     const PortableBuffers& b = buffers();
-    show_keys(*taps_, {}, cache_, layer, count(), cache_.keys(layer, 1).size(1));
-    if (config().has_experts())
-      show_router(*taps_, layer,
-                  {view(b.ids, {rows, k}, at::kInt), view(b.weights, {rows, k}, at::kFloat),
-                   view(b.margin, {rows}, at::kFloat)},
-                  count());
-    show_hidden(*taps_, layer, leaving_);
+    const execution::Routing routing{view(b.ids, {rows, k}, at::kInt), view(b.weights, {rows, k}, at::kFloat),
+                                     view(b.margin, {rows}, at::kFloat)};
+    show_layer(*taps_, static_cast<std::int64_t>(i), cache_, {}, config().attention.kv_heads,
+               config().has_experts() ? &routing : nullptr, leaving_);
   }
 
   /// -> [batch, logits_for, vocabulary] float32

@@ -10,6 +10,8 @@ namespace fpf::engine {
 /// As PortableCpuDecoder, with its bits.
 class PortableGpuDecoder final : public Decoder {
  public:
+  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+
   /// Throws Error, by name, for tensors that are missing or misshapen, and for more than one rank.
   PortableGpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
                      at::ScalarType dtype, at::Device device)
@@ -37,7 +39,7 @@ class PortableGpuDecoder final : public Decoder {
 
   OperationTable operations() const override {
     const PassNames names =
-        portable_names(scheme_, dtype(), fmt::format("fpf portable {}, kernel/portable_*.cuh", portable::version));
+        portable_names(scheme_, dtype(), fmt::format("fpf portable {}, kernel/portable/*.cuh", portable::version));
     return NamedPass(weights_, names, config().is_moe()).table();
   }
 

@@ -5,7 +5,7 @@
 #include <fpf/engine/pass.hpp>
 #include <fpf/kernel/plan/portable.hpp>
 #include <fpf/kernel/plan/portable_experts.hpp>
-#include <fpf/kernel/step_layout.hpp>
+#include <fpf/kernel/plan/step.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,7 +27,7 @@ inline constexpr int portable_attention_rows = 128;
 /// Where launches go.
 struct PortableStream {
   kernel::cuda::Stream stream = nullptr;    // null: kernels are built and named only
-  kernel::OperationNames* names = nullptr;  // instead of launches: what would be
+  kernel::OperationNames* names = nullptr;  // instead of launches: what they would be; kernels are built
   bool overlap = false;                     // see Launch
 };
 

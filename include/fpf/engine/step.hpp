@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <fpf/evidence/signals.hpp>
-#include <fpf/kernel/step_layout.hpp>
+#include <fpf/kernel/plan/step.hpp>
 #include <initializer_list>
 #include <string>
 #include <utility>

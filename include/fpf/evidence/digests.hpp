@@ -104,7 +104,7 @@ inline bool finite(DType dtype, std::span<const std::byte> row) {
 inline bool equal_rows(const SignalAt& a, const SignalAt& b, std::int64_t row) {
   if (a.columns.size() != b.columns.size()) return false;
   for (std::size_t i = 0; i < a.columns.size(); ++i) {
-    if (row >= b.columns[i].rows()) return false;
+    if (row >= a.columns[i].rows() || row >= b.columns[i].rows()) return false;
     const auto x = a.columns[i].row(row), y = b.columns[i].row(row);
     if (x.size() != y.size() || std::memcmp(x.data(), y.data(), x.size()) != 0) return false;
   }

@@ -240,6 +240,7 @@ class LabelInspector {
     if (!has_manifest()) return;
     const auto steps = static_cast<std::int64_t>(run_->steps.size());
     const json& stated = member(file_.metadata, "decode_steps");
+    if (is_complete() && steps == 0) add("it is complete and has no decode steps");
     if (is_complete())
       follows("experiment_metadata.decode_steps", stated, steps, "the run");
     else if (!stated.is_number_integer() || stated.get<std::int64_t>() <= steps)

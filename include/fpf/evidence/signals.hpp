@@ -1,5 +1,5 @@
 // The signals of one repetition, each position once: what a run leaves behind as evidence. And the table of them, from which
-// all that writes, reads, hashes or holds signals takes their names, order and fields: a new signal is a row there, a member
+// all that writes, reads, hashes or holds signals takes their names, order and fields: a new signal is a row there with a member
 // of LayerSignals or Signals, the call that records it, and the schema.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <fpf/core/dtype.hpp>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -161,6 +162,8 @@ template <VectorRows LayerSignals::*rows>
 void append_vectors(Signals& run, std::size_t index, std::span<const Column> more) {
   VectorRows& to = run.layers[index].*rows;
   if (to.width == 0) to = {more[0].dtype, more[0].width};
+  if (to.dtype != more[0].dtype || to.width != more[0].width)
+    throw std::logic_error("rows of one signal have one dtype and one width");
   append(to.bytes, more[0]);
 }
 

@@ -33,8 +33,8 @@ class ModelIdentity {
   /// the files by name and size alone (none of a synthetic model, whose id says how it is made).
   Json outline() const {
     Json out = {{"id", checkpoint_->id()},
-                          {"config_sha256", sha256_hex(checkpoint_->config_text())},
-                          {"base_config_sha256", sha256_hex(model::base_config(checkpoint_->config()).dump())}};
+                {"config_sha256", sha256_hex(checkpoint_->config_text())},
+                {"base_config_sha256", sha256_hex(model::base_config(checkpoint_->config()).dump())}};
     if (tokenizer_sha256_) out["tokenizer_sha256"] = *tokenizer_sha256_;
     if (const auto& placement = checkpoint_->source().placement(); !placement.empty())
       out["placement_sha256"] = sha256_hex(placement);

@@ -19,7 +19,7 @@ class Recorder : public model::Taps {
   /// `decoded_in_prefill`: positions behind the prompt that the first pass computes, too (re-execution).
   Recorder(const model::ModelConfig& config, const std::vector<std::int64_t>& layers, std::int64_t top_k,
            std::int64_t prompt_tokens, std::int64_t decoded_in_prefill = 0)
-      : decoded_in_prefill_(decoded_in_prefill) {
+      : experts_(config.is_moe()), decoded_in_prefill_(decoded_in_prefill) {
     signals_.prompt_tokens = prompt_tokens;
     signals_.logprobs.k = std::min(top_k, config.vocab_size);
     for (const std::int64_t layer : layers) signals_.layers.push_back({.layer = layer});
@@ -81,13 +81,18 @@ class Recorder : public model::Taps {
 
   void token(std::int64_t id) { signals_.token_ids.push_back(static_cast<std::int32_t>(id)); }
 
-  /// What was recorded. Throws std::logic_error for a signal of which an engine left some positions out.
+  /// What was recorded. Throws std::logic_error for a signal of which an engine left some positions, or all, out.
   evidence::Signals take() {
-    for (const evidence::SignalAt& one : evidence::every_signal(signals_))
-      if (const std::int64_t rows = one.columns.front().rows(), all = signals_.steps() + one.info->look_back - 1;
-          rows != all)
-        throw std::logic_error(
-            fmt::format("{} of layer {} has {} rows: expected {}", one.info->name, one.layer, rows, all));
+    for (const evidence::SignalInfo& info : evidence::signal_table)
+      for (std::size_t place = 0; place < (info.per_layer ? signals_.layers.size() : 1); ++place) {
+        const std::int64_t wanted = info.of_experts && !experts_ ? 0 : signals_.steps() + info.look_back - 1;
+        const auto columns = info.columns(signals_, place);
+        const bool whole =
+            std::ranges::all_of(columns, [&](const evidence::Column& column) { return column.rows() == wanted; });
+        if (!whole || (columns.empty() && wanted != 0))
+          throw std::logic_error(
+              fmt::format("an engine left rows of {} out: expected {} at each layer", info.name, wanted));
+      }
     return std::move(signals_);
   }
 
@@ -109,13 +114,15 @@ class Recorder : public model::Taps {
       const bool ids = type == Type::int32;
       const at::ScalarType stored = ids ? at::kInt : type == Type::float32 ? at::kFloat : rows[i].scalar_type();
       const at::Tensor& t = host.emplace_back(rows[i].to(at::kCPU, stored).contiguous());
-      columns.push_back({ids ? DType::int32 : device::dtype_of(stored), t.numel() / t.size(0),
+      columns.push_back({ids ? DType::int32 : device::dtype_of(stored),
+                         t.numel() / std::max<std::int64_t>(t.size(0), 1),
                          std::span(static_cast<const std::byte*>(t.const_data_ptr()), t.nbytes())});
     }
     info.append(signals_, place, columns);
   }
 
   evidence::Signals signals_;
+  bool experts_;
   std::int64_t decoded_in_prefill_;
   bool decoding_ = false;
   std::int64_t first_ = 0;

@@ -17,7 +17,7 @@ struct Repetition {
   evidence::Signals signals;
   evidence::Timing timing;           // seconds
   std::vector<stream::Span> passes;  // the prefill and every step, from start to the token read back
-  Json contention;         // from the stream policy, null when the device was ours alone
+  Json contention;                   // from the stream policy, null when the device was ours alone
 
   /// Whether what was to go on beside it did.
   bool accompanied() const { return !contention.is_object() || contention.value("accompanied", true); }
@@ -38,7 +38,7 @@ inline std::optional<Difference> first_difference(const std::vector<Repetition>&
 
 /// The run's `reproducibility`.
 inline Json reproducibility_of(const std::vector<Repetition>& repetitions,
-                                         const std::optional<Difference>& difference) {
+                               const std::optional<Difference>& difference) {
   auto digests = Json::array();
   for (std::size_t rep = 0; rep < repetitions.size(); ++rep) {
     Json record = {{"rep_id", rep}};

@@ -3,11 +3,11 @@
 
 #include <fpf/core/json.hpp>
 #include <fpf/device/memory.hpp>
+#include <fpf/engine/make_decoder.hpp>
 #include <fpf/experiment/gpu_repetition.hpp>
 #include <fpf/experiment/host_repetition.hpp>
 #include <fpf/experiment/setup.hpp>
 #include <fpf/model/account.hpp>
-#include <fpf/engine/make_decoder.hpp>
 #include <fpf/parallel/ranks.hpp>
 #include <fpf/parallel/world.hpp>
 #include <fpf/quant/schemes.hpp>
@@ -60,11 +60,11 @@ class BasicSession {
   /// The choices of numerics under the names that the plan's schema gives them.
   Json fixed_params() const {
     Json out = {{"compile", setup_.execution->fused},
-                          {"execution", setup_.execution->name},
-                          {"attention_impl", attention_name()},
-                          {"tp_size", 1},
-                          {"ep_size", 1},
-                          {"concurrent_streams", setup_.stream->contends()}};
+                {"execution", setup_.execution->name},
+                {"attention_impl", attention_name()},
+                {"tp_size", 1},
+                {"ep_size", 1},
+                {"concurrent_streams", setup_.stream->contends()}};
     const std::string size_param(setup_.parallelism->size_param);
     if (!size_param.empty()) out[size_param] = decoders_.front()->ranks();
     return out;
@@ -73,10 +73,10 @@ class BasicSession {
   /// What the manifest says of this set-up beside the environment.
   Json manifest() const {
     Json policies = {{"quantisation", setup_.quantisation->name},
-                               {"attention", attention_name()},
-                               {"parallelism", setup_.parallelism->name},
-                               {"stream", setup_.stream->name()},
-                               {"execution", setup_.execution->name}};
+                     {"attention", attention_name()},
+                     {"parallelism", setup_.parallelism->name},
+                     {"stream", setup_.stream->name()},
+                     {"execution", setup_.execution->name}};
     if (!setup_.execution->description.empty()) policies["execution_detail"] = setup_.execution->description;
     Json out = {{"policies", policies}, {"ranks", ranks_}, {"operations", describe_operations()}};
     if (const auto* communicator = decoders_.front()->collectives().communicator())
@@ -150,12 +150,12 @@ class BasicSession {
     const parallel::Shard& shard = decoder.shard();
     const auto range = [](const Range& r) { return Json{r.begin, r.end}; };
     Json out = {{"rank", decoder.rank()},
-                          {"device", decoder.device().str()},
-                          {"threads", parallel::threads_per_rank(decoders_.size())},
-                          {"weight_bytes", decoder.weight_bytes()},
-                          {"heads", range(shard.heads)},
-                          {"kv_heads", range(shard.kv_heads)},
-                          {"vocabulary", range(shard.vocabulary)}};
+                {"device", decoder.device().str()},
+                {"threads", parallel::threads_per_rank(decoders_.size())},
+                {"weight_bytes", decoder.weight_bytes()},
+                {"heads", range(shard.heads)},
+                {"kv_heads", range(shard.kv_heads)},
+                {"vocabulary", range(shard.vocabulary)}};
     if (decoder.config().is_moe()) {
       out["expert_columns"] = range(shard.expert_mlp);
       out["experts"] = shard.experts;
@@ -169,7 +169,7 @@ class BasicSession {
   Setup setup_;
   std::vector<std::unique_ptr<engine::Decoder>> decoders_;
   std::vector<GpuRepetitions> gpu_;  // a decoder's
-  Json ranks_;             // descriptions of all ranks
+  Json ranks_;                       // descriptions of all ranks
   model::Unread unread_;
 };
 
@@ -187,7 +187,7 @@ BasicSession<T>::BasicSession(const model::Checkpoint& checkpoint, const RunSett
     decoders_.push_back(device::naming_memory(device, [&] {
       const engine::Numerics numerics{*setup_.quantisation, *setup_.attention, *setup_.execution};
       return engine::DecoderFactory<>::make(numerics, checkpoint, std::move(rank), device::scalar_type(settings.dtype),
-                                           device);
+                                            device);
     }));
     device::release_cached_memory(device);
     gpu_.emplace_back();

@@ -10,13 +10,6 @@
 
 namespace fpf::model {
 
-/// What the layers of a family have beside RMSNorm before attention and MLP, RoPE by halves, grouped queries and a gated
-/// SiLU MLP.
-struct Block {
-  bool qk_norm = false;  // RMSNorm per head on q and k, before RoPE
-  bool experts = false;  // a router and experts in every layer instead of one MLP
-};
-
 /// Names of a layer's modules below "model.layers.N." where families differ.
 struct ModuleNames {
   std::string_view mlp = "mlp";

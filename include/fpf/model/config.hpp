@@ -1,14 +1,26 @@
 // What a checkpoint says of its model: dimensions and constants. config_json.hpp and config_gguf.hpp read them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <fpf/core/dtype.hpp>
 #include <fpf/core/error.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fpf::model {
+
+/// What the layers of a family have beside RMSNorm before attention and MLP, RoPE by halves, grouped queries and a gated
+/// SiLU MLP. An engine states the flags that it carries out, and is refused for others.
+struct Block {
+  bool qk_norm = false;  // RMSNorm per head on q and k, before RoPE
+  bool experts = false;  // a router and experts in every layer instead of one MLP
+};
+inline constexpr std::array<std::pair<std::string_view, bool Block::*>, 2> block_flags{
+    {{"norms of q and k per head", &Block::qk_norm}, {"experts", &Block::experts}}};
 
 /// Dimensions of a decoder-only transformer. Every size that fpf uses comes from here.
 struct ModelConfig {
@@ -24,7 +36,7 @@ struct ModelConfig {
   double rms_norm_eps = 0;
   double rope_theta = 0;
   bool tied_head = false;
-  bool qk_norm = false;          // RMSNorm per head on q and k, before RoPE
+  Block block{};
   std::int64_t num_experts = 0;  // 0: dense
   std::int64_t experts_per_token = 0;
   std::int64_t moe_intermediate_size = 0;

@@ -112,7 +112,7 @@ inline ModelConfig config_from_gguf(const weights::GgufFile& gguf) {
   out.rms_norm_eps = static_cast<float>(keys.get<double>("attention.layer_norm_rms_epsilon"));
   out.rope_theta = keys.get_or<double>("rope.freq_base", 10000.0);
   out.tied_head = !gguf.contains("output.weight");
-  out.qk_norm = architecture.block.qk_norm;
+  out.block = architecture.block;
   const auto* embedding = gguf.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.empty())
     fail("tensor 'token_embd.weight' is missing in {}: expected the embedding of the vocabulary", file);

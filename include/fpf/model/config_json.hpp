@@ -214,7 +214,7 @@ inline ModelConfig config_from_json(const nlohmann::json& json, const std::strin
   out.rms_norm_eps = in.get_or("rms_norm_eps", 1e-6);  // the default of all classes
   out.rope_theta = detail::rope_theta(in);
   out.tied_head = in.get_or("tie_word_embeddings", false);
-  out.qk_norm = architecture.block.qk_norm;
+  out.block = architecture.block;
   architecture.read_json(in, out);
   Fact dtype(file);
   for (const char* key : {"dtype", "torch_dtype"}) dtype.add(in, key);

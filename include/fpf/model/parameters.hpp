@@ -57,7 +57,7 @@ inline LayerParameters layer_parameters(const ModelConfig& c, std::int64_t index
       .o = linear(attention + "o_proj", c.hidden_size, c.q_size()),
       .router{},
       .mlps{}};
-  if (c.qk_norm) {
+  if (c.block.qk_norm) {
     out.q_norm = {attention + "q_norm", c.head_dim};
     out.k_norm = {attention + "k_norm", c.head_dim};
   }

@@ -144,7 +144,7 @@ class SyntheticModel : public weights::TensorSource {
     (moe ? out.moe_intermediate_size : out.intermediate_size) =
         size(moe ? "moe_intermediate_size" : "intermediate_size");
     out.tied_head = config_.contains("tie_word_embeddings") && config_["tie_word_embeddings"] == true;
-    out.qk_norm = architecture.block.qk_norm;
+    out.block = architecture.block;
     return out;
   }
 

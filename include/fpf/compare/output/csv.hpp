@@ -193,8 +193,7 @@ inline void write_comparisons(const std::filesystem::path& folder, const std::ve
       for (const TapDistance& t : c.taps) {
         const auto signal = name_of(t.tap.signal);
         const auto layer = layer_of(t.tap);
-        const auto common_ids =
-            t.tap.signal.view == View::aligned ? std::optional(t.mean_elements) : std::nullopt;
+        const auto common_ids = t.tap.signal.view == View::aligned ? std::optional(t.mean_elements) : std::nullopt;
         out.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, name_of(c.kind), c.against_baseline,
                 c.first_divergent_step, c.steps_compared, signal, layer, t.rows.size(), statistics_of(t, all),
                 t.first_difference, common_ids, statistics_of(t, some));
