@@ -1,4 +1,4 @@
-// A ninth experiment, complete: does it show when a provider keeps its KV cache in bfloat16?
+// An experiment of one's own, complete: does it show when a provider keeps its KV cache in bfloat16?
 #include <ATen/core/Tensor.h>
 
 #include <fpf/experiment/runner.hpp>
