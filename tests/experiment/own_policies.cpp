@@ -205,7 +205,7 @@ BOOST_AUTO_TEST_CASE(an_engine_is_refused_what_it_does_not_carry_out) {
   for (const auto& [words, flag] : model::block_flags)
     for (const model::Block& carries : {engine::LibraryDecoder::carries, engine::DecodeStep::carries,
                                         engine::PortableCpuDecoder::carries, engine::PortableGpuDecoder::carries})
-      BOOST_TEST(carries.*flag, words);
+      BOOST_TEST((carries.*flag), words);
 }
 
 // A policy that is Portable's child has words, or it is none: it is not the portable decoder under another name.
