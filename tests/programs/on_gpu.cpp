@@ -268,10 +268,12 @@ BOOST_AUTO_TEST_CASE(partly_dense_checkpoints_run_on_a_gpu, *ut::precondition(on
                      mixed << " " << phase << " " << operations.at(phase));
       }
     // Portable execution has the CPU's bits or says that it has no form.
+    const std::string on_card = "portable-cuda-" + format, on_host = "portable-cpu-" + format;
+    for (const auto& folder : {on_card, on_host}) fs::remove_all(folder);
     for (std::size_t i = 1; i < models.size(); ++i) {
       const Outcome outcome =
           run({bin + "/exp0_reference", "--model", models[i].string(), "--prompt-ids", "prompt.json", "--device",
-               "cuda", "--execution", "portable", "--decode-steps", "2", "--reps", "1", "--out", "portable-cuda"});
+               "cuda", "--execution", "portable", "--decode-steps", "2", "--reps", "1", "--out", on_card});
       if (i + 1 < models.size()) {
         BOOST_TEST(outcome.code == 2);
         BOOST_TEST(mentions(outcome.err, {"portable", "--device cpu"}), outcome.err);
@@ -280,15 +282,15 @@ BOOST_AUTO_TEST_CASE(partly_dense_checkpoints_run_on_a_gpu, *ut::precondition(on
       BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
       const Outcome host =
           run({bin + "/exp0_reference", "--model", models[i].string(), "--prompt-ids", "prompt.json", "--device", "cpu",
-               "--execution", "portable", "--decode-steps", "2", "--reps", "1", "--out", "portable-cpu"});
+               "--execution", "portable", "--decode-steps", "2", "--reps", "1", "--out", on_host});
       BOOST_REQUIRE_MESSAGE(host.code == 0, host.err);
-      const auto digest = [](const char* folder) {
+      const auto digest = [](const std::string& folder) {
         return json::parse(text_of(fs::path(folder) / "reference_baseline.json"))
             .at("runs")
             .back()
             .at("signals_sha256");
       };
-      BOOST_TEST(digest("portable-cuda") == digest("portable-cpu"));
+      BOOST_TEST(digest(on_card) == digest(on_host));
     }
   }
 }
