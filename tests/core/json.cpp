@@ -115,6 +115,24 @@ BOOST_AUTO_TEST_CASE(look_ups_name_the_key_and_the_place) {
   refuses([&] { in.require<int>("n", {4, 5}); }, {"a.json", "'n'", "3", "4 or 5"});
 }
 
+// A fraction is not cut off, and what is too large does not become another number.
+BOOST_AUTO_TEST_CASE(whole_numbers_are_those_that_fit) {
+  const json object = {{"half", 2.5},   {"float", 3.0},         {"huge", 6.7e129}, {"billions", 3'000'000'000},
+                       {"minus", -1},   {"list", {1, 2.5}},     {"truth", true},   {"ids", {1, 2}},
+                       {"text", "two"}, {"largest", ~0ull >> 1}};
+  const JsonObject in(object, "a.json");
+  for (const char* key : {"half", "float", "huge", "billions", "truth", "text", "list"})
+    BOOST_TEST(mentions(error_text([&] { in.get<int>(key); }), {"a.json", key, "another type"}), key);
+  BOOST_TEST(mentions(error_text([&] { in.get<std::vector<int>>("list"); }), {"'list'", "another type"}));
+  BOOST_TEST(mentions(error_text([&] { in.get<std::vector<int>>("half"); }), {"'half'", "another type"}));
+  BOOST_TEST(mentions(error_text([&] { in.get<unsigned>("minus"); }), {"'minus'", "another type"}));
+  BOOST_TEST(in.get<std::int64_t>("billions") == 3'000'000'000);
+  BOOST_TEST(in.get<std::int64_t>("largest") == 9223372036854775807);
+  BOOST_TEST((in.get<std::vector<std::int64_t>>("ids") == std::vector<std::int64_t>{1, 2}));
+  BOOST_TEST(in.get<double>("minus") == -1.0);
+  BOOST_TEST(in.get<std::string>("text") == "two");
+}
+
 BOOST_AUTO_TEST_CASE(numbers_are_the_whole_text) {
   BOOST_TEST((parse_number<int>("-12") == -12));
   BOOST_TEST((parse_number<std::int64_t>("9223372036854775807") == 9223372036854775807));

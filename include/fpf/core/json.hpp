@@ -16,6 +16,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -30,6 +31,33 @@ using Json = nlohmann::ordered_json;
 inline constexpr int json_levels = 256;
 /// Bytes of memory that one text may take once it is parsed, by measure_json()'s account.
 inline constexpr std::size_t json_memory = std::size_t{512} << 20;
+
+/// A value as T. A whole number is one that T holds: nlohmann's get<T>() cuts fractions off, and what it makes of 1e30 is
+/// undefined. Throws nlohmann::json::exception for another type and other numbers.
+template <class T>
+T json_as(const nlohmann::json& value) {
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+    const bool fits = value.is_number_unsigned()
+                          ? std::in_range<T>(value.get<std::uint64_t>())
+                          : value.is_number_integer() && std::in_range<T>(value.get<std::int64_t>());
+    if (!fits)
+      throw nlohmann::json::type_error::create(302, fmt::format("expected a whole number, found {:.40}", value.dump()),
+                                               &value);
+    return value.is_number_unsigned() ? static_cast<T>(value.get<std::uint64_t>())
+                                      : static_cast<T>(value.get<std::int64_t>());
+  } else if constexpr (requires {
+                         requires std::is_integral_v<typename T::value_type>;
+                         typename T::allocator_type;
+                       } &&
+                       !std::is_convertible_v<T, std::string_view>) {
+    T out;
+    for (const auto& each : value.get_ref<const nlohmann::json::array_t&>())
+      out.push_back(json_as<typename T::value_type>(each));
+    return out;
+  } else {
+    return value.get<T>();
+  }
+}
 
 /// What is demanded beyond valid JSON (RFC 8259).
 struct JsonRules {
@@ -220,7 +248,7 @@ class JsonObject {
   template <class T>
   T convert(const char* key) const {
     try {
-      return json_.at(key).get<T>();
+      return json_as<T>(json_.at(key));
     } catch (const nlohmann::json::exception&) {
       fail("'{}' in {} is {}: expected another type", key, name_, json_.at(key).dump());
     }

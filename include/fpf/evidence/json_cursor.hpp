@@ -301,11 +301,11 @@ class JsonCursor {
       fail_at(text.data(), fmt::format("expected a number, found {:.40}", text));
     } else {
       static_assert(std::is_integral_v<T> && std::is_signed_v<T>);
-      const bool fits = value.is_number_unsigned()
-                            ? std::in_range<T>(value.get<std::uint64_t>())
-                            : value.is_number_integer() && std::in_range<T>(value.get<std::int64_t>());
-      if (fits) return static_cast<T>(value.get<std::int64_t>());
-      fail_at(text.data(), fmt::format("expected an integer, found {:.40}", text));
+      try {
+        return json_as<T>(value);
+      } catch (const nlohmann::json::exception&) {
+        fail_at(text.data(), fmt::format("expected an integer, found {:.40}", text));
+      }
     }
   }
 

@@ -157,7 +157,7 @@ class LabelInspector {
     }
     const json placement = at("/fixed_params/expert_placement");
     if (placement.is_null() || ranks.size() < 2) return;
-    const auto experts = ranks[0].at("experts").get<std::vector<std::int64_t>>();
+    const auto experts = json_as<std::vector<std::int64_t>>(ranks[0].at("experts"));
     const bool together = experts.size() < 2 || experts[1] == experts[0] + 1;
     if (experts.size() > 1)
       follows("fixed_params.expert_placement", placement, together ? "contiguous" : "round_robin", "manifest.ranks");

@@ -33,8 +33,8 @@ inline constexpr TypedMember configuration_types[] = {{"cuda_version", MemberTyp
                                                       {"manifest/own_kernels", MemberType::array},
                                                       {"manifest/own_kernels/*", MemberType::object},
                                                       {"manifest/own_kernels/*/name", MemberType::string},
-                                                      {"manifest/own_kernels/*/instructions", MemberType::number},
-                                                      {"manifest/own_kernels/*/registers", MemberType::number}};
+                                                      {"manifest/own_kernels/*/instructions", MemberType::integer},
+                                                      {"manifest/own_kernels/*/registers", MemberType::integer}};
 
 inline constexpr TypedMember run_types[] = {{"status", MemberType::string},
                                             {"prompt_sha256", MemberType::string},

@@ -39,7 +39,7 @@ class Fact {
   T get_or(T fallback) const {
     if (!has()) return fallback;
     try {
-      return value_.template get<T>();
+      return json_as<T>(value_);
     } catch (const nlohmann::json::exception&) {
       fail("'{}' in {} is {}: expected another type", name_, file_, value_.dump());
     }

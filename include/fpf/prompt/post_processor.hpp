@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <fpf/core/error.hpp>
+#include <fpf/core/json.hpp>
 #include <fpf/prompt/vocabulary.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -24,7 +25,7 @@ inline Surrounding read_template_processing(const nlohmann::json& processor) {
       continue;
     }
     const auto& ids = processor.at("special_tokens").at(piece.at("SpecialToken").at("id").get<std::string>()).at("ids");
-    for (const auto& id : ids) (behind ? out.after : out.before).push_back(id.get<std::int32_t>());
+    for (const auto& id : ids) (behind ? out.after : out.before).push_back(json_as<std::int32_t>(id));
   }
   if (!behind) return {{}, {}, "unsupported post-processor TemplateProcessing: its template does not show the text"};
   return out;
@@ -51,7 +52,8 @@ inline Surrounding read_post_processor(const nlohmann::json& processors) {
     if (type == "TemplateProcessing")
       one = detail::read_template_processing(processor);
     else if (type == "BertProcessing" || type == "RobertaProcessing")  // "cls": [token, id]
-      one = {{processor.at("cls").at(1).get<std::int32_t>()}, {processor.at("sep").at(1).get<std::int32_t>()}, {}};
+      one = {
+          {json_as<std::int32_t>(processor.at("cls").at(1))}, {json_as<std::int32_t>(processor.at("sep").at(1))}, {}};
     else
       one.unknown = fmt::format(
           "unsupported post-processor {}: expected TemplateProcessing, BertProcessing, "

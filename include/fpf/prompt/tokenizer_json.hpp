@@ -101,7 +101,7 @@ inline void read_model(const nlohmann::json& model, Vocabulary& vocabulary) {
   if (model.value("byte_fallback", false)) fail("unsupported BPE option byte_fallback: true, expected false");
   if (!model.contains("vocab")) fail("the BPE model has no vocab");
   if (!model.contains("merges")) fail("the BPE model has no merges");
-  for (const auto& [token, id] : model["vocab"].items()) put_token(vocabulary, token, id.get<std::int64_t>());
+  for (const auto& [token, id] : model["vocab"].items()) put_token(vocabulary, token, json_as<std::int64_t>(id));
   for (const nlohmann::json& merge : model["merges"])  // "left right", or [left, right] in newer files
     vocabulary.merges.push_back(merge.is_string()
                                     ? merge.get<std::string>()
@@ -113,7 +113,7 @@ inline void read_model(const nlohmann::json& model, Vocabulary& vocabulary) {
 
 inline void read_added_token(const nlohmann::json& token, Vocabulary& vocabulary) {
   AddedToken added;
-  added.id = token.at("id").get<std::int32_t>();
+  added.id = json_as<std::int32_t>(token.at("id"));
   added.content = token.at("content");
   added.special = token.value("special", false);
   added.normalised = token.value("normalized", true);

@@ -136,10 +136,10 @@ struct Nf4Tensors {
         wrong(fmt::format("has quant_type {}: expected nf4", state["quant_type"].dump()));
       if (state.at("shape") != nlohmann::json{out, in})
         wrong(fmt::format("has shape {}: expected [{}, {}]", state["shape"].dump(), out, in));
-      blocksize = state.at("blocksize").get<std::int64_t>();
+      blocksize = json_as<std::int64_t>(state.at("blocksize"));
       nested_ = state.contains("nested_offset");
       if (nested_) {
-        nested_blocksize = state.at("nested_blocksize").get<std::int64_t>();
+        nested_blocksize = json_as<std::int64_t>(state.at("nested_blocksize"));
         nested_offset = static_cast<float>(state.at("nested_offset").get<double>());
         if (state.at("nested_dtype") != "float32")
           wrong(fmt::format("has nested_dtype {}: expected float32", state["nested_dtype"].dump()));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <fpf/core/json.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -40,8 +41,9 @@ inline std::string describe(const NonFinite& found) {
 /// The place that a run's `non_finite` names. Throws nlohmann::json::exception where it names none.
 inline evidence::Place non_finite_place(const nlohmann::json& run) {
   const nlohmann::json& place = run.at("non_finite");
-  return {place.at("step").get<std::int64_t>(), place.at("absolute_position").get<std::int64_t>(),
-          place.contains("layer") ? place.at("layer").get<std::int64_t>() : -1, place.at("signal").get<std::string>()};
+  return {json_as<std::int64_t>(place.at("step")), json_as<std::int64_t>(place.at("absolute_position")),
+          place.contains("layer") ? json_as<std::int64_t>(place.at("layer")) : -1,
+          place.at("signal").get<std::string>()};
 }
 
 /// Why a file of `steps` asked for and `stored` ones cannot have ended at a place behind a prompt of so many tokens;

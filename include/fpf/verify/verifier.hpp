@@ -241,7 +241,7 @@ class Verifier {
 
   /// Steps that the run was asked for: those that it has, but for one that ended in no number.
   static std::int64_t steps_of(const Claim& claim) {
-    return claim.complete() ? claim.signals.steps() : claim.file->metadata.at("decode_steps").get<std::int64_t>();
+    return claim.complete() ? claim.signals.steps() : json_as<std::int64_t>(claim.file->metadata.at("decode_steps"));
   }
 
   /// A run that ended in no number, against a decode that chooses its own tokens. `report` gets manifests and own
