@@ -80,6 +80,8 @@ def main(folder):
         library = json.loads(file.read_text())
         flags = [f"-D{name}" for name in library["definitions"]] + [f"-I{path}" for path in library["folders"]]
         command = [library["compiler"], "-std=c++20", "-O0", "-w", *flags, "-UFMT_HEADER_ONLY", "-fsyntax-only"]
+        if library["vendor"] == "GNU":  # a third less time than with looking for garbage from 128 MB on
+            command += ["--param", "ggc-min-heapsize=1048576"]
         rules.append(f"rule {file.stem}\n  command = {' '.join(command)} -MD -MF $out.d -MT $out $in && touch $out\n"
                      f"  depfile = $out.d\n  deps = gcc\n  description = $last and $more before it")
         for path in library["headers"]:

@@ -1,6 +1,6 @@
-# The readers under libFuzzer, where clang is found: half a minute each on each change, longer by tests/run.sh --full and as
+# The readers under libFuzzer, where clang is found: ten seconds each on each change, longer by tests/run.sh --full and as
 # long as one likes by hand.
-set(FPF_FUZZ_SECONDS 30 CACHE STRING "How long each reader is fuzzed in the tests")
+set(FPF_FUZZ_SECONDS 10 CACHE STRING "How long each reader is fuzzed in the tests")
 math(EXPR timeout_of_fuzzers "3 * ${FPF_FUZZ_SECONDS} + 120")
 find_program(FPF_FUZZ_COMPILER NAMES clang++ clang++-19 clang++-18 clang++-17 clang++-16 clang++-15 clang++-14)
 if(FPF_FUZZ_COMPILER AND NOT DEFINED FPF_FUZZ_WORKS)
@@ -25,7 +25,7 @@ function(fpf_add_fuzzer name)
   set(fuzzer ${CMAKE_CURRENT_BINARY_DIR}/${name})
   add_custom_command(
     OUTPUT ${fuzzer}
-    COMMAND ${FPF_FUZZ_COMPILER} -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+    COMMAND ${FPF_FUZZ_COMPILER} -std=c++20 -O1 -gline-tables-only -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
             -DFMT_HEADER_ONLY=1 -I${PROJECT_SOURCE_DIR}/include -isystem ${eigen}
             "$<LIST:TRANSFORM,${PopplerCpp_INCLUDE_DIRS},PREPEND,-isystem>"
             ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${name}.cpp -MD -MF ${fuzzer}.d -o ${fuzzer} ${ARGN}
@@ -53,10 +53,6 @@ function(fpf_fuzz test program seconds)
 endfunction()
 
 set(fixtures ${CMAKE_CURRENT_SOURCE_DIR}/fixtures)
-fpf_add_fuzzer(fuzz_reader)
-file(GLOB seeds ${CMAKE_CURRENT_LIST_DIR}/seeds/reader/*)
-fpf_fuzz(fuzz_reader fuzz_reader ${FPF_FUZZ_SECONDS} SEEDS ${seeds})
-
 fpf_add_fuzzer(fuzz_inputs -lpoppler-cpp -lpcre2-8 -lutf8proc -lz -lcrypto -lboost_program_options)
 set(seeds_of_config ${fixtures}/parity/qwen3_moe_raw/config.json ${fixtures}/quant/gptq_mixed_model/config.json
                     ${fixtures}/quant/nf4_model/config.json)
@@ -64,7 +60,7 @@ set(seeds_of_tokenizer ${fixtures}/tokens/small_flags/tokenizer.json ${fixtures}
 set(seeds_of_safetensors ${fixtures}/weights/single/model.safetensors)
 set(seeds_of_gguf ${fixtures}/weights/small.gguf)
 set(seeds_of_pdf ${fixtures}/prompts/open.pdf ${fixtures}/prompts/locked.pdf)
-foreach(reader IN ITEMS prompt_ids config tokenizer chat_template safetensors gguf partial journal gzip pdf)
+foreach(reader IN ITEMS evidence prompt_ids config tokenizer chat_template safetensors gguf partial journal gzip pdf)
   file(GLOB seeds ${CMAKE_CURRENT_LIST_DIR}/seeds/${reader}/*)
   fpf_fuzz(fuzz_${reader} fuzz_inputs ${FPF_FUZZ_SECONDS} SEEDS ${seeds} ${seeds_of_${reader}}
            ENVIRONMENT FPF_FUZZ=${reader} FPF_FUZZ_TOKENIZER=${fixtures}/tokens/small_flags/tokenizer.json)

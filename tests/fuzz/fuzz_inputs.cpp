@@ -1,8 +1,12 @@
-// libFuzzer target for the readers of what users give beside evidence (fuzz_reader.cpp): any bytes give a result or an
-// fpf::Error that names the file. FPF_FUZZ says which reader; by hand for longer:
+// libFuzzer target for the readers of what users give: any bytes give a result or an fpf::Error that names the file. Built
+// with clang and its sanitizers where clang is found. FPF_FUZZ says which reader; by hand for longer:
 //   FPF_FUZZ=tokenizer fuzz_inputs -max_total_time=600 corpus
 #include <cstdlib>
 #include <fpf/campaign/journal.hpp>
+#include <fpf/compare/analyse.hpp>
+#include <fpf/compare/output/result_json.hpp>
+#include <fpf/compare/plan/plan.hpp>
+#include <fpf/compare/plan/published.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/evidence/experiment_writer.hpp>
 #include <fpf/model/config_json.hpp>
@@ -58,12 +62,41 @@ void take_up(const std::string& file) {
   evidence::ExperimentWriter(path, Json::object(), {"f", {}}, true).finish();
 }
 
+template <class Call>
+void allow_errors(Call call) {
+  try {
+    call();
+  } catch (const Error&) {
+  }
+}
+
+void analyse_experiment(const compare::JoinedExperiment& experiment) {
+  compare::AnalysisOptions options;
+  options.signals = compare::compared_signals();
+  options.all_layers = true;
+  options.threads = 1;
+  allow_errors([&] {
+    const std::string text = to_json(compare::analyse(experiment, options)).dump();
+    if (!nlohmann::json::accept(text)) std::abort();  // NaN or infinity would show as null at worst
+  });
+  for (const evidence::StoredSignal signal : options.signals)
+    allow_errors([&] { compare::plan::analyse(experiment, signal).dump(); });
+}
+
+void read_evidence(const std::string& file) {
+  allow_errors([&] { compare::to_json(compare::published::analyse({compare::published::open(file)})).dump(); });
+  std::vector<evidence::ExperimentFile> files;
+  files.push_back(evidence::open_experiment(file));
+  allow_errors([&] { analyse_experiment(compare::join(std::move(files))); });
+}
+
 struct Reader {
   const char* file;
   void (*read)(const std::string& file);
 };
 
 const std::map<std::string, Reader> readers{
+    {"evidence", {"e.json", read_evidence}},
     {"prompt_ids", {"ids.json", [](const std::string& file) { prompt::read_prompt_ids(file); }}},
     {"config", {"config.json", read_config}},
     {"tokenizer", {"t.json", [](const std::string& file) { encode(prompt::open_tokenizer(file)); }}},

@@ -9,7 +9,7 @@
 namespace fpf::campaign {
 
 struct Estimate {
-  double repetition = 0;     // seconds of one repetition of the reference
+  double repetition = 0;     // seconds of one repetition of the reference with one prompt
   double start = 0;          // seconds to start a program and load the model
   double configuration = 0;  // bytes of one configuration in a file
   std::string basis;         // what it was made from, as a sentence
@@ -45,8 +45,8 @@ inline double configuration_bytes(const Options& options, const model::ModelConf
   const auto layers = static_cast<double>(detail::recorded_layers(options, config));
   const double row = layers * static_cast<double>(config.hidden_size + config.kv_size()) +
                      2.0 * static_cast<double>(std::min(options.top_k, config.vocab_size));
-  return 12.0 * 3.0 * static_cast<double>(options.decode_steps) * row +
-         20.0 * static_cast<double>(options.prompt.options.tokens);
+  return static_cast<double>(prompt_count(options)) * (12.0 * 3.0 * static_cast<double>(options.decode_steps) * row +
+                                                       20.0 * static_cast<double>(options.prompt.options.tokens));
 }
 
 inline Estimate estimate_from_size(const Options& options, const model::Checkpoint& model) {
@@ -93,7 +93,7 @@ inline double step_seconds(const Step& step, const Options& options, const Estim
         static_cast<double>(std::accumulate(options.batch_sizes.begin(), options.batch_sizes.end(), std::int64_t{0}));
   if (step.number == 5) runs *= 2;
   return estimate.start * static_cast<double>(step.configurations) +
-         static_cast<double>(options.reps) * runs * estimate.repetition;
+         static_cast<double>(options.reps * prompt_count(options)) * runs * estimate.repetition;
 }
 
 /// Bytes of a step's file, with the baseline's configuration.

@@ -12,6 +12,8 @@ namespace fpf::campaign {
 
 /// `options` are what the experiments are told.
 struct Settings {
+  Settings() { options.tokens = "baseline"; }  // so that all steps of all experiments can be compared
+
   Options options;
   int pod = 0;
   std::string skip;  // numbers of experiments

@@ -221,7 +221,8 @@ class Campaign {
       const auto reference = estimate_from_reference(settings_.out() / step.file, 0);
       if (reference)
         event["start_seconds"] =
-            std::max(0.0, seconds - static_cast<double>(settings_.options.reps) * reference->repetition);
+            std::max(0.0, seconds - static_cast<double>(settings_.options.reps * prompt_count(settings_.options)) *
+                                        reference->repetition);
     }
     journal_.add("finished", event);
     if (step.number == 0) estimate();
@@ -242,8 +243,7 @@ class Campaign {
     if (step.number != 0) {
       const auto reference = Baseline::read(settings_.options.baseline);
       const Json metadata = file.metadata;
-      reference.require_match(path.string(), metadata, file.runs.front().members.value("prompt_sha256", ""),
-                              step.number == 3);
+      reference.require_match(path.string(), metadata, evidence::prompts_of(file), step.number == 3);
       for (const auto& configuration : file.configurations) require_model(path, configuration, reference, step);
     }
     journal_.add("adopted", {{"experiment", step.program}, {"options", step.fingerprint()}, {"file", step.file}});

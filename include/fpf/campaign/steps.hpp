@@ -1,6 +1,7 @@
 // The plan's sequence for a pod as programs to run.
 #pragma once
 
+#include <algorithm>
 #include <fpf/campaign/options.hpp>
 #include <fpf/core/hash.hpp>
 
@@ -33,6 +34,15 @@ inline std::vector<std::string> own_options(Describe describe, const po::variabl
   po::options_description described;
   if (describe != nullptr) describe(described, unused);
   return given_options(described, values);
+}
+
+/// Experiment 0's tokens are its own unless a file has them: the others are held against it.
+inline std::vector<std::string> shared_of(const Settings& settings, int number) {
+  std::vector<std::string> out = settings.shared;
+  if (const auto given = std::ranges::find(out, "--tokens"); given != out.end()) out.erase(given, given + 2);
+  const std::string& tokens = settings.options.tokens;
+  if (tokens == "baseline" ? number != 0 : tokens != "own") out.insert(out.end(), {"--tokens", tokens});
+  return out;
 }
 
 inline void require_inputs(const Step& step, const Options& options) {
@@ -80,7 +90,7 @@ inline std::vector<Step> steps_of(const Settings& settings, const po::variables_
     Step step{.number = entry.number,
               .program = entry.program,
               .file = entry.number == 0 ? "reference_baseline.json" : fmt::format("{}_experiment.json", entry.type),
-              .args = settings.shared,
+              .args = detail::shared_of(settings, entry.number),
               .configurations = entry.configurations};
     const auto own = detail::own_options(entry.describe, values);
     step.args.insert(step.args.end(), own.begin(), own.end());

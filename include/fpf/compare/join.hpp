@@ -49,7 +49,8 @@ inline bool identifies_weights(const evidence::ExperimentFile& file) {
 inline void check_agreement(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b) {
   const bool models_vary = a.metadata.value("experiment_type", nlohmann::json()) == "quantization" ||
                            (identifies_weights(a) && identifies_weights(b));  // then names do not count
-  for (const char* name : {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps"}) {
+  for (const char* name :
+       {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps", "tokens"}) {
     if (models_vary && std::string_view(name) == "model") continue;
     agree(a, b, name, a.metadata.value(name, nlohmann::json()), b.metadata.value(name, nlohmann::json()));
   }
@@ -79,7 +80,7 @@ inline void check_prompts(const JoinedExperiment& experiment) {
 }  // namespace detail
 
 /// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type, variable_tested,
-/// model (by name where the files do not identify its weights; the quantization experiment varies it), extraction_config, decode_steps or a prompt_sha256 differ,
+/// model (by name where the files do not identify its weights; the quantization experiment varies it), extraction_config, decode_steps, tokens (forced or each run's own) or a prompt_sha256 differ,
 /// and where require_comparable() does.
 inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
   JoinedExperiment out;

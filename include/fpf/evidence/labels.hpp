@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <fpf/core/hash.hpp>
 #include <fpf/evidence/experiment_kinds.hpp>
+#include <fpf/evidence/fed_inputs.hpp>
 #include <fpf/evidence/stored_signals.hpp>
 #include <numeric>
 #include <string>
@@ -53,8 +53,9 @@ class LabelInspector {
       checks = {&LabelInspector::metadata, &LabelInspector::fixed_params, &LabelInspector::ranks,
                 &LabelInspector::software, &LabelInspector::variable,     &LabelInspector::name};
     if (run_ != nullptr)
-      for (const Check check : {&LabelInspector::prompt, &LabelInspector::steps, &LabelInspector::tokens,
-                                &LabelInspector::repetitions, &LabelInspector::runtime, &LabelInspector::contention})
+      for (const Check check :
+           {&LabelInspector::prompt, &LabelInspector::prompts, &LabelInspector::steps, &LabelInspector::tokens,
+            &LabelInspector::repetitions, &LabelInspector::runtime, &LabelInspector::contention})
         checks.push_back(check);
     for (const Check check : checks) {
       try {
@@ -217,24 +218,13 @@ class LabelInspector {
       add("config_id is {:.80}: expected one that begins with its hardware", id);
   }
 
-  void prompt() {
-    const json& claimed = member(run_->members, "prompt_sha256");
-    if (!claimed.is_null() && run_->prompt_token_ids) hold_prompt("", read_prompt_ids(file_, *run_), claimed);
-    const json& neighbours = member(run_->members, "neighbours");
-    for (std::size_t i = 0; i < neighbours.size(); ++i) {
-      const std::string whose = fmt::format("neighbours[{}]: ", i);
-      hold_prompt(whose, ids_of(member(neighbours.at(i), "prompt_token_ids"), whose),
-                  member(neighbours.at(i), "prompt_sha256"));
-    }
+  /// What its runs were fed.
+  FedInspector fed() {
+    return {file_, configuration_, *run_, has_manifest(), [this](const std::string& text) { add("{}", text); }};
   }
-
-  void hold_prompt(const std::string& whose, const std::vector<std::int32_t>& ids, const json& claimed) {
-    const std::string found = sha256_hex(std::as_bytes(std::span(ids)));
-    if (claimed != found) add("{}prompt_sha256 is {:.80}, its ids have {}", whose, claimed.dump(), found);
-    if (run_->prompt_tokens && *run_->prompt_tokens != static_cast<std::int64_t>(ids.size()))
-      add("{}the prompt has {} tokens, decode step 0 stands at absolute_position {}", whose, ids.size(),
-          *run_->prompt_tokens);
-  }
+  void prompt() { fed().prompt(); }
+  void prompts() { fed().prompts(); }
+  void tokens() { fed().tokens(); }
 
   void steps() {
     if (!has_manifest()) return;
@@ -252,20 +242,6 @@ class LabelInspector {
     if (run_->prompt_tokens && stated.is_number_integer())
       follows("experiment_metadata.sequence_length", member(file_.metadata, "sequence_length"),
               *run_->prompt_tokens + stated.get<std::int64_t>(), "prompt and decode_steps");
-  }
-
-  /// Every token fed is the most probable one of the position before.
-  void tokens() {
-    if (!has_manifest() || run_->steps.empty()) return;
-    const Rows<float> top = read_positions(file_, *run_, info(StoredSignal::logprobs), -1);
-    for (std::size_t step = 0; step < run_->steps.size(); ++step) {
-      const auto ids = top.row_ids(step + 1);
-      if (ids.empty()) return add("its log-probabilities are empty");
-      const std::int32_t best = ids.front();
-      if (const auto fed = run_->steps[step].token_id; fed != best)
-        add("decode_steps[{}].token_id is {}: the log-probabilities at the position before have {} first", step,
-            fed ? std::to_string(*fed) : "none", best);
-    }
   }
 
   bool is_complete() const { return run_->members.value("status", json("complete")) == "complete"; }
@@ -345,7 +321,8 @@ class LabelInspector {
     json out;
     for (const json& one : file_.configurations)
       for (const StoredRun& run : file_.runs)
-        if (member(one, "baseline") == true && member(one, "config_id") == run.config_id)
+        if (member(one, "baseline") == true && member(one, "config_id") == run.config_id &&
+            prompt_index(run) == prompt_index(*run_))
           out = member(run.members, "runtime");
     return out;
   }

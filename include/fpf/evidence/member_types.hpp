@@ -19,9 +19,10 @@ struct TypedMember {
   bool nullable = false;
 };
 
-inline constexpr TypedMember metadata_types[] = {{"experiment_type", MemberType::string},
-                                                 {"decode_steps", MemberType::integer},
-                                                 {"sequence_length", MemberType::integer}};
+inline constexpr TypedMember metadata_types[] = {
+    {"experiment_type", MemberType::string},  {"decode_steps", MemberType::integer},
+    {"sequence_length", MemberType::integer}, {"prompts", MemberType::object},
+    {"prompts/count", MemberType::integer},   {"tokens", MemberType::string}};
 
 inline constexpr TypedMember configuration_types[] = {{"cuda_version", MemberType::string, true},
                                                       {"fixed_params", MemberType::object},
@@ -38,7 +39,12 @@ inline constexpr TypedMember configuration_types[] = {{"cuda_version", MemberTyp
 
 inline constexpr TypedMember run_types[] = {{"status", MemberType::string},
                                             {"prompt_sha256", MemberType::string},
+                                            {"prompt_index", MemberType::integer},
+                                            {"document_offset", MemberType::integer},
                                             {"signals_sha256", MemberType::string},
+                                            {"tokens", MemberType::object},
+                                            {"tokens/from", MemberType::string},
+                                            {"tokens/sha256", MemberType::string},
                                             {"non_finite", MemberType::object, true},
                                             {"non_finite/signal", MemberType::string},
                                             {"neighbours", MemberType::array},

@@ -10,6 +10,7 @@
 #include <fpf/core/json.hpp>
 #include <fpf/evidence/digests.hpp>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,11 +36,14 @@ struct RunRecord {
   int rep_id = 0;
   std::string timestamp;  // YYYY-MM-DD HH:MM:SS, UTC
   double runtime_seconds = 0;
+  std::optional<std::size_t> prompt_index{};     // of several prompts
+  std::optional<std::size_t> document_offset{};  // byte of the document's text at which the prompt begins, where drawn
   std::string prompt_text;
   std::vector<std::int32_t> prompt_token_ids;
   std::string prompt_sha256;
   Json reproducibility;                  // {repetitions, bit_exact, digests, first_difference}
   Json runtime;                          // {seconds, mean, variance, prefill_seconds, decode_seconds}
+  Json tokens{};                         // {from, sha256} of forced ones; null: each token fed is the run's choice
   Json extra;                            // further members of the run, an object or null
   std::vector<std::string> token_texts;  // [steps]
   Signals signals;
@@ -178,6 +182,7 @@ inline void append_step(std::string& out, const RunRecord& run, const std::vecto
   const auto index = static_cast<std::size_t>(step);
   out += fmt::format(R"({{"step":{},"token_id":{},"token_text":{},"absolute_position":{})", step,
                      signals.token_ids[index], json_string(run.token_texts[index]), signals.prompt_tokens + step);
+  if (!run.tokens.is_null()) out += fmt::format(R"(,"chosen_token_id":{})", signals.chosen(step));
   for (const SignalInfo& info : signal_table) {  // "name":{"layer_1":{...},...} or "name":{...}
     std::string layers;
     for (const SignalText& text : texts) {
@@ -209,7 +214,10 @@ inline std::string to_json(const RunRecord& run) {
   head["runtime"] = run.runtime;
   head["reproducibility"] = run.reproducibility;
   head["signals_sha256"] = digests_of(run.signals).combined();
+  if (!run.tokens.is_null()) head["tokens"] = run.tokens;
   if (run.extra.is_object()) head.update(run.extra);
+  if (run.prompt_index) head["prompt_index"] = *run.prompt_index;
+  if (run.document_offset) head["document_offset"] = *run.document_offset;
   head["prompt_sha256"] = run.prompt_sha256;
   head["prompt_text"] = run.prompt_text;
   head["prompt_token_ids"] = run.prompt_token_ids;

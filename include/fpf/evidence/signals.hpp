@@ -65,6 +65,11 @@ struct Signals {
   std::vector<LayerSignals> layers{};     // ascending
   LogProbRows logprobs{};
 
+  /// The token that the run would feed at a step by its own choice: the most probable one at the position before.
+  std::int32_t chosen(std::int64_t step) const {
+    return logprobs.ids.at(static_cast<std::size_t>((step + 1) * logprobs.k));
+  }
+
   std::int64_t steps() const { return static_cast<std::int64_t>(token_ids.size()); }
   std::int64_t rows() const { return steps() + look_back - 1; }
 };

@@ -6,6 +6,7 @@
 #include <fpf/evidence/experiment_index.hpp>
 #include <fpf/evidence/json_cursor.hpp>
 #include <fpf/evidence/labels.hpp>
+#include <fpf/evidence/prompts.hpp>
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/evidence/weights.hpp>
 #include <optional>
@@ -53,10 +54,10 @@ class Baseline {
     return out;
   }
 
-  /// Throws Error naming the field in which this baseline and an experiment with that metadata and prompt
-  /// differ. The model's name counts where the file does not identify its weights (require_model()), with `any_checkpoint`
+  /// Throws Error naming the field in which this baseline and an experiment with that metadata and those prompts
+  /// (their prompt_sha256, each once, in order) differ. The model's name counts where the file does not identify its weights (require_model()), with `any_checkpoint`
   /// not at all. `params` are fixed_params that it must have because they are not what the experiment varies.
-  void require_match(const std::string& path, const Json& metadata, const std::string& prompt_sha256,
+  void require_match(const std::string& path, const Json& metadata, const std::vector<std::string>& prompts,
                      bool any_checkpoint, const Json& params = Json::object()) const {
     const nlohmann::json wanted = metadata;
     for (const char* field : {"model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"}) {
@@ -67,10 +68,8 @@ class Baseline {
         fail("the baseline {} does not fit: its {} is {}, this run's is {}", path, other->name, other->found,
              other->wanted);
     }
-    for (const auto& run : file_.runs)
-      if (const auto found = run.members.value("prompt_sha256", ""); found != prompt_sha256)
-        fail("the baseline {} was made from another prompt: its prompt_sha256 is {}, this run's is {}", path, found,
-             prompt_sha256);
+    if (const auto difference = evidence::prompts_difference(file_, prompts); !difference.empty())
+      fail("the baseline {} was made from {}", path, difference);
     const auto& fixed = configuration().value("fixed_params", nlohmann::json::object());
     for (const auto& [name, value] : params.items())
       if (fixed.contains(name) && fixed.at(name) != nlohmann::json(value))
@@ -115,6 +114,15 @@ class Baseline {
 
   const nlohmann::json& configuration() const { return file_.configurations.front(); }
   const std::vector<evidence::StoredRun>& runs() const { return file_.runs; }
+  /// The lowest repetition stored that was given a prompt, which must be one of its own.
+  const evidence::StoredRun& first_run(const std::string& prompt_sha256) const {
+    const evidence::StoredRun* found = nullptr;
+    for (const evidence::StoredRun& run : file_.runs)
+      if (run.members.value("prompt_sha256", "") == prompt_sha256 && (found == nullptr || run.rep_id < found->rep_id))
+        found = &run;
+    if (found == nullptr) fail("the baseline {} has no run of the prompt {}", name(), prompt_sha256);
+    return *found;
+  }
 
   /// The configuration under another config_id, with the value that it has of the variable.
   Json relabelled(const std::string& config_id, const Json& value, bool baseline = true) const {
@@ -147,6 +155,11 @@ class Baseline {
       return run.members.value("status", "complete") == "complete" &&
              run.members.value(Pointer("/reproducibility/bit_exact"), true);
     });
+  }
+
+  /// Whether its tokens were not its own choice.
+  bool is_forced() const {
+    return std::ranges::any_of(file_.runs, [](const auto& run) { return run.members.contains("tokens"); });
   }
 
   std::string name() const { return file_.name(); }

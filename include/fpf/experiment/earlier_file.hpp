@@ -36,15 +36,18 @@ class EarlierFile {
   }
 
   /// What is known before the model is loaded.
-  void require_same(const Json& metadata, const std::string& prompt_sha256, std::int64_t reps) const {
+  void require_same(const Json& metadata, const std::vector<std::string>& prompts, std::int64_t reps) const {
     const nlohmann::json wanted = metadata;
     for (const char* field :
          {"experiment_type", "model", "model_architecture", "decode_steps", "sequence_length", "extraction_config"})
       if (const auto found = differing_member(member_or_null(file_.metadata, field), wanted.at(field), field))
         refuse(found->name, found->found, found->wanted);
+    if (const auto& found = member_or_null(file_.metadata, "tokens"), &asked = member_or_null(wanted, "tokens");
+        found != asked)
+      refuse("tokens", found.is_null() ? "own" : found.dump(), asked.is_null() ? "own" : asked.dump());
+    if (const auto difference = evidence::prompts_difference(file_, prompts); !difference.empty())
+      fail("{} was made from {}. It is kept: move it away, or choose another --out", file_.name(), difference);
     for (const auto& run : file_.runs) {
-      if (const auto found = run.members.value("prompt_sha256", nlohmann::json()); found != prompt_sha256)
-        refuse("prompt_sha256", found.dump(), prompt_sha256);
       const auto made =
           run.members.value(nlohmann::json::json_pointer("/reproducibility/repetitions"), nlohmann::json());
       const bool more = run.members.contains("contention") && made.is_number() && made >= reps;  // made again

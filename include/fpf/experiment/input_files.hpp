@@ -10,10 +10,15 @@ namespace fpf {
 
 /// Of an experiment, or of a campaign's together. `with_baseline`: --baseline's is read, too.
 inline std::vector<NamedPath> input_files(const Options& options, bool with_baseline, const po::variables_map& values) {
-  std::vector<NamedPath> out{{"--model", options.model},           {"--model-gptq", options.model_gptq},
-                             {"--model-bnb", options.model_bnb},   {"--tokenizer", options.tokenizer},
-                             {"--prompt-pdf", options.prompt.pdf}, {"--prompt-text", options.prompt.text},
-                             {"--prompt-ids", options.prompt_ids}, config_file(values)};
+  std::vector<NamedPath> out{{"--model", options.model},
+                             {"--model-gptq", options.model_gptq},
+                             {"--model-bnb", options.model_bnb},
+                             {"--tokenizer", options.tokenizer},
+                             {"--prompt-pdf", options.prompt.pdf},
+                             {"--prompt-text", options.prompt.text},
+                             config_file(values)};
+  append_paths(out, "--prompt-ids", options.prompt_ids);
+  if (options.tokens != "own" && options.tokens != "baseline") out.push_back({"--tokens", options.tokens});
   append_paths(out, "--neighbour-pdf", options.neighbour_pdfs);
   append_paths(out, "--neighbour-ids", options.neighbour_ids);
   if (with_baseline) out.push_back({"--baseline", options.baseline});

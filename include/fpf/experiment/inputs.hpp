@@ -1,4 +1,4 @@
-// Prompt and tokeniser as the options ask for them.
+// Prompts and tokeniser as the options ask for them.
 #pragma once
 
 #include <algorithm>
@@ -16,11 +16,18 @@ namespace fpf {
 
 /// What a model is fed, and the tokeniser that says what its tokens mean (absent where only ids were given).
 struct Inputs {
-  prompt::Prompt prompt;
+  std::vector<prompt::Prompt> prompts;  // at least one; of one length, no two alike
   std::optional<prompt::Tokenizer> tokenizer;
   std::string unknown_tokenizer;  // why the model's own could not be read, where that is so
 
   std::string token_text(std::int32_t id) const { return tokenizer ? tokenizer->token_text(id) : std::string(); }
+  /// Tokens of each prompt.
+  std::size_t prompt_tokens() const { return prompts.front().token_ids.size(); }
+  std::vector<std::string> prompt_digests() const {
+    std::vector<std::string> out;
+    for (const prompt::Prompt& one : prompts) out.push_back(one.sha256);
+    return out;
+  }
 };
 
 /// What --dtype names, or the checkpoint's. Throws Error when a model does not run in that.
@@ -60,17 +67,28 @@ inline std::optional<prompt::Tokenizer> load_tokenizer(const Options& options, c
   return out;
 }
 
-/// A prompt from a document; what it is damaged in is noted unless --quiet.
-inline prompt::Prompt prompt_from_document(const Options& options, const Inputs& inputs,
-                                           const prompt::PromptSource& source) {
+/// The tokeniser that documents are read with. Throws Error where there is none.
+inline const prompt::Tokenizer& tokenizer_for_documents(const Options& options, const Inputs& inputs) {
   if (!inputs.tokenizer)
     fail(
         "the model {} has no tokeniser{}: name one with --tokenizer, or give --prompt-ids (neighbours: --neighbour-ids)",
         options.model,
         inputs.unknown_tokenizer.empty() ? "" : fmt::format(" that fpf knows ({})", inputs.unknown_tokenizer));
-  return prompt::prompt_from_document(*inputs.tokenizer, source, [&](const std::string& damage) {
-    if (options.verbosity == Verbosity::normal) tell("{}", damage);
-  });
+  return *inputs.tokenizer;
+}
+
+/// What a document is damaged in is noted unless --quiet.
+inline auto note_damage(Verbosity verbosity) {
+  return [verbosity](const std::string& damage) {
+    if (verbosity == Verbosity::normal) tell("{}", damage);
+  };
+}
+
+/// A prompt of a document, from a byte of its text on.
+inline prompt::Prompt prompt_from_document(const Options& options, const Inputs& inputs,
+                                           const prompt::PromptSource& source, std::size_t offset = 0) {
+  return prompt::prompt_from_document(tokenizer_for_documents(options, inputs), source, note_damage(options.verbosity),
+                                      offset);
 }
 
 /// Throws Error when a prompt has ids the model does not know, is too short to look back over, or leaves no
@@ -87,19 +105,36 @@ inline void require_fit(const prompt::Prompt& prompt, const model::ModelConfig& 
       fail("the prompt has token id {}: the model's vocabulary ends at {}", id, config.vocab_size - 1);
 }
 
+/// Prompts of files of ids, which must have one length, and no two the same ids.
+inline std::vector<prompt::Prompt> prompts_of_ids(const std::vector<std::string>& files, const Inputs& inputs) {
+  std::vector<prompt::Prompt> out;
+  for (const std::string& file : files) {
+    prompt::Prompt& added = out.emplace_back(prompt::read_prompt_ids(file));
+    if (added.text.empty() && inputs.tokenizer) added.text = inputs.tokenizer->decode(added.token_ids);
+    if (added.token_ids.size() != out.front().token_ids.size())
+      fail("--prompt-ids {} has {} tokens, {} has {}: expected prompts of one length", file, added.token_ids.size(),
+           files.front(), out.front().token_ids.size());
+    for (std::size_t i = 0; i + 1 < out.size(); ++i)
+      if (out[i].token_ids == added.token_ids)
+        fail("--prompt-ids {} and {} are one prompt: expected different ones", files[i], file);
+  }
+  return out;
+}
+
 /// Opens what --prompt-pdf, --prompt-text or --prompt-ids names.
 inline Inputs load_inputs(const Options& options, const model::Checkpoint& checkpoint) {
   Inputs out;
   out.tokenizer = load_tokenizer(options, checkpoint, &out.unknown_tokenizer);
   if (!options.prompt_ids.empty()) {
-    out.prompt = prompt::read_prompt_ids(options.prompt_ids);
-    if (out.prompt.text.empty() && out.tokenizer) out.prompt.text = out.tokenizer->decode(out.prompt.token_ids);
+    out.prompts = prompts_of_ids(options.prompt_ids, out);
     if (!out.unknown_tokenizer.empty() && options.verbosity == Verbosity::normal)
       tell("the model's tokeniser is not known, so that tokens stand without their text: {}", out.unknown_tokenizer);
   } else {
-    out.prompt = prompt_from_document(options, out, options.prompt);
+    out.prompts = prompt::prompts_from_document(tokenizer_for_documents(options, out), options.prompt,
+                                                {options.prompts, static_cast<std::uint64_t>(options.seed)},
+                                                note_damage(options.verbosity));
   }
-  require_fit(out.prompt, checkpoint.config(), options.decode_steps);
+  for (const prompt::Prompt& one : out.prompts) require_fit(one, checkpoint.config(), options.decode_steps);
   return out;
 }
 

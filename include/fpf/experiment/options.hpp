@@ -20,7 +20,8 @@ namespace fpf {
 struct Options {
   std::string model, model_gptq, model_bnb;
   prompt::PromptSource prompt;
-  std::string prompt_ids;  // in place of a document
+  std::vector<std::string> prompt_ids;  // in place of a document: one file a prompt
+  std::int64_t prompts = 1, seed = 0;   // of a document: how many, and where they are cut
   std::vector<std::string> neighbour_pdfs, neighbour_ids;
   std::string tokenizer;
   std::int64_t decode_steps = 30;
@@ -28,6 +29,7 @@ struct Options {
   std::string layers = "1,2,4,12,last";
   bool default_layers = true;
   std::int64_t top_k = 10;
+  std::string tokens = "own";  // or "baseline", or a file: what decode steps are fed
   std::string execution{execution::names::eager};
   std::string device;  // empty: cuda if there is one
   std::string dtype;
@@ -49,6 +51,11 @@ struct Options {
   std::string placement = "contiguous";
   std::vector<std::string> given;  // the shared options as arguments, but for those on files of this run
 };
+
+/// How many prompts each configuration answers.
+inline std::int64_t prompt_count(const Options& options) {
+  return options.prompt_ids.empty() ? options.prompts : std::ssize(options.prompt_ids);
+}
 
 /// The numbers of ranks to run: those asked for, or 2 and 4.
 inline std::vector<std::int64_t> rank_counts(const std::vector<std::int64_t>& asked) {
@@ -90,12 +97,20 @@ inline po::options_description shared_options(Options& out, bool with_resume = t
   model.add_options()                                                                           //
       ("model", text(out.model, "M"), "Hugging Face directory, GGUF file or synthetic:...")     //
       ("tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")  //
-      ("prompt-ids", text(out.prompt_ids, "F"), "token ids, a JSON array, taken as they are");
+      ("prompt-ids", po::value(&out.prompt_ids)->value_name("F")->composing(),
+       "token ids, a JSON array, taken as they are (several times: so many prompts)");
   prompt::prompt_options(model, out.prompt);
+  model.add_options()  //
+      ("prompts", po::value(&out.prompts)->value_name("N")->default_value(out.prompts),
+       "how many prompts to make of the document, of parts that do not overlap")  //
+      ("seed", po::value(&out.seed)->value_name("S")->default_value(out.seed),
+       "where the parts of --prompts are drawn");
   po::options_description run("Run");
   run.add_options()  //
       ("decode-steps", po::value(&out.decode_steps)->value_name("N")->default_value(out.decode_steps),
-       "tokens to decode")                                                                                           //
+       "tokens to decode")  //
+      ("tokens", po::value(&out.tokens)->value_name("T")->default_value(out.tokens),
+       "what steps are fed: own (each run's choice), baseline (the baseline's), or a file of ids or evidence")       //
       ("reps", po::value(&out.reps)->value_name("N")->default_value(out.reps), "repetitions of each configuration")  //
       ("layers", po::value(&out.layers)->value_name("LIST")->default_value(out.layers),
        "zero-based decoder layers to record")                                                                      //
@@ -129,6 +144,12 @@ inline void validate(Options& options, const po::variables_map& values) {
     fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
   const int prompts = !options.prompt.pdf.empty() + !options.prompt.text.empty() + !options.prompt_ids.empty();
   if (prompts != 1) fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
+  detail::require_positive("prompts", options.prompts);
+  if (options.seed < 0) fail("--seed {}: expected a number from 0 on", options.seed);
+  if (options.prompts > 1 && !options.prompt_ids.empty())
+    fail("--prompts {} makes prompts of a document: found --prompt-ids, of which each file is one", options.prompts);
+  if (options.prompts == 1 && !values["seed"].defaulted())
+    fail("--seed {} draws where several prompts are cut: expected --prompts with it", options.seed);
   detail::require_positive("prompt-tokens", options.prompt.options.tokens);
   detail::require_positive("decode-steps", options.decode_steps);
   detail::require_positive("reps", options.reps);

@@ -40,11 +40,12 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
   state_->hardware = options_.hardware.empty() ? device_name(options_.device) : options_.hardware;
   if (world != nullptr)
     world->agree({{"model", {sha256_hex(checkpoint.config_text()), checkpoint.source().bytes()}},
-                  {"prompt", state_->inputs.prompt.sha256},
+                  {"prompts", state_->inputs.prompt_digests()},
                   {"device", device_name(options_.device)},
                   {"threads", options_.device == "cpu" ? at::get_num_threads() : 0}});
+  if (is_root() && info_.type != "reference") load_baseline();
+  force_tokens();
   if (!is_root()) return;
-  if (info_.type != "reference") load_baseline();
   look_at_earlier_file();
   std::error_code error;
   std::filesystem::create_directories(options_.out, error);
@@ -124,7 +125,13 @@ void BasicRunner<T>::load_neighbours(std::size_t count) {
 
 template <class T>
 Json BasicRunner<T>::metadata() const {
-  return describe_experiment(info_, state_->checkpoint, state_->settings, state_->inputs.prompt.token_ids.size());
+  Json out = describe_experiment(info_, state_->checkpoint, state_->settings, state_->inputs.prompt_tokens());
+  if (const std::size_t count = state_->inputs.prompts.size(); count > 1) {
+    out["prompts"] = {{"count", count}};
+    if (options_.prompt_ids.empty()) out["prompts"]["seed"] = options_.seed;
+  }
+  if (state_->forced) out["tokens"] = state_->forced->from;
+  return out;
 }
 
 template <class T>
@@ -182,20 +189,23 @@ void BasicRunner<T>::run_setup(const Variant& variant, Session& setup) {
     if (state_->baseline) state_->baseline->require_conditions(options_.baseline, planned, info_.type);
     if (state_->earlier) state_->earlier->require_same(planned, neighbours_of(variant));
   }
-  std::vector<std::vector<std::int32_t>> prompts{state_->inputs.prompt.token_ids};
-  for (const auto& neighbour : state_->neighbours_of(variant)) prompts.push_back(neighbour.token_ids);
-  std::vector<Repetition> repetitions;
-  {
-    RunProgress progress(id, options_.reps, state_->settings.decode_steps, 0,
-                         is_root() ? options_.verbosity : Verbosity::quiet);
+  const auto& prompts = state_->inputs.prompts;
+  std::vector<std::string> runs;
+  RunProgress progress(id, options_.reps * std::ssize(prompts), state_->settings.decode_steps, 0,
+                       is_root() ? options_.verbosity : Verbosity::quiet);
+  for (std::size_t index = 0; index < prompts.size(); ++index) {
+    std::vector<std::vector<std::int32_t>> batch{prompts[index].token_ids};
+    for (const auto& neighbour : state_->neighbours_of(variant)) batch.push_back(neighbour.token_ids);
+    const std::vector<std::int32_t> forced = state_->forced ? state_->forced->ids[index] : std::vector<std::int32_t>();
+    std::vector<Repetition> repetitions;
     for (std::int64_t rep = 0; rep < options_.reps; ++rep) {
-      append_repetition(repetitions, setup, prompts, progress,
+      append_repetition(repetitions, setup, batch, forced, progress,
                         [&](const std::string& text) { notice(id + ": " + text); });
       if (!options_.inject_fault.empty()) inject_fault(repetitions.back().signals, rep, options_.inject_fault);
     }
+    if (is_root()) std::ranges::move(runs_of(variant, id, index, setup, repetitions), std::back_inserter(runs));
   }
   if (!is_root()) return;
-  const auto runs = runs_of(variant, id, setup, repetitions);
   const Json done = configuration(variant, id, setup);
   if (state_->baseline)
     for (const auto& difference : state_->baseline->require_conditions(options_.baseline, done, info_.type))
@@ -205,12 +215,16 @@ void BasicRunner<T>::run_setup(const Variant& variant, Session& setup) {
 }
 
 template <class T>
-std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const std::string& id, const Session& setup,
+std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const std::string& id,
+                                                 std::size_t prompt_index, const Session& setup,
                                                  std::vector<Repetition>& repetitions) {
+  const bool several = state_->inputs.prompts.size() > 1;
+  const prompt::Prompt& prompt = state_->inputs.prompts[prompt_index];
+  const std::string who = several ? fmt::format("{}, prompt {}", id, prompt_index) : id;
   const auto difference = first_difference(repetitions);
   const Json reproducibility = reproducibility_of(repetitions, difference), runtime = runtime_of(repetitions);
   if (difference)
-    report(fmt::format("{}: repetition {} differs from repetition 0, first at {}", id, difference->rep,
+    report(fmt::format("{}: repetition {} differs from repetition 0, first at {}", who, difference->rep,
                        to_string(difference->place)));
   std::vector<std::string> runs;
   const std::size_t first_stored = difference ? 0 : repetitions.size() - 1;
@@ -219,11 +233,14 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                             .rep_id = static_cast<int>(rep),
                             .timestamp = evidence::timestamp(),
                             .runtime_seconds = repetitions[rep].timing.total,
-                            .prompt_text = state_->inputs.prompt.text,
-                            .prompt_token_ids = state_->inputs.prompt.token_ids,
-                            .prompt_sha256 = state_->inputs.prompt.sha256,
+                            .prompt_index = several ? std::optional(prompt_index) : std::nullopt,
+                            .document_offset = prompt.document_offset,
+                            .prompt_text = prompt.text,
+                            .prompt_token_ids = prompt.token_ids,
+                            .prompt_sha256 = prompt.sha256,
                             .reproducibility = reproducibility,
                             .runtime = runtime,
+                            .tokens = state_->forced ? state_->forced->describe(prompt_index) : Json(),
                             .extra = variant.extra,
                             .token_texts = {},
                             .signals = std::move(repetitions[rep].signals)};
@@ -239,13 +256,14 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
         report(fmt::format(
             "{}: the load went with {:.0f} % of repetition {}, expected at least {:.0f} %: what is "
             "recorded may show less of it",
-            id, 100 * contention.value("overlap_fraction", 0.0), rep, 100 * contention.value("least_overlap", 0.0)));
+            who, 100 * contention.value("overlap_fraction", 0.0), rep, 100 * contention.value("least_overlap", 0.0)));
       if (state_->baseline)
-        run.extra["quiet_runtime"] = state_->baseline->runs().back().members.value("runtime", nlohmann::json());
+        run.extra["quiet_runtime"] =
+            state_->baseline->first_run(prompt.sha256).members.value("runtime", nlohmann::json());
     }
     for (const auto token : run.signals.token_ids) run.token_texts.push_back(state_->inputs.token_text(token));
     if (const auto place = evidence::first_non_finite(run.signals))
-      report(fmt::format("{}: a value that is no finite number at {}", id, to_string(*place)));
+      report(fmt::format("{}: a value that is no finite number at {}", who, to_string(*place)));
     runs.push_back(evidence::to_json(run));
   }
   return runs;
@@ -259,7 +277,7 @@ Json BasicRunner<T>::configuration(const Variant& variant, const std::string& id
   fixed["quantization"] = quantisation_name(model);
   fixed.update(variant.fixed);
   Json manifest = manifest_of(identity_of(variant).describe(), state_->settings, setup);
-  manifest["prompt"] = prompt::describe_prompt(state_->inputs.prompt);
+  manifest["prompt"] = prompt::describe_prompt(state_->inputs.prompts.front());
   return {{"config_id", id},
           {"hardware", state_->hardware},
           {"provider", options_.provider},

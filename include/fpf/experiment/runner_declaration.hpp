@@ -73,13 +73,14 @@ class BasicRunner {
   bool is_recorded(const Variant& variant);
   bool is_resumed(const Variant& variant);
   void run_setup(const Variant& variant, Session& setup);
-  std::vector<std::string> runs_of(const Variant& variant, const std::string& id, const Session& setup,
-                                   std::vector<Repetition>& repetitions);
+  std::vector<std::string> runs_of(const Variant& variant, const std::string& id, std::size_t prompt_index,
+                                   const Session& setup, std::vector<Repetition>& repetitions);
   Json configuration(const Variant& variant, const std::string& id, const Session& setup) const;
   Json metadata() const;
   Json required_params() const;
   std::string fingerprint() const;
   void load_baseline();
+  void force_tokens();
   void look_at_earlier_file();
   std::vector<std::string> neighbours_of(const Variant& variant) const;
   void add_baseline();

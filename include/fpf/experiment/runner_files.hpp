@@ -22,11 +22,12 @@ template <class T>
 std::string BasicRunner<T>::fingerprint() const {
   Json parts = metadata();
   parts.erase("date_created");
-  parts["prompt"] = state_->inputs.prompt.sha256;
+  parts["prompts"] = state_->inputs.prompt_digests();
   parts["reps"] = options_.reps;
   parts["environment"] = describe_environment(state_->settings.device);
   parts["hardware"] = state_->hardware;
   parts["execution"] = options_.execution;
+  if (state_->forced) parts["tokens"] = {state_->forced->from, state_->forced->ids};
   parts["own"] = {options_.model_gptq,    options_.model_bnb, options_.neighbour_pdfs,
                   options_.neighbour_ids, options_.placement, options_.contention,
                   options_.emulate,       options_.stacks,    options_.toolkits};
@@ -40,7 +41,7 @@ template <class T>
 void BasicRunner<T>::load_baseline() {
   state_->baseline = Baseline::read(options_.baseline);
   state_->baseline->require_model(options_.baseline, state_->identity->describe(), info_.any_checkpoint);
-  state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint,
+  state_->baseline->require_match(options_.baseline, metadata(), state_->inputs.prompt_digests(), info_.any_checkpoint,
                                   required_params());
   Json environment = describe_environment(options_.device);
   environment["activation_dtype"] = name_of(state_->settings.dtype);
@@ -48,12 +49,40 @@ void BasicRunner<T>::load_baseline() {
                                        info_.type, true);
 }
 
+/// The tokens that --tokens names; ranks of a launcher have the root's.
+template <class T>
+void BasicRunner<T>::force_tokens() {
+  const bool own = options_.tokens == "own", baselines = options_.tokens == "baseline";
+  const std::int64_t steps = state_->settings.decode_steps;
+  if (baselines && info_.type == "reference")
+    fail("--tokens baseline: experiment 0 is the baseline itself: expected own, or a file");
+  if (own && state_->baseline && state_->baseline->is_forced())
+    fail("the baseline {} was fed the tokens of a file: expected --tokens baseline, found own", options_.baseline);
+  if (own) return;
+  std::vector<std::vector<std::int32_t>> ids;
+  if (is_root()) {
+    if (state_->baseline) ids = tokens_of_baseline(*state_->baseline, state_->inputs, steps);
+    if (!baselines) {
+      const auto read = tokens_of_file(options_.tokens, state_->inputs.prompt_digests(), steps,
+                                       state_->checkpoint.config().vocab_size);
+      if (state_->baseline && ids != read)
+        fail("the baseline {} was fed other tokens than --tokens {} has: run exp0_reference with them, too",
+             options_.baseline, options_.tokens);
+      ids = read;
+    }
+  }
+  if (state_->world != nullptr)
+    ids = parse_json(state_->world->from_root(nlohmann::json(ids).dump()), "the root's tokens")
+              .template get<std::vector<std::vector<std::int32_t>>>();
+  state_->forced = ForcedTokens{baselines ? "baseline" : "file", std::move(ids)};
+}
+
 /// An experiment file is replaced by the same experiment's alone. Throws Error for what is there and is no such file.
 template <class T>
 void BasicRunner<T>::look_at_earlier_file() {
   state_->earlier = EarlierFile::at(file());
   if (!state_->earlier) return;
-  state_->earlier->require_same(metadata(), state_->inputs.prompt.sha256, options_.reps);
+  state_->earlier->require_same(metadata(), state_->inputs.prompt_digests(), options_.reps);
   state_->earlier->require_hardware(state_->hardware);
   if (info_.type == "concurrent_streams") state_->earlier->require_duty(options_.contention);
   notice(file().string() + " is there: a run with the same options replaces it when it is complete");
@@ -103,7 +132,8 @@ bool BasicRunner<T>::is_resumed(const Variant& variant) {
 
 template <class T>
 void BasicRunner<T>::add(const Baseline& other, const std::string& tag, const Json& value) {
-  other.require_match(other.name(), metadata(), state_->inputs.prompt.sha256, info_.any_checkpoint, required_params());
+  other.require_match(other.name(), metadata(), state_->inputs.prompt_digests(), info_.any_checkpoint,
+                      required_params());
   const std::string id = config_id(other.hardware(), tag);
   if (!is_root()) return;
   other.require_model(other.name(), state_->identity->describe(), info_.any_checkpoint);

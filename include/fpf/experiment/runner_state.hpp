@@ -5,6 +5,7 @@
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/earlier_file.hpp>
 #include <fpf/experiment/experiment.hpp>
+#include <fpf/experiment/forced_tokens.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/model_identity.hpp>
 #include <fpf/experiment/runner_declaration.hpp>
@@ -26,6 +27,7 @@ struct BasicRunner<T>::State {
   std::string hardware{};
   std::optional<Baseline> baseline{};
   std::optional<EarlierFile> earlier{};
+  std::optional<ForcedTokens> forced{};
   std::optional<evidence::ExperimentWriter> writer{};
   bool finding = false;
 

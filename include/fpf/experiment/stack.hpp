@@ -2,6 +2,7 @@
 // process.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <fpf/core/atomic_directory.hpp>
 #include <fpf/core/child_process.hpp>
@@ -30,6 +31,8 @@ inline Baseline run_stack(const Options& options, const std::filesystem::path& b
   std::filesystem::create_directories(folder);
   std::vector<std::string> args{program.string()};
   args.insert(args.end(), options.given.begin(), options.given.end());
+  if (const auto tokens = std::ranges::find(args, "--tokens"); tokens != args.end() && tokens[1] == "baseline")
+    tokens[1] = options.baseline;  // it has none of its own
   args.insert(args.end(), {"--out", folder.string()});
   if (options.resume) args.push_back("--resume");
   const int code = run_child(args);

@@ -156,16 +156,21 @@ class Checklist {
     if (checkpoints_.empty()) return {State::fail, "without the model there is no tokeniser: see the first point"};
     const auto& checkpoint = checkpoints_.front();
     const Inputs inputs = load_inputs(options_, checkpoint);
-    const auto length = inputs.prompt.token_ids.size();
+    const auto length = inputs.prompt_tokens();
     if (options_.prompt_ids.empty() && length != static_cast<std::size_t>(options_.prompt.options.tokens))
       return {State::fail, fmt::format("it has {}, expected {}", length, options_.prompt.options.tokens)};
-    std::string text = fmt::format("{} tokens, {} of the document's {}", length, inputs.prompt.document_tokens_used,
-                                   prompt::document_length(inputs.prompt));
-    if (!options_.prompt_ids.empty()) text = fmt::format("{} ids, taken as they are", length);
+    const prompt::Prompt& first = inputs.prompts.front();
+    const std::size_t count = inputs.prompts.size();
+    std::string text = !options_.prompt_ids.empty() ? fmt::format("{} ids, taken as they are", length)
+                       : count == 1
+                           ? fmt::format("{} tokens, {} of the document's {}", length, first.document_tokens_used,
+                                         prompt::document_length(first))
+                           : fmt::format("{} tokens, {} of the document's", length, first.document_tokens_used);
+    if (count > 1) text = fmt::format("{} prompts of {}", count, text);
     if (planned(1)) {
-      const auto count = static_cast<std::size_t>(std::ranges::max(options_.batch_sizes)) - 1;
+      const auto wanted = static_cast<std::size_t>(std::ranges::max(options_.batch_sizes)) - 1;
       text += fmt::format("; {} neighbours of the same length",
-                          load_neighbours(options_, inputs, checkpoint.config(), count).size());
+                          load_neighbours(options_, inputs, checkpoint.config(), wanted).size());
     }
     return {State::pass, text};
   }
@@ -227,10 +232,9 @@ class Checklist {
       if (!file.is_object()) continue;
       const auto& manifest = file.at("configurations").at(0).at("manifest");
       const DType dtype = parse_dtype(manifest.at("activation_dtype").get<std::string>());
-      const auto tokens =
-          options_.prompt_ids.empty()
-              ? options_.prompt.options.tokens
-              : static_cast<std::int64_t>(load_inputs(options_, checkpoints_.front()).prompt.token_ids.size());
+      const auto tokens = options_.prompt_ids.empty()
+                              ? options_.prompt.options.tokens
+                              : static_cast<std::int64_t>(load_inputs(options_, checkpoints_.front()).prompt_tokens());
       const std::int64_t batch = i == 0 && planned(1) ? std::ranges::max(options_.batch_sizes) : 1;
       needed = std::max(
           needed, needed_memory(checkpoints_[i].config(), manifest.at("ranks").at(0).at("weight_bytes").get<double>(),

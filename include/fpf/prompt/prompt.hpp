@@ -11,6 +11,7 @@
 #include <fpf/prompt/chat_template.hpp>
 #include <fpf/prompt/prompt_options.hpp>
 #include <fpf/prompt/tokenizer.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ struct Prompt {
   std::string template_date;             // what strftime_now() said; empty without one
   bool thinking = false;                 // enable_thinking
   std::size_t special_tokens = 0;        // those that the tokeniser's post-processor put around raw text
+  std::optional<std::size_t> document_offset{};  // byte of the document's text at which it begins, where that was drawn
 };
 
 /// The document's tokens, for people.
@@ -174,9 +176,11 @@ inline void require_exact_rendering(const Tokenizer& tokenizer, const PromptPart
 /// tokeniser's post-processor puts around a text, or nothing. The parts are encoded apart, so that no token spans a
 /// seam and the document is cut at one of its own tokens; rendered around the document so cut, the template gives the
 /// prompt's text. Throws Error when the document is too short (with the tokens it has), when not one of its tokens
-/// fits, for a length that the template's trimming makes impossible, and as render_turn() does.
+/// fits, for a length that the template's trimming makes impossible, and as render_turn() does. `tokens_ahead`: how many of
+/// the document's tokens beyond the prompt's are counted.
 inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options,
-                          std::string_view document_name = "the document") {
+                          std::string_view document_name = "the document",
+                          std::size_t tokens_ahead = detail::tokens_ahead) {
   const detail::PromptParts parts = options.chat_template ? detail::chat_parts(tokenizer, document, options)
                                                           : detail::raw_parts(tokenizer, document, options);
   const auto around = static_cast<std::int64_t>(parts.around());
@@ -185,7 +189,7 @@ inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document,
         "a prompt of {} tokens has no room for the document: template and request take {}, expected at least "
         "{}",
         options.tokens, around, around + 1);
-  const auto used = static_cast<std::size_t>(options.tokens - around), looked_at = used + detail::tokens_ahead;
+  const auto used = static_cast<std::size_t>(options.tokens - around), looked_at = used + tokens_ahead;
   const auto body =
       naming(std::string(document_name), [&] { return tokenizer.encode_first(parts.document, false, looked_at); });
   if (body.size() < used)

@@ -38,6 +38,8 @@ struct Claim {
     return run->members.value(Pointer("/reproducibility/bit_exact"), false) &&
            run->members.value(Pointer("/reproducibility/repetitions"), 0) >= 2;
   }
+  /// Whether its tokens were given to it, so that it did not feed what it chose.
+  bool is_forced() const { return run->members.contains("tokens"); }
   bool complete() const { return run->members.value("status", "complete") == "complete"; }
 };
 
@@ -158,11 +160,6 @@ inline std::vector<Claim> read_claims(const evidence::ExperimentFile& file) {
     for (const json& configuration : file.configurations)
       if (configuration.at("config_id") == run.config_id) claim.configuration = &configuration;
     detail::Inspector(claim).inspect();
-    const json &own = run.members.value("prompt_sha256", json()),
-               first = file.runs.front().members.value("prompt_sha256", json());
-    if (own != first)
-      claim.contradictions.push_back(claim.name() + ": prompt_sha256 is " + own.dump() + ", in the file's first run " +
-                                     first.dump());
   }
   for (const std::string& id : without_runs)
     out.front().contradictions.push_back(out.front().name() + ": beside it stands " + id + ", which has no run");

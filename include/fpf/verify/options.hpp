@@ -39,9 +39,10 @@ struct Settings {
   std::vector<std::string> noise;       // files of honest runs on the evidence's machine
   std::vector<std::string> config_ids;  // none: all runs
   Question question;                    // what was asked, if it is given
-  std::string tokenizer;                // for texts and the question's document; default the model's own
-  std::string device;                   // empty: the evidence's kind, if there is one
-  int threads = 0;                      // 0: as the evidence says
+  std::string tokens;     // what it was fed, if that is given: a file as --tokens of the experiments takes it
+  std::string tokenizer;  // for texts and the question's document; default the model's own
+  std::string device;     // empty: the evidence's kind, if there is one
+  int threads = 0;        // 0: as the evidence says
   int reps = 2;
   NoiseRule noise_rule;
   std::string output;  // a JSON file, if given
@@ -57,6 +58,8 @@ inline po::options_description describe(Settings& out) {
        "Hugging Face directory, GGUF file or synthetic:...; repeatable where the file's runs have several")  //
       ("noise", po::value(&out.noise)->composing()->multitoken()->value_name("FILE..."),
        "honest runs of the same set-up from a machine like the evidence's, on prompts of their own")  //
+      ("tokens", po::value(&out.tokens)->value_name("FILE"),
+       "what runs with the tokens of a file were fed, as the experiments' --tokens")  //
       ("config-id", po::value(&out.config_ids)->composing()->value_name("ID"),
        "only this configuration; repeatable (default: all)")  //
       ("tokenizer", po::value(&out.tokenizer)->value_name("DIR|GGUF"),
@@ -104,7 +107,8 @@ inline void validate(const Settings& settings, const po::variables_map& values) 
   inputs.push_back(config_file(values));
   append_paths(inputs, "--model", settings.models, true);
   append_paths(inputs, "--noise", settings.noise);
-  inputs.push_back({"--prompt-ids", settings.question.ids});
+  append_paths(inputs, "--prompt-ids", settings.question.ids);
+  inputs.push_back({"--tokens", settings.tokens});
   inputs.push_back({"the question's document", settings.question.document.file()});
   refuse_overwriting({"--output", settings.output}, inputs);
   evidence::refuse_overwriting_evidence("--output", settings.output);

@@ -22,10 +22,10 @@ struct RouterDistance {
   double max_margin = 0;                                   // largest difference of margins (router logits)
 };
 
-/// A fed token in the re-execution's own log-probabilities.
+/// A token that the evidence chose in the re-execution's own log-probabilities.
 struct TokenPlace {
   std::int64_t step = 0;
-  std::int32_t token = 0, best = 0;  // fed, and the re-execution's most probable
+  std::int32_t token = 0, best = 0;  // the evidence's, and the re-execution's most probable
   std::optional<double> gap;  // log-probability of the best less that of the token (nats); none: beyond the top k
 };
 
@@ -34,7 +34,7 @@ struct Path {
   std::vector<compare::TapDistance> taps;
   std::vector<RouterDistance> routers;
   std::optional<evidence::Place> first_difference;  // in the order of a forward pass
-  std::vector<TokenPlace> not_best;                 // steps whose token is not the re-execution's own choice
+  std::vector<TokenPlace> not_best;                 // steps at which the re-execution chooses otherwise
   double seconds = 0;
 
   bool bit_equal() const { return !first_difference; }
@@ -92,15 +92,16 @@ inline RouterDistance router_distance(std::int64_t layer, const evidence::Router
   return out;
 }
 
-/// Where the fed tokens stand in a re-execution's log-probabilities.
-inline std::vector<TokenPlace> not_best(const evidence::Signals& here) {
+/// Where the tokens that the evidence chose, and fed unless they were forced, stand in a re-execution's log-probabilities.
+inline std::vector<TokenPlace> not_best(const evidence::Signals& claimed, const evidence::Signals& here) {
   std::vector<TokenPlace> out;
   const auto k = static_cast<std::size_t>(here.logprobs.k);
   for (std::size_t step = 0; step < here.token_ids.size(); ++step) {
     const auto ids = std::span(here.logprobs.ids).subspan((step + 1) * k, k);
-    if (ids.front() == here.token_ids[step]) continue;
-    TokenPlace place{static_cast<std::int64_t>(step), here.token_ids[step], ids.front(), {}};
-    const auto found = std::ranges::find(ids, here.token_ids[step]);
+    const std::int32_t token = claimed.chosen(static_cast<std::int64_t>(step));
+    if (ids.front() == token) continue;
+    TokenPlace place{static_cast<std::int64_t>(step), token, ids.front(), {}};
+    const auto found = std::ranges::find(ids, token);
     if (found != ids.end()) {
       const auto values = std::span(here.logprobs.values).subspan((step + 1) * k, k);
       place.gap = double{values.front()} - double{values[static_cast<std::size_t>(found - ids.begin())]};
@@ -118,7 +119,7 @@ inline Path path_of(const evidence::Signals& claimed, const evidence::Signals& h
   Path out;
   out.seconds = seconds;
   out.first_difference = evidence::first_difference(claimed, here);
-  out.not_best = detail::not_best(here);
+  out.not_best = detail::not_best(claimed, here);
   const auto others = evidence::in_pass_order(here);
   for (const evidence::SignalAt& one : evidence::in_pass_order(claimed)) {
     const auto views = compare::views_of(*one.info);

@@ -1,36 +1,41 @@
 // What was asked, held against the prompt that evidence answers.
 #pragma once
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <fpf/core/error.hpp>
 #include <fpf/prompt/prompt_options.hpp>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace fpf::verify {
 
 /// The question in one of four ways, or none.
 struct Question {
   prompt::PromptSource document;
-  std::string ids;     // a file, as --prompt-ids takes it
-  std::string sha256;  // of the ids alone, in hexadecimal
+  std::vector<std::string> ids;     // files, as --prompt-ids takes them: one a prompt
+  std::vector<std::string> sha256;  // of the ids alone, in hexadecimal
 
   bool is_document() const { return !document.file().empty(); }
   /// "--prompt-ids F"; empty where none was given.
   std::string option() const {
     if (!document.pdf.empty()) return "--prompt-pdf " + document.pdf;
     if (!document.text.empty()) return "--prompt-text " + document.text;
-    if (!ids.empty()) return "--prompt-ids " + ids;
-    return sha256.empty() ? "" : "--prompt-sha256 " + sha256;
+    if (!ids.empty()) return fmt::format("--prompt-ids {}", fmt::join(ids, " or "));
+    return sha256.empty() ? "" : fmt::format("--prompt-sha256 {}", fmt::join(sha256, " or "));
   }
 };
 
 /// The options, into `out` when notified: those of the experiments, and a digest.
 inline void question_options(po::options_description& described, Question& out) {
-  described.add_options()                                                                                           //
-      ("prompt-sha256", po::value(&out.sha256)->value_name("HEX"), "the SHA-256 of its ids (little-endian int32)")  //
-      ("prompt-ids", po::value(&out.ids)->value_name("F"), "its token ids, a JSON array or make_prompt's file");
+  described.add_options()  //
+      ("prompt-sha256", po::value(&out.sha256)->composing()->value_name("HEX"),
+       "the SHA-256 of its ids (little-endian int32); several times: one of them")  //
+      ("prompt-ids", po::value(&out.ids)->composing()->value_name("F"),
+       "its token ids, a JSON array or make_prompt's file; several times: one of them");
   prompt::prompt_options(described, out.document);
 }
 
@@ -40,13 +45,16 @@ inline void validate(const Question& question, const po::variables_map& values) 
                    !question.sha256.empty();
   if (ways > 1)
     fail("expected at most one of --prompt-pdf, --prompt-text, --prompt-ids and --prompt-sha256, found {}", ways);
-  for (const char* name : {"prompt-pdf", "prompt-text", "prompt-ids", "prompt-sha256"})
+  for (const char* name : {"prompt-pdf", "prompt-text"})
     if (values.count(name) != 0 && values[name].as<std::string>().empty())
       fail("--{}: expected a value, found none", name);
-  const bool hex =
-      std::ranges::all_of(question.sha256, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-  if (!question.sha256.empty() && (!hex || question.sha256.size() != 64))
-    fail("--prompt-sha256 {}: expected 64 hexadecimal digits in lower case", question.sha256);
+  for (const std::string& file : question.ids)
+    if (file.empty()) fail("--prompt-ids: expected a value, found none");
+  for (const std::string& one : question.sha256) {
+    const bool hex = std::ranges::all_of(one, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+    if (!hex || one.size() != 64)
+      fail("--prompt-sha256 {}: expected 64 hexadecimal digits in lower case", one.empty() ? "" : one);
+  }
   if (question.document.options.tokens <= 0)
     fail("--prompt-tokens {}: expected a positive number", question.document.options.tokens);
   if (question.is_document()) return;
@@ -61,6 +69,7 @@ struct PromptReport {
   std::size_t tokens = 0;
   std::string sha256{};        // of its ids, computed
   std::string begins{};        // its first words, or ids where there are none
+  std::string among{};         // "prompt 3 of 30, cut by seed 7"; empty where there is one
   std::string held_against{};  // Question::option(); empty: nothing
   std::string difference{};    // empty: none
 };

@@ -54,7 +54,7 @@ inline std::string path_text(const char* title, const Path& path, const Terminal
     out += wrapped(fmt::format("Bits differ first at {}.", to_string(*path.first_difference)), terminal.width, "  ");
   for (const TokenPlace& place : path.not_best)
     out +=
-        wrapped(fmt::format("Step {} fed token {}; here {} comes first, {}.", place.step, place.token, place.best,
+        wrapped(fmt::format("Step {} chose token {}; here {} comes first, {}.", place.step, place.token, place.best,
                             place.gap ? fmt::format("by {:.3g} nats", *place.gap) : "and it is not among the top ones"),
                 terminal.width, "  ");
   return out;
@@ -70,7 +70,8 @@ inline std::string differences_text(const RunReport& report, const Terminal& ter
 }
 
 inline std::string prompt_text(const PromptReport& prompt) {
-  std::string out = fmt::format("Prompt: {} tokens, SHA-256 {}", prompt.tokens, prompt.sha256);
+  std::string out = fmt::format("Prompt{}: {} tokens, SHA-256 {}",
+                                prompt.among.empty() ? "" : " (" + prompt.among + ")", prompt.tokens, prompt.sha256);
   if (!prompt.begins.empty()) out += fmt::format(", begins \"{}\"", prompt.begins);
   if (prompt.held_against.empty())
     return out + ". It was not held against a question (--prompt-ids, --prompt-pdf, --prompt-text, --prompt-sha256).";

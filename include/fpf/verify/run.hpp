@@ -5,7 +5,6 @@
 #include <fpf/evidence/schema_fields.hpp>
 #include <fpf/verify/noise_runs.hpp>
 #include <fstream>
-#include <list>
 #include <set>
 
 namespace fpf::verify {
@@ -73,18 +72,14 @@ inline Result run(const Settings& settings) {
     verifier.prepare(claims.front());
     for (std::size_t i = 0; i < claims.size(); ++i) verifier.identify(claims[i], out.runs[i]);
   }
-  std::list<evidence::ExperimentFile> noise;
-  for (const std::string& name : settings.noise) noise.push_back(evidence::open_experiment(name));
+  NoiseRuns noise(settings.noise, claims);
   if (worst_of(out.runs) != Decision::reject) {
-    std::set<std::string> used;
-    std::vector<std::vector<Claim>> honest;
+    std::vector<std::vector<const Claim*>> honest;
     for (std::size_t i = 0; i < claims.size(); ++i)
-      honest.push_back(honest_for(claims[i], claims, noise, verifier, out.runs[i], used));
-    for (const auto& one : noise)
-      if (!used.contains(one.name()))
-        fail("--noise {}", *std::ranges::find_if(out.runs.front().notes, [&](const std::string& note) {
-               return note.starts_with(one.name());
-             }));
+      honest.push_back(noise.honest_for(claims[i], verifier, out.runs[i]));
+    if (const std::string unused = noise.unused(); !unused.empty())
+      fail("--noise {}", *std::ranges::find_if(out.runs.front().notes,
+                                               [&](const std::string& note) { return note.starts_with(unused); }));
     for (std::size_t i = 0; i < claims.size(); ++i) verifier.reexecute(claims[i], honest[i], out.runs[i]);
   }
   out.decision = worst_of(out.runs);

@@ -30,6 +30,7 @@ struct RunReport {
   std::optional<Path> decode, prefill;       // none where nothing was re-executed, or the run is not complete
   std::optional<NonFinite> non_finite;       // of a run that is not complete, re-executed
   std::optional<NoiseTest> noise;
+  std::string not_reexecuted;  // why it could not be; empty where it was, or need not be
   std::vector<std::string> notes;
   bool recorded_exact = false;  // the file records repetitions that are equal
   bool complete = true;         // no value that is no number ended the run
@@ -106,6 +107,7 @@ inline std::optional<Reasoned> judge_unexecuted(const RunReport& report) {
                     fmt::format("it was made from another model than --model: its manifest differs in {} (a file "
                                 "of several models takes --model for each)",
                                 report.other_model)};
+  if (!report.not_reexecuted.empty()) return Reasoned{Decision::undecided, "not re-executed: " + report.not_reexecuted};
   if (!report.decode && !report.non_finite)
     return Reasoned{Decision::undecided, "not re-executed, since another run of the file is rejected without it"};
   return std::nullopt;
@@ -137,7 +139,7 @@ inline Reasoned judge_complete(const RunReport& report) {
                         why_noise_is_zero(report), first(), like_prefill(report))};
   for (const TokenPlace& place : decode.not_best)
     if (!place.gap)
-      return {Decision::reject, fmt::format("step {} fed token {}, which is not among the most probable ones here",
+      return {Decision::reject, fmt::format("step {} chose token {}, which is not among the most probable ones here",
                                             place.step, place.token)};
   if (report.noise) return judge_by_noise(*report.noise);
   const std::string where =

@@ -5,11 +5,12 @@
 
 #include <fpf/core/text.hpp>
 #include <fpf/experiment/description.hpp>
+#include <fpf/experiment/forced_tokens.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <fpf/experiment/manifest.hpp>
 #include <fpf/experiment/model_identity.hpp>
 #include <fpf/experiment/run_progress.hpp>
-#include <fpf/verify/options.hpp>
+#include <fpf/verify/asked_prompts.hpp>
 #include <fpf/verify/setup.hpp>
 #include <fpf/verify/verdict.hpp>
 #include <map>
@@ -24,8 +25,9 @@ namespace fpf::verify {
 class Verifier {
  public:
   /// Opens --model's checkpoints. Throws Error.
-  explicit Verifier(const Settings& settings) : settings_(settings) {
-    for (const std::string& name : settings.models) models_.push_back({model::Checkpoint::open(name), {}, {}, {}});
+  explicit Verifier(const Settings& settings) : settings_(settings), asked_(settings) {
+    for (const std::string& name : settings.models)
+      models_.push_back({name, model::Checkpoint::open(name), {}, {}, {}});
     for (Model& one : models_) {
       one.identity.emplace(one.checkpoint, evidence::Hashing::content, settings.verbosity);
       Options options;
@@ -53,7 +55,12 @@ class Verifier {
         report.notes.push_back(
             "the texts of prompt and tokens are not checked, since the model's tokeniser is not known" +
             (found->unknown_tokenizer.empty() ? "" : ": " + one_line(found->unknown_tokenizer)));
-      if (asked && !claim.prompts.empty()) report.prompt = prompt_report(claim, found);
+      if (asked && claim.contradictions.empty() && found != nullptr) hold_tokens(claim, *found, report);
+      if (asked && !claim.prompts.empty()) {
+        TokenizerOf of;
+        if (found != nullptr) of = {found->name, &found->tokenizer, found->unknown_tokenizer};
+        report.prompt = asked_.report_of(claim, found == nullptr ? nullptr : &of);
+      }
     } catch (const json::exception& error) {  // a member of another type
       claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
     }
@@ -82,10 +89,14 @@ class Verifier {
     decide(report);
   }
 
-  /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected.
-  void reexecute(const Claim& claim, const std::vector<Claim>& honest, RunReport& report) {
+  /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected, which
+  /// outlive this.
+  void reexecute(const Claim& claim, const std::vector<const Claim*>& honest, RunReport& report) {
     if (!report.complete) {
-      report.non_finite = non_finite_of(claim, report);
+      if (claim.is_forced() && !tokens_fed(claim))
+        report.not_reexecuted = "the tokens that it would have been fed behind its last step are not in the file";
+      else
+        report.non_finite = non_finite_of(claim, report);
       return decide(report);
     }
     const Paths own = paths_of(claim, &report);
@@ -93,9 +104,10 @@ class Verifier {
     report.prefill = own.prefill;
     if (!honest.empty() && !own.decode.bit_equal() && !report.noise_is_zero()) {
       std::vector<Paths> noise;
-      for (const Claim& one : honest) {
-        noise.push_back(paths_of(one, nullptr));
-        require_possible(one, noise.back().decode);
+      for (const Claim* one : honest) {
+        if (!noise_paths_.contains(one)) noise_paths_.emplace(one, paths_of(*one, nullptr));
+        noise.push_back(noise_paths_.at(one));
+        require_possible(*one, noise.back().decode);
       }
       report.noise = judge(own, noise, static_cast<int>(claim.signals.steps()), settings_.noise_rule);
     }
@@ -104,18 +116,18 @@ class Verifier {
 
  private:
   struct Model {
+    std::string name;  // as --model has it
     model::Checkpoint checkpoint;
     std::optional<prompt::Tokenizer> tokenizer;
     std::string unknown_tokenizer;
     std::optional<ModelIdentity> identity;
-    std::optional<prompt::Prompt> asked{};  // what --prompt-... makes with its tokeniser, once it is known
   };
 
   /// Throws Error for an honest run that no rounding makes of its re-execution.
   static void require_possible(const Claim& honest, const Path& decode) {
     for (const TokenPlace& place : decode.not_best)
       if (!place.gap)
-        fail("--noise {}: {}: expected an honest run, and step {} fed token {}, which is not among the top ones here",
+        fail("--noise {}: {}: expected an honest run, and step {} chose token {}, which is not among the top ones here",
              honest.file->name(), honest.name(), place.step, place.token);
   }
 
@@ -198,45 +210,35 @@ class Verifier {
             claim.signals.token_ids[step], json(text).dump(-1, ' ', false, json::error_handler_t::replace));
   }
 
-  /// The prompt of the evidence against the question. `model`: the claim's, or nullptr; its tokeniser is the reference.
-  PromptReport prompt_report(const Claim& claim, Model* model) {
-    const auto& ids = claim.prompts.front();
-    const prompt::Tokenizer* tokenizer = model != nullptr && model->tokenizer ? &*model->tokenizer : nullptr;
-    const Question& question = settings_.question;
-    PromptReport out;
-    out.tokens = ids.size();
-    out.sha256 = prompt::prompt_sha256(ids);
-    out.begins = tokenizer != nullptr ? one_line(tokenizer->decode(ids), 120) : std::string();
-    if (out.begins.empty()) out.begins = one_line(fmt::format("token ids {}", fmt::join(ids, ", ")), 120);
-    if (question.option().empty() || (question.is_document() && model == nullptr)) return out;
-    out.held_against = question.option();
-    if (!question.sha256.empty()) {
-      if (question.sha256 != out.sha256)
-        out.difference =
-            fmt::format("it answers another prompt than {}: its ids have SHA-256 {}", out.held_against, out.sha256);
-      return out;
+  /// What a run was fed against --tokens.
+  void hold_tokens(Claim& claim, const Model& model, RunReport& report) const {
+    if (settings_.tokens.empty()) {
+      if (claim.is_forced() && claim.run->members.at("tokens").at("from") == "file")
+        report.notes.push_back("it was fed tokens of a file, and they were held against none (--tokens FILE)");
+      return;
     }
-    const std::vector<std::int32_t> asked =
-        question.is_document() ? asked_of(*model).token_ids : prompt::read_prompt_ids(question.ids).token_ids;
-    out.difference = prompt_difference(out.held_against, ids, asked, [&](std::int32_t id) {
-      const bool known = tokenizer != nullptr && id >= 0 && static_cast<std::size_t>(id) < tokenizer->vocab_size();
-      return known ? fmt::format(" ({})",
-                                 json(tokenizer->token_text(id)).dump(-1, ' ', false, json::error_handler_t::replace))
-                   : std::string();
-    });
-    return out;
+    const auto expected = tokens_of_file(settings_.tokens, {claim.run->members.value("prompt_sha256", "")},
+                                         claim.signals.steps(), model.checkpoint.config().vocab_size)
+                              .front();
+    const auto at = std::ranges::mismatch(claim.signals.token_ids, expected).in1 - claim.signals.token_ids.begin();
+    if (at != std::ssize(expected))
+      claim.contradictions.push_back(fmt::format("{}: step {} was fed token {}, --tokens {} has {}", claim.name(), at,
+                                                 claim.signals.token_ids[static_cast<std::size_t>(at)],
+                                                 settings_.tokens, expected[static_cast<std::size_t>(at)]));
   }
 
-  /// The question's document as a prompt, with the tokeniser of a model.
-  const prompt::Prompt& asked_of(Model& model) const {
-    if (!model.asked) {
-      Options options;
-      options.model = settings_.models[static_cast<std::size_t>(&model - models_.data())];
-      options.verbosity = settings_.verbosity;
-      const Inputs inputs{{}, model.tokenizer, model.unknown_tokenizer};
-      model.asked = prompt_from_document(options, inputs, settings_.question.document);
+  /// All tokens that a run with forced ones is fed: its own, or, where it ended early, those of a complete run of its
+  /// prompt that was fed the same as far as it went; nothing where there is none.
+  static std::optional<std::vector<std::int32_t>> tokens_fed(const Claim& claim) {
+    if (claim.complete()) return claim.signals.token_ids;
+    for (const evidence::StoredRun& other : claim.file->runs) {
+      if (evidence::prompt_index(other) != evidence::prompt_index(*claim.run)) continue;
+      std::vector<std::int32_t> ids;
+      for (const evidence::StoredStep& step : other.steps)
+        ids.push_back(static_cast<std::int32_t>(step.token_id.value_or(-1)));
+      if (prompt::prompt_sha256(ids) == claim.run->members.at("tokens").value("sha256", "")) return ids;
     }
-    return *model.asked;
+    return {};
   }
 
   /// Steps that the run was asked for: those that it has, but for one that ended in no number.
@@ -244,15 +246,16 @@ class Verifier {
     return claim.complete() ? claim.signals.steps() : json_as<std::int64_t>(claim.file->metadata.at("decode_steps"));
   }
 
-  /// A run that ended in no number, against a decode that chooses its own tokens. `report` gets manifests and own
-  /// repetitions.
+  /// A run that ended in no number, against a decode that chooses its own tokens, or is fed what it was. `report` gets
+  /// manifests and own repetitions.
   NonFinite non_finite_of(const Claim& claim, RunReport& report) {
     std::string unused;
     const Model& model = *model_of(claim, unused);
     const RunSettings settings = settings_for(claim);
     Session& setup = setup_for(claim, model, settings);
     Progress progress(claim.id(), settings_.reps * (settings.decode_steps + 1), settings_.verbosity);
-    const auto run = [&] { return setup.run(claim.prompts, {}, [&] { progress.advance(); }).signals; };
+    const std::vector<std::int32_t> fed = claim.is_forced() ? tokens_fed(claim).value() : std::vector<std::int32_t>();
+    const auto run = [&] { return setup.run(claim.prompts, fed, [&] { progress.advance(); }).signals; };
     const evidence::Signals here = run();
     for (int rep = 1; rep < settings_.reps; ++rep)
       if (const auto place = evidence::first_difference(here, run()); place && !report.own_noise)
@@ -339,7 +342,9 @@ class Verifier {
   }
 
   const Settings& settings_;
+  AskedPrompts asked_;
   std::vector<Model> models_;
+  std::map<const Claim*, Paths> noise_paths_;  // of honest runs that were re-executed
   std::shared_ptr<Session> setup_;
   json key_;
 };

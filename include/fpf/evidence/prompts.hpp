@@ -1,0 +1,55 @@
+// Which prompts a file's runs answer: one, or several by their `prompt_index`.
+#pragma once
+
+#include <algorithm>
+#include <fpf/core/error.hpp>
+#include <fpf/core/json.hpp>
+#include <fpf/evidence/experiment_file.hpp>
+#include <string>
+#include <vector>
+
+namespace fpf::evidence {
+
+/// A run's place among the prompts of its experiment: 0 where there is one. Throws Error for anything but a whole number.
+inline std::size_t prompt_index(const StoredRun& run) {
+  const auto& found = member_or_null(run.members, "prompt_index");
+  return found.is_null() ? 0 : json_as<std::uint32_t>(found);
+}
+
+/// The prompts of a file by their prompt_index, as prompt_sha256; empty for one that no run answers.
+inline std::vector<std::string> prompts_of(const ExperimentFile& file) {
+  std::vector<std::string> out;
+  for (const StoredRun& run : file.runs) {
+    const std::size_t index = prompt_index(run);
+    if (index >= file.runs.size())
+      fail("{}: a run has prompt_index {}, and there are {} runs", file.name(), index, file.runs.size());
+    out.resize(std::max(out.size(), index + 1));
+    out[index] = run.members.value("prompt_sha256", "");
+  }
+  return out;
+}
+
+/// Where the prompts of a file's runs are not these (their prompt_sha256, in the order of prompt_index), each with a run of
+/// every configuration that has any, as an end of "was made from ..."; empty where they are.
+inline std::string prompts_difference(const ExperimentFile& file, const std::vector<std::string>& prompts) {
+  for (const StoredRun& run : file.runs) {
+    const std::size_t index = prompt_index(run);
+    const std::string found = run.members.value("prompt_sha256", "");
+    if (index >= prompts.size())
+      return fmt::format("more prompts: a run of it answers prompt_index {}, this run has {} prompt{}", index,
+                         prompts.size(), prompts.size() == 1 ? "" : "s");
+    if (found != prompts[index])
+      return fmt::format("another prompt{}: its prompt_sha256 is {}, this run's is {}",
+                         prompts.size() == 1 ? "" : fmt::format(" {}", index), found, prompts[index]);
+  }
+  for (const StoredRun& other : file.runs)
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      if (std::ranges::none_of(file.runs, [&](const StoredRun& run) {
+            return run.config_id == other.config_id && prompt_index(run) == i;
+          }))
+        return fmt::format("other prompts: {} has no run of prompt {} of this run's {}", other.config_id, i,
+                           prompts.size());
+  return "";
+}
+
+}  // namespace fpf::evidence

@@ -1,0 +1,108 @@
+// The prompts that evidence answers against the question that was asked.
+#pragma once
+
+#include <fmt/ranges.h>
+
+#include <fpf/core/text.hpp>
+#include <fpf/experiment/inputs.hpp>
+#include <fpf/verify/claim.hpp>
+#include <fpf/verify/options.hpp>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fpf::verify {
+
+/// A model's tokeniser, which a question's document is read with.
+struct TokenizerOf {
+  std::string name;  // of the model, as --model has it
+  const std::optional<prompt::Tokenizer>* tokenizer = nullptr;
+  std::string unknown{};  // why there is none, where it could not be read
+};
+
+/// What was asked, made into prompts once a model.
+class AskedPrompts {
+ public:
+  explicit AskedPrompts(const Settings& settings) : settings_(settings) {}
+
+  /// The prompt of the evidence against the question. `model`: the claim's, or nullptr; its
+  /// tokeniser is the reference.
+  PromptReport report_of(const Claim& claim, const TokenizerOf* model) {
+    const auto& ids = claim.prompts.front();
+    const prompt::Tokenizer* tokenizer = model != nullptr && *model->tokenizer ? &**model->tokenizer : nullptr;
+    const Question& question = settings_.question;
+    PromptReport out;
+    out.tokens = ids.size();
+    out.sha256 = prompt::prompt_sha256(ids);
+    out.begins = tokenizer != nullptr ? one_line(tokenizer->decode(ids), 120) : std::string();
+    if (out.begins.empty()) out.begins = one_line(fmt::format("token ids {}", fmt::join(ids, ", ")), 120);
+    const json &cuts = member_or_null(claim.file->metadata, "prompts"), &seed = member_or_null(cuts, "seed");
+    if (!cuts.is_null())
+      out.among =
+          fmt::format("prompt {} of {}{}", evidence::prompt_index(*claim.run), member_or_null(cuts, "count").dump(),
+                      seed.is_null() ? "" : fmt::format(", cut by seed {}", seed.dump()));
+    if (question.option().empty() || (question.is_document() && model == nullptr)) return out;
+    out.held_against = question.option();
+    if (!question.sha256.empty()) {
+      if (std::ranges::find(question.sha256, out.sha256) == question.sha256.end())
+        out.difference =
+            fmt::format("it answers another prompt than {}: its ids have SHA-256 {}", out.held_against, out.sha256);
+      return out;
+    }
+    std::vector<std::int32_t> asked;
+    if (question.is_document()) {
+      out.difference = cut_difference(claim, *model, asked);
+      if (!out.difference.empty()) return out;
+    }
+    for (const std::string& file : question.ids) {
+      const auto one = prompt::read_prompt_ids(file).token_ids;
+      if (one == ids || asked.empty()) asked = one;
+    }
+    out.difference = prompt_difference(out.held_against, ids, asked, [&](std::int32_t id) {
+      const bool known = tokenizer != nullptr && id >= 0 && static_cast<std::size_t>(id) < tokenizer->vocab_size();
+      return known ? fmt::format(" ({})",
+                                 json(tokenizer->token_text(id)).dump(-1, ' ', false, json::error_handler_t::replace))
+                   : std::string();
+    });
+    return out;
+  }
+
+ private:
+  /// What the question's document makes of a claim's place among the prompts, with the tokeniser of a model, into `asked`;
+  /// or why it does not, as a sentence.
+  std::string cut_difference(const Claim& claim, const TokenizerOf& model, std::vector<std::int32_t>& asked) {
+    Options options;
+    options.model = model.name;
+    const Inputs inputs{{}, *model.tokenizer, model.unknown};
+    const prompt::Tokenizer& tokenizer = tokenizer_for_documents(options, inputs);
+    const prompt::PromptSource& source = settings_.question.document;
+    const json &cuts = member_or_null(claim.file->metadata, "prompts"), &seed = member_or_null(cuts, "seed");
+    std::vector<prompt::Prompt>& made = asked_[{model.name, seed.is_null() ? "" : cuts.dump()}];
+    const std::size_t index = seed.is_null() ? 0 : evidence::prompt_index(*claim.run);
+    if (made.empty()) {
+      const std::string text = prompt::text_of_document(source, note_damage(settings_.verbosity));
+      prompt::Cuts wanted;
+      if (!seed.is_null())
+        wanted = {json_as<std::uint32_t>(member_or_null(cuts, "count")), json_as<std::uint64_t>(seed)};
+      try {
+        made = prompt::cut_prompts(tokenizer, text, source.options, wanted, source.file());
+      } catch (const Error& error) {
+        if (seed.is_null()) throw;
+        return fmt::format("it answers other prompts than {}: {}", settings_.question.option(), error.what());
+      }
+    }
+    if (index >= made.size()) return fmt::format("it answers prompt {}, and there are {}", index, made.size());
+    asked = made[index].token_ids;
+    const json& offset = member_or_null(claim.run->members, "document_offset");
+    const json expected = made[index].document_offset ? json(*made[index].document_offset) : json();
+    return offset == expected ? ""
+                              : fmt::format("its document_offset is {}: {} puts it at {}", offset.dump(),
+                                            settings_.question.option(), expected.dump());
+  }
+
+  const Settings& settings_;
+  std::map<std::pair<std::string, std::string>, std::vector<prompt::Prompt>> asked_;  // by model and cuts
+};
+
+}  // namespace fpf::verify
