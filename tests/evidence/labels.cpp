@@ -35,7 +35,7 @@ void add_paths(const json& node, const std::string& path, std::set<std::string>&
 }
 
 json forged(const Lie& lie) {
-  json file = read(made(case_of(lie.experiment)));
+  json file = sound_file(lie.experiment);
   if (lie.value == "relabel") {  // the run goes with it
     file["runs"][1]["config_id"] = file["configurations"][1]["config_id"] = "A100_flash";
   } else {

@@ -4,6 +4,11 @@
 
 #include "experiments.hpp"
 
+/// The file that is forged: an experiment's, or "many" (experiments.hpp).
+inline json sound_file(const std::string& experiment) {
+  return read(experiment == "many" ? many() : made(case_of(experiment)));
+}
+
 /// A lie: one value of an experiment's file is another, and what is said of it.
 struct Lie {
   std::string row;         // of the table of fields
@@ -44,6 +49,26 @@ inline std::vector<Lie> lies() {
        "/experiment_metadata/extraction_config/signal_dtypes/router",
        "bfloat16",
        {"signal_dtypes.router"}},
+      {"experiment_metadata/tokens", "many", "/experiment_metadata/tokens", "file", {"tokens.from", "file"}},
+      {"experiment_metadata/prompts/count",
+       "many",
+       "/experiment_metadata/prompts/count",
+       3,
+       {"answers 2 prompts", "expected 3"}},
+      {"runs/*/prompt_index", "many", "/runs/2/prompt_index", 5, {"prompt 5", "prompt_sha256"}},
+      {"runs/*/prompt_index", "many", "/runs/2/prompt_index", 1, {"prompt 1", "stands twice"}},
+      {"runs/*/tokens/*", "many", "/runs/2/tokens/sha256", other, {"tokens.sha256"}},
+      {"runs/*/tokens/*", "many", "/runs/2/tokens", nullptr, {"tokens"}},
+      {"runs/*/decode_steps/*/chosen_token_id",
+       "many",
+       "/runs/2/decode_steps/1/chosen_token_id",
+       513,
+       {"chosen_token_id is 513"}},
+      {"runs/*/decode_steps/*/token_id",
+       "many",
+       "/runs/2/decode_steps/1/token_id",
+       513,
+       {"tokens.sha256", "fed"}},
       {"configurations/*/config_id", "attention", "", "relabel", {"config_id"}},
       {"configurations/*/variable_value",
        "attention",

@@ -112,6 +112,23 @@ inline fs::path made(const Case& one) {
   return fs::path("all") / file_of(one);
 }
 
+/// Tensor ranks on two prompts, all fed the baseline's tokens; runs once a test program, in the folder "many".
+inline fs::path many() {
+  static const fs::path file = [] {
+    fresh_folder("many");
+    Strings baseline = Inputs::command("exp0_reference", "many", {"--prompt-ids", "inputs/ids4.json"}),
+            ranks = baseline;
+    ranks.front() = bin + "/exp7_tensor_parallel";
+    ranks.insert(ranks.end(), {"--tp", "2", "--tokens", "baseline"});
+    for (const Strings& args : {baseline, ranks}) {
+      const Outcome outcome = run(args);
+      BOOST_REQUIRE_MESSAGE(outcome.code == 0, args.front() << ": " << outcome.err);
+    }
+    return fs::path("many") / "tensor_parallel_experiment.json";
+  }();
+  return file;
+}
+
 inline json read(const fs::path& path) { return json::parse(text_of(path)); }
 
 /// What a run computed: digests of its stored repetition, by configuration.

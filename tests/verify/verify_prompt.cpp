@@ -61,6 +61,49 @@ BOOST_AUTO_TEST_CASE(the_answer_to_another_question_is_rejected_where_the_first_
   }
 }
 
+// Evidence of several prompts is held against as many questions, in any order.
+BOOST_AUTO_TEST_CASE(several_prompts_are_held_against_the_questions_that_were_asked) {
+  const auto of_both = [](const Strings& options) { return verified(many().string(), {Inputs::model()}, options); };
+  const Verified both = of_both({"--prompt-ids", "inputs/ids4.json", "--prompt-ids", "inputs/ids0.json"});
+  BOOST_TEST(both.code == 0, both.out << both.err);
+  BOOST_REQUIRE_EQUAL(both.result.at("runs").size(), 4u);
+  for (const json& run : both.result.at("runs")) BOOST_TEST(run.at("prompt").at("is_what_was_asked") == true);
+  BOOST_TEST(mentions(both.out, {"prompt 0 of 2", "prompt 1 of 2"}), both.out);
+  const std::string first = digest(json::parse(ids(0))), second = digest(json::parse(ids(4)));
+  BOOST_TEST(of_both({"--prompt-sha256", first, "--prompt-sha256", second}).code == 0);
+  for (const Strings& one : {Strings{"--prompt-ids", "inputs/ids0.json"}, Strings{"--prompt-sha256", first}}) {
+    const Verified found = of_both(one);
+    BOOST_TEST(found.code == 3);
+    BOOST_TEST(found.first().at("prompt").at("is_what_was_asked") == true);
+    BOOST_TEST(found.result.at("runs").at(1).at("verdict") == "reject");
+    BOOST_TEST(mentions(found.result.at("runs").at(1).at("reason"), {"another prompt"}));
+  }
+}
+
+// Tokens that a file says were forced are held against the file that forced them, where it is there.
+BOOST_AUTO_TEST_CASE(forced_tokens_are_held_against_the_file_that_has_them) {
+  json tokens = json::array();
+  const json own = read(Inputs::baseline());
+  for (const json& step : own.at("runs").at(0).at("decode_steps")) tokens.push_back(step.at("token_id"));
+  tokens[2] = (tokens[2].get<int>() + 1) % 512;
+  write("forced.json", tokens.dump());
+  fresh_folder("forced");
+  BOOST_REQUIRE_EQUAL(run(Inputs::command("exp0_reference", "forced", {"--tokens", "forced.json"})).code, 0);
+  const std::string evidence = "forced/reference_baseline.json";
+  const Verified alone = verified(evidence, {Inputs::model()});
+  BOOST_TEST(alone.code == 0, alone.out << alone.err);
+  BOOST_TEST(mentions(alone.out, {"held against none (--tokens FILE)"}), alone.out);
+  const Verified held = verified(evidence, {Inputs::model()}, {"--tokens", "forced.json"});
+  BOOST_TEST(held.code == 0, held.out << held.err);
+  BOOST_TEST(!mentions(held.out, {"held against none"}), held.out);
+  tokens[2] = (tokens[2].get<int>() + 1) % 512;
+  write("others.json", tokens.dump());
+  const Verified others = verified(evidence, {Inputs::model()}, {"--tokens", "others.json"});
+  BOOST_TEST(others.code == 3);
+  BOOST_TEST(mentions(others.first().at("reason"), {"step 2 was fed token", "--tokens others.json"}),
+             others.first().at("reason"));
+}
+
 BOOST_AUTO_TEST_CASE(questions_that_are_none_are_refused) {
   write("text.txt", "words");
   const std::vector<std::pair<Strings, Strings>> all{

@@ -56,6 +56,26 @@ struct Fresh {
 
 BOOST_TEST_GLOBAL_FIXTURE(Fresh);
 
+// Cuts of a document are drawn again from the seed that the evidence states, and another seed or place does not pass.
+BOOST_AUTO_TEST_CASE(cuts_are_drawn_again_from_the_document_and_the_stated_seed) {
+  const std::string honest =
+      reference("bashref.pdf", {{"--prompts", "2"}, {"--seed", "3"}, {"--decode-steps", "2"}}, "cuts");
+  const Strings asked{"--prompt-pdf", (documents / "bashref.pdf").string(), "--prompt-tokens", "64"};
+  const Verified found = verified(honest, asked);
+  BOOST_TEST(found.code == 0, found.run);
+  BOOST_TEST(found.run.at("prompt").at("is_what_was_asked") == true);
+  for (const auto& [pointer, value, words] :
+       {std::tuple<const char*, const char*, Strings>{
+            "/experiment_metadata/prompts/seed", "4", {"document_offset", "puts it at"}},
+        {"/runs/0/document_offset", "1", {"document_offset is 1", "puts it at"}},
+        {"/experiment_metadata/prompts/seed", "-1", {"seed"}}}) {
+    const Verified lie = verified(forged(honest, "cut.json", {"member", pointer, value}), asked);
+    BOOST_TEST(lie.code == 3, pointer);
+    BOOST_TEST(lie.run.at("verdict") == "reject");
+    BOOST_TEST(mentions(lie.run.at("reason"), words), lie.run.at("reason"));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_prompt_word_or_a_tokens_text_that_was_changed_is_named) {
   const std::string honest = reference("bashref.pdf");
   BOOST_TEST(verified(honest).code == 0);

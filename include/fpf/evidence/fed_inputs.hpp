@@ -48,7 +48,7 @@ class FedInspector {
                    run_name(file_, other), b.dump());
     }
     const json& stated = member(file_.metadata, "prompts");
-    const std::size_t count = stated.is_null() ? 1 : json_as<std::uint32_t>(member(stated, "count"));
+    const std::size_t count = stated_prompts(file_).count;
     if (member(run_.members, "prompt_index").is_null() != stated.is_null())
       add("prompt_index is {}, experiment_metadata.prompts is {:.60}", member(run_.members, "prompt_index").dump(),
           stated.dump());

@@ -5,6 +5,7 @@
 #include <fpf/core/error.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/evidence/experiment_file.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,24 @@ namespace fpf::evidence {
 
 /// A run's place among the prompts of its experiment: 0 where there is one. Throws Error for anything but a whole number.
 inline std::size_t prompt_index(const StoredRun& run) {
-  const auto& found = member_or_null(run.members, "prompt_index");
-  return found.is_null() ? 0 : json_as<std::uint32_t>(found);
+  if (!run.members.contains("prompt_index")) return 0;
+  return JsonObject(run.members, "a run").get<std::uint32_t>("prompt_index");
+}
+
+/// What a file says of its prompts, its `experiment_metadata.prompts`: one where it says nothing.
+struct StatedPrompts {
+  std::size_t count = 1;
+  std::optional<std::uint64_t> seed{};  // where they are parts of a document
+};
+
+/// Throws Error for a count or a seed that is no whole number.
+inline StatedPrompts stated_prompts(const ExperimentFile& file) {
+  const auto& stated = member_or_null(file.metadata, "prompts");
+  if (stated.is_null()) return {};
+  const JsonObject members(stated, "experiment_metadata.prompts");
+  StatedPrompts out{members.get<std::uint32_t>("count")};
+  if (members.has("seed")) out.seed = members.get<std::uint64_t>("seed");
+  return out;
 }
 
 /// The prompts of a file by their prompt_index, as prompt_sha256; empty for one that no run answers.

@@ -97,7 +97,7 @@ inline po::options_description shared_options(Options& out, bool with_resume = t
   model.add_options()                                                                           //
       ("model", text(out.model, "M"), "Hugging Face directory, GGUF file or synthetic:...")     //
       ("tokenizer", text(out.tokenizer, "DIR|GGUF"), "another tokeniser than the model's own")  //
-      ("prompt-ids", po::value(&out.prompt_ids)->value_name("F")->composing(),
+      ("prompt-ids", po::value(&out.prompt_ids)->value_name("F"),  // those given replace a --config file's
        "token ids, a JSON array, taken as they are (several times: so many prompts)");
   prompt::prompt_options(model, out.prompt);
   model.add_options()  //

@@ -9,7 +9,7 @@
 #include <fpf/verify/options.hpp>
 #include <map>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 namespace fpf::verify {
@@ -37,11 +37,11 @@ class AskedPrompts {
     out.sha256 = prompt::prompt_sha256(ids);
     out.begins = tokenizer != nullptr ? one_line(tokenizer->decode(ids), 120) : std::string();
     if (out.begins.empty()) out.begins = one_line(fmt::format("token ids {}", fmt::join(ids, ", ")), 120);
-    const json &cuts = member_or_null(claim.file->metadata, "prompts"), &seed = member_or_null(cuts, "seed");
-    if (!cuts.is_null())
-      out.among =
-          fmt::format("prompt {} of {}{}", evidence::prompt_index(*claim.run), member_or_null(cuts, "count").dump(),
-                      seed.is_null() ? "" : fmt::format(", cut by seed {}", seed.dump()));
+    try {
+      out.among = among(claim);
+    } catch (const Error&) {  // the evidence contradicts itself
+      return out;
+    }
     if (question.option().empty() || (question.is_document() && model == nullptr)) return out;
     out.held_against = question.option();
     if (!question.sha256.empty()) {
@@ -77,18 +77,17 @@ class AskedPrompts {
     const Inputs inputs{{}, *model.tokenizer, model.unknown};
     const prompt::Tokenizer& tokenizer = tokenizer_for_documents(options, inputs);
     const prompt::PromptSource& source = settings_.question.document;
-    const json &cuts = member_or_null(claim.file->metadata, "prompts"), &seed = member_or_null(cuts, "seed");
-    std::vector<prompt::Prompt>& made = asked_[{model.name, seed.is_null() ? "" : cuts.dump()}];
-    const std::size_t index = seed.is_null() ? 0 : evidence::prompt_index(*claim.run);
+    const evidence::StatedPrompts stated = evidence::stated_prompts(*claim.file);
+    const bool drawn = stated.seed.has_value();
+    const prompt::Cuts wanted{drawn ? static_cast<std::int64_t>(stated.count) : 1, stated.seed.value_or(0)};
+    const std::size_t index = drawn ? evidence::prompt_index(*claim.run) : 0;
+    std::vector<prompt::Prompt>& made = asked_[{model.name, wanted.count, wanted.seed}];
     if (made.empty()) {
       const std::string text = prompt::text_of_document(source, note_damage(settings_.verbosity));
-      prompt::Cuts wanted;
-      if (!seed.is_null())
-        wanted = {json_as<std::uint32_t>(member_or_null(cuts, "count")), json_as<std::uint64_t>(seed)};
       try {
         made = prompt::cut_prompts(tokenizer, text, source.options, wanted, source.file());
       } catch (const Error& error) {
-        if (seed.is_null()) throw;
+        if (!drawn) throw;
         return fmt::format("it answers other prompts than {}: {}", settings_.question.option(), error.what());
       }
     }
@@ -101,8 +100,18 @@ class AskedPrompts {
                                             settings_.question.option(), expected.dump());
   }
 
+  /// "prompt 3 of 30, cut by seed 7"; empty where there is one.
+  static std::string among(const Claim& claim) {
+    const evidence::StatedPrompts stated = evidence::stated_prompts(*claim.file);
+    const std::size_t index = evidence::prompt_index(*claim.run);
+    if (stated.count == 1) return "";
+    return fmt::format("prompt {} of {}{}", index, stated.count,
+                       stated.seed ? fmt::format(", cut by seed {}", *stated.seed) : "");
+  }
+
   const Settings& settings_;
-  std::map<std::pair<std::string, std::string>, std::vector<prompt::Prompt>> asked_;  // by model and cuts
+  std::map<std::tuple<std::string, std::int64_t, std::uint64_t>, std::vector<prompt::Prompt>>
+      asked_;  // by model and cuts
 };
 
 }  // namespace fpf::verify

@@ -32,9 +32,9 @@ struct Question {
 /// The options, into `out` when notified: those of the experiments, and a digest.
 inline void question_options(po::options_description& described, Question& out) {
   described.add_options()  //
-      ("prompt-sha256", po::value(&out.sha256)->composing()->value_name("HEX"),
+      ("prompt-sha256", po::value(&out.sha256)->value_name("HEX"),
        "the SHA-256 of its ids (little-endian int32); several times: one of them")  //
-      ("prompt-ids", po::value(&out.ids)->composing()->value_name("F"),
+      ("prompt-ids", po::value(&out.ids)->value_name("F"),
        "its token ids, a JSON array or make_prompt's file; several times: one of them");
   prompt::prompt_options(described, out.document);
 }
