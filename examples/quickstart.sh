@@ -40,28 +40,33 @@ prompt=(--prompt-pdf build/documents/bashref.pdf --prompt-tokens "$tokens")
 neighbours=(--neighbour-pdf build/documents/developers-reference.pdf --neighbour-pdf build/documents/valgrind_manual.pdf.gz
   --neighbour-pdf build/documents/policy.pdf.gz)
 
-# The synthetic mixture of experts has no tokeniser: a fixed sequence of 256 ids is its prompt.
-ids=$out/moe/prompt_ids.json
-{ printf '[7'; for ((i = 1, id = 7; i < 256; i++)); do id=$(((id * 1103 + 12345) % 4096)); printf ',%d' "$id"; done; echo ']'; } >"$ids"
+# The synthetic mixture of experts has no tokeniser: fixed sequences of 256 ids are its prompts.
+moe_prompts=()
+for first in 7 8 9 10 11 12 13 14; do
+  ids=$out/moe/prompt_ids_$first.json
+  { printf '[%d' "$first"; for ((i = 1, id = first; i < 256; i++)); do id=$(((id * 1103 + 12345) % 4096)); printf ',%d' "$id"; done; echo ']'; } >"$ids"
+  moe_prompts+=(--prompt-ids "$ids")
+done
 
 # run <folder> <file it writes> <program> <options>...
 run() {
   if [ -s "$1/$2" ]; then echo "$3: $1/$2 is there already"; return; fi
   "build/bin/$3" --resume --out "$1" "${@:4}"
 }
+fed=(--tokens baseline)  # all are fed the reference's tokens: every step has equal inputs
 
 step "Experiment 0 on SmolLM2: the reference, three bit-exact repetitions"
 run "$out" reference_baseline.json exp0_reference --model "$model" "${prompt[@]}"
 
 step "Experiments 1, 2, 4 and 5 on SmolLM2: batch size, compilation, attention, a contended device"
-run "$out" batch_size_experiment.json exp1_batch_size --model "$model" "${prompt[@]}" "${neighbours[@]}"
-run "$out" compile_experiment.json exp2_compile --model "$model" "${prompt[@]}"
-run "$out" attention_experiment.json exp4_attention --model "$model" "${prompt[@]}"
-run "$out" concurrent_streams_experiment.json exp5_concurrent_streams --model "$model" "${prompt[@]}"
+run "$out" batch_size_experiment.json exp1_batch_size --model "$model" "${prompt[@]}" "${fed[@]}" "${neighbours[@]}"
+run "$out" compile_experiment.json exp2_compile --model "$model" "${prompt[@]}" "${fed[@]}"
+run "$out" attention_experiment.json exp4_attention --model "$model" "${prompt[@]}" "${fed[@]}"
+run "$out" concurrent_streams_experiment.json exp5_concurrent_streams --model "$model" "${prompt[@]}" "${fed[@]}"
 
-step "Experiments 3, 7 and 8 on a small synthetic mixture of experts: quantisation, tensor and expert parallelism"
-run "$out/moe" reference_baseline.json exp0_reference --model "$moe&quant=awq" --prompt-ids "$ids"
-on_moe=(--prompt-ids "$ids" --baseline "$out/moe/reference_baseline.json" --model "$moe&quant=awq")
+step "Experiments 3, 7 and 8 on a small synthetic mixture of experts, eight prompts: quantisation, tensor and expert parallelism"
+run "$out/moe" reference_baseline.json exp0_reference --model "$moe&quant=awq" "${moe_prompts[@]}"
+on_moe=("${moe_prompts[@]}" "${fed[@]}" --baseline "$out/moe/reference_baseline.json" --model "$moe&quant=awq")
 run "$out" quantization_experiment.json exp3_quantization "${on_moe[@]}" --model-gptq "$moe&quant=gptq" \
   --model-bnb "$moe&quant=nf4"
 run "$out" tensor_parallel_experiment.json exp7_tensor_parallel "${on_moe[@]}"

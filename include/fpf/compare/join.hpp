@@ -50,10 +50,14 @@ inline void check_agreement(const evidence::ExperimentFile& a, const evidence::E
   const bool models_vary = a.metadata.value("experiment_type", nlohmann::json()) == "quantization" ||
                            (identifies_weights(a) && identifies_weights(b));  // then names do not count
   for (const char* name :
-       {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps", "tokens"}) {
+       {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps"}) {
     if (models_vary && std::string_view(name) == "model") continue;
     agree(a, b, name, a.metadata.value(name, nlohmann::json()), b.metadata.value(name, nlohmann::json()));
   }
+  // A reference's own tokens are those that other runs are fed.
+  const nlohmann::json own = "own", x = a.metadata.value("tokens", own), y = b.metadata.value("tokens", own);
+  if (a.metadata.value("experiment_type", nlohmann::json()) != "reference" && (x == own) != (y == own))
+    fail_join(a, b, "tokens", x, y);
 }
 
 /// All runs must have been given the same prompt, as far as the files say which.
