@@ -257,10 +257,12 @@ inline void check_all(Checker& c, bool small) {
     for (const auto& m : matrices) {
       check_gemv(c, m, 1, {true, false}, lanes);
       check_gemv(c, m, 3, {false, true}, lanes);
+      check_gemv(c, m, 3, {.norm = true, .bias = true}, lanes);
       if (dtype == f32) continue;
       check_gemv(c, m, 1, {true, false}, tiles);
       check_gemv(c, m, 8, {false, true}, tiles);
       check_gemv(c, m, 5, {true, false}, tiles);
+      check_gemv(c, m, 4, {.norm = true, .bias = true}, tiles);
     }
     check_gemv(c, dense_matrix(c.random, dtype, small ? 999 : 20001, wide), 1, {true, false}, lanes, true);
     check_gemv(c, dense_matrix(c.random, dtype, small ? 999 : 20001, wide), 4, {false, false}, lanes, true);

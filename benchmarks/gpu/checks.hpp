@@ -103,8 +103,8 @@ inline void check_gemv(Checker& c, const HostMatrix& m, int rows, Fusion fusion,
                        bool head = false) {
   const Buffer packed = pack(c.library, c.stream, m);
   const std::size_t k = static_cast<std::size_t>(m.k), n = static_cast<std::size_t>(m.n),
-                    count = static_cast<std::size_t>(rows);
-  const auto x = c.random.normals(count * k, m.dtype), residual = c.random.normals(count * n, m.dtype);
+                    count = static_cast<std::size_t>(rows), added = fusion.bias ? n : count * n;
+  const auto x = c.random.normals(count * k, m.dtype), residual = c.random.normals(added, m.dtype);
   const auto weight = c.random.normals(k, m.dtype, 0.2f, 1);
   const Buffer bx = upload(x, m.dtype), bresidual = upload(residual, m.dtype), bweight = upload(weight, m.dtype);
   Buffer out(count * n * size_of(m.dtype)), normed(count * k * size_of(m.dtype));
@@ -117,12 +117,17 @@ inline void check_gemv(Checker& c, const HostMatrix& m, int rows, Fusion fusion,
   for (double& value : normal)
     value = static_cast<double>(round_to(static_cast<float>(value), m.dtype));  // by definition
   auto reference = product(m, normal);
-  for (std::size_t i = 0; fusion.add && i < reference.size(); ++i) reference[i] += static_cast<double>(residual[i]);
+  for (std::size_t i = 0; fusion.adds() && i < reference.size(); ++i)
+    reference[i] += static_cast<double>(residual[i % added]);
   const std::string name = fmt::format("{} {}{}{} {} row(s)",
                                        head                              ? "head"
                                        : arithmetic == Arithmetic::tiles ? "tiles"
                                                                          : "lanes",
-                                       describe(m), fusion.norm ? " +norm" : "", fusion.add ? " +add" : "", rows);
+                                       describe(m), fusion.norm ? " +norm" : "",
+                                       fusion.add    ? " +add"
+                                       : fusion.bias ? " +bias"
+                                                     : "",
+                                       rows);
   std::vector<Buffer*> outputs{&out};
   if (fusion.norm) outputs.push_back(&normed);
   c.check(
@@ -133,7 +138,7 @@ inline void check_gemv(Checker& c, const HostMatrix& m, int rows, Fusion fusion,
   out.poison();
   p.rows = 1;
   p.x = bx.at((count - 1) * k * size_of(m.dtype));
-  p.residual = bresidual.at((count - 1) * n * size_of(m.dtype));
+  if (!fusion.bias) p.residual = bresidual.at((count - 1) * n * size_of(m.dtype));
   operation(c.stream, p, 1);
   synchronise(c.stream);
   const auto alone = out.download<std::byte>();

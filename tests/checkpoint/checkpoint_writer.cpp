@@ -57,7 +57,8 @@ std::string small_model(const std::string& architecture) {
   std::ofstream(file) << config.dump();
   return "synthetic:" + file;
 }
-const std::vector<std::string> architectures{"LlamaForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"};
+const std::vector<std::string> architectures{"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+                                             "Qwen3MoeForCausalLM"};
 
 std::vector<std::vector<std::int32_t>> random_texts(std::size_t count, std::size_t length, int vocabulary,
                                                     unsigned seed) {
@@ -119,10 +120,10 @@ BOOST_DATA_TEST_CASE(every_architecture_in_every_format,
       checkpoint::requantised_tensors(source, *checkpoint::detail::format_of(how, DType::bfloat16), DType::bfloat16)
           .size());
   BOOST_TEST(worst_layer(result, source) < (quant == "none" ? 1e-9 : 0.16));
-  for (const auto& [kind, spec] : model::parameters_of(source.config())) {  // bfloat16 there and here: the same bits
-    if (kind == model::Parameter::Kind::linear) continue;
+  for (const auto& parameter : model::parameters_of(source.config())) {  // bfloat16 there and here: the same bits
+    if (parameter.kind == model::Parameter::Kind::linear) continue;
     std::vector<std::byte> made, written;
-    const auto name = spec.name + ".weight";
+    const auto name = parameter.tensor();
     BOOST_TEST(std::ranges::equal(result.source().bytes_of(result.source().at(name), written),
                                   source.source().bytes_of(source.source().at(name), made)),
                name);
@@ -136,7 +137,7 @@ BOOST_DATA_TEST_CASE(every_architecture_in_every_format,
 // Shapes that fill no block and no word: what the reference models of fixtures/parity have. NF4 holds them
 // all.
 BOOST_DATA_TEST_CASE(odd_shapes_in_nf4,
-                     data::make({"llama_tied", "llama_untied", "qwen3_untied", "qwen3_moe_raw"}) *
+                     data::make({"llama_tied", "llama_untied", "qwen2_untied", "qwen3_untied", "qwen3_moe_raw"}) *
                          data::make({false, true}),
                      name, calibrated) {
   const auto source = Checkpoint::open(std::string(FPF_FIXTURES "/parity/") + name);

@@ -28,8 +28,10 @@ struct Model {
   int hidden, heads, kv_heads, head_dim, vocabulary;
   bool head_norm;
   MoeShape mlp;
+  bool qkv_bias = false;
 };
 constexpr Model qwen3_30b{2048, 32, 4, 128, 151936, true, {2048, 768, 128, 8}};
+constexpr Model qwen2_half_b{896, 14, 2, 64, 151936, false, {896, 4864, 1, 1}, true};
 constexpr Model smollm2{576, 9, 3, 64, 49152, false, {576, 1536, 1, 1}};
 
 /// All the kernels that a decode step and loading need, eager and compiled.
@@ -41,7 +43,7 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
       dtype == DType::float32 ? std::vector{Arithmetic::lanes} : std::vector{Arithmetic::lanes, Arithmetic::tiles};
   for (const Arithmetic arithmetic : arithmetics) {
     for (const bool fused : {false, true}) {
-      all.push_back(plan_gemv(format, dtype, qkv_size, m.hidden, {fused, false}, arithmetic));
+      all.push_back(plan_gemv(format, dtype, qkv_size, m.hidden, {fused, false, m.qkv_bias}, arithmetic));
       all.push_back(plan_gemv(format, dtype, m.hidden, q_size, {false, fused}, arithmetic));
       if (m.mlp.experts > 1)
         all.push_back(plan_gemv(dense_format(), dtype, m.mlp.experts, m.hidden, {fused, false}, arithmetic));
@@ -149,6 +151,13 @@ BOOST_AUTO_TEST_CASE(gptq_with_activation_order_in_float16) {
 
 BOOST_AUTO_TEST_CASE(nf4_in_bfloat16) {
   for (const int architecture : {80, 90}) build_all(plans(qwen3_30b, nf4_format(), DType::bfloat16), architecture);
+}
+
+BOOST_AUTO_TEST_CASE(a_model_with_biases) { build_all(plans(qwen2_half_b, int4_format(128), DType::bfloat16), 90); }
+
+BOOST_AUTO_TEST_CASE(a_residual_and_a_bias_are_one_addend_too_many) {
+  const Fusion both{.add = true, .bias = true};
+  BOOST_CHECK_THROW(plan_gemv(dense_format(), DType::bfloat16, 64, 128, both, Arithmetic::lanes), std::logic_error);
 }
 
 // Experiment 6 generates the same kernels by other toolkits. What these spill is theirs (11.8: 8 to 24 bytes of three

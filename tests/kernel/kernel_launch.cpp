@@ -1,5 +1,6 @@
 // kernel/: what happens between the kernels and the driver, on a driver that has no GPU (fake_cuda/): errors
 // that say what is needed and what is there, and decode steps all of whose launches a GPU would accept.
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <fpf/engine/decode_step.hpp>
 #include <fpf/kernel/plan/synthetic.hpp>
@@ -213,6 +214,48 @@ BOOST_AUTO_TEST_CASE(layers_of_two_formats_have_kernels_of_their_own) {
       BOOST_TEST(mentions(mixed.at(operation), {"layer 0: ", "Int4<", "layer 1: ", "Dense<"}), mixed.at(operation));
     BOOST_TEST(!mentions(mixed.at("router_logits"), {"layer"}));
   }
+}
+
+namespace {
+
+std::vector<GemvParams>& products_seen() {
+  static std::vector<GemvParams> seen;
+  return seen;
+}
+
+}  // namespace
+
+// q, k and v of a layer that has biases are another kernel, which adds one to every row before the sum is rounded.
+BOOST_AUTO_TEST_CASE(a_step_adds_a_bias_to_every_row) {
+  const With gpu({});
+  Library library(0, compiler(), cache());
+  Memory memory;
+  static constexpr std::array<std::uint16_t, 768> bias{};
+  for (const int rows : {1, 2})
+    for (const bool fused : {false, true}) {
+      ModelWeights weights = small_model(dense_format(), dense_format());
+      weights.layers[1].qkv.bias = bias.data();
+      const DecodeStep step(library, small_step(DType::bfloat16, rows, fused), weights,
+                            [&](std::size_t bytes) { return memory(bytes); });
+      const auto table = step.operations();
+      const auto kernels = std::map<std::string, std::string>(table.begin(), table.end()).at("qkv");
+      const std::string norm = fused ? "true" : "false";
+      BOOST_TEST(mentions(kernels, {"layer 0: ", norm + ", false>; layer 1: ", norm + ", 2>"}), kernels);
+      products_seen().clear();
+      fake_gpu()->run = [](const char* symbol, const unsigned(&)[3], unsigned, unsigned, void** params) {
+        const std::string name = symbol;
+        if (name.find("4gemv") != std::string::npos || name.find("9gemv_rows") != std::string::npos)
+          products_seen().push_back(*static_cast<const GemvParams*>(params[0]));
+      };
+      step.enqueue(nullptr);
+      fake_gpu()->run = nullptr;
+      std::vector<const void*> added;  // to q, k and v
+      for (const GemvParams& p : products_seen()) {
+        if (p.n == 768) added.push_back(p.residual);
+        if (p.n == 256) BOOST_TEST((p.residual != nullptr) == fused);
+      }
+      BOOST_TEST((added == std::vector<const void*>{nullptr, bias.data()}));
+    }
 }
 
 // Experiment 6: kernels of one source by two compilers, in one process.

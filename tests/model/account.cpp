@@ -19,7 +19,7 @@ const fs::path fixtures = FPF_FIXTURES, parity = fixtures / "parity";
 /// Takes the tensors that a decoder takes; `but` is the one that it finds in another form.
 void load(const model::Checkpoint& checkpoint, const std::string& but = {}) {
   for (const auto& parameter : model::parameters_of(checkpoint.config()))
-    if (parameter.spec.name != but) checkpoint.source().at(parameter.spec.name + ".weight");
+    if (parameter.spec.name != but) checkpoint.source().at(parameter.tensor());
 }
 
 /// A copy of a tiny model with more tensors, values in float32.
@@ -111,6 +111,14 @@ BOOST_AUTO_TEST_CASE(biases_must_be_zero) {
   BOOST_TEST(Model("qwen3_untied").add(bias, {0, 0, 0}).account() == "listed: " + bias);
   refused(Model("qwen3_untied").add("lm_head.bias", {1}), {"lm_head.bias"});
   refused(Model("qwen3_untied").add("model.norm.bias", {1}), {"model.norm.bias"});
+}
+
+// Of Qwen2 three are parameters; what else is called a bias must be zero, as GPTQ's tools write beside every layer.
+BOOST_AUTO_TEST_CASE(biases_of_a_family_that_has_them_are_taken) {
+  BOOST_TEST(Model("qwen2_untied").account() == "listed: ");
+  const std::string other = "model.layers.1.self_attn.o_proj.bias";
+  refused(Model("qwen2_untied").add(other, {0, 1}), {other, "bias, not zero"});
+  BOOST_TEST(Model("qwen2_untied").add(other, {0, 0}).account() == "listed: " + other);
 }
 
 BOOST_AUTO_TEST_CASE(layers_that_nobody_runs) {

@@ -57,6 +57,7 @@ BOOST_AUTO_TEST_CASE(a_config_says_what_transformers_reads_in_it) {
       BOOST_TEST(config.tied_head == expected["tied_head"].get<bool>());
       BOOST_TEST(config.num_experts == expected["num_experts"].get<std::int64_t>());
       BOOST_TEST(config.norm_topk_prob == expected["norm_topk_prob"].get<bool>());
+      BOOST_TEST(config.block.qkv_bias == expected["qkv_bias"].get<bool>());
       BOOST_TEST(model::names_dtype(one["config"]) == !expected["dtype"].is_null());
       if (!expected["dtype"].is_null()) BOOST_TEST(name_of(config.dtype) == expected["dtype"].get<std::string>());
       BOOST_TEST(config.unread_keys.empty());
@@ -86,7 +87,10 @@ BOOST_AUTO_TEST_CASE(keys_that_change_numbers_are_refused_unless_they_are_neutra
   for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window"}) {
     refused({{key, true}}, {key == std::string("use_sliding_window") ? "sliding window" : key});
     read({{key, false}});
+    refused({{key, true}}, {key == std::string("use_sliding_window") ? "sliding window" : key}, "qwen2_tied");
+    BOOST_TEST(read({{key, false}}, "qwen2_tied").block.qkv_bias);  // its classes have no such key
   }
+  BOOST_TEST(!read(json::object()).block.qkv_bias);
   refused({{"hidden_act", "gelu"}}, {"hidden_act gelu"});
   refused({{"is_causal", false}}, {"is_causal"});
   refused({{"transformers_weights", "other.safetensors"}}, {"transformers_weights", "other.safetensors"});

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "compiled.hpp"
+#include "gguf_file.hpp"
 #include "signal_distance.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_parity)
@@ -19,8 +20,9 @@ namespace data = boost::unit_test::data;
 namespace {
 
 const std::filesystem::path fixtures = FPF_FIXTURES "/parity";
-const std::vector<std::string> models{"llama_tied", "llama_untied",           "qwen3_untied",
-                                      "qwen3_tied", "qwen3_moe_renormalised", "qwen3_moe_raw"};
+const std::vector<std::string> models{
+    "llama_tied", "llama_untied",           "qwen2_tied",   "qwen2_untied", "qwen3_untied",
+    "qwen3_tied", "qwen3_moe_renormalised", "qwen3_moe_raw"};
 
 /// What transformers computed in float32, by tensor name.
 class Expected {
@@ -37,10 +39,11 @@ class Expected {
   weights::SafetensorsDirectory file_;
 };
 
+/// The model of that name in the fixtures, or that of a path.
 template <class Attention = attention::Flash, class Execution = execution::Eager>
-evidence::Signals run(const std::string& name, DType dtype, const Expected& expected, bool forced,
+evidence::Signals run(const std::filesystem::path& model, DType dtype, const Expected& expected, bool forced,
                       std::size_t batch = 1) {
-  const auto checkpoint = model::Checkpoint::open((fixtures / name).string());
+  const auto checkpoint = model::Checkpoint::open((fixtures / model).string());
   RunSettings settings;
   settings.layers.resize(static_cast<std::size_t>(checkpoint.config().num_layers));
   std::iota(settings.layers.begin(), settings.layers.end(), 0);
@@ -93,6 +96,15 @@ BOOST_DATA_TEST_CASE(fused_execution_gives_the_same, data::make(models), name) {
 BOOST_DATA_TEST_CASE(neighbours_in_a_batch_do_not_reach_sequence_0, data::make(models), name) {
   const Expected expected(name);
   check_float32(run(name, DType::float32, expected, false, 3), expected);
+}
+
+BOOST_AUTO_TEST_CASE(biases_from_gguf_files_give_the_same) {
+  const std::string name = "qwen2_tied";
+  const auto config = nlohmann::json::parse(std::ifstream(fixtures / name / "config.json"));
+  const std::filesystem::path file = std::filesystem::current_path() / "qwen2.gguf";
+  gguf_of("qwen2", config, weights::SafetensorsDirectory(fixtures / name)).write(file);
+  const Expected expected(name);
+  check_float32(run(file, DType::float32, expected, false), expected);
 }
 
 namespace {

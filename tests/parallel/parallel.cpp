@@ -183,8 +183,9 @@ BOOST_DATA_TEST_CASE(tensor_ranks_compute_what_one_device_does, data::make({2, 4
 }
 
 BOOST_DATA_TEST_CASE(dense_models_and_tied_heads_divide_too,
-                     data::make({"LlamaForCausalLM", "Qwen3ForCausalLM"}) * data::make({false, true}), architecture,
-                     tied) {
+                     data::make({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) *
+                         data::make({false, true}),
+                     architecture, tied) {
   const auto model = dense_model(architecture, tied);
   for (const int ranks : {2, 8}) check_close(run<parallel::Tensor>(model, ranks), reference(model));
 }

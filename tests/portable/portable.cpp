@@ -128,12 +128,21 @@ BOOST_DATA_TEST_CASE(runs_are_those_of_the_definition_in_plain_words, data::make
 // Positions past one and two blocks of 64; untied and tied heads; heads of other widths; weights of the router that are not
 // renormalised.
 BOOST_DATA_TEST_CASE(of_every_architecture,
-                     data::make({"llama_tied", "llama_untied", "qwen3_untied", "qwen3_tied", "qwen3_moe_renormalised",
-                                 "qwen3_moe_raw"}),
+                     data::make({"llama_tied", "llama_untied", "qwen2_tied", "qwen2_untied", "qwen3_untied",
+                                 "qwen3_tied", "qwen3_moe_renormalised", "qwen3_moe_raw"}),
                      name) {
   const auto checkpoint = model::Checkpoint::open(FPF_FIXTURES "/parity/" + std::string(name));
   for (const DType dtype : {DType::float32, DType::float16})
     BOOST_TEST((digests(checkpoint, dtype, 130, 3) == slow_digests(checkpoint, dtype, 130, 3)));
+}
+
+BOOST_DATA_TEST_CASE(biases_beside_weights_of_every_format, data::make(formats), format) {
+  const auto checkpoint = model::Checkpoint::open("synthetic:qwen2-tiny?seed=1&quant=" + format);
+  const evidence::Digests whole = digests(checkpoint, DType::bfloat16, 9, 3);
+  BOOST_TEST((whole == slow_digests(checkpoint, DType::bfloat16, 9, 3)));
+  const auto flipped =
+      checkpoint.with_source(std::make_unique<Flipped>(checkpoint.source(), "model.layers.3.self_attn.v_proj.bias", 1));
+  BOOST_TEST(digests(flipped, DType::bfloat16, 9, 3).combined() != whole.combined());
 }
 
 BOOST_AUTO_TEST_CASE(changes_show) {

@@ -20,22 +20,24 @@ using namespace emulated_matrices;
 
 namespace {
 
-/// Few rows through portable_gemv, many through portable_gemm.
-template <class Weight>
+/// Few rows through portable_gemv, many through portable_gemm; onto what is there, or a bias.
+template <class Weight, int Add = 1>
 void check_products(const Both& m, int n) {
   for (const int rows : {1, 3, 8, 9, 130}) {
-    const std::vector<float> x = numbers(static_cast<std::size_t>(rows * Weight::K));
+    const std::vector<float> x = numbers(static_cast<std::size_t>(rows * Weight::K)),
+                             bias = numbers(static_cast<std::size_t>(n));
     std::vector<float> out = numbers(static_cast<std::size_t>(rows * n)), wanted = by_panels(x, rows, m.panels);
-    for (std::size_t i = 0; i < out.size(); ++i) wanted[i] = portable::add(out[i], wanted[i]);
-    const PortableProduct params{m.packed.data(), x.data(), nullptr, 0, nullptr, out.data(), n, rows};
+    for (std::size_t i = 0; i < out.size(); ++i)
+      wanted[i] = portable::add(Add == 2 ? bias[i % bias.size()] : out[i], wanted[i]);
+    const PortableProduct params{m.packed.data(), x.data(), nullptr, 0, nullptr, out.data(), n, rows, bias.data()};
     if (rows <= 8) {
       constexpr int lanes = (blocks_in<Weight> + 31) / 32 * 32, groups = std::max(1, 128 / lanes);
       emulation::launch({static_cast<unsigned>((n + groups * 4 - 1) / (groups * 4)), 1, 1}, lanes * groups,
                         sizeof(PortableStage<Weight, groups * 4>),
-                        [&] { portable_gemv<Weight, Bf16, lanes, groups, 4, false, true>(params); });
+                        [&] { portable_gemv<Weight, Bf16, lanes, groups, 4, false, Add>(params); });
     } else {
       emulation::launch({static_cast<unsigned>((n + 127) / 128), static_cast<unsigned>((rows + 127) / 128), 1}, 256,
-                        portable_tile_bytes(Weight::K, Weight::permuted), [&] { portable_gemm<Weight, true>(params); });
+                        portable_tile_bytes(Weight::K, Weight::permuted), [&] { portable_gemm<Weight, Add>(params); });
     }
     BOOST_TEST_CONTEXT(rows << " rows") { check_bits(out, wanted); }
   }
@@ -75,6 +77,7 @@ BOOST_AUTO_TEST_CASE(int4_products) {
 BOOST_AUTO_TEST_CASE(nf4_products) { check_products<Nf4<Bf16, 320>>(nf4_matrix<320>(33), 33); }
 BOOST_AUTO_TEST_CASE(dense_products) {
   check_products<Dense<Bf16, 576>>(dense_matrix<576>(30), 30);
+  check_products<Dense<Bf16, 576>, 2>(dense_matrix<576>(30), 30);
   check_products<Dense<Bf16, 72>>(dense_matrix<72>(17), 17);  // the last block has 8 columns
 }
 

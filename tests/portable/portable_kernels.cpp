@@ -19,8 +19,10 @@ struct Model {
   int vocabulary;
   AttentionShape attention;
   MoeShape mlp;  // dense: one expert
+  bool qkv_bias = false;
 };
 const Model qwen3_30b{151936, {32, 4, 128, true}, {2048, 768, 128, 8}};
+const Model qwen2_half_b{151936, {14, 2, 64, false}, {896, 4864, 1, 1}, true};
 const Model smollm2{49152, {9, 3, 64, false}, {576, 1536, 1, 1}};
 
 std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype) {
@@ -29,26 +31,22 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   std::vector<Plan> all{plan_portable_embed(dtype, hidden, true),
                         plan_portable_embed(dtype, hidden, false),
                         plan_portable_norm(dtype, hidden),
-                        plan_portable_gemv(format, dtype, qkv, hidden, true, false),
-                        plan_portable_gemv(format, dtype, hidden, q, false, true),
-                        plan_portable_gemm(format, dtype, qkv, hidden, 512, false),
-                        plan_portable_gemm(format, dtype, hidden, q, 512, true),
+                        plan_portable_gemv(format, dtype, qkv, hidden, {true, false, m.qkv_bias}),
+                        plan_portable_gemv(format, dtype, hidden, q, {false, true}),
+                        plan_portable_gemm(format, dtype, qkv, hidden, 512, {false, false, m.qkv_bias}),
+                        plan_portable_gemm(format, dtype, hidden, q, 512, {false, true}),
                         plan_portable_rope(dtype, m.attention),
                         plan_portable_attend(dtype, m.attention, 97, false),
                         plan_portable_attend(dtype, m.attention, 97, true),
                         plan_portable_join(m.attention),
-                        plan_portable_gemv(dense_format(), dtype, m.vocabulary, hidden, true, false),
-                        plan_portable_gemm(dense_format(), dtype, m.vocabulary, hidden, 16, false),
+                        plan_portable_gemv(dense_format(), dtype, m.vocabulary, hidden, {true}),
+                        plan_portable_gemm(dense_format(), dtype, m.vocabulary, hidden, 16, {}),
                         plan_portable_top_slices(m.vocabulary, 10),
                         plan_portable_exp_sums(m.vocabulary, 10),
                         plan_portable_log_probs(m.vocabulary, 10),
                         plan_portable_narrow(dtype, 1000),
                         plan_portable_silu_mul(1000)};
-  if (m.mlp.experts == 1) {
-    all.push_back(plan_portable_gemv(format, dtype, hidden, m.mlp.intermediate, false, true));
-    return all;
-  }
-  all.push_back(plan_portable_route(m.mlp));
+  if (m.mlp.experts > 1) all.push_back(plan_portable_route(m.mlp));
   all.push_back(plan_portable_gate_up(format, dtype, m.mlp));
   all.push_back(plan_portable_down(format, dtype, m.mlp));
   all.push_back(plan_portable_grouped(format, dtype, m.mlp.intermediate, hidden, 4096, m.mlp.experts));
@@ -91,6 +89,7 @@ BOOST_AUTO_TEST_CASE(every_format) {
   }
   build_all(plans(qwen3_30b, int4_format(128, DType::float16, true), DType::float16), 90);
   build_all(plans(smollm2, int4_format(64, DType::float32), DType::float32), 90);
+  build_all(plans(qwen2_half_b, int4_format(128), DType::bfloat16), 90);
   build_all(plans(smollm2, dense_format(), DType::bfloat16), 80);
 }
 

@@ -103,6 +103,7 @@ class Model {
       l.post_norm = out.matrix(layer.post_norm)[0];
       if (layer.q_norm.defined()) l.q_norm = out.matrix(layer.q_norm)[0], l.k_norm = out.matrix(layer.k_norm)[0];
       l.qkv = wide(layer.qkv);
+      if (layer.qkv.bias().defined()) l.qkv_bias = out.matrix(layer.qkv.bias())[0];
       l.o = wide(layer.o);
       if (c.is_moe()) {
         l.router = wide(layer.router);
@@ -149,7 +150,7 @@ class Model {
  private:
   using Matrix = std::vector<Row>;
   struct Layer {
-    Row input_norm, post_norm, q_norm, k_norm;
+    Row input_norm, post_norm, q_norm, k_norm, qkv_bias;
     Matrix qkv, o, router;
     std::vector<std::array<Matrix, 3>> mlps;
   };
@@ -338,7 +339,9 @@ class Model {
     };
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer& l = layers_[i];
-      add(times(l.o, attended(i, times(l.qkv, norm(x, l.input_norm)), position, mutation)));
+      Row qkv = times(l.qkv, norm(x, l.input_norm));
+      for (std::size_t j = 0; j < l.qkv_bias.size(); ++j) qkv[j] += l.qkv_bias[j];
+      add(times(l.o, attended(i, qkv, position, mutation)));
       const Row normed = norm(x, l.post_norm);
       auto* router = out != nullptr && decoding && config_.is_moe() ? &*out->layers[i].router : nullptr;
       add(config_.is_moe() ? experts(l, normed, router) : through(l.mlps[0], normed));

@@ -57,6 +57,12 @@ void add_kernels() {
   add(&portable_gemv<Dense<Bf16, 128>, Bf16, 32, 8, 2, true, false>);
   add(&portable_gemv<Dense<Bf16, 256>, Bf16, 32, 8, 2, false, true>);
   add(&portable_gemm<Dense<Bf16, 128>, false>);
+  // biases of q, k and v, heads without norms
+  add(&portable_gemv<Dense<Bf16, 128>, Bf16, 32, 8, 2, true, 2>);
+  add(&portable_gemm<Dense<Bf16, 128>, 2>);
+  add(&portable_rope_append<Bf16, 4, 2, 64, false>);
+  add(&portable_attend<Bf16, 4, 2, 64, false, true>);
+  add(&portable_attend<Bf16, 4, 2, 64, false, false>);
   add(&portable_gemm<Dense<Bf16, 256>, true>);
   add(&portable_rope_append<Bf16, 4, 2, 64, true>);
   add(&portable_attend<Bf16, 4, 2, 64, true, true>);
@@ -81,7 +87,7 @@ void add_kernels() {
   add(&portable_experts_sum<Bf16, 128, 1>);
 }
 
-std::string description(bool experts) {
+std::string description(const std::string& architecture) {
   nlohmann::json config = {{"vocab_size", 512},
                            {"hidden_size", 128},
                            {"intermediate_size", 64},
@@ -97,8 +103,8 @@ std::string description(bool experts) {
                            {"norm_topk_prob", true},
                            {"max_position_embeddings", 256},
                            {"tie_word_embeddings", false}};
-  config["architectures"] = {experts ? "Qwen3MoeForCausalLM" : "Qwen3ForCausalLM"};
-  const std::string name = experts ? "experts.json" : "dense.json";
+  config["architectures"] = {architecture};
+  const std::string name = architecture + ".json";
   std::ofstream(name) << config.dump();
   return "synthetic:" + name + "?seed=3";
 }
@@ -145,12 +151,14 @@ struct Weights {
 
  private:
   const void* keep(const at::Tensor& t) {
+    if (!t.defined()) return nullptr;
     kept.push_back(t.contiguous());
     return kept.back().const_data_ptr();
   }
   Matrix matrix(const model::Linear& linear) {
     const at::Tensor t = linear.dequantise(at::kBFloat16);
-    return {keep(t), dense_format(), static_cast<int>(t.size(0)), static_cast<int>(t.size(1))};
+    const at::Tensor bias = linear.bias().defined() ? linear.bias().to(at::kFloat) : at::Tensor();
+    return {keep(t), dense_format(), static_cast<int>(t.size(0)), static_cast<int>(t.size(1)), keep(bias)};
   }
   Expert expert_of(const model::Mlp& m) { return {matrix(m.gate).data, matrix(m.up).data, matrix(m.down).data}; }
 };
@@ -194,11 +202,13 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, engine::Dec
 
 }  // namespace
 
-BOOST_DATA_TEST_CASE(passes_have_the_cpus_bits, data::make({true, false}), experts) {
+BOOST_DATA_TEST_CASE(passes_have_the_cpus_bits,
+                     data::make({"Qwen3MoeForCausalLM", "Qwen3ForCausalLM", "Qwen2ForCausalLM"}), architecture) {
   add_kernels();
-  BOOST_REQUIRE(kernels().size() == 26u);
+  BOOST_REQUIRE(kernels().size() == 31u);
   fake_gpu()->run = run;
-  const auto checkpoint = model::Checkpoint::open(description(experts));
+  const auto checkpoint = model::Checkpoint::open(description(architecture));
+  const bool experts = checkpoint.config().is_moe();
   const RunSettings settings = all_layers(checkpoint, DType::bfloat16, 2);
   const auto decoder = portable_decoder(checkpoint, DType::bfloat16);
   for (const auto& [length, batch] : {std::pair{experts ? 66 : 9, 1}, {4, 2}, {3, 9}}) {

@@ -9,6 +9,7 @@
 #include <fpf/parallel/tensor.hpp>
 #include <fpf/quant/awq.hpp>
 #include <fpf/quant/nf4.hpp>
+#include <fpf/quant/schemes.hpp>
 #include <numeric>
 
 #include "compiled.hpp"
@@ -48,6 +49,18 @@ void check(const std::string& format) {
 }
 
 }  // namespace
+
+// Biases divide with the rows that they are added to; 8 ranks hold each of 4 key-value heads twice.
+BOOST_AUTO_TEST_CASE(biases_divide_too) {
+  for (const std::string format : {"none", "awq&group_size=64"}) {
+    const auto checkpoint = model::Checkpoint::open("synthetic:qwen2-tiny?seed=1&quant=" + format);
+    quant::select(checkpoint.config().quantization, [&]<class Quant>() {
+      const evidence::Digests one = digests<Quant, parallel::Single>(checkpoint, 1);
+      for (const int ranks : {2, 8})
+        BOOST_TEST((digests<Quant, parallel::Tensor>(checkpoint, ranks) == one), format << ", TP " << ranks);
+    });
+  }
+}
 
 BOOST_AUTO_TEST_CASE(ranks_have_one_devices_bits) {
   check<quant::None>("none");

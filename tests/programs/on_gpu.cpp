@@ -295,6 +295,24 @@ BOOST_AUTO_TEST_CASE(partly_dense_checkpoints_run_on_a_gpu, *ut::precondition(on
   }
 }
 
+// In float32 both executions with a bias are as near to the CPU as those without, and portable has its bits.
+BOOST_AUTO_TEST_CASE(biases_are_added_on_a_gpu, *ut::precondition(on_gpu)) {
+  write_prompt("prompt.json", 7);
+  for (const std::string format : {"none", "awq", "gptq", "nf4"}) {
+    const fs::path biased = "synthetic:qwen2-tiny?seed=1&quant=" + format;
+    const auto cpu = log_probs_of(biased, "cpu", "eager");
+    for (const std::string execution : {"eager", "compiled", "portable"}) {
+      const auto found = log_probs_of(biased, "cuda", execution);
+      BOOST_TEST(farthest(cpu, found) < 2e-3, format << " " << execution << ": " << farthest(cpu, found));
+    }
+    log_probs_of(biased, "cpu", "portable");
+    const auto digest = [&](const char* run) {
+      return json::parse(text_of(biased / run / "reference_baseline.json")).at("runs").back().at("signals_sha256");
+    };
+    BOOST_TEST(digest("cuda-portable") == digest("cpu-portable"), format);
+  }
+}
+
 // The load ran on the device while the measured work did, by the device's own time stamps.
 BOOST_AUTO_TEST_CASE(the_load_overlaps, *ut::precondition(on_gpu)) {
   experiment("exp0_reference", "awq", "cuda");

@@ -6,6 +6,7 @@
 #include <fpf/weights/tensor_source.hpp>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,30 +68,37 @@ struct GgufContent {
   }
 };
 
-/// The tiny Qwen3 model of tests/fixtures/parity, tensors from `source`, as a GGUF file of the same values. Its tokens have
-/// names that no text needs.
-inline GgufContent gguf_of_qwen3(const fpf::weights::TensorSource& source) {
+/// A dense model of tests/fixtures/parity, by its config.json and tensors from `source`, as a GGUF file of the same values.
+/// Its tokens have names that no text needs.
+inline GgufContent gguf_of(const std::string& architecture, const nlohmann::json& config,
+                           const fpf::weights::TensorSource& source) {
   GgufContent out;
-  out.text("general.architecture", "qwen3");
-  for (const auto& [key, value] : std::map<std::string, std::uint32_t>{{"block_count", 5},
-                                                                       {"context_length", 128},
-                                                                       {"embedding_length", 56},
-                                                                       {"feed_forward_length", 55},
-                                                                       {"attention.head_count", 6},
-                                                                       {"attention.head_count_kv", 2},
-                                                                       {"attention.key_length", 16},
-                                                                       {"attention.value_length", 16}})
-    out.number("qwen3." + key, value);
-  out.real("qwen3.rope.freq_base", 1e6f);
+  out.text("general.architecture", architecture);
+  const auto head_dim = config.contains("head_dim") ? config["head_dim"].get<std::uint32_t>()
+                                                    : config["hidden_size"].get<std::uint32_t>() /
+                                                          config["num_attention_heads"].get<std::uint32_t>();
+  for (const auto& [key, value] :
+       std::map<std::string, std::uint32_t>{{"block_count", config["num_hidden_layers"]},
+                                            {"context_length", config["max_position_embeddings"]},
+                                            {"embedding_length", config["hidden_size"]},
+                                            {"feed_forward_length", config["intermediate_size"]},
+                                            {"attention.head_count", config["num_attention_heads"]},
+                                            {"attention.head_count_kv", config["num_key_value_heads"]},
+                                            {"attention.key_length", head_dim},
+                                            {"attention.value_length", head_dim}})
+    out.number(architecture + "." + key, value);
+  out.real(architecture + ".rope.freq_base",
+           (config.contains("rope_theta") ? config : config["rope_parameters"])["rope_theta"].get<float>());
+  out.real(architecture + ".attention.layer_norm_rms_epsilon", config["rms_norm_eps"].get<float>());
   std::vector<std::string> tokens;
-  for (int token = 0; token < 202; ++token) tokens.push_back("t" + std::to_string(token));
+  for (int token = 0; token + 1 < config["vocab_size"].get<int>(); ++token)
+    tokens.push_back("t" + std::to_string(token));
   tokens.emplace_back("t0t1");
   out.text("tokenizer.ggml.model", "gpt2");
   out.text("tokenizer.ggml.pre", "qwen2");
   out.texts("tokenizer.ggml.tokens", tokens);
   out.texts("tokenizer.ggml.merges", {"t0 t1"});
   out.numbers("tokenizer.ggml.token_type", std::vector<std::uint32_t>(tokens.size(), 1));
-  out.real("qwen3.attention.layer_norm_rms_epsilon", 4e-3f);
   const std::map<std::string, std::string> top{{"model.embed_tokens.weight", "token_embd.weight"},
                                                {"model.norm.weight", "output_norm.weight"},
                                                {"lm_head.weight", "output.weight"}};
@@ -108,10 +116,15 @@ inline GgufContent gguf_of_qwen3(const fpf::weights::TensorSource& source) {
     }
     const std::string rest = name.substr(std::string("model.layers.").size());
     const auto dot = rest.find('.');
-    const std::string module = rest.substr(dot + 1, rest.rfind('.') - dot - 1);
-    out.copy("blk." + rest.substr(0, dot) + "." + inner.at(module) + ".weight", *source.find(name));
+    const std::string module = rest.substr(dot + 1, rest.rfind('.') - dot - 1), kind = rest.substr(rest.rfind('.'));
+    out.copy("blk." + rest.substr(0, dot) + "." + inner.at(module) + kind, *source.find(name));
   }
   return out;
+}
+/// Tensors from `source`, of the tiny Qwen3 model.
+inline GgufContent gguf_of_qwen3(const fpf::weights::TensorSource& source) {
+  const auto config = nlohmann::json::parse(std::ifstream(FPF_FIXTURES "/parity/qwen3_untied/config.json"));
+  return gguf_of("qwen3", config, source);
 }
 
 /// The same in parts NAME-0000N-of-0000M.gguf beside `folder`: the tensors whose place in the order of names is N - 1

@@ -7,6 +7,7 @@
 #include <fpf/core/overwriting.hpp>
 #include <fpf/core/program.hpp>
 #include <fpf/core/thread_limit.hpp>
+#include <fpf/model/synthetic_presets.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,8 +46,8 @@ inline po::options_description describe(Options& s) {
       ("dtype", text(s.dtype, "T"),
        "float16 or bfloat16, of what is not quantised; with --quant none float32 too")  //
       ("preset", text(s.preset, "P"),
-       "instead of --from: a synthetic model of that shape (qwen3-30b-a3b, qwen3-moe-tiny), made in the "
-       "format")                                                                                  //
+       ("instead of --from: a synthetic model of that shape (" + model::presets::names() + "), made in the format")
+           .c_str())                                                                              //
       ("synthetic-seed", po::value(&s.seed)->value_name("S")->default_value(s.seed), "its seed")  //
       ("perplexity-pdf", text(s.perplexity_pdf, "F"),
        "held-out text on which to compare source and result")  //

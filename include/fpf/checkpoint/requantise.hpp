@@ -109,9 +109,10 @@ class Requantiser : public LinearObserver {
   void write_plain(const model::Parameter& parameter) {
     const quant::Loader loader{checkpoint_.source(), checkpoint_.config().quantization, device::scalar_type(how_.dtype),
                                at::kCPU};
-    const std::string name = parameter.spec.name + ".weight";
+    const std::string name = parameter.tensor();
     const at::Tensor tensor =
         parameter.kind == model::Parameter::Kind::vector ? quant::load_vector(loader, name, parameter.spec.out_features)
+        : parameter.kind == model::Parameter::Kind::bias ? quant::load_bias(loader, parameter.spec)
         : quant::packed_tensor(checkpoint_.source(), parameter.spec.name) != nullptr  // a quantised head or router
             ? dense(parameter.spec).to(loader.dtype)
             : quant::load_dense(loader, parameter.spec);
@@ -137,13 +138,14 @@ class Requantiser : public LinearObserver {
 inline std::vector<weights::TensorSpec> requantised_tensors(const model::Checkpoint& checkpoint,
                                                             const LinearFormat& format, DType dtype) {
   std::vector<weights::TensorSpec> out;
-  for (const auto& [kind, spec] : model::parameters_of(checkpoint.config())) {
-    if (kind == model::Parameter::Kind::linear)
+  for (const model::Parameter& parameter : model::parameters_of(checkpoint.config())) {
+    const quant::LinearSpec& spec = parameter.spec;
+    if (parameter.kind == model::Parameter::Kind::linear)
       std::ranges::move(format.tensors(spec.name, spec.out_features, spec.in_features), std::back_inserter(out));
-    else if (kind == model::Parameter::Kind::matrix)
-      out.push_back({spec.name + ".weight", dtype, {spec.out_features, spec.in_features}});
+    else if (parameter.kind == model::Parameter::Kind::matrix)
+      out.push_back({parameter.tensor(), dtype, {spec.out_features, spec.in_features}});
     else
-      out.push_back({spec.name + ".weight", dtype, {spec.out_features}});
+      out.push_back({parameter.tensor(), dtype, {spec.out_features}});
   }
   return out;
 }
@@ -164,7 +166,9 @@ inline void read_parameters(const model::Checkpoint& checkpoint) {
   for (const model::Parameter& parameter : model::parameters_of(config, checkpoint.interleaved_rope())) {
     check_interrupt();
     if (parameter.kind == model::Parameter::Kind::vector)
-      quant::load_vector(loader, parameter.spec.name + ".weight", parameter.spec.out_features);
+      quant::load_vector(loader, parameter.tensor(), parameter.spec.out_features);
+    else if (parameter.kind == model::Parameter::Kind::bias)
+      quant::load_bias(loader, parameter.spec);
     else if (config.quantization.is_null())
       quant::load_dense(loader, parameter.spec);
     else

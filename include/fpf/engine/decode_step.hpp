@@ -38,7 +38,7 @@ inline kernel::Arithmetic product_arithmetic(const kernel::StepConfig& config) {
 /// read from the device and advanced there, so that a replay goes on where the last one ended.
 class DecodeStep final : public Step {
  public:
-  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+  static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
   /// Throws Error for shapes that the kernels do not take.
   DecodeStep(kernel::Library& library, kernel::StepConfig step, kernel::ModelWeights weights,
@@ -127,8 +127,9 @@ class DecodeStep final : public Step {
     const auto operation = [&](kernel::Plan plan) { return kernel::Operation(library, std::move(plan)); };
     const kernel::Arithmetic arithmetic = product_arithmetic(config());
     const auto product_plan = [&](const kernel::Matrix& m, bool norm, bool add) {
+      const kernel::Fusion fusion{config().fused && norm, config().fused && add, m.bias != nullptr};
       return operation(
-          kernel::plan_gemv(m.format, config().dtype, m.n, m.k, {config().fused && norm, config().fused && add},
+          kernel::plan_gemv(m.format, config().dtype, m.n, m.k, fusion,
                             m.n < 16 ? kernel::Arithmetic::lanes : arithmetic));  // a router of few experts
     };
     kernel::MoeOptions experts{routes_inside(), !config().fused,
@@ -175,7 +176,8 @@ class DecodeStep final : public Step {
 
   kernel::GemvParams product(const kernel::Matrix& m, const void* x, void* out, const void* norm = nullptr,
                              const void* residual = nullptr, void* normed = nullptr) const {
-    return {m.data, x, norm, residual, out, normed, m.n, config().rows, config().eps};
+    const void* const added = residual != nullptr ? residual : m.bias;
+    return {m.data, x, norm, added, out, normed, m.n, config().rows, config().eps};
   }
 
   void attention(std::size_t i, const Pass& pass) const {

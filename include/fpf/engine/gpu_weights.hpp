@@ -37,10 +37,10 @@ inline kernel::LayerWeights layer_addresses(const model::Layer& layer, const ker
   out.post_norm = pointer(layer.post_norm);
   out.q_norm = pointer(layer.q_norm);
   out.k_norm = pointer(layer.k_norm);
-  out.qkv = layer.qkv.packed().matrix();
-  out.o = layer.o.packed().matrix();
+  out.qkv = layer.qkv.matrix();
+  out.o = layer.o.matrix();
   const bool sparse = !layer.experts.empty();
-  if (sparse) out.router = layer.router.packed().matrix();
+  if (sparse) out.router = layer.router.matrix();
   const model::Mlp& first = sparse ? layer.experts.front() : layer.mlp;
   out.gate_up = first.gate.packed().format;
   out.down = first.down.packed().format;
@@ -57,7 +57,7 @@ inline kernel::ModelWeights addresses(const model::Weights<>& weights, const Gpu
     out.layers.push_back(layer_addresses(weights.layers[i], cache.view(static_cast<std::int64_t>(i))));
   out.embedding = weights.embedding.const_data_ptr();
   out.final_norm = weights.final_norm.const_data_ptr();
-  out.head = weights.head.packed().matrix();
+  out.head = weights.head.matrix();
   out.cos = rope.cos.const_data_ptr<float>();
   out.sin = rope.sin.const_data_ptr<float>();
   return out;

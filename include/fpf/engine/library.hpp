@@ -135,7 +135,7 @@ class LibraryWords {
 /// Any numerics but the portable ones.
 class LibraryDecoder final : public Decoder {
  public:
-  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+  static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
   /// Loads the rank's shard in `dtype`. Throws Error, by name, for tensors that are missing or misshapen.
   LibraryDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,

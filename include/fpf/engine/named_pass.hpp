@@ -43,7 +43,8 @@ class NamedPass {
   }
   Named qkv(std::size_t i, Named) {
     layer_ = static_cast<int>(i);
-    return add("qkv", by_.product(weights_.forms.qkv[i]));
+    const model::StoredForm& form = weights_.forms.qkv[i];
+    return add("qkv", by_.product(form) + (form.biased ? ", plus biases" : ""));
   }
   Named attend(std::size_t, Named) {
     add("head_norm_rope", by_.head_norm_rope);

@@ -205,7 +205,7 @@ class PortableWords {
 /// dtype that is asked for. Bits do not depend on how many tokens a pass has.
 class PortableCpuDecoder final : public Decoder {
  public:
-  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+  static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
   /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for ranks that would
   /// cut a reduction where the definition does not.

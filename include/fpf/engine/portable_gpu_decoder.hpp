@@ -10,7 +10,7 @@ namespace fpf::engine {
 /// As PortableCpuDecoder, with its bits.
 class PortableGpuDecoder final : public Decoder {
  public:
-  static constexpr model::Block carries{.qk_norm = true, .experts = true};
+  static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
   /// Throws Error, by name, for tensors that are missing or misshapen, and for more than one rank.
   PortableGpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
@@ -18,7 +18,7 @@ class PortableGpuDecoder final : public Decoder {
       : Decoder(checkpoint.config(), alone(std::move(rank)), dtype, device),
         scheme_(numerics.quantisation),
         weights_({checkpoint.source(), config().quantization, dtype, device, /*keeps_values=*/true}, scheme_,
-                 checkpoint, shard()),
+                 checkpoint, shard(), with_wide_bias),
         rope_(exact_gpu_rope(config(), device)) {}
 
   std::size_t weight_bytes() const override { return weights_.bytes(); }
@@ -50,6 +50,10 @@ class PortableGpuDecoder final : public Decoder {
   bool captures_steps() const override { return true; }
 
  private:
+  static model::Layer with_wide_bias(model::Layer layer) {
+    layer.qkv.widen_bias();
+    return layer;
+  }
   static parallel::Rank alone(parallel::Rank rank) {
     if (rank.size > 1) fail("--execution portable divides a model over ranks on the CPU (--device cpu) only");
     return rank;

@@ -94,16 +94,18 @@ class PortableLaunches {
     return {};
   }
 
-  /// out = m norm(x); norm(x) is left in `normed` where rows are many, or `keep` asks for it.
+  /// out = m norm(x), plus m's bias; norm(x) is left in `normed` where rows are many, or `keep` asks for it.
   void normalised_product(const char* name, const kernel::Matrix& m, const float* x, const void* weight, float* normed,
                           bool keep, float* out, int rows) const {
+    const auto* const bias = static_cast<const float*>(m.bias);
+    const bool biased = bias != nullptr;
     if (rows > kernel::portable_few_rows) {
       norm(x, weight, normed, rows);
-      run(name, kernel::plan_portable_gemm(m.format, config_.dtype, m.n, m.k, rows, false),
-          kernel::PortableProduct{m.data, normed, nullptr, 0, nullptr, out, m.n, rows}, 1);
+      run(name, kernel::plan_portable_gemm(m.format, config_.dtype, m.n, m.k, rows, {.bias = biased}),
+          kernel::PortableProduct{m.data, normed, nullptr, 0, nullptr, out, m.n, rows, bias}, 1);
     } else {
-      run(name, kernel::plan_portable_gemv(m.format, config_.dtype, m.n, m.k, true, false),
-          kernel::PortableProduct{m.data, x, weight, config_.eps, keep ? normed : nullptr, out, m.n, rows}, rows);
+      run(name, kernel::plan_portable_gemv(m.format, config_.dtype, m.n, m.k, {.norm = true, .bias = biased}),
+          kernel::PortableProduct{m.data, x, weight, config_.eps, keep ? normed : nullptr, out, m.n, rows, bias}, rows);
     }
   }
 
@@ -128,12 +130,13 @@ class PortableLaunches {
 
   /// out += m x.
   void add_product(const char* name, const kernel::Matrix& m, const float* x, float* out) const {
+    const kernel::Fusion fusion{.add = true, .bias = m.bias != nullptr};
     const int rows = config_.rows;
     const kernel::PortableProduct params{m.data, x, nullptr, 0, nullptr, out, m.n, rows};
     if (rows <= kernel::portable_few_rows)
-      run(name, kernel::plan_portable_gemv(m.format, config_.dtype, m.n, m.k, false, true), params, rows);
+      run(name, kernel::plan_portable_gemv(m.format, config_.dtype, m.n, m.k, fusion), params, rows);
     else
-      run(name, kernel::plan_portable_gemm(m.format, config_.dtype, m.n, m.k, rows, true), params, 1);
+      run(name, kernel::plan_portable_gemm(m.format, config_.dtype, m.n, m.k, rows, fusion), params, 1);
   }
 
   void attention(const kernel::LayerWeights& w) const {

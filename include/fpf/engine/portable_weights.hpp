@@ -10,6 +10,7 @@ namespace fpf::engine {
 /// One linear layer, or several of one input whose outputs follow one another.
 struct PortableLinear {
   std::vector<portable::Panels> parts;
+  at::Tensor bias;  // [outputs] float32, undefined without
 
   PortableLinear() = default;
   /// `whole_inputs`: of the layer that this is a rank's share of.
@@ -18,6 +19,7 @@ struct PortableLinear {
       parts.push_back(quant::visit(layer, [](const auto& weight) { return portable::panels_of(weight); }));
     });
     for (portable::Panels& part : parts) part.segment = portable::segment_columns(whole_inputs);
+    if (linear.bias().defined()) bias = linear.bias().to(at::kFloat);
   }
 
   std::int64_t outputs() const {
@@ -26,7 +28,7 @@ struct PortableLinear {
     return total;
   }
   std::size_t bytes() const {
-    std::size_t total = 0;
+    std::size_t total = bias.defined() ? bias.nbytes() : 0;
     for (const auto& part : parts) total += part.bytes();
     return total;
   }
@@ -39,6 +41,8 @@ struct PortableLinear {
       portable::product(x, part, to, outputs());
       to += part.n;
     }
+    if (bias.defined())
+      portable::add_to_rows(out.data_ptr<float>(), out.size(0), outputs(), bias.const_data_ptr<float>());
     return out;
   }
   at::Tensor operator()(const at::Tensor& x) const {

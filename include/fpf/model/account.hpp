@@ -45,7 +45,7 @@ class Judge {
     };
     if (beyond) return unless(*layer < config_.of_layers, objection_to_layer(*layer));
     if (name.ends_with(".bias"))
-      return unless(all_are(tensor, 0), "it is a bias, not zero, and fpf's layers have none");
+      return unless(all_are(tensor, 0), "it is a bias, not zero, where models of this architecture have none");
     if (name.ends_with("rotary_emb.inv_freq") || name.find(".attn_rot_embd") != std::string::npos)
       return unless(are_plain_frequencies(tensor),
                     fmt::format("these RoPE frequencies are not those of rope_theta {}", config_.rope_theta));

@@ -4,6 +4,7 @@
 #include <array>
 #include <fpf/core/error.hpp>
 #include <fpf/model/architectures/llama.hpp>
+#include <fpf/model/architectures/qwen2.hpp>
 #include <fpf/model/architectures/qwen3.hpp>
 #include <fpf/model/architectures/qwen3_moe.hpp>
 #include <string>
@@ -14,7 +15,7 @@ namespace fpf::model {
 
 namespace architectures {
 
-inline constexpr std::array<const Architecture*, 3> all{&llama, &qwen3, &qwen3_moe};
+inline constexpr std::array<const Architecture*, 4> all{&llama, &qwen2, &qwen3, &qwen3_moe};
 
 }  // namespace architectures
 

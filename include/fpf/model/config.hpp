@@ -16,11 +16,14 @@ namespace fpf::model {
 /// What the layers of a family have beside RMSNorm before attention and MLP, RoPE by halves, grouped queries and a gated
 /// SiLU MLP. An engine states the flags that it carries out, and is refused for others.
 struct Block {
-  bool qk_norm = false;  // RMSNorm per head on q and k, before RoPE
-  bool experts = false;  // a router and experts in every layer instead of one MLP
+  bool qk_norm = false;   // RMSNorm per head on q and k, before RoPE
+  bool experts = false;   // a router and experts in every layer instead of one MLP
+  bool qkv_bias = false;  // q, k and v are products plus a bias
 };
-inline constexpr std::array<std::pair<std::string_view, bool Block::*>, 2> block_flags{
-    {{"norms of q and k per head", &Block::qk_norm}, {"experts", &Block::experts}}};
+inline constexpr std::array<std::pair<std::string_view, bool Block::*>, 3> block_flags{
+    {{"norms of q and k per head", &Block::qk_norm},
+     {"experts", &Block::experts},
+     {"biases of q, k and v", &Block::qkv_bias}}};
 
 /// Dimensions of a decoder-only transformer. Every size that fpf uses comes from here.
 struct ModelConfig {

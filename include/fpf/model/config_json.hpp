@@ -53,7 +53,9 @@ inline double rope_theta(const JsonObject& config) {
 /// What would change the computation in a way fpf does not follow is refused by name.
 inline void refuse_unsupported(const JsonObject& config, const Architecture& architecture, std::int64_t layers) {
   for (const char* bias : {"attention_bias", "mlp_bias"})
-    if (config.get_or(bias, false)) fail("{} sets {}: fpf's layers have no bias", config.name(), bias);
+    if (config.get_or(bias, false))
+      fail("{} sets {}: fpf computes {} with {}", config.name(), bias, architecture.name,
+           architecture.block.qkv_bias ? "biases of q, k and v, whatever it says, and no others" : "no biases");
   const auto activation = config.get_or<std::string>("hidden_act", "silu");
   if (activation != "silu" && activation != "swish")
     fail("{} sets hidden_act {}: fpf computes silu", config.name(), activation);
@@ -243,6 +245,7 @@ inline nlohmann::ordered_json config_to_json(const ModelConfig& config) {
                                 {"attention_bias", false},
                                 {"hidden_act", "silu"},
                                 {"torch_dtype", name_of(config.dtype)}};
+  if (config.block.qkv_bias) out.erase("attention_bias");  // such families have no key for it
   if (moe) {
     out["num_experts"] = config.num_experts;
     out["num_experts_per_tok"] = config.experts_per_token;

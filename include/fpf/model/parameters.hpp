@@ -23,7 +23,7 @@ struct NormParameter {
   std::int64_t size = 0;
 };
 
-/// Of one layer, whole, without the suffix ".weight".
+/// Of one layer, whole, without the suffixes ".weight" and ".bias".
 struct LayerParameters {
   NormParameter input_norm, post_norm;
   std::optional<NormParameter> q_norm, k_norm;
@@ -57,6 +57,7 @@ inline LayerParameters layer_parameters(const ModelConfig& c, std::int64_t index
       .o = linear(attention + "o_proj", c.hidden_size, c.q_size()),
       .router{},
       .mlps{}};
+  out.q.bias = out.k.bias = out.v.bias = c.block.qkv_bias;
   if (c.block.qk_norm) {
     out.q_norm = {attention + "q_norm", c.head_dim};
     out.k_norm = {attention + "k_norm", c.head_dim};
@@ -85,10 +86,14 @@ struct Parameter {
   enum class Kind : std::uint8_t {
     linear,  // [out, in], quantised in a quantised checkpoint
     matrix,  // [out, in], never quantised: embedding, head, router gates
-    vector   // [out]: norms
+    vector,  // [out]: norms
+    bias     // [out] of a linear layer, never quantised
   };
   Kind kind;
   quant::LinearSpec spec;  // without the suffix ".weight"; of a vector out_features alone counts
+
+  /// The name of the tensor that holds it, where it is not quantised.
+  std::string tensor() const { return spec.name + (kind == Kind::bias ? ".bias" : ".weight"); }
 };
 
 /// All parameters; `c` needs its dimensions only. A tied head is none. `interleaved_rope`: see Checkpoint.
@@ -103,7 +108,10 @@ inline std::vector<Parameter> parameters_of(const ModelConfig& c, bool interleav
   for (std::int64_t layer = 0; layer < c.num_layers; ++layer) {
     LayerParameters p = layer_parameters(c, layer, interleaved_rope);
     add_norm(std::move(p.input_norm));
-    for (auto* projection : {&p.q, &p.k, &p.v, &p.o}) add(linear, std::move(*projection));
+    for (auto* projection : {&p.q, &p.k, &p.v, &p.o}) {
+      add(linear, *projection);
+      if (projection->bias) add(bias, std::move(*projection));
+    }
     for (auto* norm : {&p.q_norm, &p.k_norm})
       if (*norm) add_norm(std::move(**norm));
     add_norm(std::move(p.post_norm));

@@ -17,11 +17,13 @@ struct StoredForm {
   std::size_t dense = 0, quantised = 0;  // how many
   bool made_dense = false;               // the quantised ones were dequantised at loading
   std::string_view format{};             // the policy that did, where that is not the model's own matter (routers)
+  bool biased = false;                   // a bias is added to their products
 
   StoredForm& operator+=(const StoredForm& other) {
     dense += other.dense;
     quantised += other.quantised;
     made_dense = made_dense || other.made_dense;
+    biased = biased || other.biased;
     if (!other.format.empty()) format = other.format;
     return *this;
   }

@@ -107,8 +107,7 @@ class SyntheticModel : public weights::TensorSource {
   void load_config() {
     std::string text(presets::named(request_.model));
     if (text.empty() && std::filesystem::is_regular_file(request_.model)) text = MappedFile(request_.model).text();
-    if (text.empty())
-      fail("{} names no model: expected qwen3-30b-a3b, qwen3-moe-tiny or the path of a config.json", name_);
+    if (text.empty()) fail("{} names no model: expected {} or the path of a config.json", name_, presets::names());
     config_ = parse_json(text, request_.model);
     if (!config_.is_object()) fail("{} holds no JSON object", request_.model);
     for (const char* key : {"quantization_config", "dtype"}) config_.erase(key);
@@ -171,8 +170,10 @@ class SyntheticModel : public weights::TensorSource {
       case Parameter::Kind::vector: {
         const bool of_heads = spec.name.ends_with("q_norm") || spec.name.ends_with("k_norm");
         const double mean = of_heads ? 1.5 : 1.0;
-        return add_made({spec.name + ".weight", activations_, {spec.out_features}}, Recipe::normal(mean, 0.05 * mean));
+        return add_made({parameter.tensor(), activations_, {spec.out_features}}, Recipe::normal(mean, 0.05 * mean));
       }
+      case Parameter::Kind::bias:  // half as large as what it is added to
+        return add_made({parameter.tensor(), activations_, {spec.out_features}}, Recipe::normal(0.25, 0.5));
     }
   }
 

@@ -36,6 +36,14 @@ inline void add_segment_rows(float* sums, std::int64_t segments, std::int64_t wi
     }
 }
 
+/// A bias [width] onto each of `rows` rows.
+inline void add_to_rows(float* rows_of, std::int64_t rows, std::int64_t width, const float* bias) {
+  at::parallel_for(0, rows, std::max<std::int64_t>(1, 16384 / width), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      for (std::int64_t i = 0; i < width; ++i) rows_of[r * width + i] = add(rows_of[r * width + i], bias[i]);
+  });
+}
+
 /// out[r * stride + row of m] = x[r] . m, for every row r. In parallel over panels.
 inline void product(const RowPointers& x, const Panels& m, float* out, std::int64_t stride) {
   constexpr std::int64_t most_rows = 384;  // at once: their sums stay in the second cache

@@ -7,6 +7,7 @@
 #include <fpf/device/stored_tensor.hpp>
 #include <fpf/quant/quant_scheme.hpp>
 #include <fpf/weights/gguf_blocks.hpp>
+#include <stdexcept>
 #include <vector>
 
 namespace fpf::quant {
@@ -65,6 +66,20 @@ inline at::Tensor load_dense(const Loader& loader, const LinearSpec& spec) {
 inline at::Tensor load_vector(const Loader& loader, const std::string& name, std::int64_t size) {
   const auto& stored = loader.source.at(name, {size});
   return device::stored_tensor(loader.source, stored, loader.device).to(loader.dtype).contiguous();
+}
+
+/// `<name>.bias` of a layer, or the part that spec's rows ask for: [out] in the loader's dtype. Throws Error for a missing
+/// tensor or a shape other than the model's.
+inline at::Tensor load_bias(const Loader& loader, const LinearSpec& spec) {
+  if (spec.in != Range{0, spec.in_features})
+    throw std::logic_error("a rank's share of the reduction of " + spec.name + " would add its bias once a rank");
+  const at::Tensor whole = load_vector(loader, spec.name + ".bias", spec.out_features);
+  LinearSpec column = spec;
+  column.in_features = 1;
+  return detail::unpermuted(whole.unsqueeze(1), column)
+      .flatten()
+      .narrow(0, spec.out.begin, spec.out.size())
+      .contiguous();
 }
 
 }  // namespace fpf::quant

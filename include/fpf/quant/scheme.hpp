@@ -1,6 +1,9 @@
 // A quantisation policy as a value: what a model's layers are loaded by, whatever their format.
 #pragma once
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+
 #include <fpf/quant/packed_matrix.hpp>
 #include <fpf/quant/quant_scheme.hpp>
 #include <memory>
@@ -14,8 +17,8 @@ class LoadedLinear {
  public:
   virtual ~LoadedLinear() = default;
 
-  /// [..., in] -> [..., out] in x's dtype.
-  virtual at::Tensor linear(const at::Tensor& x) const = 0;
+  /// [..., in] -> [..., out] in x's dtype, plus `bias` [out] of that dtype unless it is undefined.
+  virtual at::Tensor linear(const at::Tensor& x, const at::Tensor& bias) const = 0;
   /// [out, in]: the values that linear() stands for.
   virtual at::Tensor dequantise(at::ScalarType dtype) const = 0;
   virtual std::size_t bytes() const = 0;
@@ -54,7 +57,15 @@ class Loaded final : public LoadedLinear {
   explicit Loaded(typename Q::Weight weight) : weight_(std::move(weight)) {}
 
   const typename Q::Weight& weight() const { return weight_; }
-  at::Tensor linear(const at::Tensor& x) const override { return Q::linear(x, weight_); }
+  /// Where linear() is, by the policy's statement, libtorch's of the dequantised weights, the bias is a part of it, as
+  /// nn.Linear has it: one rounding of products and bias. Another policy's result is rounded, then the sum.
+  at::Tensor linear(const at::Tensor& x, const at::Tensor& bias) const override {
+    if (!bias.defined()) return Q::linear(x, weight_);
+    if constexpr (dequantises<Q>())
+      return at::linear(x, Q::dequantise(weight_, x.scalar_type()), bias);
+    else
+      return Q::linear(x, weight_) + bias;
+  }
   at::Tensor dequantise(at::ScalarType dtype) const override { return Q::dequantise(weight_, dtype); }
   std::size_t bytes() const override { return Q::bytes(weight_); }
 

@@ -5,12 +5,6 @@
 
 namespace fpf::kernel {
 
-/// What a product does besides multiplying.
-struct Fusion {
-  bool norm = false;  // RMS-normalise x on the way in
-  bool add = false;   // add a residual before the result is rounded
-};
-
 namespace detail {
 
 /// The matrix units' form.
@@ -26,7 +20,7 @@ inline Plan plan_gemv_rows(const WeightFormat& format, DType dtype, int n, int k
                        {"T", device_type(dtype)},
                        {"Warps", warps},
                        {"Norm", fusion.norm},
-                       {"Add", fusion.add}});
+                       {"Add", fusion.added()}});
   plan.grid.x = blocks(n, tile_rows);
   plan.block.x = 32 * static_cast<unsigned>(warps);
   plan.shared_fixed = format.tile_bytes(k, dtype);
@@ -48,7 +42,7 @@ inline Plan plan_gemv_lanes(const WeightFormat& format, DType dtype, int n, int 
                        {"Groups", 1},
                        {"PerThread", per_thread},
                        {"Norm", fusion.norm},
-                       {"Add", fusion.add}});
+                       {"Add", fusion.added()}});
   plan.grid.x = blocks(n, per_thread);
   plan.block.x = static_cast<unsigned>(lanes);
   return plan;
@@ -62,7 +56,7 @@ inline Plan plan_gemv(const WeightFormat& format, DType dtype, int n, int k, Fus
   format.type(k, dtype);  // refuses before anything else does
   Plan plan = arithmetic == Arithmetic::tiles ? detail::plan_gemv_rows(format, dtype, n, k, fusion, warps)
                                               : detail::plan_gemv_lanes(format, dtype, n, k, fusion);
-  plan.fixed_bytes = detail::matrix_bytes(format, dtype, n, k);
+  plan.fixed_bytes = detail::matrix_bytes(format, dtype, n, k) + (fusion.bias ? n * detail::element_bytes(dtype) : 0);
   plan.bytes_per_row = (k + n * (fusion.add ? 2 : 1)) * detail::element_bytes(dtype);
   plan.hot = true;
   return plan;

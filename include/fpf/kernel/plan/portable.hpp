@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fpf/kernel/plan/plan.hpp>
+#include <fpf/kernel/plan/shapes.hpp>
 #include <fpf/kernel/shared/portable_layout.hpp>
 #include <fpf/kernel/shared/portable_params.hpp>
 
@@ -27,8 +28,8 @@ inline int portable_lanes(int k) { return rounded_up(portable::blocks_of(k), 32)
 
 // ---- products
 
-/// A product with few rows; norm: of their RMSNorm; add: onto what is there. PortableProduct.
-inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, int k, bool norm, bool add) {
+/// A product with few rows. PortableProduct.
+inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, int k, Fusion fusion) {
   constexpr unsigned most_blocks = 2112;  // of a vocabulary's matrix each takes many outputs, and x but once
   const int lanes = detail::portable_lanes(k), groups = std::max(1, 256 / lanes);
   const int each = lanes > 256 || format.is_dense() ? 2 : 4;
@@ -39,8 +40,8 @@ inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, i
                                      {"Lanes", lanes},
                                      {"Groups", groups},
                                      {"PerThread", each},
-                                     {"Norm", norm},
-                                     {"Add", add}},
+                                     {"Norm", fusion.norm},
+                                     {"Add", fusion.added()}},
                                     std::min(detail::blocks(n, groups * each), most_blocks), 0, lanes * groups);
   plan.shared_fixed = static_cast<unsigned>(portable_stage_bytes(k, groups * each));
   plan.max_rows = portable_few_rows;
@@ -48,11 +49,11 @@ inline Plan plan_portable_gemv(const WeightFormat& format, DType dtype, int n, i
   return plan;
 }
 
-/// A product with any number of rows. PortableProduct.
-inline Plan plan_portable_gemm(const WeightFormat& format, DType dtype, int n, int k, int rows, bool add) {
-  Plan plan =
-      detail::portable_plan("portable/gemm.cuh", "portable_gemm", {{"Weight", format.type(k, dtype)}, {"Add", add}},
-                            detail::blocks(n, portable_tile), 0, threads_of::portable_gemm);
+/// A product with any number of rows, which are normalised already. PortableProduct.
+inline Plan plan_portable_gemm(const WeightFormat& format, DType dtype, int n, int k, int rows, Fusion fusion) {
+  Plan plan = detail::portable_plan("portable/gemm.cuh", "portable_gemm",
+                                    {{"Weight", format.type(k, dtype)}, {"Add", fusion.added()}},
+                                    detail::blocks(n, portable_tile), 0, threads_of::portable_gemm);
   plan.grid.y = detail::blocks(rows, portable_tile);
   plan.shared_fixed = static_cast<unsigned>(portable_tile_bytes(k, format.permuted));
   return plan;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <fpf/kernel/plan/weight_format.hpp>
+#include <stdexcept>
+#include <string_view>
 
 namespace fpf::kernel {
 
@@ -9,6 +11,20 @@ namespace fpf::kernel {
 enum class Arithmetic {
   lanes,  // float32 fused multiply-adds, rows one after another (gemv.cuh); any activations
   tiles   // matrix units with float32 accumulators, rows at once (rows.cuh); 16-bit activations
+};
+
+/// What a product does besides multiplying.
+struct Fusion {
+  bool norm = false;  // RMS-normalise x on the way in
+  bool add = false;   // add a residual before the result is rounded
+  bool bias = false;  // or a bias
+
+  bool adds() const { return add || bias; }
+  /// The kernels' argument Add: a name without a bias is what it was before there were any.
+  std::string_view added() const {
+    if (add && bias) throw std::logic_error("a product adds a residual or a bias, not both");
+    return bias ? "2" : add ? "true" : "false";
+  }
 };
 
 /// Shape of a mixture-of-experts layer, or of a dense MLP as one expert.

@@ -99,6 +99,7 @@ struct Matrix {
   const void* data = nullptr;
   WeightFormat format{};
   int n = 0, k = 0;
+  const void* bias = nullptr;  // [n] in the activations' type (portable execution: float32), or null
 };
 
 /// AWQ's and GPTQ's, bitsandbytes', and unquantised matrices.

@@ -116,7 +116,7 @@ __device__ __forceinline__ void tile_product(const u8* matrix, int n, int first_
 }
 
 /// Grid: (ceil(n / portable_tile), ceil(rows / portable_tile)).
-template <class Weight, bool Add>
+template <class Weight, int Add>
 __global__ void __launch_bounds__(threads_of::portable_gemm, 1) portable_gemm(const PortableProduct p) {
   const int first = int(blockIdx.y) * portable_tile;
   wait_for_previous();
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(threads_of::portable_gemm, 1) portable_gemm(co
       [&](int i) { return p.x + i64(first + i) * Weight::K; },
       [&](int i, int n, float sum) {
         const i64 at = i64(first + i) * p.n + n;
-        p.out[at] = Add ? add(p.out[at], sum) : sum;
+        p.out[at] = Add == 0 ? sum : add(Add == 2 ? p.bias[n] : p.out[at], sum);
       });
 }
 

@@ -21,8 +21,9 @@ __device__ __forceinline__ void stage_row(float* staged, RowPart<Weight::K, Thre
 }
 
 /// Grid: blocks of Lanes * Groups threads, each of which takes every gridDim-th tile of Groups * PerThread outputs; Lanes
-/// >= the blocks of K, a multiple of 32. Norm: of x's RMSNorm, which the first block also leaves in p.normed.
-template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, bool Add>
+/// >= the blocks of K, a multiple of 32. Norm: of x's RMSNorm, which the first block also leaves in p.normed. Add: see
+/// PortableProduct.
+template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, int Add>
 __global__ void __launch_bounds__(Lanes* Groups) portable_gemv(const PortableProduct p) {
   constexpr int outputs = Groups * PerThread, threads = Lanes * Groups, blocks = blocks_in<Weight>;
   extern __shared__ __align__(16) u8 dynamic[];
@@ -78,7 +79,7 @@ __global__ void __launch_bounds__(Lanes* Groups) portable_gemv(const PortablePro
         float total = sum_of_blocks<blocks>(s.sums[output]);
         if (t % 8 != 0 || t / 8 >= outputs || column >= p.n) continue;
         const i64 at = i64(r) * p.n + column;
-        p.out[at] = Add ? add(p.out[at], total) : total;
+        p.out[at] = Add == 0 ? total : add(Add == 2 ? p.bias[column] : p.out[at], total);
       }
     }
   }

@@ -178,9 +178,9 @@ __device__ __forceinline__ float row_total(const float* partial, int row) {
 }
 
 /// Grid: ceil(n / (Groups * PerThread)) blocks of Lanes * Groups threads. K is Weight::K; n >= PerThread.
-/// Norm: x is RMS-normalised on the way in. Add: the residual is added to the float32 sum before it is
-/// rounded.
-template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, bool Add>
+/// Norm: x is RMS-normalised on the way in. Add: the residual, or a bias, is added to the float32 sum before it
+/// is rounded (GemvParams).
+template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, int Add>
 __global__ void __launch_bounds__(Lanes* Groups) gemv(const GemvParams p) {
   constexpr int threads = Lanes * Groups, rows_per_block = Groups * PerThread;
   __shared__ __align__(16) T staged[staged_size<Weight, T>];
@@ -213,7 +213,7 @@ __global__ void __launch_bounds__(Lanes* Groups) gemv(const GemvParams p) {
     if (column < first) continue;  // another thread's
     float total = row_total<Lanes>(partial[r], row);
     const i64 at = i64(r) * p.n + column;
-    if constexpr (Add) total += to_float(static_cast<const T*>(p.residual)[at]);
+    if constexpr (Add != 0) total += to_float(static_cast<const T*>(p.residual)[Add == 2 ? column : at]);
     static_cast<T*>(p.out)[at] = from_float<T>(total);
   }
 }

@@ -52,7 +52,7 @@ __device__ __forceinline__ void stage_rows(T* staged, const GemvParams& p, const
 
 /// Grid: n / 16 blocks, rounded up, of 32 * Warps threads; n >= 16, and a multiple of the format's rows. Dynamic shared
 /// memory: tile_bytes + rows * row_stride * 2 bytes.
-template <class Weight, class T, int Warps, bool Norm, bool Add>
+template <class Weight, class T, int Warps, bool Norm, int Add>
 __global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32 * Warps))
     gemv_rows(const GemvParams p) {
   constexpr int threads = 32 * Warps;
@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(32 * Warps, blocks_for(Warps > 8 ? 80 : 64, 32
   const bool finishes = r < p.rows && column >= wanted;  // before `wanted` it is another block's
   const i64 at = i64(r) * p.n + column;
   float residual = 0;
-  if constexpr (Add)
-    if (finishes) residual = to_float(static_cast<const T*>(p.residual)[at]);
+  if constexpr (Add != 0)
+    if (finishes) residual = to_float(static_cast<const T*>(p.residual)[Add == 2 ? column : at]);
   stage_rows<Weight, T, threads, Norm>(staged, p, norm, scratch);
   wait_side<S>();
   __syncthreads();

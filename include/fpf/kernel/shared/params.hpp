@@ -8,12 +8,13 @@
 
 namespace fpf::kernel {
 
-/// gemv.cuh, rows.cuh: out[r, :] = matrix * x[r, :] (+ residual[r, :])
+/// gemv.cuh, rows.cuh: out[r, :] = matrix * x[r, :] plus what `Add` says: 0 nothing, 1 residual[r, :], 2 a bias, which is
+/// residual[0, :] for every row.
 struct GemvParams {
   const void* matrix;       // packed [n, K]
   const void* x;            // [rows, K] T
   const void* norm_weight;  // [K] T: x is normalised first (only kernels with Norm)
-  const void* residual;     // [rows, n] T, may be `out` (only kernels with Add)
+  const void* residual;     // [rows, n] T, may be `out`; a bias [n] T (only kernels with Add)
   void* out;                // [rows, n] T
   void* normed;             // [rows, K] T: receives the normalised x unless null (only kernels with Norm)
   int n;

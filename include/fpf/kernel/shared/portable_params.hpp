@@ -6,7 +6,8 @@
 
 namespace fpf::kernel {
 
-/// portable/gemv.cuh, portable/gemm.cuh: out[row, :] = matrix * x[row, :], or out += it.
+/// portable/gemv.cuh, portable/gemm.cuh: matrix * x[row, :] becomes out[row, :] plus what `Add` says: 0 nothing, 1 what is
+/// there, 2 a bias.
 struct PortableProduct {
   const void* matrix;  // packed [n, K]
   const float* x;      // [rows, K]
@@ -16,6 +17,7 @@ struct PortableProduct {
   float* out;          // [rows, n]
   int n;
   int rows;
+  const float* bias = nullptr;  // [n] (only kernels that add one)
 };
 
 /// portable/gemm.cuh: the same for all experts, rows sorted by expert (PortableGroups).
