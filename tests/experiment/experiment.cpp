@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(a_baseline_of_something_else_is_refused_by_name) {
   };
   const auto complaint = [&](bool any_checkpoint = false) {
     return error_text(
-        [&] { Baseline::read("baseline.json").require_match("baseline.json", metadata, "p", any_checkpoint); });
+        [&] { Baseline::read("baseline.json").require_match("baseline.json", metadata, {"p"}, any_checkpoint); });
   };
   write(Json::object(), "p");
   BOOST_TEST(complaint() == "no error");

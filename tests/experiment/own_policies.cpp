@@ -179,7 +179,7 @@ BOOST_AUTO_TEST_CASE(a_repetition_is_made_again_until_its_load_goes_with_it) {
     Setup setup(checkpoint(), settings, LateLoad{late});
     RunProgress progress("test", 1, settings.decode_steps, 0, Verbosity::quiet);
     std::vector<Repetition> out;
-    append_repetition(out, setup, {{1, 2, 3}}, progress, [&](const std::string&) { ++told; });
+    append_repetition(out, setup, {{1, 2, 3}}, {}, progress, [&](const std::string&) { ++told; });
     return out;
   };
   for (const auto& [late, attempts, accompanied, share] :
