@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fpf/compare/conditions.hpp>
 #include <fpf/compare/joined_experiment.hpp>
+#include <fpf/compare/prompts.hpp>
 #include <fpf/core/text.hpp>
 #include <string>
 #include <string_view>
@@ -55,32 +56,11 @@ inline void check_agreement(const evidence::ExperimentFile& a, const evidence::E
   }
 }
 
-/// All runs must have been given the same prompt, as far as the files say which.
-inline void check_prompts(const JoinedExperiment& experiment) {
-  const evidence::ExperimentFile* first_file = nullptr;
-  const evidence::StoredRun* first = nullptr;
-  for (const auto& file : experiment.files) {
-    for (const auto& run : file.runs) {
-      if (!run.members.contains("prompt_sha256")) continue;
-      if (first == nullptr) {
-        first = &run;
-        first_file = &file;
-      } else if (run.members["prompt_sha256"] != first->members["prompt_sha256"]) {
-        fail(
-            "{} ({}) and {} ({}) were not given one prompt: prompt_sha256 is {} in the first and {} in the "
-            "second",
-            first_file->name(), first->config_id, file.name(), run.config_id,
-            shortened(first->members["prompt_sha256"]), shortened(run.members["prompt_sha256"]));
-      }
-    }
-  }
-}
-
 }  // namespace detail
 
-/// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type, variable_tested,
-/// model (by name where the files do not identify its weights; the quantization experiment varies it), extraction_config, decode_steps or a prompt_sha256 differ,
-/// and where require_comparable() does.
+/// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type,
+/// variable_tested, model (by name where the files do not identify its weights; the quantization experiment varies it),
+/// extraction_config or decode_steps differ, and where assign_prompts() or require_comparable() do.
 inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
   JoinedExperiment out;
   out.files = std::move(files);
@@ -88,7 +68,6 @@ inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
     for (const char* name : {"experiment_type", "variable_tested"}) detail::metadata_text(file, name);
     detail::check_agreement(out.files.front(), file);
   }
-  detail::check_prompts(out);
   for (std::size_t f = 0; f < out.files.size(); ++f) {
     const auto& file = out.files[f];
     for (const auto& configuration : file.configurations) {
@@ -109,6 +88,7 @@ inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
       out.members.push_back(std::move(member));
     }
   }
+  assign_prompts(out);
   require_comparable(out);
   return out;
 }

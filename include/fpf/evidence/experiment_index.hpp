@@ -180,6 +180,8 @@ class Indexer {
         step.step = static_cast<int>(take_index());
       else if (*key == "token_id")
         step.token_id = cursor_.take_as<std::int64_t>();
+      else if (*key == "chosen_token_id")
+        step.chosen_token_id = cursor_.take_as<std::int64_t>();
       else if (*key == "absolute_position")
         absolute = take_index();
       else if (*key == "token_text")
@@ -283,8 +285,11 @@ class Indexer {
       if (!known.contains(run.config_id))
         fail("{}: runs[{}]: expected a config_id that stands in configurations, found \"{:.80}\"", out_.name(), i,
              run.config_id);
-      if (!repetitions.insert(fmt::format("{} {}", run.rep_id, run.config_id)).second)
-        fail("{}: runs[{}]: repetition {} of \"{:.80}\" stands twice", out_.name(), i, run.rep_id, run.config_id);
+      const auto prompt = run.members.find("prompt_index");  // repetitions are counted within a prompt
+      const std::string number = prompt == run.members.end() ? "" : prompt->dump();
+      if (!repetitions.insert(fmt::format("{} {} {}", run.rep_id, number, run.config_id)).second)
+        fail("{}: runs[{}]: repetition {} of \"{:.80}\"{} stands twice", out_.name(), i, run.rep_id, run.config_id,
+             number.empty() ? "" : " with prompt_index " + number);
     }
   }
 
