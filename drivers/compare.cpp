@@ -6,6 +6,8 @@
 #include <fpf/core/interrupt.hpp>
 #include <fpf/core/program.hpp>
 
+#include "compare_report.hpp"
+
 int main(int argc, char** argv) {
   return fpf::run_program("compare", [&] {
     namespace po = fpf::po;
@@ -22,6 +24,6 @@ int main(int argc, char** argv) {
     validate(settings);
     refuse_overwriting(settings, values);
     fpf::catch_interrupts();
-    return deliver(settings, run(settings, fpf::compare::Terminal::of_stdout()));
+    return deliver(settings, run(settings, fpf::compare::Terminal::of_stdout()), write_report_of);
   });
 }

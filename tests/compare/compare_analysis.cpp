@@ -131,23 +131,42 @@ BOOST_AUTO_TEST_CASE(verdicts_say_what_they_rest_on) {
   };
   const auto holds = [](const std::string& text, const std::string& part) { return text.find(part) != text.npos; };
   const Json zero = analyse(case_named("zero_noise"));
-  BOOST_TEST(holds(verdict(zero, "across hardware", "2"), "noise floor is zero: any difference is detectable"));
-  BOOST_TEST(holds(verdict(zero, "across hardware", "2"), "16 rows in 2 comparisons against 24 rows of noise"));
-  BOOST_TEST(holds(verdict(zero, "within hardware", "2"), "all repetitions have equal digests"));
-  BOOST_TEST(holds(verdict(zero, "across hardware", "3"), "no difference at all"));
+  BOOST_TEST(
+      holds(verdict(zero, "across hardware", "2"),
+            "detectable (no noise: equal runs on different hardware types are bit-equal); 16 rows in 2 comparisons "
+            "against 24 rows of noise between hardware types in 3 comparisons"));
+  BOOST_TEST(
+      holds(verdict(zero, "within hardware", "2"), "detectable (no noise: all repetitions are bit-equal); 16 rows"));
+  BOOST_TEST(holds(verdict(zero, "across hardware", "3"), "not detectable (no difference at all); 16 rows"));
   const Json fewer = analyse(case_named("two_machines")), many = analyse(case_named("many_rows"));
   BOOST_TEST(holds(verdict(fewer, "across hardware", "2"),
                    "partial AUC below 1 % false positives: not enough data (24 rows of noise, 100 are needed)"));
   BOOST_TEST(holds(verdict(many, "across hardware", "2"), "partial AUC below 1 % false positives 0.505; 70 rows"));
+  BOOST_TEST(
+      holds(verdict(many, "across hardware", "3"), "not detectable: 1.2x the noise between hardware types (p = 0."));
+  BOOST_TEST(holds(verdict(many, "across hardware", "3"), ", 35 steps of one prompt); permutation test of 5000 drawn"));
   const Json none = analyse(case_named("no_noise"));
-  BOOST_TEST(holds(verdict(none, "across hardware", "2"), "not enough data: no noise between hardware types"));
+  BOOST_TEST(holds(verdict(none, "across hardware", "2"), "cannot tell: no noise between hardware types was measured"));
   const Json few = analyse(case_named("diverging"));
-  BOOST_TEST(holds(verdict(few, "across hardware", "true"), "not enough data: 4 steps of signal"));
+  BOOST_TEST(
+      holds(verdict(few, "across hardware", "true"),
+            "cannot tell: 4 steps of one prompt; at least 7 are needed; permutation test of 16 (all) arrangements, "
+            "whose p is never below 0.062, where 0.01 is needed, which takes steps as independent"));
   for (const Json& entry : few["verdicts"]) BOOST_TEST(entry["auc_interval"].is_null());
   BOOST_TEST(holds(few["notes"].dump(), "tokens differ from step 2 on; rows before it are compared"));
   const Json two = analyse(case_named("two_machines"));
-  BOOST_TEST(holds(verdict(two, "across hardware", "1"), "times the noise floor"));
+  BOOST_TEST(
+      holds(verdict(two, "across hardware", "1"),
+            "x the noise between hardware types (p = 0.0039, 8 steps of one prompt); permutation test of 256 (all) "));
   BOOST_TEST(holds(verdict(two, "across hardware", "1"), "16 rows in 2 comparisons against 24 rows of noise"));
+  BOOST_TEST(holds(verdict(two, "across hardware", "1"),
+                   "AUC 1.000, 95 % interval 1.000 to 1.000 over 8 steps of one prompt; "));
+  BOOST_TEST(holds(verdict(two, "across hardware", "1"), "95 % power at 1 % false positives from 22 steps on"));
+  const Json same = analyse(case_named("same_hardware"));
+  BOOST_TEST(
+      holds(verdict(same, "within hardware", "eager"), "x the noise between machines of one hardware type (p = "));
+  const Json own = analyse(case_named("plans_own"));
+  BOOST_TEST(holds(verdict(own, "within hardware", "2"), "x the noise between repetitions (p = "));
 }
 
 BOOST_AUTO_TEST_CASE(a_layer_that_one_run_lacks_is_noted) {

@@ -115,7 +115,10 @@ BOOST_AUTO_TEST_CASE(equal_values_that_differ_in_bits_or_tokens_are_differences)
         return verdict;
     return Json();
   };
-  BOOST_TEST(verdict_of("key_vectors", "4")["outcome"] == "identical");
+  const Json identical = verdict_of("key_vectors", "4");
+  BOOST_TEST(identical["outcome"] == "not_detectable");
+  BOOST_TEST(identical["reason"] == "no_difference");
+  BOOST_TEST(identical["answer"] == "not detectable (no difference at all)");
   for (Json& one : content["runs"]) {
     Json& step = one["decode_steps"][0];
     const std::string id = one["config_id"];
@@ -124,10 +127,11 @@ BOOST_AUTO_TEST_CASE(equal_values_that_differ_in_bits_or_tokens_are_differences)
   }
   for (const char* signal : {"key_vectors", "logprobs"}) {
     const Json verdict = verdict_of(signal, "4");
-    BOOST_TEST(verdict["outcome"] == "noise floor is zero");
-    BOOST_TEST(mentions(verdict["text"], {"here in bits of equal values or in token ids"}));
+    BOOST_TEST(verdict["outcome"] == "detectable");
+    BOOST_TEST(verdict["reason"] == "no_noise");
+    BOOST_TEST(mentions(verdict["answer"], {"the change is in bits of equal values or in token ids"}));
     BOOST_TEST(verdict["signal_level"] == 0.0);
-    BOOST_TEST(verdict_of(signal, "1")["outcome"] == "identical");
+    BOOST_TEST(verdict_of(signal, "1")["reason"] == "no_difference");
   }
 }
 

@@ -135,16 +135,50 @@ BOOST_AUTO_TEST_CASE(the_interval_errs_as_seldom_as_it_says) {
 
 BOOST_AUTO_TEST_CASE(many_verdicts_say_how_many_chance_would_give) {
   Analysis analysis;
-  analysis.verdicts.resize(19);
-  for (Verdict& verdict : analysis.verdicts) verdict.auc_low = 0.4;
+  analysis.verdicts.resize(49);
+  for (Verdict& verdict : analysis.verdicts) {
+    verdict.noise_floor = 1;
+    verdict.test = PermutationTest{.smallest_p = 0.0002};
+  }
   note_chance(analysis);
   BOOST_TEST(analysis.notes.empty());
-  analysis.verdicts.resize(41, analysis.verdicts[0]);
-  analysis.verdicts[40].auc_low.reset();
+  analysis.verdicts.resize(103, analysis.verdicts[0]);
+  analysis.verdicts[100].test.reset();                 // no test, no error
+  analysis.verdicts[101].noise_floor = 0;              // decided without one
+  analysis.verdicts[102].test->smallest_p = 1.0 / 64;  // it cannot reject
   note_chance(analysis);
   BOOST_REQUIRE(analysis.notes.size() == 1u);
   BOOST_TEST(analysis.notes[0] ==
-             "40 verdicts by rank: if no change had an effect, about 1 of them would still find one");
+             "100 verdicts by test: if no change had an effect, about 1 of them would still be called detectable");
+}
+
+// A few clusters of many rows are drawn by their wins over one another, many of few by one pass over the rows.
+BOOST_AUTO_TEST_CASE(areas_of_resampled_clusters_are_those_of_their_rows) {
+  std::mt19937_64 random(7);
+  for (const bool wins : {true, false}) {
+    Doubles noise, signal;
+    std::vector<int> noise_steps, signal_steps;
+    const int clusters = wins ? 6 : 40;
+    for (int i = 0; i < 60; ++i) {
+      noise.push_back(static_cast<double>(random() % 20));
+      signal.push_back(static_cast<double>(random() % 25));
+      noise_steps.push_back(i % clusters);
+      signal_steps.push_back(i * 7 % clusters);
+    }
+    const RocSample sample({noise, noise_steps}, {signal, signal_steps});
+    std::vector<std::uint32_t> weights;
+    for (int c = 0; c < clusters; ++c) weights.push_back(static_cast<std::uint32_t>(random() % 4));
+    double won = 0, pairs = 0;
+    for (std::size_t s = 0; s < signal.size(); ++s)
+      for (std::size_t n = 0; n < noise.size(); ++n) {
+        const double weight = weights[static_cast<std::size_t>(signal_steps[s])] *
+                              static_cast<double>(weights[static_cast<std::size_t>(noise_steps[n])]);
+        won += weight * (signal[s] > noise[n] ? 1 : signal[s] == noise[n] ? 0.5 : 0);
+        pairs += weight;
+      }
+    check_close(sample.auc(weights).value(), won / pairs);
+    BOOST_TEST(!sample.auc(std::vector<std::uint32_t>(static_cast<std::size_t>(clusters), 0)).has_value());
+  }
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_computed_is_absent) {
@@ -157,8 +191,6 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_computed_is_absent) {
   BOOST_TEST(!hedges_g(flat, flat).has_value());
   BOOST_TEST(!welch_test(one, flat).has_value());
   BOOST_TEST(!welch_test(flat, flat).has_value());
-  BOOST_TEST(!tokens_needed(0.5).has_value());
-  BOOST_TEST(!tokens_needed(0.2).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(welchs_test_is_scipys) {
@@ -169,11 +201,6 @@ BOOST_AUTO_TEST_CASE(welchs_test_is_scipys) {
     check_close(found->degrees, entry["degrees"]);
     check_close(found->p_value, entry["p_value"]);
   }
-}
-
-BOOST_AUTO_TEST_CASE(tokens_needed_are_noethers) {
-  for (const Json& entry : oracle()["noether"])
-    BOOST_TEST(*tokens_needed(entry["auc"]) == entry["tokens"].get<double>());
 }
 
 BOOST_AUTO_TEST_CASE(distances_are_numpys) {

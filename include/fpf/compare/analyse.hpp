@@ -12,6 +12,7 @@
 #include <fpf/compare/origin.hpp>
 #include <fpf/compare/pairing.hpp>
 #include <fpf/compare/parallel.hpp>
+#include <fpf/compare/run_tokens.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <fpf/evidence/accompaniment.hpp>
 #include <fpf/evidence/reader.hpp>
@@ -19,7 +20,6 @@
 #include <limits>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,41 +38,19 @@ struct AnalysisOptions {
 
 namespace detail {
 
-inline constexpr std::size_t no_run = static_cast<std::size_t>(-1);
-
 /// One stored run that takes part, with its rows at the current tap.
 struct Source {
-  std::size_t member = 0;
+  std::size_t member = 0, prompt = 0;
   const evidence::StoredRun* run = nullptr;
   evidence::Rows<float> rows;
   bool representable = true;  // every value is one of the signal's own dtype
 };
 
-/// A comparison in the making: which sources it takes.
+/// A comparison in the making, of one prompt: which sources it takes.
 struct Pair {
   std::size_t a = 0, b = 0;  // indices into sources
   int before = 0;            // rows at positions below this have equal inputs
 };
-
-inline std::optional<int> first_divergent_step(const evidence::StoredRun& a, const evidence::StoredRun& b) {
-  std::map<int, std::int64_t> tokens;
-  for (const auto& step : a.steps)
-    if (step.token_id) tokens.emplace(step.step, *step.token_id);
-  std::optional<int> first;
-  for (const auto& step : b.steps) {
-    const auto other = tokens.find(step.step);
-    if (other == tokens.end() || !step.token_id || *step.token_id == other->second) continue;
-    if (!first || step.step < *first) first = step.step;
-  }
-  return first;
-}
-
-inline int common_steps(const evidence::StoredRun& a, const evidence::StoredRun& b, int before) {
-  std::set<int> steps;
-  for (const auto& step : a.steps) steps.insert(step.step);
-  return static_cast<int>(
-      std::ranges::count_if(b.steps, [&](const auto& s) { return s.step < before && steps.contains(s.step); }));
-}
 
 inline PairKind kind_of(const Member& a, const Member& b) {
   const bool value = equal_values(a.value, b.value), hardware = a.hardware == b.hardware;
@@ -112,12 +90,15 @@ inline DType dtype_of(const JoinedExperiment& experiment, evidence::StoredSignal
 /// The pairs to compare, and the sources they need.
 struct Schedule {
   std::vector<Source> sources;
-  std::vector<Pair> pairs;  // parallel to Analysis::comparisons
+  std::vector<std::vector<Pair>> pairs;  // parallel to Analysis::comparisons, and to each one's prompts
 };
 
-inline void add_pair(const JoinedExperiment& experiment, const AnalysisOptions& options, Schedule& schedule,
-                     Analysis& analysis, std::size_t a, std::size_t b) {
-  const Source &x = schedule.sources[a], &y = schedule.sources[b];
+/// Two sources of one prompt after another.
+using SourcePairs = std::vector<std::pair<std::size_t, std::size_t>>;
+
+inline void add_comparison(const JoinedExperiment& experiment, const AnalysisOptions& options, Schedule& schedule,
+                           Analysis& analysis, const SourcePairs& pairs) {
+  const Source &x = schedule.sources[pairs.front().first], &y = schedule.sources[pairs.front().second];
   const Member &left = experiment.members[x.member], &right = experiment.members[y.member];
   Comparison comparison;
   comparison.a = x.member;
@@ -127,42 +108,68 @@ inline void add_pair(const JoinedExperiment& experiment, const AnalysisOptions& 
   comparison.kind = x.member == y.member ? PairKind::repetition : kind_of(left, right);
   comparison.against_baseline =
       analysis.configurations[x.member].baseline != analysis.configurations[y.member].baseline;
-  comparison.first_divergent_step = first_divergent_step(*x.run, *y.run);
   const bool swapped = left.hardware != right.hardware
                            ? right.hardware < left.hardware  // not one text for each direction
                            : analysis.configurations[y.member].baseline && !analysis.configurations[x.member].baseline;
   if (x.member != y.member)
     for (const auto& one : condition_differences(experiment, swapped ? right : left, swapped ? left : right))
       comparison.also_differs.push_back(one.text());
-  const int before = options.after_divergence
-                         ? std::numeric_limits<int>::max()
-                         : comparison.first_divergent_step.value_or(std::numeric_limits<int>::max());
-  comparison.steps_compared = common_steps(*x.run, *y.run, before);
-  if (x.run->prompt_tokens && y.run->prompt_tokens && *x.run->prompt_tokens != *y.run->prompt_tokens)
-    fail("{} and {} cannot be compared: their prompts end at positions {} and {}", left.id, right.id,
-         *x.run->prompt_tokens, *y.run->prompt_tokens);
+  auto& scheduled = schedule.pairs.emplace_back();
+  for (const auto& [a, b] : pairs) {
+    const evidence::StoredRun &one = *schedule.sources[a].run, &other = *schedule.sources[b].run;
+    if (one.prompt_tokens && other.prompt_tokens && *one.prompt_tokens != *other.prompt_tokens)
+      fail("{} and {} cannot be compared: their prompts end at positions {} and {}", left.id, right.id,
+           *one.prompt_tokens, *other.prompt_tokens);
+    comparison.prompts.push_back(steps_of(one, other, schedule.sources[a].prompt, options.after_divergence));
+    const auto& divergent = comparison.prompts.back().first_divergent_step;
+    constexpr int never = std::numeric_limits<int>::max();
+    scheduled.push_back({a, b, options.after_divergence ? never : divergent.value_or(never)});
+  }
   analysis.comparisons.push_back(std::move(comparison));
-  schedule.pairs.push_back({a, b, before});
+}
+
+/// Every two repetitions of a configuration, over the prompts for which both are stored.
+inline std::vector<SourcePairs> repetitions_of(const Schedule& schedule,
+                                               const std::vector<std::vector<std::size_t>>& runs) {
+  std::vector<SourcePairs> out;
+  std::map<std::pair<int, int>, std::size_t> known;  // by both rep_ids
+  for (const auto& of_prompt : runs)
+    for (std::size_t i = 0; i < of_prompt.size(); ++i)
+      for (std::size_t j = i + 1; j < of_prompt.size(); ++j) {
+        const int a = schedule.sources[of_prompt[i]].run->rep_id, b = schedule.sources[of_prompt[j]].run->rep_id;
+        const auto [found, is_new] = known.emplace(std::pair(a, b), out.size());
+        if (is_new) out.emplace_back();
+        out[found->second].emplace_back(of_prompt[i], of_prompt[j]);
+      }
+  return out;
 }
 
 inline Schedule schedule_of(const JoinedExperiment& experiment, const AnalysisOptions& options, Analysis& analysis) {
   Schedule out;
-  std::vector<std::size_t> first(experiment.members.size(), no_run);
-  std::vector<std::pair<std::size_t, std::size_t>> repetitions;
+  const std::size_t prompts = experiment.prompts.size();
+  std::vector<std::vector<std::size_t>> first(experiment.members.size());  // of each prompt the run that is compared
+  std::vector<SourcePairs> repetitions;
   for (std::size_t m = 0; m < experiment.members.size(); ++m) {
-    const Member& member = experiment.members[m];
-    const std::size_t begin = out.sources.size();
-    for (const auto* run : member.runs) {
-      if (run == member.first_run()) first[m] = out.sources.size();
-      out.sources.push_back({.member = m, .run = run, .rows = {}});
+    std::vector<std::vector<std::size_t>> runs(prompts);
+    for (std::size_t p = 0; p < prompts; ++p) {
+      for (const auto* run : experiment.members[m].runs_of(p)) {
+        runs[p].push_back(out.sources.size());
+        out.sources.push_back({.member = m, .prompt = p, .run = run, .rows = {}});
+      }
+      const auto lowest =
+          std::ranges::min_element(runs[p], {}, [&](std::size_t s) { return out.sources[s].run->rep_id; });
+      if (lowest != runs[p].end()) first[m].push_back(*lowest);
     }
-    for (std::size_t i = begin; i < out.sources.size(); ++i)
-      for (std::size_t j = i + 1; j < out.sources.size(); ++j) repetitions.emplace_back(i, j);
+    for (auto& pairs : repetitions_of(out, runs)) repetitions.push_back(std::move(pairs));
   }
-  for (const auto& [i, j] : repetitions) add_pair(experiment, options, out, analysis, i, j);
+  for (const auto& pairs : repetitions) add_comparison(experiment, options, out, analysis, pairs);
   for (std::size_t a = 0; a < first.size(); ++a)
-    for (std::size_t b = a + 1; b < first.size(); ++b)
-      if (first[a] != no_run && first[b] != no_run) add_pair(experiment, options, out, analysis, first[a], first[b]);
+    for (std::size_t b = a + 1; b < first.size(); ++b) {
+      if (first[a].empty() || first[b].empty()) continue;  // else both have run every prompt (prompts.hpp)
+      SourcePairs pairs;
+      for (std::size_t p = 0; p < first[a].size(); ++p) pairs.emplace_back(first[a][p], first[b][p]);
+      add_comparison(experiment, options, out, analysis, pairs);
+    }
   return out;
 }
 
@@ -182,29 +189,37 @@ inline void read_tap(const JoinedExperiment& experiment, Schedule& schedule, con
 
 inline void compare_tap(const JoinedExperiment& experiment, const Schedule& schedule, Analysis& analysis,
                         const Tap& tap, DType dtype, unsigned threads) {
-  std::vector<TapDistance> found(schedule.pairs.size());
+  std::vector<std::pair<const Pair*, TapDistance*>> work;
+  std::vector<std::vector<TapDistance>> found(schedule.pairs.size());
+  for (std::size_t c = 0; c < found.size(); ++c) {
+    found[c].resize(schedule.pairs[c].size());
+    for (std::size_t p = 0; p < found[c].size(); ++p) work.emplace_back(&schedule.pairs[c][p], &found[c][p]);
+  }
+  const auto compare_rows = [&](std::size_t w) {
+    const Pair& pair = *work[w].first;
+    const Source &a = schedule.sources[pair.a], &b = schedule.sources[pair.b];
+    const bool vectors = tap.layer >= 0 && a.rows.size() != 0 && b.rows.size() != 0;
+    if (vectors && a.rows.row(0).size() != b.rows.row(0).size())
+      fail("{} and {} cannot be compared: {} has {} numbers in the first and {} in the second",
+           experiment.members[a.member].id, experiment.members[b.member].id, label_of(tap), a.rows.row(0).size(),
+           b.rows.row(0).size());
+    *work[w].second = rows_of_prompt(tap, a.rows, b.rows, pair.before,
+                                     a.representable && b.representable ? dtype : DType::float32, a.prompt);
+  };
+  parallel_for(work.size(), compare_rows, threads);
+  std::vector<TapDistance> whole(found.size());
   parallel_for(
-      schedule.pairs.size(),
-      [&](std::size_t p) {
-        const Pair& pair = schedule.pairs[p];
-        const Source &a = schedule.sources[pair.a], &b = schedule.sources[pair.b];
-        const bool vectors = tap.layer >= 0 && a.rows.size() != 0 && b.rows.size() != 0;
-        if (vectors && a.rows.row(0).size() != b.rows.row(0).size())
-          fail("{} and {} cannot be compared: {} has {} numbers in the first and {} in the second",
-               experiment.members[a.member].id, experiment.members[b.member].id, label_of(tap), a.rows.row(0).size(),
-               b.rows.row(0).size());
-        found[p] =
-            tap_distance(tap, a.rows, b.rows, pair.before, a.representable && b.representable ? dtype : DType::float32);
-      },
-      threads);
-  for (std::size_t p = 0; p < found.size(); ++p)
-    if (!found[p].rows.empty()) analysis.comparisons[p].taps.push_back(std::move(found[p]));
+      found.size(), [&](std::size_t c) { whole[c] = over_prompts(found[c]); }, threads);
+  for (std::size_t c = 0; c < whole.size(); ++c)
+    if (!whole[c].rows.empty()) analysis.comparisons[c].taps.push_back(std::move(whole[c]));
 }
 
 inline void note_rows(const JoinedExperiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
                       DType dtype) {
   for (const Source& source : schedule.sources) {
-    const std::string& id = experiment.members[source.member].id;
+    const std::string id =
+        experiment.members[source.member].id +
+        (analysis.prompts.size() == 1 ? "" : fmt::format(" of prompt {}", analysis.prompts[source.prompt].number));
     if (source.rows.contradictions != 0)
       analysis.notes.push_back(fmt::format(
           "{}, {}: {} rows repeat a position with other values than where it stands first; the first counts", id,
@@ -217,21 +232,22 @@ inline void note_rows(const JoinedExperiment& experiment, const Schedule& schedu
   }
 }
 
-/// Bit-exactness from stored repetitions, where there are no digests.
+/// Bit-exactness from stored repetitions, where there are no digests: of every prompt, or where one is not equal.
 inline void add_stored_reproducibility(Analysis& analysis) {
   for (const Comparison& comparison : analysis.comparisons) {
     if (comparison.kind != PairKind::repetition) continue;
     Reproducibility& found = analysis.configurations[comparison.a].reproducibility;
     if (found.basis == Reproducibility::Basis::digests) continue;
+    const TapDistance* differs = comparison.first_difference();
+    const bool equal = differs == nullptr && comparison.first_divergence() == nullptr;
+    if (equal && comparison.prompts.size() < analysis.prompts.size()) continue;
     if (found.basis == Reproducibility::Basis::none) found.bit_exact = true;
     found.basis = Reproducibility::Basis::vectors;
-    if (comparison.first_divergent_step) found.bit_exact = false;
-    for (const TapDistance& tap : comparison.taps) {
-      if (!tap.first_difference) continue;
-      found.bit_exact = false;
-      if (found.first_difference.empty())
-        found.first_difference = fmt::format("step {}, {}", *tap.first_difference, label_of(tap.tap));
-    }
+    if (!equal) found.bit_exact = false;
+    if (differs != nullptr && found.first_difference.empty())
+      found.first_difference = fmt::format(
+          "{}, {}", step_text(analysis.prompts, *differs->first_difference, differs->first_difference_prompt),
+          label_of(differs->tap));
   }
 }
 
@@ -260,13 +276,7 @@ inline void note_comparisons(Analysis& analysis) {
                 ? std::nullopt
                 : machine_code_note(analysis.configurations[comparison.a], analysis.configurations[comparison.b]))
       analysis.notes.push_back(*note);
-  for (const Comparison& comparison : analysis.comparisons) {
-    if (!comparison.first_divergent_step) continue;
-    const auto &a = analysis.configurations[comparison.a], &b = analysis.configurations[comparison.b];
-    analysis.notes.push_back(fmt::format(
-        "{} and {}: tokens differ from step {} on; {}", a.id, b.id, *comparison.first_divergent_step,
-        analysis.after_divergence ? "later steps are compared all the same" : "rows before it are compared"));
-  }
+  for (const Comparison& comparison : analysis.comparisons) note_tokens(analysis, comparison);
   if (!analysis.conditions_recorded)
     analysis.notes.emplace_back(
         "not all configurations have a manifest: device, threads and libraries are compared as far as files name them");
@@ -321,7 +331,7 @@ inline Analysis analyse(const JoinedExperiment& experiment, const AnalysisOption
     for (const auto* run : experiment.members[i].runs)
       if (const auto fault = evidence::unaccompanied(run->members))
         out.notes.push_back(out.configurations[i].id + ": " + *fault + ", so that it may show less of it");
-  add_verdicts(out);
+  add_verdicts(out, options.threads);
   add_timing(out);
   return out;
 }

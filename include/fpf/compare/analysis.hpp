@@ -1,11 +1,14 @@
 // What a comparison finds, as plain values: everything the tables, the result JSON and the report show.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <fpf/compare/metrics.hpp>
+#include <fpf/compare/permutation.hpp>
 #include <fpf/compare/tap.hpp>
 #include <fpf/compare/ulp.hpp>
 #include <fpf/compare/verdict_words.hpp>
@@ -18,8 +21,16 @@
 
 namespace fpf::compare {
 
-/// Distances of one unique row (one absolute position) between two runs.
+/// A row's place: its prompt, and its step in that prompt's run.
+struct RowPlace {
+  std::size_t prompt = 0;  // index into Analysis::prompts
+  int step = 0;            // the row is position prompt + step; -2 and -1 are the prompt's last two
+  friend auto operator<=>(const RowPlace&, const RowPlace&) = default;
+};
+
+/// Distances of one unique row (one absolute position of one prompt) between two runs.
 struct RowDistance {
+  std::size_t prompt = 0;    // index into Analysis::prompts
   int step = 0;              // the row is position prompt + step; -2 and -1 are the prompt's last two
   std::size_t elements = 0;  // compared; for logprobs_aligned the number of common ids
   std::array<double, metrics.size()> values{};  // as the table of metrics has them; of what the signal lacks, no matter
@@ -31,10 +42,11 @@ struct RowDistance {
 struct TapDistance {
   Tap tap;
   std::array<std::array<double, ShownStatistics::most>, metrics.size()> statistics{};  // of each metric; 0 without rows
-  double mean_elements = 0;             // of a row: for logprobs_aligned the mean number of common ids
-  UlpHistogram ulp;                     // all zero for logprobs_aligned
-  std::optional<int> first_difference;  // step of the first row that is not bit-equal
-  std::vector<RowDistance> rows;        // ascending by step
+  double mean_elements = 0;                 // of a row: for logprobs_aligned the mean number of common ids
+  UlpHistogram ulp;                         // all zero for logprobs_aligned
+  std::optional<int> first_difference;      // lowest step of a row that is not bit-equal
+  std::size_t first_difference_prompt = 0;  // the first prompt that differs at that step
+  std::vector<RowDistance> rows;            // ascending by prompt, then by step
 
   double operator[](const StatisticPlace& place) const { return statistics[place.metric][place.statistic]; }
 };
@@ -55,15 +67,41 @@ constexpr std::string_view name_of(PairKind kind) {
 }
 constexpr bool is_noise(PairKind kind) { return kind <= PairKind::cross_hardware_noise; }
 
+/// What a comparison finds of one prompt, before any signal is looked at.
+struct PromptSteps {
+  std::size_t prompt = 0;                   // index into Analysis::prompts
+  std::optional<int> first_divergent_step;  // the runs were fed other tokens from this decode step on
+  int steps_compared = 0;                   // decode steps whose inputs are equal and that both runs have
+  /// Where tokens were given: of the steps compared, those whose choices the files hold, those at which the runs would
+  /// have chosen differently, and the first of them.
+  int choices = 0, other_choices = 0;
+  std::optional<int> first_other_choice;
+};
+
 struct Comparison {
   std::size_t a = 0, b = 0;  // indices into Analysis::configurations; equal for a repetition
   int repetition_a = 0, repetition_b = 0;
   PairKind kind{};
-  bool against_baseline = false;            // exactly one side is the baseline value
-  std::optional<int> first_divergent_step;  // the runs' tokens differ from this decode step on
-  int steps_compared = 0;                   // decode steps whose inputs are equal and that both runs have
-  std::vector<std::string> also_differs;    // conditions beside the variable: "threads 2 against 1"
-  std::vector<TapDistance> taps;            // in the order of Analysis::taps; a tap that one side lacks is absent
+  bool against_baseline = false;          // exactly one side is the baseline value
+  std::vector<PromptSteps> prompts;       // that both sides ran, ascending
+  std::vector<std::string> also_differs;  // conditions beside the variable: "threads 2 against 1"
+  std::vector<TapDistance> taps;          // in the order of Analysis::taps; a tap that one side lacks is absent
+
+  /// Of all prompts.
+  int steps_compared() const {
+    int sum = 0;
+    for (const PromptSteps& one : prompts) sum += one.steps_compared;
+    return sum;
+  }
+
+  /// The first prompt whose tokens differ earliest; null where none do.
+  const PromptSteps* first_divergence() const {
+    const PromptSteps* first = nullptr;
+    for (const PromptSteps& one : prompts)
+      if (one.first_divergent_step && (first == nullptr || *one.first_divergent_step < *first->first_divergent_step))
+        first = &one;
+    return first;
+  }
 
   const TapDistance* find(const Tap& tap) const {
     for (const auto& entry : taps)
@@ -71,11 +109,11 @@ struct Comparison {
     return nullptr;
   }
 
-  /// Where the runs differ first, in the order of a forward pass: the lowest step, then the lowest layer, a layer's signals
-  /// in their turns, those of the head last. Null where all rows are equal.
+  /// Where the runs differ first, in the order of a forward pass: the lowest step, then the first prompt, the lowest
+  /// layer, a layer's signals in their turns, those of the head last. Null where all rows are equal.
   const TapDistance* first_difference() const {
     const auto order = [](const TapDistance& entry) {
-      return std::tuple(*entry.first_difference, entry.tap.layer < 0, entry.tap.layer,
+      return std::tuple(*entry.first_difference, entry.first_difference_prompt, entry.tap.layer < 0, entry.tap.layer,
                         evidence::info(entry.tap.signal.stored).computed);
     };
     const TapDistance* first = nullptr;
@@ -131,7 +169,7 @@ struct Configuration {
   std::string file;                                           // where it was read
   std::vector<std::pair<std::string, std::string>> versions;  // cuda, torch, ... as the file names them
   std::vector<int> stored_repetitions;
-  int decode_steps = 0;  // stored steps of the repetition that is compared
+  int decode_steps = 0;  // stored steps of the repetition that is compared, of all prompts
   std::string status;    // empty, or why the run ended early ("non_finite: ...")
   Reproducibility reproducibility;
   Timing timing;
@@ -141,8 +179,9 @@ struct Configuration {
   std::string fpf;                        // what wrote it: "0.1.0, revision 85c5c37860e9"; or empty
 };
 
-/// What all runs of an experiment were given, as far as a file says it.
+/// One of the prompts that all configurations of an experiment were given, as far as a file says it.
 struct Prompt {
+  int number = 0;      // its prompt_index, else its place
   std::string sha256;  // over the token ids
   std::string words;   // its beginning, “as text”; the first ids where there is none
   std::size_t tokens = 0;
@@ -156,37 +195,51 @@ constexpr std::string_view name_of(Scope scope) {
   return scope == Scope::within_hardware ? "within hardware" : "across hardware";
 }
 
+/// What is taken as one observation: a prompt, where there are enough of them, else each step of the few there are.
+enum class Unit : std::uint8_t { prompt, step };
+
+constexpr std::string_view name_of(Unit unit) { return unit == Unit::prompt ? "prompt" : "step"; }
+
 /// The distances of one value's signal at one tap against the noise, and the verdict.
 struct Verdict {
   Tap tap;
   Scope scope{};
   std::string baseline_value, value;  // the change that is tested
-  Outcome outcome{};
-  std::string text;             // one sentence: the outcome, the rows, the noise and the rule it rests on, the caveats
+  Reason reason{};                    // says the outcome, too
+  std::string
+      answer;        // does the change show: "detectable: 2.3x the noise between repetitions (p = 0.0002, 30 prompts)"
+  std::string text;  // the answer and what it rests on: rows, noise, interval, caveats
   std::vector<Caveat> caveats;  // what the outcome may be due to instead
 
-  std::vector<double> noise, signal;           // by the deciding metric: every row, of every comparison that counts
-  std::vector<int> noise_steps, signal_steps;  // the step of each of them: the bootstrap's clusters
+  std::vector<double> noise, signal;  // by the deciding metric: every row, of every comparison that counts
+  std::vector<RowPlace> noise_places, signal_places;  // of each of them
   std::size_t noise_comparisons = 0, signal_comparisons = 0;
-  bool noise_from_digests = false;  // zero noise known from digests, so that `noise` is empty
+  std::size_t noise_repetitions = 0;  // of noise_comparisons, those between repetitions of one configuration
+  bool noise_from_digests = false;    // zero noise known from digests, so that `noise` is empty
   bool noise_bits_differ = false, signal_bits_differ = false;  // in any row, token ids included
 
   double threshold = 1.5;
-  double noise_floor = 0;                  // mean over the noise comparisons of their largest row: the plan's baseline
-  double signal_level = 0;                 // mean over the signal comparisons of their largest row
-  std::optional<double> ratio;             // signal_level / noise_floor; none when the floor is zero
-  std::size_t detectable_comparisons = 0;  // with ratio of their own >= threshold
+  double noise_floor = 0;       // mean over the noise comparisons and prompts of their largest row: the plan's baseline
+  double signal_level = 0;      // mean over the signal comparisons and prompts of their largest row
+  std::optional<double> ratio;  // signal_level / noise_floor; none when the floor is zero
+  std::size_t signal_levels = 0, levels_reached = 0;  // signal comparisons times prompts; those of ratio >= threshold
 
-  std::optional<double> auc, auc_low, auc_high;  // P(signal > noise) + P(equal) / 2, and its 95 % interval
+  Unit unit = Unit::step;                         // of the test, the interval and the need
+  std::size_t noise_units = 0, signal_units = 0;  // distinct ones on each side
+  std::size_t prompts = 0;                        // on either side
+  std::optional<PermutationTest> test;            // none without rows on both sides
+  std::optional<double> auc, auc_low, auc_high;   // P(signal > noise) + P(equal) / 2, and its 95 % interval over units
   std::optional<double> partial_auc;  // false-positive rate up to 1 %, standardised (0.5 is chance); none for
                                       // fewer than 100 rows of noise
-  std::optional<double> hedges_g, cliffs_delta;  // effect size
-  std::optional<double> tokens_needed;           // rows per side for 95 % power at 1 % false positives, if above chance
+  std::optional<double> hedges_g, cliffs_delta;       // effect size, of rows
+  std::optional<double> needed_units, needed_tokens;  // on each side for 95 % power at 1 % false positives
+
+  Outcome outcome() const { return outcome_of(reason); }
 };
 
-/// The outcome with its caveats, for a cell of a table; the verdict's text has all of them.
+/// The answer with its caveats, for a cell of a table; the verdict's text has all of them.
 inline std::string headline_of(const Verdict& verdict) {
-  std::string out(name_of(verdict.outcome));
+  std::string out = verdict.answer;
   for (const Caveat& caveat : verdict.caveats) out += "; " + caveat.brief();
   return out;
 }
@@ -200,12 +253,28 @@ inline std::vector<std::string> texts_of(const std::vector<Caveat>& caveats) {
 /// For what a file does not state.
 inline const std::string not_recorded = "not recorded";
 
-/// "“The quick brown…”, 40 tokens, SHA-256 27bf...".
-inline std::string prompt_text(const std::optional<Prompt>& prompt) {
-  if (!prompt) return not_recorded;
-  std::string out = prompt->words.empty() ? "" : prompt->words + ", ";
-  if (prompt->tokens != 0) out += std::to_string(prompt->tokens) + (prompt->tokens == 1 ? " token, " : " tokens, ");
-  return out + "SHA-256 " + (prompt->sha256.empty() ? not_recorded : prompt->sha256);
+/// "“The quick brown…”, 40 tokens, SHA-256 27bf...", or of several prompts how many, how long, and how the first
+/// begins.
+inline std::string prompt_text(const std::vector<Prompt>& prompts) {
+  const Prompt& first = prompts.front();
+  const auto tokens = [](std::size_t count) { return fmt::format("{} token{}", count, count == 1 ? "" : "s"); };
+  if (prompts.size() > 1) {
+    std::string out = fmt::format("{} prompts", prompts.size());
+    if (std::ranges::all_of(prompts, [&](const Prompt& one) { return one.tokens == first.tokens; }) &&
+        first.tokens != 0)
+      out += " of " + tokens(first.tokens);
+    return first.words.empty() ? out : fmt::format("{}, the first {}", out, first.words);
+  }
+  if (first.sha256.empty() && first.tokens == 0) return not_recorded;
+  std::string out = first.words.empty() ? "" : first.words + ", ";
+  if (first.tokens != 0) out += tokens(first.tokens) + ", ";
+  return out + "SHA-256 " + (first.sha256.empty() ? not_recorded : first.sha256);
+}
+
+/// "step 3", and where there are several prompts "step 3 of prompt 7".
+inline std::string step_text(const std::vector<Prompt>& prompts, int step, std::size_t prompt) {
+  return prompts.size() == 1 ? fmt::format("step {}", step)
+                             : fmt::format("step {} of prompt {}", step, prompts[prompt].number);
 }
 
 /// Whether run time alone tells two configurations of one hardware type apart.
@@ -247,7 +316,7 @@ inline std::string trusted_names(const std::vector<std::string>& not_checked) {
 struct Analysis {
   std::string experiment_type, variable, model;
   std::vector<std::string> files;
-  std::optional<Prompt> prompt;
+  std::vector<Prompt> prompts{{}};   // ascending by number
   std::vector<std::string> created;  // when the files were written, as they say; distinct, sorted
   double threshold = 1.5;
   bool after_divergence = false;

@@ -1,6 +1,7 @@
 // What an experiment file says about a configuration besides its signals.
 #pragma once
 
+#include <algorithm>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/statistics.hpp>
@@ -40,42 +41,77 @@ inline double number_or_mean(const nlohmann::json& value) {
   return count == 0 ? 0 : sum / static_cast<double>(count);
 }
 
-inline Timing timing_of(const Member& member) {
-  Timing out;
-  const nlohmann::json* runtime = member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "runtime");
+/// Adds the times of one prompt's runs, of which the first has those of all repetitions.
+inline void add_times(const std::vector<const evidence::StoredRun*>& runs, Timing& out, std::vector<double>& prefills,
+                      std::vector<double>& decodes) {
+  const nlohmann::json* runtime = runs.empty() ? nullptr : member_of(runs.front()->members, "runtime");
   const nlohmann::json* seconds = runtime == nullptr ? nullptr : member_of(*runtime, "seconds");
   if (seconds != nullptr && seconds->is_array()) {
     for (const nlohmann::json& value : *seconds)
       if (value.is_number()) out.seconds.push_back(value.get<double>());
     if (const nlohmann::json* prefill = member_of(*runtime, "prefill_seconds"))
-      out.prefill_seconds = number_or_mean(*prefill);
+      prefills.push_back(number_or_mean(*prefill));
     if (const nlohmann::json* decode = member_of(*runtime, "decode_seconds"))
-      out.decode_seconds = number_or_mean(*decode);
+      decodes.push_back(number_or_mean(*decode));
   } else {
-    for (const auto* run : member.runs)
+    for (const auto* run : runs)
       if (const nlohmann::json* value = member_of(run->members, "runtime_seconds");
           value != nullptr && value->is_number())
         out.seconds.push_back(value->get<double>());
   }
+}
+
+inline Timing timing_of(const Member& member, std::size_t prompts) {
+  Timing out;
+  std::vector<double> prefills, decodes;
+  for (std::size_t p = 0; p < prompts; ++p) add_times(member.runs_of(p), out, prefills, decodes);
+  if (!prefills.empty()) out.prefill_seconds = mean_of(prefills);
+  if (!decodes.empty()) out.decode_seconds = mean_of(decodes);
   if (!out.seconds.empty()) out.mean = mean_of(out.seconds);
   out.variance = variance_of(out.seconds);
   return out;
 }
 
-/// Bit-exactness from the digests that a run carries for every repetition.
-inline Reproducibility reproducibility_of(const Member& member) {
+/// Bit-exactness from the digests that a run carries for every repetition of one prompt.
+inline Reproducibility reproducibility_of(const std::vector<const evidence::StoredRun*>& runs) {
   Reproducibility out;
-  out.repetitions = static_cast<int>(member.runs.size());
-  const nlohmann::json* found =
-      member.runs.empty() ? nullptr : member_of(member.runs.front()->members, "reproducibility");
+  out.repetitions = static_cast<int>(runs.size());
+  const nlohmann::json* found = runs.empty() ? nullptr : member_of(runs.front()->members, "reproducibility");
   const nlohmann::json* digests = found == nullptr ? nullptr : member_of(*found, "digests");
   if (digests == nullptr || !digests->is_array() || digests->empty()) return out;
   out.repetitions = static_cast<int>(digests->size());
   if (out.repetitions < 2) return out;
-  const bool checked = std::ranges::all_of(member.runs, [](const auto* run) { return evidence::states_digests(*run); });
+  const bool checked = std::ranges::all_of(runs, [](const auto* run) { return evidence::states_digests(*run); });
   out.basis = checked ? Reproducibility::Basis::digests : Reproducibility::Basis::unchecked_digests;
   out.bit_exact = evidence::equal_repetitions(*digests);  // what the file states of it: evidence/labels.hpp
   if (const nlohmann::json* place = member_of(*found, "first_difference")) out.first_difference = place_text(*place);
+  return out;
+}
+
+/// Over all prompts: one that does not repeat decides, else one of which nothing is known; the fewest repetitions.
+inline Reproducibility reproducibility_of(const Member& member, const std::vector<PromptId>& prompts) {
+  constexpr auto digests = Reproducibility::Basis::digests;
+  Reproducibility out = reproducibility_of(member.runs_of(0));
+  const auto named = [](Reproducibility one, const PromptId& prompt) {
+    if (!one.first_difference.empty()) one.first_difference += fmt::format(", prompt {}", prompt.number);
+    return one;
+  };
+  if (prompts.size() > 1) out = named(out, prompts[0]);
+  for (std::size_t p = 1; p < prompts.size(); ++p) {
+    const Reproducibility one = reproducibility_of(member.runs_of(p));
+    const int fewest = std::min(out.repetitions, one.repetitions);
+    const bool weaker = one.repeats() == Repeats::no || (out.repeats() == Repeats::yes && one.basis != digests);
+    if (out.repeats() != Repeats::no && weaker) out = named(one, prompts[p]);
+    out.repetitions = fewest;
+  }
+  return out;
+}
+
+/// In the file's order; where there are several prompts each once.
+inline std::vector<int> stored_repetitions_of(const Member& member, std::size_t prompts) {
+  std::vector<int> out;
+  for (const auto* run : member.runs)
+    if (prompts == 1 || std::ranges::find(out, run->rep_id) == out.end()) out.push_back(run->rep_id);
   return out;
 }
 
@@ -125,13 +161,19 @@ inline std::vector<Configuration> configurations_of(const JoinedExperiment& expe
       entry.provider = value_text(*provider);
     for (const auto& [name, value] : member.configuration->items())
       if (name.ends_with("_version") && !value.is_null()) entry.versions.emplace_back(name, value_text(value));
-    for (const auto* run : member.runs) entry.stored_repetitions.push_back(run->rep_id);
-    if (const auto* run = member.first_run()) {
-      entry.decode_steps = static_cast<int>(run->steps.size());
-      entry.status = detail::status_of(*run);
+    const auto& prompts = experiment.prompts;
+    entry.stored_repetitions = detail::stored_repetitions_of(member, prompts.size());
+    for (std::size_t p = 0; p < prompts.size(); ++p) {
+      const auto runs = member.runs_of(p);
+      const auto run = std::ranges::min_element(runs, {}, [](const auto* one) { return one->rep_id; });
+      if (run == runs.end()) continue;
+      entry.decode_steps += static_cast<int>((*run)->steps.size());
+      const std::string status = detail::status_of(**run);
+      if (!entry.status.empty() || status.empty()) continue;
+      entry.status = prompts.size() == 1 ? status : fmt::format("{} (prompt {})", status, prompts[p].number);
     }
-    entry.reproducibility = detail::reproducibility_of(member);
-    entry.timing = detail::timing_of(member);
+    entry.reproducibility = detail::reproducibility_of(member, prompts);
+    entry.timing = detail::timing_of(member, prompts.size());
     detail::add_kernels(entry, *member.configuration);
     out.push_back(std::move(entry));
   }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fpf/compare/options.hpp>
-#include <fpf/compare/report/report.hpp>
 #include <fpf/compare/run.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/interrupt.hpp>
@@ -34,10 +33,10 @@ inline ExitCode exit_code(const std::vector<Failure>& failures) {
   return failures.empty() ? ExitCode::ok : ExitCode::user_error;
 }
 
-/// Writes the result file and the report, each whole or not at all, and shows the text or the JSON. Returns
-/// exit_code(). Throws Error when something cannot be written, and
-/// Interrupted.
-inline ExitCode deliver(const Settings& settings, const Result& result) {
+/// Writes the result file and, by write_report(settings, result), the report, each whole or not at all, and shows the
+/// text or the JSON. Returns exit_code(). Throws Error when something cannot be written, and Interrupted.
+template <class WriteReport>
+ExitCode deliver(const Settings& settings, const Result& result, WriteReport write_report) {
   for (const auto& failure : result.failures)
     tell("compare: {}: {}", failure.finding ? "FINDING" : "error", failure.message);
   if (result.json.is_null()) return exit_code(result.failures);
@@ -45,8 +44,7 @@ inline ExitCode deliver(const Settings& settings, const Result& result) {
   const std::string json = detail::json_text(result.json);
   std::optional<AtomicFile> output;
   if (!settings.json || settings.output) output.emplace(settings.output_file()).append(json);
-  if (settings.report && result.findings) write_report(*settings.report, *result.findings, result.failures);
-  if (settings.report && !result.findings) write_report(*settings.report, result.analyses, result.failures);
+  if (settings.report) write_report(settings, result);
   if (output) output->commit();
   write_stdout(settings.json ? json : result.text);
   if (!settings.json) tell("compare: results in {}", settings.output_file());

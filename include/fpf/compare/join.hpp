@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fpf/compare/conditions.hpp>
 #include <fpf/compare/joined_experiment.hpp>
+#include <fpf/compare/prompts.hpp>
 #include <fpf/core/text.hpp>
 #include <string>
 #include <string_view>
@@ -49,8 +50,7 @@ inline bool identifies_weights(const evidence::ExperimentFile& file) {
 inline void check_agreement(const evidence::ExperimentFile& a, const evidence::ExperimentFile& b) {
   const bool models_vary = a.metadata.value("experiment_type", nlohmann::json()) == "quantization" ||
                            (identifies_weights(a) && identifies_weights(b));  // then names do not count
-  for (const char* name :
-       {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps"}) {
+  for (const char* name : {"experiment_type", "variable_tested", "model", "extraction_config", "decode_steps"}) {
     if (models_vary && std::string_view(name) == "model") continue;
     agree(a, b, name, a.metadata.value(name, nlohmann::json()), b.metadata.value(name, nlohmann::json()));
   }
@@ -60,32 +60,11 @@ inline void check_agreement(const evidence::ExperimentFile& a, const evidence::E
     fail_join(a, b, "tokens", x, y);
 }
 
-/// All runs must have been given the same prompt, as far as the files say which.
-inline void check_prompts(const JoinedExperiment& experiment) {
-  const evidence::ExperimentFile* first_file = nullptr;
-  const evidence::StoredRun* first = nullptr;
-  for (const auto& file : experiment.files) {
-    for (const auto& run : file.runs) {
-      if (!run.members.contains("prompt_sha256")) continue;
-      if (first == nullptr) {
-        first = &run;
-        first_file = &file;
-      } else if (run.members["prompt_sha256"] != first->members["prompt_sha256"]) {
-        fail(
-            "{} ({}) and {} ({}) were not given one prompt: prompt_sha256 is {} in the first and {} in the "
-            "second",
-            first_file->name(), first->config_id, file.name(), run.config_id,
-            shortened(first->members["prompt_sha256"]), shortened(run.members["prompt_sha256"]));
-      }
-    }
-  }
-}
-
 }  // namespace detail
 
-/// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type, variable_tested,
-/// model (by name where the files do not identify its weights; the quantization experiment varies it), extraction_config, decode_steps, tokens (forced or each run's own) or a prompt_sha256 differ,
-/// and where require_comparable() does.
+/// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type,
+/// variable_tested, model (by name where the files do not identify its weights; the quantization experiment varies it),
+/// extraction_config, decode_steps or tokens (forced or each run's own) differ, and where assign_prompts() or require_comparable() do.
 inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
   JoinedExperiment out;
   out.files = std::move(files);
@@ -93,7 +72,6 @@ inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
     for (const char* name : {"experiment_type", "variable_tested"}) detail::metadata_text(file, name);
     detail::check_agreement(out.files.front(), file);
   }
-  detail::check_prompts(out);
   for (std::size_t f = 0; f < out.files.size(); ++f) {
     const auto& file = out.files[f];
     for (const auto& configuration : file.configurations) {
@@ -114,6 +92,7 @@ inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
       out.members.push_back(std::move(member));
     }
   }
+  assign_prompts(out);
   require_comparable(out);
   return out;
 }

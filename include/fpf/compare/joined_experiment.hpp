@@ -22,6 +22,7 @@ struct Member {
   std::size_t file = 0;   // index into JoinedExperiment::files
   const nlohmann::json* configuration = nullptr;
   std::vector<const evidence::StoredRun*> runs;   // in the file's order
+  std::vector<std::size_t> prompts;               // of each run, its place in JoinedExperiment::prompts
   std::map<std::string, std::string> conditions;  // evidence::conditions_of() it
 
   /// Repetition 0 if stored, else the lowest; null without runs.
@@ -29,11 +30,27 @@ struct Member {
     const auto lowest = std::ranges::min_element(runs, {}, [](const auto* run) { return run->rep_id; });
     return lowest == runs.end() ? nullptr : *lowest;
   }
+
+  /// The runs of one prompt, in the file's order.
+  std::vector<const evidence::StoredRun*> runs_of(std::size_t prompt) const {
+    std::vector<const evidence::StoredRun*> out;
+    for (std::size_t i = 0; i < runs.size(); ++i)
+      if (prompts[i] == prompt) out.push_back(runs[i]);
+    return out;
+  }
+};
+
+/// A prompt of an experiment.
+struct PromptId {
+  int number = 0;      // its prompt_index, else its place
+  std::string sha256;  // over the token ids; empty where no run states it
+  friend bool operator==(const PromptId&, const PromptId&) = default;
 };
 
 struct JoinedExperiment {
   std::vector<evidence::ExperimentFile> files;
   std::vector<Member> members;
+  std::vector<PromptId> prompts{{}};  // ascending by number
 
   const nlohmann::json& metadata() const { return files.front().metadata; }
   const evidence::ExperimentFile& file_of(const Member& member) const { return files[member.file]; }

@@ -10,7 +10,6 @@
 #include <fpf/compare/joined_experiment.hpp>
 #include <fpf/core/json.hpp>
 #include <fpf/core/text.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,18 +53,27 @@ inline std::pair<std::size_t, std::string> ids_of(std::string_view json) {
   return {count, fmt::format("token ids {}{}", fmt::join(first, ", "), count > few ? ", …" : "")};
 }
 
-/// Of the first run that has a digest or ids: one prompt was given to all (join.hpp).
-inline std::optional<Prompt> prompt_of(const JoinedExperiment& experiment) {
-  for (const auto& file : experiment.files)
-    for (const auto& run : file.runs) {
+/// Each prompt by the first of its runs that has a digest or ids.
+inline std::vector<Prompt> prompts_of(const JoinedExperiment& experiment) {
+  std::vector<Prompt> out;
+  for (const PromptId& id : experiment.prompts)
+    out.push_back({.number = id.number, .sha256 = id.sha256, .words = {}, .tokens = 0});
+  std::vector<bool> found(out.size());
+  for (const Member& member : experiment.members) {
+    const auto& file = experiment.file_of(member);
+    for (std::size_t i = 0; i < member.runs.size(); ++i) {
+      const evidence::StoredRun& run = *member.runs[i];
+      Prompt& prompt = out[member.prompts[i]];
+      if (found[member.prompts[i]]) continue;
       const auto [count, ids] = ids_of(file.text(run.prompt_token_ids));
-      Prompt out{.sha256 = text_member(run.members, "prompt_sha256"), .words = {}, .tokens = count};
-      if (out.sha256.empty() && count == 0) continue;
-      out.words = beginning_of(file.text(run.prompt_text));
-      if (out.words.empty()) out.words = ids;
-      return out;
+      if (count == 0 && text_member(run.members, "prompt_sha256").empty()) continue;
+      found[member.prompts[i]] = true;
+      prompt.tokens = count;
+      prompt.words = beginning_of(file.text(run.prompt_text));
+      if (prompt.words.empty()) prompt.words = ids;
     }
-  return {};
+  }
+  return out;
 }
 
 inline std::string machine_of(const nlohmann::json& manifest) {
@@ -88,9 +96,10 @@ inline std::string writer_of(const nlohmann::json& manifest) {
 
 }  // namespace detail
 
-/// Fills in the prompt, the dates, and of each configuration its machine and writer. What files do not say stays empty.
+/// Fills in the prompts, the dates, and of each configuration its machine and writer. What files do not say stays
+/// empty.
 inline void add_origin(Analysis& analysis, const JoinedExperiment& experiment) {
-  analysis.prompt = detail::prompt_of(experiment);
+  analysis.prompts = detail::prompts_of(experiment);
   for (const auto& file : experiment.files)
     if (const std::string date = detail::text_member(file.metadata, "date_created"); !date.empty())
       analysis.created.push_back(date);

@@ -1,4 +1,4 @@
-// Two runs' rows of a signal at a layer, paired by position, and the distances of every pair.
+// Two runs' rows of a signal at a layer, paired by position, and the distances of every pair, prompt by prompt.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <fpf/compare/ulp.hpp>
 #include <fpf/core/dtype.hpp>
 #include <fpf/evidence/experiment_file.hpp>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -43,13 +44,14 @@ inline void sum_up(TapDistance& tap) {
 
 }  // namespace detail
 
-/// Distances of the rows that both sides have, at positions before `before`. ULPs are counted in `dtype`, of which all
-/// values must be.
-inline TapDistance tap_distance(const Tap& tap, const evidence::Rows<float>& a, const evidence::Rows<float>& b,
-                                int before, DType dtype) {
+/// Distances of the rows that both sides have of one prompt, at positions before `before`, not yet summed up. ULPs are
+/// counted in `dtype`, of which all values must be.
+inline TapDistance rows_of_prompt(const Tap& tap, const evidence::Rows<float>& a, const evidence::Rows<float>& b,
+                                  int before, DType dtype, std::size_t prompt) {
   TapDistance out;
   out.tap = tap;
   out.ulp.dtype = name_of(dtype);
+  out.first_difference_prompt = prompt;
   for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
     const int position = a.positions[i];
     if (position != b.positions[j]) {
@@ -69,13 +71,37 @@ inline TapDistance tap_distance(const Tap& tap, const evidence::Rows<float>& a, 
       add_ulps(out.ulp, x, y, dtype);
       if (!a.ids.empty()) same_ids = std::ranges::equal(a.row_ids(i), b.row_ids(j));
     }
+    row.prompt = prompt;
     row.step = position;
     if (!out.first_difference && (row[metric_named("bit_equal")] != 1 || !same_ids)) out.first_difference = position;
     out.rows.push_back(row);
     ++i, ++j;
   }
+  return out;
+}
+
+/// Distances over all prompts, of which each is by rows_of_prompt(), ascending; at least one.
+inline TapDistance over_prompts(std::span<TapDistance> each) {
+  TapDistance out = std::move(each.front());
+  for (TapDistance& one : each.subspan(1)) {
+    if (one.rows.empty()) continue;
+    if (one.first_difference && (!out.first_difference || *one.first_difference < *out.first_difference)) {
+      out.first_difference = one.first_difference;
+      out.first_difference_prompt = one.first_difference_prompt;
+    }
+    out.ulp.dtype = out.rows.empty() || out.ulp.dtype == one.ulp.dtype ? one.ulp.dtype : "mixed dtypes";
+    for (std::size_t k = 0; k < out.ulp.counts.size(); ++k) out.ulp.counts[k] += one.ulp.counts[k];
+    out.rows.insert(out.rows.end(), one.rows.begin(), one.rows.end());
+  }
   if (!out.rows.empty()) detail::sum_up(out);
   return out;
+}
+
+/// The same of one prompt.
+inline TapDistance tap_distance(const Tap& tap, const evidence::Rows<float>& a, const evidence::Rows<float>& b,
+                                int before, DType dtype) {
+  TapDistance rows = rows_of_prompt(tap, a, b, before, dtype, 0);
+  return over_prompts({&rows, 1});
 }
 
 }  // namespace fpf::compare

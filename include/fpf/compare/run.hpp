@@ -70,6 +70,9 @@ inline Result run_plan(const Settings& settings, const Terminal& terminal) {
   out.failures = std::move(collection.failures);
   std::vector<Json> reports;
   for_each_experiment(collection.experiments, out.failures, [&](const JoinedExperiment& experiment) {
+    if (experiment.prompts.size() > 1)
+      fail("{} has runs of {} prompts: --plan-compatible knows one (compare without it, or name files of one prompt)",
+           experiment.files.front().name(), experiment.prompts.size());
     reports.push_back(plan::analyse(experiment, signals_of(settings.signal).front(), settings.threshold));
   });
   if (reports.empty()) return out;

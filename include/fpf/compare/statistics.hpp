@@ -2,12 +2,14 @@
 // tests check them against numpy, scipy, scikit-learn and pingouin.
 #pragma once
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <cstdint>
 #include <fpf/compare/order_statistics.hpp>
+#include <fpf/compare/permutation.hpp>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -16,12 +18,6 @@
 #include <vector>
 
 namespace fpf::compare {
-
-/// A sample of distances with the cluster (decode step) that each comes from.
-struct Sample {
-  std::span<const double> values;
-  std::span<const int> clusters;
-};
 
 /// Noise and signal distances in one ascending list, so that areas under the ROC curve take one pass for any
 /// weights.
@@ -37,6 +33,7 @@ class RocSample {
       for (std::size_t i = 0; i < sample->values.size(); ++i)
         points_.push_back({sample->values[i], index[sample->clusters[i]], sample == &signal});
     std::ranges::sort(points_, {}, &Point::value);
+    if (clusters_ * clusters_ < 8 * points_.size()) count_wins();
   }
 
   std::size_t clusters() const { return clusters_; }
@@ -45,6 +42,7 @@ class RocSample {
   /// (Hanley & McNeil 1982; scikit-learn's roc_auc_score). `weights`: how often each cluster counts.
   /// Nothing when the weights leave one side empty.
   std::optional<double> auc(std::span<const std::uint32_t> weights) const {
+    if (!wins_.empty()) return auc_of_wins(weights);
     double below = 0, wins = 0, signals = 0;  // noise below the current value; U; weight of all signals
     for (std::size_t i = 0; i < points_.size();) {
       double tied_noise = 0, tied_signal = 0;
@@ -91,8 +89,42 @@ class RocSample {
     std::size_t cluster;
     bool signal;
   };
+
+  /// Of clusters of many rows: wins of each one's signal over each one's noise, so that a draw is a quadratic form.
+  void count_wins() {
+    wins_.resize(clusters_ * clusters_);
+    noises_.resize(clusters_);
+    signals_.resize(clusters_);
+    std::vector<double> tied(clusters_);
+    for (std::size_t i = 0, end = 0; i < points_.size(); i = end) {
+      std::ranges::fill(tied, 0.0);
+      for (; end < points_.size() && points_[end].value == points_[i].value; ++end)
+        if (!points_[end].signal) tied[points_[end].cluster] += 1;
+      for (std::size_t p = i; p < end; ++p) {
+        if (!points_[p].signal) continue;
+        signals_[points_[p].cluster] += 1;
+        double* row = &wins_[points_[p].cluster * clusters_];
+        for (std::size_t c = 0; c < clusters_; ++c) row[c] += noises_[c] + tied[c] / 2;
+      }
+      for (std::size_t c = 0; c < clusters_; ++c) noises_[c] += tied[c];
+    }
+  }
+
+  std::optional<double> auc_of_wins(std::span<const std::uint32_t> weights) const {
+    const auto n = static_cast<Eigen::Index>(clusters_);
+    const Eigen::VectorXd weight =
+        Eigen::Map<const Eigen::Array<std::uint32_t, Eigen::Dynamic, 1>>(weights.data(), n).cast<double>();
+    const Eigen::Map<const Eigen::MatrixXd> by_noise(wins_.data(), n, n);  // a column is a cluster's signal
+    const double noises = weight.dot(Eigen::Map<const Eigen::VectorXd>(noises_.data(), n)),
+                 signals = weight.dot(Eigen::Map<const Eigen::VectorXd>(signals_.data(), n)),
+                 wins = weight.dot(by_noise * weight);
+    if (noises == 0 || signals == 0) return {};
+    return wins / (noises * signals);
+  }
+
   std::size_t clusters_ = 0;
   std::vector<Point> points_;
+  std::vector<double> wins_, noises_, signals_;  // [clusters, clusters], and rows by cluster; or empty
 };
 
 struct Interval {
@@ -111,9 +143,9 @@ inline Interval percentile_interval(std::vector<double> resampled, std::size_t c
   return {quantile_of_sorted(resampled, q), quantile_of_sorted(resampled, 1 - q)};
 }
 
-/// 95 % interval of the AUC by the cluster bootstrap: decode steps, not rows, are drawn with replacement,
-/// since the rows of one step share their inputs and are not independent (Davison & Hinkley 1997, 3.8; Field
-/// & Welsh 2007). Steps are taken as independent of one another. Draws in which one side is empty are drawn
+/// 95 % interval of the AUC by the cluster bootstrap: units (prompts, or steps), not rows, are drawn with replacement,
+/// since the rows of one unit share their inputs and are not independent (Davison & Hinkley 1997, 3.8; Field
+/// & Welsh 2007). Units are taken as independent of one another. Draws in which one side is empty are drawn
 /// again. Where no draw overlaps both ends are 1: the samples do not overlap, not a certainty beyond them.
 /// Nothing for fewer than two clusters. Deterministic.
 inline std::optional<Interval> bootstrap_auc(const RocSample& sample, std::size_t draws = 2000) {
@@ -140,15 +172,6 @@ inline std::optional<double> hedges_g(std::span<const double> noise, std::span<c
   const double pooled = ((n - 1) * variance_of(noise, 1) + (m - 1) * variance_of(signal, 1)) / (n + m - 2);
   if (!(pooled > 0)) return {};
   return (mean_of(signal) - mean_of(noise)) / std::sqrt(pooled) * (1 - 3 / (4 * (n + m) - 9));
-}
-
-/// Rows needed on each side so that the rank test at a one-sided false-positive rate of 1 % finds a signal of
-/// this AUC with 95 % power: (z_0.99 + z_0.95)^2 / (6 (AUC - 1/2)^2) (Noether 1987, JASA 82:645, equal
-/// groups). Assumes independent rows. Nothing unless the AUC is above 1/2.
-inline std::optional<double> tokens_needed(double auc) {
-  constexpr double z = 2.3263478740408408 + 1.6448536269514722;  // normal quantiles of 0.99 and 0.95
-  if (!(auc > 0.5)) return {};
-  return std::ceil(z * z / (6 * (auc - 0.5) * (auc - 0.5)));
 }
 
 struct TTest {

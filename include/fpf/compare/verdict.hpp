@@ -5,27 +5,29 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fpf/compare/analysis.hpp>
+#include <fpf/compare/parallel.hpp>
+#include <fpf/compare/permutation.hpp>
 #include <fpf/compare/statistics.hpp>
+#include <fpf/compare/verdict_text.hpp>
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace fpf::compare {
 
-/// Fewest decode steps on each side from which a rank verdict is given.
-inline constexpr std::size_t fewest_steps = 5;
+/// Fewest prompts that are taken as units; of fewer, each step is one.
+inline constexpr std::size_t fewest_prompts = 5;
 
-/// Fewest rows of noise for the partial AUC below 1 % false positives: of fewer, not one lies in that part.
-inline constexpr std::size_t fewest_noise_rows = 100;
+/// Fewest units on each side for an interval.
+inline constexpr std::size_t fewest_units = 5;
 
-/// Rule of the rank test: the 95 % interval of the AUC lies above chance.
-inline bool above_chance(const Verdict& verdict) { return verdict.auc_low && *verdict.auc_low > 0.5; }
-
-/// The plan's rule: most of the signal comparisons reach the threshold.
+/// The plan's rule: most of the signal's levels reach the threshold.
 inline bool above_threshold(const Verdict& verdict) {
-  return verdict.ratio && 2 * verdict.detectable_comparisons > verdict.signal_comparisons;
+  return verdict.ratio && 2 * verdict.levels_reached > verdict.signal_levels;
 }
 
 /// Whether a comparison shows the noise of a scope.
@@ -44,10 +46,22 @@ inline bool is_signal_of(const Analysis& analysis, const Comparison& comparison,
 
 namespace detail {
 
-inline void add_rows(const TapDistance& tap, std::vector<double>& values, std::vector<int>& steps) {
+inline void add_rows(const TapDistance& tap, std::vector<double>& values, std::vector<RowPlace>& places) {
   for (const RowDistance& row : tap.rows) {
     values.push_back(row[deciding]);
-    steps.push_back(row.step);
+    places.push_back({row.prompt, row.step});
+  }
+}
+
+/// The largest row of each prompt, in the order of the prompts.
+inline void add_levels(const TapDistance& tap, std::vector<double>& levels) {
+  const RowDistance* last = nullptr;
+  for (const RowDistance& row : tap.rows) {
+    if (last == nullptr || row.prompt != last->prompt)
+      levels.push_back(row[deciding]);
+    else
+      levels.back() = std::max(levels.back(), row[deciding]);
+    last = &row;
   }
 }
 
@@ -59,89 +73,87 @@ inline bool repeats_exactly(const Analysis& analysis) {
   });
 }
 
-inline std::size_t distinct(const std::vector<int>& steps) { return std::set(steps.begin(), steps.end()).size(); }
+/// Rows' units as numbers from 0.
+struct Units {
+  std::vector<int> noise, signal;
+};
 
-}  // namespace detail
-
-/// Whether noise and signal have decode steps enough for a rank verdict.
-inline bool enough_steps(const Verdict& verdict) {
-  return detail::distinct(verdict.noise_steps) >= fewest_steps &&
-         detail::distinct(verdict.signal_steps) >= fewest_steps;
+/// Chooses the unit and numbers the rows' units.
+inline Units units_of(Verdict& verdict) {
+  std::set<std::size_t> prompts;
+  for (const auto* places : {&verdict.noise_places, &verdict.signal_places})
+    for (const RowPlace& place : *places) prompts.insert(place.prompt);
+  verdict.prompts = prompts.size();
+  verdict.unit = prompts.size() >= fewest_prompts ? Unit::prompt : Unit::step;
+  std::map<RowPlace, int> known;
+  const auto numbered = [&](const std::vector<RowPlace>& places, std::size_t& distinct) {
+    std::vector<int> out;
+    for (const RowPlace& place : places) {
+      const RowPlace unit = verdict.unit == Unit::prompt ? RowPlace{place.prompt, 0} : place;
+      out.push_back(known.emplace(unit, static_cast<int>(known.size())).first->second);
+    }
+    distinct = std::set(out.begin(), out.end()).size();
+    return out;
+  };
+  Units out;
+  out.noise = numbered(verdict.noise_places, verdict.noise_units);
+  out.signal = numbered(verdict.signal_places, verdict.signal_units);
+  return out;
 }
 
-/// The outcome by the rules, of a verdict with its distances and statistics. Equal values can still differ in bits: -0 and
-/// 0, or log-probabilities of other tokens.
-inline Outcome outcome_of(const Verdict& verdict) {
+/// Decode steps and prompt ends of a unit of signal, on average.
+inline double tokens_of_a_unit(const Verdict& verdict) {
+  if (verdict.unit == Unit::step) return 1;
+  const std::set<RowPlace> places(verdict.signal_places.begin(), verdict.signal_places.end());
+  return static_cast<double>(places.size()) / static_cast<double>(verdict.signal_units);
+}
+
+/// The test, AUC, effect sizes and the need, from a verdict's distances.
+inline void add_statistics(Verdict& verdict) {
+  const Units units = units_of(verdict);
+  if (verdict.noise.empty() || verdict.signal.empty()) return;
+  const Sample noise{verdict.noise, units.noise}, signal{verdict.signal, units.signal};
+  verdict.test = permutation_test(noise, signal);
+  verdict.hedges_g = hedges_g(verdict.noise, verdict.signal);
+  const RocSample sample(noise, signal);
+  verdict.auc = sample.auc();
+  verdict.cliffs_delta = 2 * *verdict.auc - 1;
+  if (verdict.noise.size() >= fewest_noise_rows) verdict.partial_auc = sample.partial_auc(0.01);
+  if (std::min(verdict.noise_units, verdict.signal_units) >= fewest_units) {
+    if (const auto interval = bootstrap_auc(sample)) {
+      verdict.auc_low = interval->low;
+      verdict.auc_high = interval->high;
+    }
+  }
+  verdict.needed_units = units_needed(noise, signal);
+  if (verdict.needed_units) verdict.needed_tokens = std::ceil(*verdict.needed_units * tokens_of_a_unit(verdict));
+}
+
+/// Equal values can still differ in bits: -0 and 0, or log-probabilities of other tokens.
+inline Reason reason_of(const Verdict& verdict) {
+  if (verdict.signal.empty()) return Reason::no_signal;
   const bool differs = std::ranges::any_of(verdict.signal, [](double d) { return d != 0; }) ||
                        (verdict.signal_bits_differ && !verdict.noise_bits_differ);
-  const bool noise_known = verdict.noise_from_digests || !verdict.noise.empty();
-  if (!noise_known || verdict.signal.empty()) return Outcome::not_enough_data;
-  if (verdict.noise_floor == 0) return differs ? Outcome::zero_noise : Outcome::identical;
-  if (!enough_steps(verdict)) return Outcome::not_enough_data;
-  const bool ratio = above_threshold(verdict), rank = above_chance(verdict);
-  if (ratio && rank) return Outcome::detectable;
-  if (ratio) return Outcome::ratio_only;
-  return rank ? Outcome::rank_only : Outcome::not_detectable;
-}
-
-namespace detail {
-
-inline std::string noise_text(const Verdict& verdict) {
-  const char* where = verdict.scope == Scope::across_hardware ? "between hardware types" : "within one hardware type";
-  if (verdict.noise_from_digests) return fmt::format("noise {} (zero: all repetitions have equal digests)", where);
-  return fmt::format("{} rows of noise {} in {} comparison{}", verdict.noise.size(), where, verdict.noise_comparisons,
-                     verdict.noise_comparisons == 1 ? "" : "s");
-}
-
-inline std::string missing_text(const Verdict& verdict) {
-  if (verdict.signal.empty()) return "no row with equal inputs shows the change";
-  if (verdict.noise.empty())
-    return verdict.scope == Scope::across_hardware
-               ? "no noise between hardware types was measured (one value on two types is needed)"
-               : "no noise within one hardware type was measured (repetitions or a second machine are "
-                 "needed)";
-  return fmt::format("{} steps of signal and {} of noise, at least {} of each are needed",
-                     distinct(verdict.signal_steps), distinct(verdict.noise_steps), fewest_steps);
-}
-
-inline std::string partial_auc_text(const Verdict& verdict) {
-  if (verdict.partial_auc) return fmt::format("partial AUC below 1 % false positives {:.3f}", *verdict.partial_auc);
-  return fmt::format("partial AUC below 1 % false positives: not enough data ({} rows of noise, {} are needed)",
-                     verdict.noise.size(), fewest_noise_rows);
-}
-
-inline std::string basis_text(const Verdict& verdict) {
-  const std::string basis =
-      fmt::format("{} rows in {} comparison{} against {}", verdict.signal.size(), verdict.signal_comparisons,
-                  verdict.signal_comparisons == 1 ? "" : "s", noise_text(verdict));
-  switch (verdict.outcome) {
-    case Outcome::not_enough_data:
-      return "not enough data: " + missing_text(verdict);
-    case Outcome::identical:
-      return (verdict.signal_bits_differ ? "no difference but in bits, which noise has too: "
-                                         : "no difference at all: ") +
-             basis;
-    case Outcome::zero_noise:
-      return fmt::format("noise floor is zero: any difference is detectable{}; {}",
-                         verdict.signal_level == 0 ? ", here in bits of equal values or in token ids" : "", basis);
-    default:
-      break;
-  }
-  const std::string area = verdict.auc_low ? fmt::format("AUC {:.3f}, 95 % interval {:.3f} to {:.3f}", *verdict.auc,
-                                                         *verdict.auc_low, *verdict.auc_high)
-                                           : "AUC without an interval";
-  return fmt::format("{}: {:.3g} times the noise floor, {} of {} comparisons reach {:g}; {}; {}; {}",
-                     name_of(verdict.outcome), *verdict.ratio, verdict.detectable_comparisons,
-                     verdict.signal_comparisons, verdict.threshold, area, partial_auc_text(verdict), basis);
+  if (!differs) return Reason::no_difference;
+  if (verdict.noise.empty() && !verdict.noise_from_digests) return Reason::no_noise_measured;
+  if (verdict.noise_floor == 0) return Reason::no_noise;
+  if (!verdict.test->can_reject()) return Reason::too_few_units;
+  if (verdict.test->rejects()) return Reason::test_rejects;
+  return above_threshold(verdict) ? Reason::ratio_without_test : Reason::test_does_not_reject;
 }
 
 }  // namespace detail
 
-/// Verdict::text.
-inline std::string text_of(const Verdict& verdict) {
-  std::string out = detail::basis_text(verdict);
-  for (const Caveat& caveat : verdict.caveats) out += "; " + caveat.text();
-  return out;
+/// Judges a verdict whose rows, noise floor and ratio are known. A change is detectable where the permutation test
+/// (permutation.hpp) rejects at 1 %, or where there is no noise and it differs. Units are prompts where there are
+/// fewest_prompts of them, and then the rate holds however the rows of a prompt hang together; of fewer prompts each
+/// step is a unit, which takes steps as independent. The plan's ratio is shown, and decides nothing: where it reaches
+/// the threshold and the test does not reject, or where no data of so few units could be told from chance, the answer
+/// is that one cannot tell.
+inline void judge(Verdict& verdict) {
+  detail::add_statistics(verdict);
+  verdict.reason = detail::reason_of(verdict);
+  verdict.answer = detail::answer_text(verdict);
 }
 
 namespace detail {
@@ -180,27 +192,6 @@ inline std::vector<Caveat> caveats_of(const Analysis& analysis, Scope scope,
   return out;
 }
 
-}  // namespace detail
-
-/// AUC, effect sizes and tokens needed, from a verdict's distances.
-inline void add_statistics(Verdict& verdict) {
-  if (verdict.noise.empty() || verdict.signal.empty()) return;
-  const RocSample sample({verdict.noise, verdict.noise_steps}, {verdict.signal, verdict.signal_steps});
-  verdict.auc = sample.auc();
-  if (verdict.noise.size() >= fewest_noise_rows) verdict.partial_auc = sample.partial_auc(0.01);
-  verdict.cliffs_delta = 2 * *verdict.auc - 1;
-  verdict.hedges_g = hedges_g(verdict.noise, verdict.signal);
-  if (enough_steps(verdict)) {
-    if (const auto interval = bootstrap_auc(sample)) {
-      verdict.auc_low = interval->low;
-      verdict.auc_high = interval->high;
-    }
-  }
-  if (above_chance(verdict)) verdict.tokens_needed = tokens_needed(*verdict.auc);
-}
-
-namespace detail {
-
 inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope, const std::string& value) {
   Verdict out;
   out.tap = tap;
@@ -208,7 +199,7 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   out.baseline_value = *analysis.baseline_value;
   out.value = value;
   out.threshold = analysis.threshold;
-  std::vector<double> floors, levels;  // largest row of each comparison
+  std::vector<double> floors, levels;  // largest row of each comparison and prompt
   std::vector<const Comparison*> rests_on;
   for (const Comparison& comparison : analysis.comparisons) {
     const TapDistance* found = comparison.find(tap);
@@ -216,27 +207,28 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
     const bool noise = is_noise_of(comparison, scope);
     if (noise || is_signal_of(analysis, comparison, scope, value)) rests_on.push_back(&comparison);
     if (noise) {
-      add_rows(*found, out.noise, out.noise_steps);
+      add_rows(*found, out.noise, out.noise_places);
       out.noise_bits_differ |= found->first_difference.has_value();
-      floors.push_back((*found)[deciding_max]);
+      add_levels(*found, floors);
+      ++out.noise_comparisons;
+      out.noise_repetitions += comparison.kind == PairKind::repetition;
     } else if (is_signal_of(analysis, comparison, scope, value)) {
-      add_rows(*found, out.signal, out.signal_steps);
+      add_rows(*found, out.signal, out.signal_places);
       out.signal_bits_differ |= found->first_difference.has_value();
-      levels.push_back((*found)[deciding_max]);
+      add_levels(*found, levels);
+      ++out.signal_comparisons;
     }
   }
-  out.noise_comparisons = floors.size();
-  out.signal_comparisons = levels.size();
+  out.signal_levels = levels.size();
   if (!floors.empty()) out.noise_floor = mean_of(floors);
   if (!levels.empty()) out.signal_level = mean_of(levels);
   out.noise_from_digests = scope == Scope::within_hardware && floors.empty() && repeats_exactly(analysis);
   if (out.noise_floor > 0 && !levels.empty()) {
     out.ratio = out.signal_level / out.noise_floor;
-    out.detectable_comparisons = static_cast<std::size_t>(
+    out.levels_reached = static_cast<std::size_t>(
         std::ranges::count_if(levels, [&](double level) { return level / out.noise_floor >= out.threshold; }));
   }
-  add_statistics(out);
-  out.outcome = outcome_of(out);
+  judge(out);
   out.caveats = caveats_of(analysis, scope, rests_on);
   out.text = text_of(out);
   return out;
@@ -255,12 +247,12 @@ inline std::vector<std::string> tested_values(const Analysis& analysis) {
 
 /// Many verdicts, each with its own error rate, are together sure to err: says how many by chance, in the notes.
 inline void note_chance(Analysis& analysis) {
-  const auto intervals =
-      std::ranges::count_if(analysis.verdicts, [](const Verdict& v) { return v.auc_low.has_value(); });
-  if (const double by_chance = 0.025 * static_cast<double>(intervals); by_chance >= 0.5)
-    analysis.notes.push_back(
-        fmt::format("{} verdicts by rank: if no change had an effect, about {:.1g} of them would still find one",
-                    intervals, by_chance));
+  const auto tests = std::ranges::count_if(
+      analysis.verdicts, [](const Verdict& v) { return v.test && v.noise_floor > 0 && v.test->can_reject(); });
+  if (const double by_chance = false_positive_rate * static_cast<double>(tests); by_chance >= 0.5)
+    analysis.notes.push_back(fmt::format(
+        "{} verdicts by test: if no change had an effect, about {:.1g} of them would still be called detectable", tests,
+        by_chance));
 }
 
 namespace detail {
@@ -275,17 +267,26 @@ inline std::string timing_text(const TimingComparison& found) {
 
 /// One verdict for each value besides the baseline's, scope with a comparison of that kind, and tap. None
 /// when values do not vary (experiment 0).
-inline void add_verdicts(Analysis& analysis) {
+inline void add_verdicts(Analysis& analysis, unsigned threads = 0) {
   if (!analysis.baseline_value) return;
+  std::vector<std::tuple<std::string, Scope, Tap>> asked;
   for (const std::string& value : tested_values(analysis)) {
     for (const Scope scope : {Scope::within_hardware, Scope::across_hardware}) {
       const bool measured = std::ranges::any_of(analysis.comparisons, [&](const Comparison& comparison) {
         return is_signal_of(analysis, comparison, scope, value);
       });
       if (!measured) continue;
-      for (const Tap& tap : analysis.taps) analysis.verdicts.push_back(detail::verdict_of(analysis, tap, scope, value));
+      for (const Tap& tap : analysis.taps) asked.emplace_back(value, scope, tap);
     }
   }
+  analysis.verdicts.resize(asked.size());
+  parallel_for(
+      asked.size(),
+      [&](std::size_t i) {
+        const auto& [value, scope, tap] = asked[i];
+        analysis.verdicts[i] = detail::verdict_of(analysis, tap, scope, value);
+      },
+      threads);
   note_chance(analysis);
 }
 

@@ -1,5 +1,5 @@
 // The words of verdicts, each with what it means and what to do: tables, JSON, CSV and the report's glossary have
-// them from here. A new outcome or caveat is an enumerator at the end of its list, and its row.
+// them from here. A new reason or caveat is an enumerator in its list, and its row.
 #pragma once
 
 #include <array>
@@ -15,42 +15,83 @@ struct VerdictWord {
   std::string_view word, meaning, advice;
 };
 
-/// Whether a change of value can be told from noise.
-enum class Outcome : std::uint8_t {
-  not_enough_data,  // no noise measured, or too few rows: the verdict's text says which
-  identical,        // no difference at all
-  zero_noise,       // noise floor is zero: any difference is detectable
-  detectable,       // by the ratio and by rank
-  ratio_only,       // by the plan's ratio alone
-  rank_only,        // by rank (AUC above chance) alone
-  not_detectable
+/// Does the change show?
+enum class Outcome : std::uint8_t { cannot_tell, not_detectable, detectable };
+
+inline constexpr std::array<std::string_view, 3> outcome_words{"cannot tell", "not detectable", "detectable"};
+
+constexpr std::string_view name_of(Outcome outcome) { return outcome_words.at(static_cast<std::size_t>(outcome)); }
+
+/// Why an outcome is what it is; each belongs to one outcome.
+enum class Reason : std::uint8_t {
+  no_signal,           // no rows with equal inputs show the change
+  no_noise_measured,   // nothing to hold them against
+  too_few_units,       // no data of so few prompts or steps could pass the test
+  ratio_without_test,  // the largest distances reach the threshold, and the test does not reject
+  no_difference,       // the change does nothing, or nothing but what noise does, too
+  test_does_not_reject,
+  test_rejects,
+  no_noise  // equal runs are equal, and the changed ones differ
 };
 
-inline constexpr std::array<VerdictWord, 7> outcome_words{{
-    {"not enough data",
-     "Nothing is concluded: no rows with equal inputs, no noise to hold them against, or too few decode steps.",
-     "Read what the verdict rests on: it names what is missing. Run more steps or repetitions, or the same values on a "
-     "second machine."},
-    {"identical",
-     "The changed runs are at no distance from the baseline; where bits differ, those of equal runs do, too.",
-     "Nobody can tell this change from these signals. Look at other signals and layers before calling it harmless."},
-    {"noise floor is zero",
-     "Equal runs are at no distance from each other, and the changed ones differ: the change shows.",
-     "Taken for detectable. One run beside an equal one is enough, as long as the noise stays zero on other machines."},
-    {"detectable", "The change shows by both rules: by ratio and by rank.",
-     "A difference of this size tells the change from noise. Tokens needed says how many rows a test takes."},
-    {"detectable by ratio",
-     "Most of its largest distances reach the threshold, while its rows as a whole do not rank above noise.",
-     "A few rows stand out. Look at the distance by step, and run more steps before relying on it."},
-    {"detectable by rank",
-     "Its rows rank above those of noise more often than chance, while its largest distances do not "
-     "reach the threshold.",
-     "A small but steady difference: it takes many rows. Tokens needed says how many."},
-    {"not detectable", "By neither rule can the change be told from noise.",
-     "It is no proof that nothing changed: other signals, layers or more rows may show it."},
+/// A reason's outcome, its names in files, and its words.
+struct ReasonWord {
+  Outcome outcome;
+  std::string_view id;  // in JSON and CSV
+  VerdictWord words;
+};
+
+inline constexpr std::array<ReasonWord, 8> reason_words{{
+    {Outcome::cannot_tell,
+     "no_signal",
+     {"cannot tell: no rows",
+      "No row with equal inputs shows the change: the runs' tokens differ from the first step on, or a file lacks the signal.",
+      "Feed both sides equal tokens, or record the signal on both."}},
+    {Outcome::cannot_tell,
+     "no_noise_measured",
+     {"cannot tell: no noise was measured",
+      "Nothing says how far equal runs are apart, so that no distance is large or small.",
+      "Run repetitions, or the same values on a second machine."}},
+    {Outcome::cannot_tell,
+     "too_few_units",
+     {"cannot tell: too few prompts or steps",
+      "Even if every one of them spoke for the change, chance would do the same more often than once in a hundred.",
+      "Run as many prompts as the verdict names, or more steps of one."}},
+    {Outcome::cannot_tell,
+     "ratio_without_test",
+     {"cannot tell: large distances, but by chance",
+      "Most of its largest distances reach the threshold, while the test finds that chance would do so more often than "
+      "once in a hundred.",
+      "A few rows stand out. Look at the distance by step, and run more prompts before relying on it."}},
+    {Outcome::not_detectable,
+     "no_difference",
+     {"not detectable (no difference)",
+      "The changed runs are at no distance from the baseline; where bits differ, those of equal runs do, too.",
+      "Nobody can tell this change from these signals. Look at other signals and layers before calling it harmless."}},
+    {Outcome::not_detectable,
+     "test_does_not_reject",
+     {"not detectable", "The test does not tell the change from noise, and its largest distances are not larger.",
+      "It is no proof that nothing changed: other signals, layers or more prompts may show it."}},
+    {Outcome::detectable,
+     "test_rejects",
+     {"detectable", "Its distances rank above those of noise; by chance that would happen in less than 1 of 100 cases.",
+      "A distance of this kind tells the change from noise. Prompts needed says how many a test takes."}},
+    {Outcome::detectable,
+     "no_noise",
+     {"detectable (no noise)",
+      "Equal runs are at no distance from each other, and the changed ones differ: the change shows.",
+      "One run beside an equal one is enough, as long as the noise stays zero on other machines."}},
 }};
 
-constexpr std::string_view name_of(Outcome outcome) { return outcome_words.at(static_cast<std::size_t>(outcome)).word; }
+constexpr const ReasonWord& info(Reason reason) { return reason_words.at(static_cast<std::size_t>(reason)); }
+constexpr Outcome outcome_of(Reason reason) { return info(reason).outcome; }
+constexpr std::string_view id_of(Reason reason) { return info(reason).id; }
+
+/// In JSON and CSV.
+constexpr std::string_view id_of(Outcome outcome) {
+  constexpr std::array<std::string_view, 3> ids{"cannot_tell", "not_detectable", "detectable"};
+  return ids.at(static_cast<std::size_t>(outcome));
+}
 
 /// What an outcome may be due to instead, or rests on without having been checked.
 enum class CaveatKind : std::uint8_t { also_differs, weights_not_identified, labelled_hardware };

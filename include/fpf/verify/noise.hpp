@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fpf/compare/verdict.hpp>
 #include <fpf/verify/noise_scores.hpp>
+#include <fpf/verify/rank_verdict.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,19 +41,15 @@ struct Paths {
 
 /// One path's verdict from noise.
 struct NoiseVerdict {
-  compare::Verdict rank;         // its distances are the positions' scores
+  RankVerdict rank;
   std::string widest;            // the signal with the largest score of the evidence
   std::size_t noise_tokens = 0;  // positions of all honest runs
   std::size_t tokens = 0;        // of the evidence
 
   /// Whether the evidence is too far away.
-  bool stands_out() const {
-    return rank.outcome == compare::Outcome::detectable || rank.outcome == compare::Outcome::zero_noise;
-  }
+  bool stands_out() const { return rank.outcome == RankOutcome::detectable || rank.outcome == RankOutcome::zero_noise; }
   /// Whether it is as near as honest runs are, by rank and by ratio.
-  bool is_near() const {
-    return rank.outcome == compare::Outcome::not_detectable || rank.outcome == compare::Outcome::identical;
-  }
+  bool is_near() const { return rank.outcome == RankOutcome::not_detectable || rank.outcome == RankOutcome::identical; }
 };
 
 /// Both paths' verdicts, what they rest on and what the same test makes of the honest runs themselves, each judged by
@@ -82,9 +78,9 @@ inline std::string lacking(const NoiseTest& test) {
                        test.runs, test.runs == 1 ? " is" : "s are", needed, test.rule.false_positive_rate,
                        needed_power);
   for (const NoiseVerdict* path : {&test.decode, &test.prefill})
-    if (!compare::enough_steps(path->rank))
+    if (!path->rank.enough_positions())
       return fmt::format("{} positions of evidence and {} of noise are here, at least {} of each are needed",
-                         path->tokens, path->noise_tokens, compare::fewest_steps);
+                         path->tokens, path->noise_tokens, fewest_positions);
   return "";
 }
 
@@ -99,39 +95,27 @@ inline Scales pooled_scales(const Distances& evidence, Honest noise) {
 
 inline NoiseVerdict judge_path(const Distances& evidence, const Honest& noise, double threshold) {
   NoiseVerdict out;
-  compare::Verdict& rank = out.rank;
+  RankVerdict& rank = out.rank;
   rank.threshold = threshold;
-  rank.baseline_value = "honest";
-  rank.value = "evidence";
-  rank.scope = compare::Scope::across_hardware;
   const Scales scales = pooled_scales(evidence, noise);
   int cluster = 0;  // a step of a run: runs have other prompts, so that equal steps share nothing
   for (const Distances* run : noise) {
     for (const auto& [step, score] : scores_of(*run, scales)) {
       rank.noise.push_back(score.value);
-      rank.noise_steps.push_back(cluster++);
+      rank.noise_clusters.push_back(cluster++);
       rank.noise_floor = std::max(rank.noise_floor, score.value);
     }
     rank.noise_bits_differ |= !run->bit_equal;
   }
   for (const auto& [step, score] : scores_of(evidence, scales)) {
     rank.signal.push_back(score.value);
-    rank.signal_steps.push_back(cluster++);
+    rank.signal_clusters.push_back(cluster++);
     if (out.widest.empty() || score.value > rank.signal_level) out.widest = score.signal;
     rank.signal_level = std::max(rank.signal_level, score.value);
   }
   rank.signal_bits_differ = !evidence.bit_equal;
-  rank.noise_comparisons = noise.size();
-  rank.signal_comparisons = 1;
-  if (rank.noise_floor > 0) {
-    rank.ratio = rank.signal_level / rank.noise_floor;
-    rank.detectable_comparisons = *rank.ratio >= threshold ? 1 : 0;
-  }
-  compare::add_statistics(rank);
-  rank.outcome = compare::outcome_of(rank);
-  if (rank.outcome == compare::Outcome::zero_noise && !compare::enough_steps(rank))
-    rank.outcome = compare::Outcome::not_enough_data;
-  rank.text = compare::text_of(rank);
+  rank.runs = noise.size();
+  verify::judge(rank);
   out.noise_tokens = rank.noise.size();
   out.tokens = rank.signal.size();
   return out;

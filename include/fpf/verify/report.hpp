@@ -129,7 +129,7 @@ inline Json path_json(const Path& path) {
 
 inline Json noise_json(const NoiseVerdict& found) {
   const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(); };
-  return {{"outcome", compare::name_of(found.rank.outcome)},
+  return {{"outcome", name_of(found.rank.outcome)},
           {"auc", number(found.rank.auc)},
           {"auc_interval", {number(found.rank.auc_low), number(found.rank.auc_high)}},
           {"ratio", number(found.rank.ratio)},

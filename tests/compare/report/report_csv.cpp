@@ -18,6 +18,21 @@ BOOST_AUTO_TEST_CASE(csv_says_what_the_json_says) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(rows_of_several_prompts_say_of_which) {
+  const std::string report = report_of(of_prompts(experiment(3), 7), "prompts_csv");
+  const Json results = Json::parse(text_of("prompts_csv/r.json"));
+  for (const auto& [name, rows] : expected_csv(results)) check_csv(report + "/csv/" + name + ".csv", rows);
+  std::set<std::string> prompts;
+  for (const auto& row : csv(report + "/csv/rows.csv")) prompts.insert(row.at("prompt"));
+  BOOST_TEST((prompts == std::set<std::string>{"0", "1", "2", "3", "4", "5", "6"}));
+  const auto pages = look_at(report + "/index.html");
+  check_pages(pages);
+  BOOST_TEST(pages[0]["problems"] == 0);
+  BOOST_TEST(mentions(pages[0]["text"], {"7 prompts", ", 7 prompts)", "step 2 on in at least one pair and prompt"}));
+  BOOST_TEST(mentions(sentence_of(pages[0], "1-compile-key_vectors-by_step"), {"steps of 7 prompts"}),
+             sentence_of(pages[0], "1-compile-key_vectors-by_step"));
+}
+
 // OWASP, "CSV Injection". Numbers are numbers, whatever their sign.
 BOOST_AUTO_TEST_CASE(no_cell_begins_a_formula) {
   {

@@ -122,6 +122,11 @@ inline std::map<std::string, std::vector<Json>> expected_csv(const Json& results
         out["run_times"].push_back(
             {{"experiment", e}, {"config_id", c["config_id"]}, {"repetition", i}, {"seconds", t["seconds"][i]}});
     }
+    for (const Json& p : a["prompts"]) {
+      Json row = p;
+      row["experiment"] = e;
+      out["prompts"].push_back(row);
+    }
     for (Json v : a["verdicts"]) {
       const Json interval = v["auc_interval"];
       v.erase("auc_interval");
@@ -143,15 +148,18 @@ inline std::map<std::string, std::vector<Json>> expected_csv(const Json& results
         tap["signal"] = s["signal"];
         tap["layer"] = s["layer"];
         Json row = tap;
-        for (const char* name : {"kind", "against_baseline", "first_divergent_step", "steps_compared"})
+        for (const char* name :
+             {"kind", "against_baseline", "first_divergent_step", "first_divergent_prompt", "steps_compared"})
           row[name] = c[name];
-        for (const char* name : {"rows", "first_differing_step"}) row[name] = s[name];
+        row["prompts"] = c["prompts"].size();
+        for (const char* name : {"rows", "first_differing_step", "first_differing_prompt"}) row[name] = s[name];
         row["common_ids"] = s.contains("common_ids") ? s["common_ids"] : Json();
         for (const auto& metric : fpf::compare::metrics) add_statistics(row, metric, s);
         out["comparisons"].push_back(row);
         for (std::size_t i = 0; i < s["by_row"]["step"].size(); ++i) {
           Json one = tap;
           for (const char* name : {"step", "elements"}) one[name] = s["by_row"][name][i];
+          one["prompt"] = s["by_row"].contains("prompt") ? s["by_row"]["prompt"][i] : a["prompts"][0]["prompt"];
           for (const auto& metric : fpf::compare::metrics) {
             const std::string name(metric.name);
             one[name] = s["by_row"].contains(name) ? s["by_row"][name][i] : Json();

@@ -2,6 +2,7 @@
 #include <fpf/compare/plan/plan.hpp>
 #include <fpf/compare/verdict_words.hpp>
 #include <fpf/core/hash.hpp>
+#include <map>
 #include <span>
 
 #include "report.hpp"
@@ -81,7 +82,8 @@ BOOST_AUTO_TEST_CASE(the_page_begins_with_its_date_prompt_revisions_and_machines
   BOOST_TEST(!mentions(head, {"not recorded"}));
   BOOST_TEST(!mentions(head, {std::string(200, 'x').c_str()}));
   const Json found = Json::parse(text_of("origin/r.json"))["analyses"][0];
-  BOOST_TEST(found["prompt"]["tokens"] == 50);
+  BOOST_TEST_REQUIRE(found["prompts"].size() == 1u);
+  BOOST_TEST(found["prompts"][0]["tokens"] == 50);
   BOOST_TEST(found["created"] == Json::array({"2031-02-03 04:05:06"}));
   BOOST_TEST(found["configurations"][0]["fpf"] == "9.8.7, revision 0123456789ab");
 
@@ -174,7 +176,14 @@ BOOST_AUTO_TEST_CASE(every_verdict_is_in_the_glossary) {
       for (const auto text : {row.word, row.meaning, row.advice}) BOOST_TEST(!text.empty(), row.word);
     }
   };
-  add(compare_words::outcome_words);
+  std::map<std::string, std::string> word_of_reason;
+  std::vector<compare_words::VerdictWord> reasons;
+  for (const auto& row : compare_words::reason_words) {
+    reasons.push_back(row.words);
+    BOOST_TEST(row.words.word.starts_with(compare_words::name_of(row.outcome)), row.words.word);
+    BOOST_TEST(word_of_reason.emplace(row.id, row.words.word).second, row.id);
+  }
+  add(reasons);
   add(compare_words::caveat_words);
   add(compare_words::repeat_words);
   add(compare_words::time_words);
@@ -186,7 +195,7 @@ BOOST_AUTO_TEST_CASE(every_verdict_is_in_the_glossary) {
   for (const auto& row : page["glossary"]) {
     BOOST_TEST_REQUIRE(row.size() == 3u);
     std::string word = row[0];
-    for (const std::string before : {"● ", "◐ ", "○ ", "? ", "caveat: ", "bit-exact: "})
+    for (const std::string before : {"● ", "○ ", "? ", "caveat: ", "bit-exact: "})
       if (word.starts_with(before)) word.erase(0, before.size());
     explained.insert(word);
   }
@@ -201,8 +210,12 @@ BOOST_AUTO_TEST_CASE(every_verdict_is_in_the_glossary) {
     BOOST_TEST_REQUIRE(run({program, "a.json", "--output", "r.json", "--signal", "all"}, here).code == 0);
     const Json found = Json::parse(text_of(here + "/r.json"))["analyses"][0];
     for (const Json& verdict : found["verdicts"]) {
-      outcomes.insert(verdict["outcome"].get<std::string>());
-      BOOST_TEST(explained.contains(verdict["outcome"].get<std::string>()), verdict["outcome"]);
+      const std::string reason = verdict["reason"], outcome = verdict["outcome"], answer = verdict["answer"];
+      outcomes.insert(reason);
+      BOOST_TEST(explained.contains(word_of_reason[reason]), reason);
+      std::string said = outcome;
+      std::ranges::replace(said, '_', ' ');
+      BOOST_TEST(answer.starts_with(said), outcome << ": " << answer);
       for (const std::string caveat : verdict["caveats"])
         BOOST_TEST(explained.contains(caveat.substr(0, caveat.find(':'))), caveat);
     }

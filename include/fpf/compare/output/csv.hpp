@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/plan/published.hpp>
+#include <fpf/compare/verdict_text.hpp>
 #include <fpf/core/atomic_file.hpp>
 #include <fpf/core/parse_number.hpp>
 #include <optional>
@@ -127,21 +128,39 @@ inline void write_configurations(const std::filesystem::path& folder, const std:
   times.commit();
 }
 
+/// A member of the test; nothing where there was none.
+template <class T>
+std::optional<T> of_test(const Verdict& verdict, T PermutationTest::*member) {
+  return verdict.test ? std::optional<T>((*verdict.test).*member) : std::nullopt;
+}
+
+inline void write_prompts(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
+  CsvFile out(folder / "prompts.csv", "experiment,prompt,sha256,tokens,words");
+  for (std::size_t e = 0; e < analyses.size(); ++e)
+    for (const Prompt& prompt : analyses[e].prompts)
+      out.row(e, prompt.number, prompt.sha256, prompt.tokens, prompt.words);
+  out.commit();
+}
+
 inline void write_verdicts(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
   CsvFile out(
       folder / "verdicts.csv",
-      "experiment,experiment_type,signal,layer,scope,baseline_value,value,outcome,text,caveats,threshold,noise_floor,"
-      "signal_level,ratio,detectable_comparisons,signal_comparisons,noise_comparisons,noise_from_digests,"
-      "signal_rows,"
-      "noise_rows,auc,auc_low,auc_high,partial_auc_fpr_0.01,hedges_g,cliffs_delta,tokens_needed");
+      "experiment,experiment_type,signal,layer,scope,baseline_value,value,outcome,reason,answer,text,caveats,threshold,"
+      "noise_floor,signal_level,ratio,signal_levels,levels_reached,signal_comparisons,noise_comparisons,"
+      "noise_from_digests,noise_between,signal_rows,noise_rows,unit,prompts,signal_units,noise_units,paired_units,"
+      "p_value,smallest_p_value,arrangements,exhaustive,false_positive_rate,auc,auc_low,auc_high,partial_auc_fpr_0.01,"
+      "hedges_g,cliffs_delta,needed_units,needed_tokens");
   for (std::size_t e = 0; e < analyses.size(); ++e)
     for (const Verdict& v : analyses[e].verdicts)
       out.row(e, analyses[e].experiment_type, name_of(v.tap.signal), layer_of(v.tap), name_of(v.scope),
-              v.baseline_value, v.value, name_of(v.outcome), v.text,
+              v.baseline_value, v.value, id_of(v.outcome()), id_of(v.reason), v.answer, v.text,
               fmt::format("{}", fmt::join(texts_of(v.caveats), "; ")), v.threshold, v.noise_floor, v.signal_level,
-              v.ratio, v.detectable_comparisons, v.signal_comparisons, v.noise_comparisons, v.noise_from_digests,
-              v.signal.size(), v.noise.size(), v.auc, v.auc_low, v.auc_high, v.partial_auc, v.hedges_g, v.cliffs_delta,
-              v.tokens_needed);
+              v.ratio, v.signal_levels, v.levels_reached, v.signal_comparisons, v.noise_comparisons,
+              v.noise_from_digests, noise_between(v), v.signal.size(), v.noise.size(), name_of(v.unit), v.prompts,
+              v.signal_units, v.noise_units, of_test(v, &PermutationTest::paired),
+              of_test(v, &PermutationTest::p_value), of_test(v, &PermutationTest::smallest_p),
+              of_test(v, &PermutationTest::arrangements), of_test(v, &PermutationTest::exhaustive), false_positive_rate,
+              v.auc, v.auc_low, v.auc_high, v.partial_auc, v.hedges_g, v.cliffs_delta, v.needed_units, v.needed_tokens);
   out.commit();
 }
 
@@ -181,11 +200,11 @@ inline void write_comparisons(const std::filesystem::path& folder, const std::ve
   const auto all = metrics_of_all(), some = metrics_of_some();
   const std::string key = "experiment,a,b,repetition_a,repetition_b,";
   CsvFile out(folder / "comparisons.csv",
-              fmt::format("{}kind,against_baseline,first_divergent_step,steps_compared,signal,layer,rows,{},"
-                          "first_differing_step,common_ids,{}",
+              fmt::format("{}kind,against_baseline,prompts,first_divergent_step,first_divergent_prompt,steps_compared,"
+                          "signal,layer,rows,{},first_differing_step,first_differing_prompt,common_ids,{}",
                           key, statistic_columns(all), statistic_columns(some)));
-  CsvFile rows(folder / "rows.csv",
-               fmt::format("{}signal,layer,step,{},elements,{}", key, metric_columns(all), metric_columns(some)));
+  CsvFile rows(folder / "rows.csv", fmt::format("{}signal,layer,prompt,step,{},elements,{}", key, metric_columns(all),
+                                                metric_columns(some)));
   CsvFile ulps(folder / "ulp.csv", key + "signal,layer,dtype,from,to,count");
   for (std::size_t e = 0; e < analyses.size(); ++e) {
     const Named names{e, analyses[e]};
@@ -194,12 +213,19 @@ inline void write_comparisons(const std::filesystem::path& folder, const std::ve
         const auto signal = name_of(t.tap.signal);
         const auto layer = layer_of(t.tap);
         const auto common_ids = t.tap.signal.view == View::aligned ? std::optional(t.mean_elements) : std::nullopt;
+        const PromptSteps* divergence = c.first_divergence();
+        const auto number = [&](bool is, std::size_t prompt) {
+          return is ? std::optional(analyses[e].prompts[prompt].number) : std::nullopt;
+        };
         out.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, name_of(c.kind), c.against_baseline,
-                c.first_divergent_step, c.steps_compared, signal, layer, t.rows.size(), statistics_of(t, all),
-                t.first_difference, common_ids, statistics_of(t, some));
+                c.prompts.size(), divergence == nullptr ? std::nullopt : divergence->first_divergent_step,
+                number(divergence != nullptr, divergence == nullptr ? 0 : divergence->prompt), c.steps_compared(),
+                signal, layer, t.rows.size(), statistics_of(t, all), t.first_difference,
+                number(t.first_difference.has_value(), t.first_difference_prompt), common_ids, statistics_of(t, some));
         for (const RowDistance& row : t.rows)
-          rows.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, row.step,
-                   values_of(row, t.tap.signal, all), row.elements, values_of(row, t.tap.signal, some));
+          rows.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer,
+                   analyses[e].prompts[row.prompt].number, row.step, values_of(row, t.tap.signal, all), row.elements,
+                   values_of(row, t.tap.signal, some));
         for (std::size_t k = 0; k < t.ulp.counts.size(); ++k)
           if (t.ulp.counts[k] != 0)
             ulps.row(e, names.id(c.a), names.id(c.b), c.repetition_a, c.repetition_b, signal, layer, t.ulp.dtype,
@@ -231,10 +257,11 @@ inline void write_matrices(const std::filesystem::path& folder, const std::vecto
 
 }  // namespace detail
 
-/// configurations.csv, run_times.csv, verdicts.csv, comparisons.csv, rows.csv, ulp.csv, matrices.csv and
+/// configurations.csv, run_times.csv, prompts.csv, verdicts.csv, comparisons.csv, rows.csv, ulp.csv, matrices.csv and
 /// timing.csv; "experiment" counts the analyses from 0, as their list in the JSON does.
 inline void write_csv(const std::filesystem::path& folder, const std::vector<Analysis>& analyses) {
   detail::write_configurations(folder, analyses);
+  detail::write_prompts(folder, analyses);
   detail::write_verdicts(folder, analyses);
   detail::write_comparisons(folder, analyses);
   detail::write_matrices(folder, analyses);

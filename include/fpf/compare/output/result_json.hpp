@@ -7,6 +7,7 @@
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/machine_code.hpp>
 #include <fpf/compare/plan/published.hpp>
+#include <fpf/compare/verdict_text.hpp>
 #include <fpf/core/json.hpp>
 #include <optional>
 #include <string>
@@ -41,8 +42,16 @@ void add_metrics(Json& out, const std::vector<std::size_t>& places, Signal signa
     if (metrics[m].is_of(signal)) out[std::string(metrics[m].name)] = value_of(m);
 }
 
-inline Json rows_json(const TapDistance& tap) {
-  Json out = {{"step", Json::array()}};
+/// prompt_index where files state it.
+inline Json prompt_number(const Analysis& analysis, std::size_t prompt) { return analysis.prompts[prompt].number; }
+
+inline Json rows_json(const Analysis& analysis, const TapDistance& tap) {
+  Json out = Json::object();
+  if (analysis.prompts.size() > 1) {
+    out["prompt"] = Json::array();
+    for (const RowDistance& row : tap.rows) out["prompt"].push_back(prompt_number(analysis, row.prompt));
+  }
+  out["step"] = Json::array();
   for (const RowDistance& row : tap.rows) out["step"].push_back(row.step);
   const auto values = [&](std::size_t m) {
     Json all = Json::array();
@@ -56,7 +65,7 @@ inline Json rows_json(const TapDistance& tap) {
   return out;
 }
 
-inline Json tap_distance_json(const TapDistance& tap) {
+inline Json tap_distance_json(const Analysis& analysis, const TapDistance& tap) {
   const auto statistics = [&](std::size_t m) {
     const ShownStatistics& all = metrics[m].statistics;
     if (all.size() == 1) return Json(tap[{m, 0}]);
@@ -68,29 +77,46 @@ inline Json tap_distance_json(const TapDistance& tap) {
   out["rows"] = tap.rows.size();
   add_metrics(out, metrics_of_all(), tap.tap.signal, statistics);
   out["first_differing_step"] = optional_json(tap.first_difference);
+  out["first_differing_prompt"] = tap.first_difference ? prompt_number(analysis, tap.first_difference_prompt) : Json();
   const bool aligned = tap.tap.signal.view == View::aligned;
   if (aligned) out["common_ids"] = tap.mean_elements;
   add_metrics(out, metrics_of_some(), tap.tap.signal, statistics);
   if (!aligned) out["ulp"] = ulp_json(tap.ulp);
-  out["by_row"] = rows_json(tap);
+  out["by_row"] = rows_json(analysis, tap);
   return out;
+}
+
+/// Of each prompt where tokens were given: steps at which the runs would have chosen differently.
+inline Json prompt_steps_json(const Analysis& analysis, const PromptSteps& one) {
+  return {{"prompt", prompt_number(analysis, one.prompt)},
+          {"steps_compared", one.steps_compared},
+          {"first_divergent_step", optional_json(one.first_divergent_step)},
+          {"choices", one.choices},
+          {"other_choices", one.other_choices},
+          {"first_other_choice", optional_json(one.first_other_choice)}};
 }
 
 inline Json comparison_json(const Analysis& analysis, const Comparison& comparison) {
   Json taps = Json::array();
-  for (const TapDistance& tap : comparison.taps) taps.push_back(tap_distance_json(tap));
+  for (const TapDistance& tap : comparison.taps) taps.push_back(tap_distance_json(analysis, tap));
   Json first;
   if (const TapDistance* tap = comparison.first_difference()) {
     first = tap_json(tap->tap);
     first["step"] = *tap->first_difference;
+    first["prompt"] = prompt_number(analysis, tap->first_difference_prompt);
   }
+  Json prompts = Json::array();
+  for (const PromptSteps& one : comparison.prompts) prompts.push_back(prompt_steps_json(analysis, one));
+  const PromptSteps* divergence = comparison.first_divergence();
   return {{"a", analysis.configurations[comparison.a].id},
           {"b", analysis.configurations[comparison.b].id},
           {"repetitions", {comparison.repetition_a, comparison.repetition_b}},
           {"kind", name_of(comparison.kind)},
           {"against_baseline", comparison.against_baseline},
-          {"first_divergent_step", optional_json(comparison.first_divergent_step)},
-          {"steps_compared", comparison.steps_compared},
+          {"first_divergent_step", divergence == nullptr ? Json() : Json(*divergence->first_divergent_step)},
+          {"first_divergent_prompt", divergence == nullptr ? Json() : prompt_number(analysis, divergence->prompt)},
+          {"steps_compared", comparison.steps_compared()},
+          {"prompts", prompts},
           {"also_differs", comparison.also_differs},
           {"first_difference", first},
           {"signals", taps}};
@@ -129,35 +155,50 @@ inline Json configuration_json(const Configuration& configuration) {
             {"decode_seconds", optional_json(timing.decode_seconds)}}}};
 }
 
-inline Json prompt_json(const std::optional<Prompt>& prompt) {
-  if (!prompt) return {};
-  return {{"sha256", prompt->sha256}, {"tokens", prompt->tokens}, {"words", prompt->words}};
+inline Json prompt_json(const Prompt& prompt) {
+  return {{"prompt", prompt.number}, {"sha256", prompt.sha256}, {"tokens", prompt.tokens}, {"words", prompt.words}};
 }
 
 inline Json verdict_json(const Verdict& verdict) {
+  const auto& test = verdict.test;
   Json out = tap_json(verdict.tap);
   out.update(Json{{"scope", name_of(verdict.scope)},
                   {"baseline_value", verdict.baseline_value},
                   {"value", verdict.value},
-                  {"outcome", name_of(verdict.outcome)},
+                  {"outcome", id_of(verdict.outcome())},
+                  {"reason", id_of(verdict.reason)},
+                  {"answer", verdict.answer},
                   {"text", verdict.text},
                   {"caveats", texts_of(verdict.caveats)},
                   {"threshold", verdict.threshold},
                   {"noise_floor", verdict.noise_floor},
                   {"signal_level", verdict.signal_level},
                   {"ratio", optional_json(verdict.ratio)},
-                  {"detectable_comparisons", verdict.detectable_comparisons},
+                  {"signal_levels", verdict.signal_levels},
+                  {"levels_reached", verdict.levels_reached},
                   {"signal_comparisons", verdict.signal_comparisons},
                   {"noise_comparisons", verdict.noise_comparisons},
                   {"noise_from_digests", verdict.noise_from_digests},
+                  {"noise_between", noise_between(verdict)},
                   {"signal_rows", verdict.signal.size()},
                   {"noise_rows", verdict.noise.size()},
+                  {"unit", name_of(verdict.unit)},
+                  {"prompts", verdict.prompts},
+                  {"signal_units", verdict.signal_units},
+                  {"noise_units", verdict.noise_units},
+                  {"paired_units", test ? Json(test->paired) : Json()},
+                  {"p_value", test ? Json(test->p_value) : Json()},
+                  {"smallest_p_value", test ? Json(test->smallest_p) : Json()},
+                  {"arrangements", test ? Json(test->arrangements) : Json()},
+                  {"exhaustive", test ? Json(test->exhaustive) : Json()},
+                  {"false_positive_rate", false_positive_rate},
                   {"auc", optional_json(verdict.auc)},
                   {"auc_interval", verdict.auc_low ? Json{*verdict.auc_low, *verdict.auc_high} : Json()},
                   {"partial_auc_fpr_0.01", optional_json(verdict.partial_auc)},
                   {"hedges_g", optional_json(verdict.hedges_g)},
                   {"cliffs_delta", optional_json(verdict.cliffs_delta)},
-                  {"tokens_needed", optional_json(verdict.tokens_needed)}});
+                  {"needed_units", optional_json(verdict.needed_units)},
+                  {"needed_tokens", optional_json(verdict.needed_tokens)}});
   return out;
 }
 
@@ -210,7 +251,7 @@ inline Json to_json(const Analysis& analysis) {
               {"model", analysis.model},
               {"files", analysis.files},
               {"created", analysis.created},
-              {"prompt", detail::prompt_json(analysis.prompt)},
+              {"prompts", Json::array()},
               {"hardware", analysis.hardware},
               {"baseline_value", detail::optional_json(analysis.baseline_value)},
               {"threshold", analysis.threshold},
@@ -220,6 +261,7 @@ inline Json to_json(const Analysis& analysis) {
               {"not_checked", analysis.not_checked}};
   for (const char* name : {"configurations", "verdicts", "comparisons", "matrices", "timing"})
     out[name] = Json::array();
+  for (const auto& entry : analysis.prompts) out["prompts"].push_back(detail::prompt_json(entry));
   for (const auto& entry : analysis.configurations) out["configurations"].push_back(detail::configuration_json(entry));
   for (const auto& entry : analysis.verdicts) out["verdicts"].push_back(detail::verdict_json(entry));
   for (const auto& entry : analysis.comparisons) out["comparisons"].push_back(detail::comparison_json(analysis, entry));

@@ -10,6 +10,7 @@
 #include <fpf/compare/output/table.hpp>
 #include <fpf/compare/plan/plan.hpp>
 #include <fpf/compare/plan/published.hpp>
+#include <fpf/compare/verdict_text.hpp>
 #include <fpf/core/json.hpp>
 #include <optional>
 #include <set>
@@ -30,7 +31,8 @@ inline std::string origin_text(const Analysis& analysis) {
   std::set<std::string> writers;
   for (const Configuration& entry : analysis.configurations)
     writers.insert(entry.fpf.empty() ? not_recorded : entry.fpf);
-  return fmt::format("prompt {}; written {} by fpf {}", prompt_text(analysis.prompt),
+  return fmt::format("{}{}; written {} by fpf {}", analysis.prompts.size() == 1 ? "prompt " : "",
+                     prompt_text(analysis.prompts),
                      analysis.created.empty() ? not_recorded : fmt::format("{}", fmt::join(analysis.created, ", ")),
                      fmt::join(writers, " and "));
 }
@@ -80,7 +82,10 @@ inline std::string comparisons_text(const Analysis& analysis, const Terminal& te
                             {label_of(tap.tap)},
                             {std::to_string(tap.rows.size())}};
       append(row, metric_cells(tap, &Shown::in_compare));
-      row.push_back({tap.first_difference ? std::to_string(*tap.first_difference) : "equal"});
+      row.push_back({!tap.first_difference ? "equal"
+                     : analysis.prompts.size() == 1
+                         ? std::to_string(*tap.first_difference)
+                         : step_text(analysis.prompts, *tap.first_difference, tap.first_difference_prompt).substr(5)});
       table.add(std::move(row));
     }
   }
@@ -88,25 +93,16 @@ inline std::string comparisons_text(const Analysis& analysis, const Terminal& te
   std::string out = heading("Distances", terminal) + table.render(terminal);
   for (const Comparison& comparison : analysis.comparisons)
     if (const TapDistance* tap = comparison.first_difference(); tap != nullptr && comparison.taps.size() > 1)
-      out += wrapped(fmt::format("{} differ first at step {}, {}.", pair_text(comparison), *tap->first_difference,
+      out += wrapped(fmt::format("{} differ first at {}, {}.", pair_text(comparison),
+                                 step_text(analysis.prompts, *tap->first_difference, tap->first_difference_prompt),
                                  label_of(tap->tap)),
                      terminal.width, "  ");
   return out;
 }
 
 inline Style style_of(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::detectable:
-    case Outcome::zero_noise:
-      return Style::good;
-    case Outcome::not_detectable:
-    case Outcome::identical:
-      return Style::bad;
-    case Outcome::not_enough_data:
-      return Style::faint;
-    default:
-      return Style::strong;
-  }
+  if (outcome == Outcome::cannot_tell) return Style::strong;
+  return outcome == Outcome::detectable ? Style::good : Style::bad;
 }
 
 inline std::string optional_text(const std::optional<double>& value, fmt::string_view format) {
@@ -117,17 +113,17 @@ inline std::vector<Cell> verdict_cells(const Verdict& verdict) {
   return {{fmt::format("{} -> {}", verdict.baseline_value, verdict.value)},
           {std::string(name_of(verdict.scope))},
           {label_of(verdict.tap)},
-          {headline_of(verdict), style_of(verdict.outcome)},
+          {headline_of(verdict), style_of(verdict.outcome())},
           {optional_text(verdict.ratio, "{:.2f}x")},
           {optional_text(verdict.auc, "{:.3f}")},
           {optional_text(verdict.partial_auc, "{:.3f}")},
           {optional_text(verdict.hedges_g, "{:.2f}")},
-          {optional_text(verdict.tokens_needed, "{:.0f}")}};
+          {verdict.needed_units ? needed_text(verdict) : ""}};
 }
 
 inline std::string verdicts_text(const Analysis& analysis, const Terminal& terminal) {
   if (analysis.verdicts.empty()) return "";
-  Table table({"change", "where", "signal", "verdict", ">ratio", "?>AUC", "?>pAUC 1%", "?>Hedges g", "?>tokens"});
+  Table table({"change", "where", "signal", "verdict", "?>ratio", "?>AUC", "?>pAUC 1%", "?>Hedges g", "?>needed"});
   for (const Verdict& verdict : analysis.verdicts) table.add(verdict_cells(verdict));
   std::string out = heading("Verdicts", terminal) + table.render(terminal);
   constexpr std::size_t few = 8;
@@ -171,7 +167,7 @@ inline std::string to_text(const Analysis& analysis, const Terminal& terminal) {
 /// All experiments in one table: one line a change and place, at the last layer of each analysis' first
 /// signal.
 inline std::string summary_text(const std::vector<Analysis>& analyses, const Terminal& terminal) {
-  Table table({"experiment", "change", "where", "?signal", "verdict", ">ratio", "?>AUC", "?>noise floor"});
+  Table table({"experiment", "change", "where", "?signal", "verdict", "?>ratio", "?>AUC", "?>noise floor"});
   for (const Analysis& analysis : analyses) {
     if (analysis.verdicts.empty())
       table.add({{analysis.experiment_type}, {"none"}, {""}, {""}, {"noise only", Style::faint}, {""}, {""}, {""}});

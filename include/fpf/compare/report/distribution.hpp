@@ -47,7 +47,7 @@ struct Sample {
   std::string_view colour;
   int point = 7;
   const std::vector<double>* values = nullptr;
-  std::vector<double> largest;  // of each comparison: what the threshold is held against
+  std::vector<double> largest;  // of each comparison and prompt: what the threshold is held against
 };
 
 inline std::vector<double> largest_of(const Analysis& analysis, const Verdict& verdict, bool noise) {
@@ -56,7 +56,7 @@ inline std::vector<double> largest_of(const Analysis& analysis, const Verdict& v
     const bool belongs = noise ? is_noise_of(comparison, verdict.scope)
                                : is_signal_of(analysis, comparison, verdict.scope, verdict.value);
     if (const TapDistance* found = belongs ? comparison.find(verdict.tap) : nullptr)
-      out.push_back((*found)[deciding_max]);
+      compare::detail::add_levels(*found, out);
   }
   return out;
 }
@@ -80,11 +80,11 @@ inline std::vector<Sample> samples_of(const Analysis& analysis, const std::vecto
   return out;
 }
 
-/// Two blocks a sample: its bins, and the largest distance of each comparison.
+/// Two blocks a sample: its bins, and the largest distance of each comparison and prompt.
 inline std::string distribution_data(const std::vector<Sample>& samples, const Axis& axis, double& highest) {
   std::string out =
       "# two blocks a sample: from, to, share in % (0 to 0: rows without a difference); then the largest "
-      "distance of each comparison\n";
+      "distance of each comparison and prompt\n";
   for (const Sample& sample : samples) {
     out += fmt::format("# {}\n", one_line(sample.label));
     for (const Bin& bin : histogram(*sample.values, axis)) {
@@ -110,7 +110,7 @@ inline Grid distribution_table(const std::vector<Sample>& samples) {
   return out;
 }
 
-inline std::string distribution_commands(const std::vector<Sample>& samples, double highest) {
+inline std::string distribution_commands(const std::vector<Sample>& samples, double highest, bool one_prompt) {
   std::vector<std::string> commands;
   for (std::size_t i = 0; i < samples.size(); ++i)
     commands.push_back(
@@ -124,16 +124,16 @@ inline std::string distribution_commands(const std::vector<Sample>& samples, dou
                     2 * i + 1, highest * (1.08 + 0.07 * static_cast<double>(i)), samples[i].colour, samples[i].point));
   commands.push_back(
       fmt::format("NaN with points linecolor rgb '{}' pointtype 7 pointsize 0.7 title 'points above: largest "
-                  "distance of each comparison'",
-                  ink));
+                  "distance of each comparison{}'",
+                  ink, one_prompt ? "" : " and prompt"));
   commands.push_back(fmt::format("NaN with lines linecolor rgb '{}' dashtype (6,3) linewidth 1.5 title rule", ink));
   return fmt::format("plot {}\n", fmt::join(commands, ", \\\n     "));
 }
 
 inline std::string verdict_clause(const Analysis& analysis, const Verdict& verdict) {
   std::string out = fmt::format("{}: {}", change_text(analysis, verdict.value, in_text), headline_of(verdict));
-  if (verdict.signal.empty()) return out + " (no row with equal inputs)";
-  if (verdict.outcome == Outcome::zero_noise)
+  if (verdict.signal.empty()) return out;
+  if (verdict.reason == Reason::no_noise)
     out += ", signal rows reach " + number_text(*std::ranges::max_element(verdict.signal));
   if (verdict.ratio) out += fmt::format(", {} times the noise floor", number_text(*verdict.ratio));
   if (verdict.auc) out += fmt::format(", AUC {:.3f}", *verdict.auc);
@@ -223,7 +223,7 @@ inline void draw_distribution(const Verdict& verdict, const std::vector<Sample>&
   if (highest > 80) figure.script += "set ytics 0, 20, 100\n";
   figure.canvas.x_label = fmt::format("{} distance of a row", deciding_title);
   figure.canvas.y_label = "share of rows, %";
-  figure.script += grid_script("ytics") + distribution_commands(samples, highest);
+  figure.script += grid_script("ytics") + distribution_commands(samples, highest, verdict.prompts == 1);
   figure.hints = distribution_hints(verdict, samples, axis, figure.canvas);
 }
 

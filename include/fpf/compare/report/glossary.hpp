@@ -25,17 +25,16 @@ inline std::string glossary_row(const VerdictWord& row, std::string_view id, std
 
 }  // namespace detail
 
-/// Every word of a verdict that there is (verdict_words.hpp), as one table.
+/// Every reason and word of a verdict that there is (verdict_words.hpp), as one table.
 inline std::string glossary_html() {
   std::string out =
       "<section id=\"glossary\">\n<h2>Verdicts in words</h2>\n<p>Caveats follow a verdict behind a semicolon.</p>\n"
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Verdicts in words\"><table class=\"cards prose\">\n"
       "<thead><tr><th scope=\"col\">word</th><th scope=\"col\">it means</th><th scope=\"col\">what to do</th></tr>"
       "</thead>\n<tbody>\n";
-  for (std::size_t i = outcome_words.size(); i-- > 0;) {
-    const auto outcome = static_cast<Outcome>(i);
-    out += detail::glossary_row(outcome_words[i], word_id(outcome), std::string(look_of(outcome).second) + " ");
-  }
+  for (std::size_t i = reason_words.size(); i-- > 0;)
+    out += detail::glossary_row(reason_words[i].words, word_id(static_cast<Reason>(i)),
+                                std::string(look_of(reason_words[i].outcome).second) + " ");
   for (std::size_t i = 0; i < caveat_words.size(); ++i)
     out += detail::glossary_row(caveat_words[i], word_id(static_cast<CaveatKind>(i)), "caveat: ");
   for (const VerdictWord& row : repeat_words) out += detail::glossary_row(row, "", "bit-exact: ");
@@ -50,7 +49,8 @@ inline std::string terms_html(double threshold) {
   };
   term("Noise",
        fmt::format("Distances between runs of equal value: repetitions or machines of one hardware type (within), or "
-                   "different hardware types (across). Its floor is the mean over the comparisons of their largest {}.",
+                   "different hardware types (across). Its floor is the mean over the comparisons and prompts of their "
+                   "largest {}.",
                    deciding_title));
   term("Signal",
        "Distances between runs of which one has the baseline's value and the other a changed one, on one "
@@ -61,18 +61,33 @@ inline std::string terms_html(double threshold) {
   term("L2",
        "The length of the difference of two rows: the root of the sum of its squares. Relative L2: by the length of "
        "the first row.");
-  term("By ratio", fmt::format("The plan's rule: most comparisons' largest {} is at least {:g} times the noise floor.",
-                               deciding_title, threshold));
+  term("The test",
+       fmt::format(
+           "Detectable is what a permutation test finds at {:g} % false positives, and any difference where there "
+           "is no noise. \"Noise\" and \"signal\" are exchanged at random, {} times; p is the share in which signal "
+           "ranks as high as it does.",
+           100 * false_positive_rate, permutation_draws));
+  term("Units",
+       fmt::format(
+           "What is exchanged as a whole: a prompt with all its rows, from {} prompts on; of fewer prompts each "
+           "step, which takes steps as independent of one another. At least {} units on both sides, or {} on each "
+           "of two, are needed before any data could be told from chance.",
+           fewest_prompts, fewest_paired, fewest_apart));
+  term("Ratio", fmt::format("The signal's largest {} of a comparison and prompt, on average, over the noise floor. The "
+                            "plan calls a change detectable from {:g} on; here it is shown and decides nothing.",
+                            deciding_title, threshold));
   term("The plan", plan::sentence);
-  term(
-      "By rank",
-      "The 95 % interval of the AUC lies above 0.5. The AUC is the probability that a signal row is further than a noise "
-      "row; 0.5 is chance, 1 is certainty. The interval draws decode steps anew, and needs 5 of them. pAUC 1 % counts "
-      "only the part below 1 % false positives, on the same scale, and needs 100 rows of noise.");
+  term("AUC",
+       fmt::format("The probability that a signal row is further than a noise row; 0.5 is chance, 1 is certainty. The "
+                   "interval draws units anew, and needs {} of them. pAUC 1 % counts only the part below 1 % false "
+                   "positives, on the same scale, and needs {} rows of noise.",
+                   fewest_units, fewest_noise_rows));
   term("Effect sizes",
        "Hedges' g is the distance of the two means in standard deviations; Cliff's delta is 2 AUC - 1, from -1 to 1.");
-  term("Tokens needed",
-       "Rows on each side with which the rank test finds such a signal at 95 % power and 1 % false positives.");
+  term(
+      "Needed",
+      "Prompts and tokens, or steps of few prompts, on each side with which a rank test finds such a difference with 95 % "
+      "power at 1 % false positives, if it is real and the units are independent (Noether 1987).");
   term("ULP",
        "Units in the last place: steps from one value to the other through all numbers of the signal's own type; 0 is "
        "equal.");

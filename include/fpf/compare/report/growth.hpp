@@ -76,7 +76,11 @@ inline std::string undrawn_text(const LinePlot& plot) {
 
 inline std::string by_step_sentence(const Analysis& analysis, const LinePlot& plot) {
   const Line& line = leading(plot, mean_of);
-  std::string out = fmt::format("{}: {} over {} rows", line.series->label, range_text(line.curve), line.curve.size());
+  std::string out =
+      fmt::format("{}: {} over {}", line.series->label, range_text(line.curve),
+                  analysis.prompts.size() == 1 ? count_text(line.curve.size(), "row")
+                                               : fmt::format("{} of {}", count_text(line.curve.size(), "step"),
+                                                             count_text(analysis.prompts.size(), "prompt")));
   if (const Line* noise = noise_for(plot, *line.series)) {
     std::size_t overlap = 0, common = 0;
     for (const auto& [step, point] : line.curve)
@@ -94,10 +98,11 @@ inline std::string by_step_sentence(const Analysis& analysis, const LinePlot& pl
   std::optional<int> diverged;
   for (const Line& one : plot.lines)
     for (const Comparison* comparison : one.series->comparisons)
-      if (comparison->first_divergent_step)
-        diverged = std::min(diverged.value_or(*comparison->first_divergent_step), *comparison->first_divergent_step);
+      if (const PromptSteps* found = comparison->first_divergence())
+        diverged = std::min(diverged.value_or(*found->first_divergent_step), *found->first_divergent_step);
   if (diverged)
-    out += fmt::format(" Tokens differ from step {} on in at least one pair; {}.", *diverged,
+    out += fmt::format(" Tokens differ from step {} on in at least one pair{}; {}.", *diverged,
+                       analysis.prompts.size() == 1 ? "" : " and prompt",
                        analysis.after_divergence ? "later rows are shown all the same" : "its later rows are left out");
   return out + undrawn_text(plot);
 }
@@ -190,6 +195,7 @@ inline Figure by_step_figure(const Analysis& analysis, const std::vector<Series>
   plot.x_label = "decode step (below 0: the end of the prompt)";
   plot.x_column = "step";
   plot.y_label = divergence ? "KL divergence, nats" : fmt::format("{} distance", deciding_title);
+  if (analysis.prompts.size() > 1) plot.each = "row";
   detail::add_lines(plot, all, [&](const Series& series) {
     return curve_by_step(series, tap, divergence ? metric_named("kl") : deciding);
   });

@@ -61,7 +61,7 @@ inline std::string head_html(const std::vector<Analysis>& analyses) {
   std::vector<std::string> dates;
   for (const Analysis& analysis : analyses) {
     models.add(analysis.model);
-    prompts.add(prompt_text(analysis.prompt));
+    prompts.add(prompt_text(analysis.prompts));
     dates.insert(dates.end(), analysis.created.begin(), analysis.created.end());
     for (const Configuration& c : analysis.configurations) {
       machines.add(c.hardware + ": " + (c.machine.empty() ? not_recorded : c.machine));

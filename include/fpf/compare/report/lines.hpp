@@ -7,6 +7,7 @@
 #include <fpf/compare/report/series.hpp>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,7 +24,8 @@ struct LinePlot {
   std::vector<std::string> x_names;  // where x counts categories; else x is a number
   std::vector<std::string> x_marks;  // the same for the axis, where shorter
   std::vector<Line> lines;
-  bool percent = false;  // values are shares
+  bool percent = false;                  // values are shares
+  std::string_view each = "comparison";  // what the points of a curve are of
 
   /// "step 3", "3–4 ULP".
   std::string place(int x) const {
@@ -55,7 +57,7 @@ inline std::string value_text(const LinePlot& plot, double value) {
 
 inline std::string lines_data(const LinePlot& plot, const std::vector<int>& xs, double scale) {
   std::string out =
-      fmt::format("# columns: {}; then of each line the mean, lowest and highest comparison\n", plot.x_column);
+      fmt::format("# columns: {}; then of each line the mean, lowest and highest {}\n", plot.x_column, plot.each);
   for (std::size_t i = 0; i < plot.lines.size(); ++i)
     out += fmt::format("# columns {}-{}: {}\n", 3 * i + 2, 3 * i + 4, one_line(plot.lines[i].series->label));
   for (const int x : xs) {
@@ -154,7 +156,7 @@ inline std::string x_script(const LinePlot& plot, const std::vector<int>& xs, Ca
 inline std::string point_text(const LinePlot& plot, const Line& line, const CurvePoint& point) {
   std::string out = fmt::format("{}: {}", line.series->label, value_text(plot, point.mean));
   if (point.count > 1)
-    return out + fmt::format(", mean of {} comparisons, {} to {}", point.count, value_text(plot, point.low),
+    return out + fmt::format(", mean of {}, {} to {}", count_text(point.count, plot.each), value_text(plot, point.low),
                              value_text(plot, point.high));
   return line.series->between.empty() ? out : out + " between " + line.series->between;
 }

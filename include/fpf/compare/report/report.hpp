@@ -135,8 +135,8 @@ inline void write_report(const std::filesystem::path& folder, const std::vector<
     return out + report::terms_html(analyses.front().threshold) + report::glossary_html();
   };
   report::detail::write_folder(folder, "Comparison of floating-point results", analyses, failures, sections, body,
-                               {"configurations.csv", "run_times.csv", "verdicts.csv", "comparisons.csv", "rows.csv",
-                                "ulp.csv", "matrices.csv", "timing.csv"});
+                               {"configurations.csv", "run_times.csv", "prompts.csv", "verdicts.csv", "comparisons.csv",
+                                "rows.csv", "ulp.csv", "matrices.csv", "timing.csv"});
 }
 
 /// The same of published measurements.

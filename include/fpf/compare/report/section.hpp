@@ -90,7 +90,7 @@ inline std::string facts_html(const Analysis& analysis) {
   if (analysis.baseline_value) fact("baseline", *analysis.baseline_value);
   fact(analysis.files.size() == 1 ? "file" : "files", fmt::format("{}", fmt::join(analysis.files, ", ")));
   fact("written", analysis.created.empty() ? not_recorded : fmt::format("{}", fmt::join(analysis.created, ", ")));
-  fact("prompt", prompt_text(analysis.prompt));
+  fact(analysis.prompts.size() == 1 ? "prompt" : "prompts", prompt_text(analysis.prompts));
   if (!analysis.not_checked.empty()) fact("not checked", trusted_names(analysis.not_checked));
   return out + "</dl>\n";
 }
@@ -102,19 +102,20 @@ inline std::string optional_number(const std::optional<double>& value) {
 inline std::string verdicts_html(std::size_t experiment, const Analysis& analysis) {
   if (analysis.verdicts.empty()) return "";
   const auto taps = shown_taps(analysis);
-  Grid grid{{"change", "where", "signal", "verdict", ">ratio", ">AUC", ">95 % interval", ">pAUC 1 %", ">Hedges' g",
-             ">Cliff's delta", ">tokens needed"},
+  Grid grid{{"change", "where", "signal", "verdict", ">ratio", ">p", ">AUC", ">95 % interval", ">pAUC 1 %",
+             ">Hedges' g", ">Cliff's delta", ">needed"},
             {}};
   std::string rests = "<ul class=\"rests\">\n";
   for (const Verdict& v : analysis.verdicts) {
     if (std::ranges::find(taps, v.tap) == taps.end()) continue;
     const std::string change = change_text(analysis, v.value, in_text);
     grid.rows.push_back({change, std::string(name_of(v.scope)), words_for(v.tap),
-                         fmt::format("{} {}", look_of(v.outcome).second, headline_of(v)),
-                         v.ratio ? number_text(*v.ratio) + "×" : "", optional_number(v.auc),
+                         fmt::format("{} {}", look_of(v.outcome()).second, headline_of(v)),
+                         v.ratio ? number_text(*v.ratio) + "×" : "", v.test ? number_text(v.test->p_value) : "",
+                         optional_number(v.auc),
                          v.auc_low ? fmt::format("{:.3f} – {:.3f}", *v.auc_low, *v.auc_high) : "",
                          optional_number(v.partial_auc), optional_number(v.hedges_g), optional_number(v.cliffs_delta),
-                         v.tokens_needed ? fmt::format("{:.0f}", *v.tokens_needed) : ""});
+                         v.needed_units ? compare::detail::needed_text(v) : ""});
     rests += fmt::format("<li>{}, {}, {}: {}.</li>\n", html_escaped(change), name_of(v.scope), words_for(v.tap),
                          html_escaped(v.text));
   }
@@ -170,7 +171,8 @@ inline std::string comparisons_html(const Analysis& analysis) {
         const Metric& metric = metrics[place.metric];
         row.push_back(metric.is_of(t.tap.signal) ? metric_text(metric.form, t[place]) : "");
       }
-      row.push_back(t.first_difference ? fmt::format("step {}", *t.first_difference) : "equal");
+      row.push_back(t.first_difference ? step_text(analysis.prompts, *t.first_difference, t.first_difference_prompt)
+                                       : "equal");
       grid.rows.push_back(std::move(row));
     }
   if (grid.rows.empty()) return "";

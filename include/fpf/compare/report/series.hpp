@@ -143,7 +143,8 @@ inline std::vector<Series> series_of(const Analysis& analysis) {
   return out;
 }
 
-/// A point of a curve: mean, smallest and largest over the comparisons of a series that reach it.
+/// A point of a curve: mean, smallest and largest over the comparisons (by step: and their prompts) of a series that
+/// reach it.
 struct CurvePoint {
   double mean = 0, low = 0, high = 0;
   std::size_t count = 0;

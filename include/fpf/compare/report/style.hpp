@@ -10,14 +10,14 @@ inline constexpr std::string_view style_sheet = R"css(
 :root {
   color-scheme: light dark;
   --page: #ffffff; --ink: #1b1f23; --soft: #59616a; --rule: #d9dee3; --panel: #f5f7f8; --link: #0b5a9c;
-  --told: #0b5a9c; --partly: #8a5a00; --not: #59616a;
+  --told: #0b5a9c; --unknown: #8a5a00; --not: #59616a;
   --axis: #59616a; --grid: #b9c0c6; --noise: #7b828a;
   --c0: #0072b2; --c1: #d55e00; --c2: #008f68; --c3: #b85a8e; --c4: #b87d00; --c5: #3597d3;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --page: #14171a; --ink: #e6e9ec; --soft: #a3abb3; --rule: #343b42; --panel: #1c2126; --link: #7cc0f5;
-    --told: #7cc0f5; --partly: #f0b95a; --not: #a3abb3;
+    --told: #7cc0f5; --unknown: #f0b95a; --not: #a3abb3;
     --axis: #a3abb3; --grid: #4a525a; --noise: #9aa2aa;
     --c0: #56b0ee; --c1: #ff8a3c; --c2: #2fc796; --c3: #e39ac4; --c4: #f5b93a; --c5: #9ad6fa;
   }
@@ -44,7 +44,7 @@ nav { margin: 1rem 0 2rem; padding: .6rem .9rem; background: var(--panel); borde
 nav h2 { font-size: 1rem; margin: 0; }
 nav ul { margin: .25rem 0 0; padding-left: 1.2rem; }
 :target { scroll-margin-top: 1rem; outline: 2px solid var(--link); outline-offset: .25rem; }
-.box { border: 1px solid var(--rule); border-left: .3rem solid var(--partly); background: var(--panel); padding: .6rem .9rem; margin: 1rem 0; }
+.box { border: 1px solid var(--rule); border-left: .3rem solid var(--unknown); background: var(--panel); padding: .6rem .9rem; margin: 1rem 0; }
 .box ul { padding-left: 1.2rem; margin: .25rem 0; }
 .rests { padding-left: 1.2rem; font-size: .9rem; }
 .scroll { overflow-x: auto; margin: .5rem 0; }
@@ -66,7 +66,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .chip:hover, .chip:focus { text-decoration: underline; }
 .caveat { white-space: normal; font-size: .8em; }
 .caveat a { color: var(--soft); }
-.told { color: var(--told); } .partly { color: var(--partly); } .not, .unknown { color: var(--not); }
+.told { color: var(--told); } .unknown { color: var(--unknown); } .not { color: var(--not); }
 .unknown { font-weight: 400; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.75rem 2rem; align-items: start; }
 figure { margin: 0; min-width: 0; break-inside: avoid; }

@@ -11,34 +11,23 @@
 
 namespace fpf::compare::report {
 
-/// How much an outcome tells, as a class of the style sheet and a sign that needs no colour.
+/// An outcome as a class of the style sheet and a sign that needs no colour.
 inline std::pair<const char*, const char*> look_of(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::detectable:
-    case Outcome::zero_noise:
-      return {"told", "●"};
-    case Outcome::ratio_only:
-    case Outcome::rank_only:
-      return {"partly", "◐"};
-    case Outcome::not_detectable:
-    case Outcome::identical:
-      return {"not", "○"};
-    case Outcome::not_enough_data:
-      break;
-  }
-  return {"unknown", "?"};
+  if (outcome == Outcome::cannot_tell) return {"unknown", "?"};
+  return outcome == Outcome::detectable ? std::pair{"told", "●"} : std::pair{"not", "○"};
 }
 
 /// A word's row in the glossary (glossary.hpp).
-inline std::string word_id(Outcome outcome) { return fmt::format("verdict-{}", static_cast<int>(outcome)); }
+inline std::string word_id(Reason reason) { return fmt::format("verdict-{}", id_of(reason)); }
 inline std::string word_id(CaveatKind kind) { return fmt::format("caveat-{}", static_cast<int>(kind)); }
 
 inline std::string chip_html(const Verdict& verdict) {
-  const auto [name, sign] = look_of(verdict.outcome);
-  std::string out = fmt::format(
-      "<a class=\"chip {}\" href=\"#{}\" title=\"{}\">{} {}</a>", name, word_id(verdict.outcome),
-      html_escaped(outcome_words[static_cast<std::size_t>(verdict.outcome)].meaning), sign, name_of(verdict.outcome));
-  if (verdict.ratio) out += fmt::format(" <span class=\"soft\">{}×</span>", number_text(*verdict.ratio));
+  const auto [name, sign] = look_of(verdict.outcome());
+  const std::string_view outcome = name_of(verdict.outcome());
+  std::string out =
+      fmt::format("<a class=\"chip {}\" href=\"#{}\" title=\"{}\">{} {}</a><span class=\"soft\">{}</span>", name,
+                  word_id(verdict.reason), html_escaped(info(verdict.reason).words.meaning), sign, outcome,
+                  html_escaped(std::string_view(verdict.answer).substr(outcome.size())));
   for (const Caveat& caveat : verdict.caveats)
     out += fmt::format("<div class=\"caveat\"><a href=\"#{}\">{}</a></div>", word_id(caveat.kind),
                        html_escaped(caveat.text()));
@@ -105,7 +94,7 @@ inline std::pair<std::size_t, std::size_t> told_changes(const std::vector<Analys
     for (const Verdict& verdict : analyses[e].verdicts) {
       if (std::ranges::find(taps, verdict.tap) == taps.end()) continue;
       all.insert({e, verdict.value});
-      if (std::string_view(look_of(verdict.outcome).first) == "told") told.insert({e, verdict.value});
+      if (verdict.outcome() == Outcome::detectable) told.insert({e, verdict.value});
     }
   }
   return {told.size(), all.size()};
@@ -134,10 +123,8 @@ inline std::string summary_html(const std::vector<Analysis>& analyses) {
   if (all == 0)
     out += "No value varies in these experiments: they show noise alone. ";
   else
-    out += fmt::format(
-        "{} of {} can be told from noise by at least one signal, by ratio and by rank or because there is no "
-        "noise. ",
-        told, count_text(all, "change"));
+    out += fmt::format("{} of {} {} detectable in at least one signal. ", told, count_text(all, "change"),
+                       told == 1 ? "is" : "are");
   out += detail::repeats_text(analyses) + "</p>\n";
   out +=
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Summary\"><table "
@@ -148,9 +135,9 @@ inline std::string summary_html(const std::vector<Analysis>& analyses) {
   for (std::size_t e = 0; e < analyses.size(); ++e) out += detail::summary_rows(e, analyses[e], signals);
   out += "</tbody></table></div>\n";
   return out +
-         "<p class=\"soft\">● told from noise, ◐ by one of the two rules, ○ not, ? not enough data; × is the "
-         "signal over the "
-         "noise floor. Signals with layers: at the last layer. Every word leads to its explanation.</p>\n";
+         "<p class=\"soft\">Does the change show? ● detectable, ○ not detectable, ? cannot tell; x is the largest rows' "
+         "distance over that of noise, p the chance of as much without a change. Signals with layers: at the last layer. "
+         "Every word leads to its explanation.</p>\n";
 }
 
 }  // namespace fpf::compare::report

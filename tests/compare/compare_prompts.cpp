@@ -1,0 +1,236 @@
+// compare with several prompts: which runs pair, and that a comparison is over all of them.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "compare_program.hpp"
+
+BOOST_AUTO_TEST_SUITE(test_compare_prompts)
+
+namespace {
+
+Json analysis_of(const Json& content, std::vector<std::string> more = {}) {
+  more.insert(more.begin(), {write("prompts.json", content), "--json", "--signal", "all"});
+  const Outcome outcome = compare(more);
+  BOOST_TEST_REQUIRE(outcome.code == 0, outcome.err);
+  return Json::parse(outcome.out)["analyses"][0];
+}
+
+/// The runs of one prompt alone.
+Json only(const Json& content, int prompt) {
+  Json out = content;
+  out["runs"] = Json::array();
+  for (const Json& one : content["runs"])
+    if (one["prompt_index"] == prompt) out["runs"].push_back(one);
+  return out;
+}
+
+bool is_close(const Json& found, double expected) {
+  return std::abs(found.get<double>() - expected) <= 1e-12 * std::max(1.0, std::abs(expected));
+}
+
+void each_run(Json& content, const std::function<void(Json&)>& change) {
+  for (Json& one : content["runs"]) change(one);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_comparison_is_over_the_rows_of_all_prompts) {
+  const Json content = of_prompts(experiment(), 3), all = analysis_of(content);
+  std::vector<Json> each;
+  for (int prompt = 0; prompt < 3; ++prompt) each.push_back(analysis_of(only(content, prompt)));
+  BOOST_TEST_REQUIRE(all["comparisons"].size() == each[0]["comparisons"].size());
+  BOOST_TEST(all["prompts"].size() == 3u);
+  for (std::size_t c = 0; c < all["comparisons"].size(); ++c) {
+    const Json& whole = all["comparisons"][c];
+    int steps = 0;
+    for (const Json& one : each) steps += one["comparisons"][c]["steps_compared"].get<int>();
+    BOOST_TEST(whole["steps_compared"] == steps);
+    BOOST_TEST(whole["prompts"].size() == 3u);
+    for (std::size_t s = 0; s < whole["signals"].size(); ++s) {
+      std::vector<double> l2;
+      std::vector<int> prompts;
+      double largest = 0;
+      for (std::size_t p = 0; p < 3; ++p) {
+        const Json& part = each[p]["comparisons"][c]["signals"][s];
+        for (const Json& value : part["by_row"]["l2"]) l2.push_back(value), prompts.push_back(static_cast<int>(p));
+        largest = std::max(largest, part["l2"]["max"].get<double>());
+      }
+      BOOST_TEST(whole["signals"][s]["by_row"]["l2"] == l2);
+      BOOST_TEST(whole["signals"][s]["by_row"]["prompt"] == prompts);
+      BOOST_TEST(whole["signals"][s]["l2"]["max"] == largest);
+    }
+  }
+  for (std::size_t v = 0; v < all["verdicts"].size(); ++v) {
+    double floor = 0, level = 0;  // of each comparison and prompt
+    for (const Json& one : each) {
+      floor += one["verdicts"][v]["noise_floor"].get<double>() / 3;
+      level += one["verdicts"][v]["signal_level"].get<double>() / 3;
+    }
+    const Json& verdict = all["verdicts"][v];
+    BOOST_TEST(is_close(verdict["noise_floor"], floor));
+    BOOST_TEST(is_close(verdict["signal_level"], level));
+    BOOST_TEST(verdict["prompts"] == 3);
+    BOOST_TEST(verdict["unit"] == "step");
+    BOOST_TEST(verdict["signal_levels"] == 3 * verdict["signal_comparisons"].get<int>());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(from_five_prompts_on_they_are_the_units) {
+  for (const int prompts : {1, 4, 5, 6, 7}) {
+    bool looked = false;
+    const Json found = analysis_of(of_prompts(experiment(), prompts));
+    for (const Json& verdict : found["verdicts"]) {
+      if (verdict["noise_rows"] == 0 || verdict["noise_floor"] == 0.0) continue;
+      looked = true;
+      const std::string answer = verdict["answer"];
+      BOOST_TEST_CONTEXT(prompts << " prompts: " << answer) {
+        BOOST_TEST(verdict["unit"] == (prompts >= 5 ? "prompt" : "step"));
+        if (prompts >= 5) BOOST_TEST(verdict["paired_units"] == prompts);
+        BOOST_TEST((verdict["outcome"] == "cannot_tell" && verdict["reason"] == "too_few_units") ==
+                   (prompts == 5 || prompts == 6 || verdict["smallest_p_value"] > 0.01));
+        if (prompts == 5) BOOST_TEST(answer == "cannot tell: 5 prompts; at least 7 are needed");
+        if (prompts == 7) BOOST_TEST(mentions(answer, {"x the noise between hardware types", "7 prompts)"}));
+      }
+    }
+    BOOST_TEST(looked);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(runs_pair_by_digest_else_by_index_else_there_is_one_prompt) {
+  const Json content = of_prompts(experiment(), 3);
+  const auto rows = [](const Json& analysis) { return analysis["comparisons"][0]["signals"][0]["by_row"]["l2"]; };
+  const Json expected = rows(analysis_of(content));
+  Json other = content;  // the second half of the runs in another order: digests say which is which
+  std::reverse(other["runs"].begin(), other["runs"].end());
+  each_run(other, [](Json& one) { one.erase("prompt_index"); });
+  Json renumbered = other;
+  for (std::size_t i = 0; i < other["runs"].size(); ++i)
+    renumbered["runs"][i]["prompt_index"] = i;  // to tell runs apart
+  Json found = analysis_of(renumbered);
+  BOOST_TEST(found["prompts"].size() == 3u);
+  other = content;
+  each_run(other, [](Json& one) { one.erase("prompt_sha256"); });
+  BOOST_TEST(rows(analysis_of(other)) == expected);
+  other["runs"][0]["prompt_sha256"] = "prompt 0";  // stated once, it holds for that index
+  BOOST_TEST(rows(analysis_of(other)) == expected);
+  other = only(content, 0);
+  each_run(other, [](Json& one) {
+    one.erase("prompt_sha256");
+    one.erase("prompt_index");
+  });
+  found = analysis_of(other);
+  BOOST_TEST(found["prompts"].size() == 1u);
+  BOOST_TEST(!found["comparisons"][0]["signals"][0]["by_row"].contains("prompt"));
+}
+
+BOOST_AUTO_TEST_CASE(configurations_with_other_prompts_are_refused_by_name) {
+  const Json content = of_prompts(experiment(), 3);
+  const std::string id = content["configurations"][1]["config_id"];
+  const auto refused = [&](const Json& changed, std::initializer_list<std::string> words) {
+    check_refused({write("refused.json", changed)}, words);
+  };
+  Json fewer = content;
+  fewer["runs"] = Json::array();
+  for (const Json& one : content["runs"])
+    if (one["config_id"] != id || one["prompt_index"] != 2) fewer["runs"].push_back(one);
+  refused(fewer, {"refused.json (" + id + ")",
+                  "were not given the same prompts: the first has 3, the second 2; "
+                  "prompt_sha256 \"prompt 2\" is the first's alone"});
+  each_run(fewer, [](Json& one) { one.erase("prompt_sha256"); });
+  refused(fewer, {"prompt_index 2 is the first's alone"});
+  Json silent = content;
+  silent["runs"][4].erase("prompt_sha256");
+  silent["runs"][4].erase("prompt_index");
+  refused(silent, {"expected prompt_sha256 or prompt_index to say which of 3 prompts"});
+  Json twice = content;
+  for (Json& one : twice["runs"])
+    if (one["config_id"] == id && one["prompt_index"] == 1) one["prompt_sha256"] = "prompt 0";
+  refused(twice, {"(" + id + "): repetition", "stands twice with prompt_sha256 \"prompt 0\""});
+  for (const Json& index : {Json(-1), Json(0.5), Json("1"), Json(10'000'000)}) {
+    Json bad = content;
+    bad["runs"][0]["prompt_index"] = index;
+    refused(bad, {"expected a whole number from 0 to 1000000 as prompt_index, found " + index.dump()});
+  }
+  check_refused({write("plan.json", content), "--plan-compatible"},
+                {"plan.json has runs of 3 prompts: --plan-compatible knows one"});
+  Json ambiguous = of_prompts(experiment(), 1);  // two digests for one index, and a run that states the index alone
+  ambiguous["runs"][1]["prompt_sha256"] = "another";
+  ambiguous["runs"][0].erase("prompt_sha256");
+  refused(ambiguous, {"has no prompt_sha256, and other runs have another and prompt 0 as that of prompt_index 0"});
+}
+
+BOOST_AUTO_TEST_CASE(tokens_diverge_prompt_by_prompt) {
+  Json content = of_prompts(experiment(), 3);
+  const std::string id = content["configurations"][0]["config_id"];
+  for (Json& one : content["runs"]) {
+    int step = 0;
+    for (Json& decode : one["decode_steps"]) decode["token_id"] = 100 + step++;
+    if (one["config_id"] == id && one["prompt_index"] == 1) one["decode_steps"][1]["token_id"] = 7;
+    if (one["config_id"] == id && one["prompt_index"] == 2) one["decode_steps"][0]["token_id"] = 7;
+  }
+  const Json found = analysis_of(content), first = found["comparisons"][0];
+  BOOST_TEST(first["first_divergent_step"] == 0);
+  BOOST_TEST(first["first_divergent_prompt"] == 2);
+  const int steps = static_cast<int>(content["runs"][0]["decode_steps"].size());
+  BOOST_TEST(first["steps_compared"] == steps + 1 + 0);
+  BOOST_TEST(first["prompts"][0]["first_divergent_step"].is_null());
+  BOOST_TEST(first["prompts"][1]["first_divergent_step"] == 1);
+  BOOST_TEST(mentions(found["notes"].dump(), {"tokens differ from step 0 of prompt 2 on, in 2 of 3 prompts"}));
+}
+
+BOOST_AUTO_TEST_CASE(forced_runs_say_where_they_would_have_chosen_otherwise) {
+  Json content = of_prompts(experiment(), 2);
+  const std::string own = content["configurations"][0]["config_id"];  // was given nothing: it fed what it chose
+  for (Json& one : content["runs"]) {
+    int step = 0;
+    for (Json& decode : one["decode_steps"]) {
+      decode["token_id"] = 100 + step++;
+      if (one["config_id"] != own) decode["chosen_token_id"] = decode["token_id"];
+    }
+    if (one["config_id"] == content["configurations"][1]["config_id"] && one["prompt_index"] == 1)
+      one["decode_steps"][1]["chosen_token_id"] = 7;
+  }
+  const Json found = analysis_of(content), first = found["comparisons"][0];
+  const int steps = static_cast<int>(content["runs"][0]["decode_steps"].size());
+  BOOST_TEST(first["first_divergent_step"].is_null());
+  BOOST_TEST(first["steps_compared"] == 2 * steps);
+  BOOST_TEST(first["prompts"][0]["choices"] == steps);
+  BOOST_TEST(first["prompts"][0]["other_choices"] == 0);
+  BOOST_TEST(first["prompts"][1]["other_choices"] == 1);
+  BOOST_TEST(first["prompts"][1]["first_other_choice"] == 1);
+  BOOST_TEST(mentions(found["notes"].dump(),
+                      {"fed the same tokens, they would have chosen others from step 1 of prompt 1 on, in 1 of " +
+                       std::to_string(2 * steps) + " steps"}));
+}
+
+BOOST_AUTO_TEST_CASE(times_and_repetitions_are_of_all_prompts) {
+  Json content = of_prompts(experiment(), 2);
+  const std::string id = content["configurations"][0]["config_id"];
+  Json again = Json::array();  // two stored repetitions of every run, equal but for one prompt of one configuration
+  for (const Json& one : content["runs"]) {
+    for (const int repetition : {0, 1}) {
+      Json copy = one;
+      copy["rep_id"] = repetition;
+      copy.erase("reproducibility");
+      copy["runtime"] = {{"seconds", {1.0 + copy["prompt_index"].get<int>(), 3.0}}};
+      if (repetition == 1 && copy["config_id"] == id && copy["prompt_index"] == 1)
+        copy["decode_steps"][1]["key_vectors"]["layer_39"]["pos_-1"][0] = 99.0;
+      again.push_back(copy);
+    }
+  }
+  content["runs"] = again;
+  Json found = analysis_of(content);
+  BOOST_TEST(found["configurations"][0]["reproducibility"]["bit_exact"] == false);
+  BOOST_TEST(mentions(found["configurations"][0]["reproducibility"]["first_difference"], {"of prompt 1, key_vectors"}));
+  BOOST_TEST(found["configurations"][1]["reproducibility"]["bit_exact"] == true);
+  BOOST_TEST(found["configurations"][0]["runtime"]["seconds"] == (std::vector<double>{1, 3, 2, 3}));
+  content["runs"] = Json::array();  // of one prompt alone a second repetition is stored: nothing is known of the other
+  for (const Json& one : again)
+    if (one["rep_id"] == 0 || one["prompt_index"] == 0) content["runs"].push_back(one);
+  found = analysis_of(content);
+  BOOST_TEST(found["configurations"][1]["reproducibility"]["bit_exact"].is_null());
+  BOOST_TEST(found["configurations"][1]["stored_repetitions"] == (std::vector<int>{0, 1}));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
