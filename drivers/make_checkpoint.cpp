@@ -6,7 +6,9 @@
 #include <fpf/checkpoint/options.hpp>
 #include <fpf/checkpoint/perplexity.hpp>
 
-#include "compiled.hpp"
+namespace fpf {
+extern template struct engine::DecoderFactory<>;  // session.cpp compiles it
+}
 
 using namespace fpf;
 

@@ -111,7 +111,7 @@ constexpr Budget budgets[]{
     {"compare_report.cpp", 13300, 8000},
     {"campaign.cpp", 10400, 3000},
     {"preflight.cpp", 14900, 3000},
-    {"make_checkpoint.cpp", 22500, 3000},
+    {"make_checkpoint.cpp", 19100, 3000},
     {"verify.cpp", 29500, 12000},
     {"runner.cpp", 26500, 18000},
     {"session.cpp", 18500, 14000},

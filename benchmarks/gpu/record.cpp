@@ -4,7 +4,7 @@
 //   record OUT.json [--device cuda] [--only TEXT] [--check EARLIER.json]
 //
 // A case is named "<model> <format> <execution> <attention> <ranks> rows <n>". On the CPU the list is shorter and without
-// the 30B shape. Only portable cases have the same digests on every machine, so record_cpu.json holds those;
+// the 30B and 7B shapes. Only portable cases have the same digests on every machine, so record_cpu.json holds those;
 // of the others CTest's test "record" holds that two repetitions are equal, and whoever changes them checks against a
 // record that the same machine wrote before.
 // Exit: 0, or 3 where repetitions of a case or, with --check, its digest and the earlier one differ.
@@ -34,7 +34,7 @@ struct Group {
   std::string name(int batch) const {
     return fmt::format("{} {} {} {} {} rows {}", model, format, execution, attention, ranks, batch);
   }
-  bool large() const { return model == "30b"; }
+  bool large() const { return model == "30b" || model == "7b"; }
 };
 
 std::vector<Group> groups(bool on_gpu) {
@@ -55,6 +55,11 @@ std::vector<Group> groups(bool on_gpu) {
   for (const std::string execution : {"eager", "compiled", "portable"})
     out.push_back({"smollm2", "none", execution, "flash", "single", on_gpu ? some : one});
   out.push_back({"smollm2", "nf4", "compiled", "written-out", "single", on_gpu ? some : one});
+  for (const std::string execution : {"eager", "compiled", "portable"})
+    for (const std::string format : {"none", "awq"})
+      out.push_back({"qwen2", format, execution, "flash", "single", some});
+  out.push_back({"qwen2", "awq", "compiled", "flash", "tp2", some});
+  out.push_back({"qwen2", "awq", "portable", "flash", "tp2", one});
   if (!on_gpu) return out;
   out.push_back({"30b", "awq", "eager", "flash", "single", one});
   out.push_back({"30b", "awq", "compiled", "flash", "single", up_to_eight});
@@ -65,15 +70,19 @@ std::vector<Group> groups(bool on_gpu) {
   out.push_back({"30b", "gptq", "compiled", "flash", "single", some});
   out.push_back({"30b", "nf4", "compiled", "flash", "single", some});
   out.push_back({"30b", "none", "compiled", "flash", "single", one});
+  for (const std::string execution : {"eager", "compiled", "portable"})  // 18944 columns: a row a step but for portable
+    out.push_back({"7b", "awq", execution, "flash", "single", execution == "portable" ? some : one});
   return out;
 }
 
 std::string description_of(const Group& group, const std::string& fixtures) {
   const std::string shape = group.model == "tiny"      ? "qwen3-moe-tiny"
+                            : group.model == "qwen2"   ? "qwen2-tiny"
                             : group.model == "smollm2" ? fixtures + "/smollm2_config.json"
+                            : group.model == "7b"      ? "qwen2.5-7b"
                                                        : "qwen3-30b-a3b";
   // Half of the tiny experts' 128 columns, a rank's share, must hold whole groups.
-  const std::string size = group.model == "tiny" && group.format != "nf4" ? "&group_size=64" : "";
+  const std::string size = !group.large() && group.format != "nf4" ? "&group_size=64" : "";
   return fmt::format("synthetic:{}?seed=1&quant={}{}", shape, group.format, group.format == "none" ? "" : size);
 }
 

@@ -17,22 +17,12 @@ namespace detail {
 
 /// Keys that change nothing: what llama.cpp keeps for training, embeddings, other norms and its own tools, and the
 /// parameters of scaled RoPE where it is not scaled.
-inline constexpr auto idle_gguf_keys = std::to_array<std::string_view>({
-    "attention.layer_norm_epsilon",
-    "context_length",
-    "expert_feed_forward_length",
-    "expert_shared_feed_forward_length",
-    "feed_forward_length",
-    "pooling_type",
-    "rope.scaling.finetuned",
-    "rope.scaling.original_context_length",
-    "rope.scaling.yarn_attn_factor",
-    "rope.scaling.yarn_beta_fast",
-    "rope.scaling.yarn_beta_slow",
-    "rope.scaling.yarn_ext_factor",
-    "rope.scaling.yarn_log_multiplier",
-    "tensor_data_layout",
-});
+inline constexpr auto idle_gguf_keys = std::to_array<std::string_view>(
+    {"attention.layer_norm_epsilon", "context_length", "expert_feed_forward_length",
+     "expert_shared_feed_forward_length", "feed_forward_length", "pooling_type", "rope.scaling.finetuned",
+     "rope.scaling.original_context_length", "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_beta_fast",
+     "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_ext_factor", "rope.scaling.yarn_log_multiplier",
+     "tensor_data_layout"});
 
 /// RoPE over whole heads, unscaled. llama.cpp scales linearly where a factor stands without a type.
 inline void require_plain_rope(const GgufKeys& keys, const ModelConfig& config) {
