@@ -138,6 +138,7 @@ BOOST_AUTO_TEST_CASE(verdicts_say_what_they_rest_on) {
   BOOST_TEST(
       holds(verdict(zero, "within hardware", "2"), "detectable (no noise: all repetitions are bit-equal); 16 rows"));
   BOOST_TEST(holds(verdict(zero, "across hardware", "3"), "not detectable (no difference at all); 16 rows"));
+  for (const Json& entry : zero["verdicts"]) BOOST_TEST(entry["needed_units"].is_null());
   const Json fewer = analyse(case_named("two_machines")), many = analyse(case_named("many_rows"));
   BOOST_TEST(holds(verdict(fewer, "across hardware", "2"),
                    "partial AUC below 1 % false positives: not enough data (24 rows of noise, 100 are needed)"));

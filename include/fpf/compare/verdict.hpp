@@ -125,6 +125,7 @@ inline void add_statistics(Verdict& verdict) {
       verdict.auc_high = interval->high;
     }
   }
+  if (verdict.noise_floor == 0) return;  // one unit shows it
   verdict.needed_units = units_needed(noise, signal);
   if (verdict.needed_units) verdict.needed_tokens = std::ceil(*verdict.needed_units * tokens_of_a_unit(verdict));
 }
