@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(gguf_files_that_lie) {
   write("many.gguf", "GGUF" + std::string("\3\0\0\0", 4) + std::string(8, '\x7f') + std::string(8, '\0'));
   refused({{"--model", "many.gguf"}}, {"many.gguf", "claims"});
   write("other.gguf", gguf({{"general.architecture", "mamba"}}));
-  refused({{"--model", "other.gguf"}}, {"other.gguf", "'mamba'", "llama, qwen3 or qwen3moe"});
+  refused({{"--model", "other.gguf"}}, {"other.gguf", "'mamba'", "llama, qwen2, qwen3 or qwen3moe"});
   write("bare.gguf", gguf({{"general.architecture", "llama"}}));
   refused({{"--model", "bare.gguf"}}, {"bare.gguf", "llama."});
 }

@@ -37,7 +37,7 @@ inline constexpr std::string_view qwen2_5_7b = R"({
 })";
 
 inline constexpr std::string_view qwen2_tiny = R"({
-  "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": 4096, "hidden_size": 256,
+  "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": 4096, "hidden_size": 512,
   "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
   "max_position_embeddings": 32768, "max_window_layers": 4, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
   "hidden_act": "silu", "tie_word_embeddings": false, "use_sliding_window": false
