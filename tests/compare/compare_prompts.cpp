@@ -150,7 +150,10 @@ BOOST_AUTO_TEST_CASE(configurations_with_other_prompts_are_refused_by_name) {
   for (const Json& index : {Json(-1), Json(0.5), Json("1"), Json(10'000'000)}) {
     Json bad = content;
     bad["runs"][0]["prompt_index"] = index;
-    refused(bad, {"expected a whole number from 0 to 1000000 as prompt_index, found " + index.dump()});
+    const bool whole = index.is_number_integer();
+    refused(bad, {(whole ? "expected a whole number from 0 to 1000000 as prompt_index, found "
+                         : "expected prompt_index to be an integer, found ") +
+                  index.dump()});
   }
   check_refused({write("plan.json", content), "--plan-compatible"},
                 {"plan.json has runs of 3 prompts: --plan-compatible knows one"});
