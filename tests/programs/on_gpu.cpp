@@ -187,6 +187,8 @@ std::vector<std::map<int, double>> log_probs_of(const fs::path& model, const std
                                "0,last",
                                "--out",
                                out.string(),
+                               "--threads",
+                               "1",  // libtorch's products on two are not the same bits every time on a busy machine
                                "--top-k",
                                "15"});
   BOOST_REQUIRE_MESSAGE(outcome.code == 0, model << " on " << device << ": " << outcome.err);
