@@ -188,7 +188,7 @@ std::vector<std::map<int, double>> log_probs_of(const fs::path& model, const std
                                "--out",
                                out.string(),
                                "--threads",
-                               "1",  // libtorch's products on two are not the same bits every time on a busy machine
+                               "1",  // with two on a busy machine one of these runs once had other bits
                                "--top-k",
                                "15"});
   BOOST_REQUIRE_MESSAGE(outcome.code == 0, model << " on " << device << ": " << outcome.err);
