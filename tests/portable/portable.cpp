@@ -176,8 +176,7 @@ BOOST_DATA_TEST_CASE(nothing_else_changes_a_bit, data::make(formats), format) {
   const int threads = at::get_num_threads();
   const portable::InstructionSet first = portable::instruction_set();
   const evidence::Digests wanted = run({prompt});
-  for (const auto set :
-       {portable::InstructionSet::plain, portable::InstructionSet::avx2, portable::InstructionSet::avx512})
+  for (const auto set : portable::instruction_sets)
     if (portable::has(set)) {
       portable::instruction_set() = set;
       BOOST_TEST((run({prompt}) == wanted), name_of(set));

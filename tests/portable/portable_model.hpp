@@ -10,12 +10,16 @@
 #include <numeric>
 #include <vector>
 
+#include "integer_matrix.hpp"
+
 namespace slow {
 
 /// What is done otherwise than the definition says, to see that it shows.
 struct Mutation {
   bool separate_rope = false;  // a product and a sum instead of one fused operation, in the pairs' first halves
   int moved_position = -1;     // one position whose angles are the next one's
+  IntegerMutation integers;    // of products
+  IntegerMutation attention;
 };
 
 inline float operator_fma(float a, float b, float c) { return std::fma(a, b, c); }
@@ -91,12 +95,20 @@ class Model {
     out.config_ = checkpoint.config();
     out.dtype_ = dtype;
     const auto& c = out.config_;
-    const fpf::quant::Loader loader{checkpoint.source(), c.quantization, fpf::device::scalar_type(dtype), at::kCPU};
+    const fpf::quant::Loader loader{checkpoint.source(), c.quantization, fpf::device::scalar_type(dtype), at::kCPU,
+                                   /*keeps_values=*/true};
     out.embedding_ = out.matrix(fpf::quant::load_dense(
         loader, fpf::quant::LinearSpec::whole("model.embed_tokens", c.vocab_size, c.hidden_size)));
     for (std::int64_t i = 0; i < c.num_layers; ++i) {
       const fpf::model::Layer layer(loader, fpf::quant::scheme<Quant>(), checkpoint, fpf::parallel::Shard::whole(c), i);
-      const auto wide = [&](const auto& linear) { return out.matrix(linear.dequantise(at::kFloat)); };
+      const auto wide = [&](const auto& linear) {
+        Linear own;
+        if (out.has_integers())
+          linear.for_each_part([&](const auto& part) { own.parts.push_back(IntegerMatrix::of(part)); });
+        else
+          own.floats = out.matrix(linear.dequantise(at::kFloat));
+        return own;
+      };
       const auto mlp = [&](const auto& m) { return std::array{wide(m.gate), wide(m.up), wide(m.down)}; };
       Layer& l = out.layers_.emplace_back();
       l.input_norm = out.matrix(layer.input_norm)[0];
@@ -106,7 +118,7 @@ class Model {
       if (layer.qkv.bias().defined()) l.qkv_bias = out.matrix(layer.qkv.bias())[0];
       l.o = wide(layer.o);
       if (c.is_moe()) {
-        l.router = wide(layer.router);
+        l.router = out.matrix(layer.router.dequantise(fpf::device::scalar_type(dtype)));
         for (const auto& expert : layer.experts) l.mlps.push_back(mlp(expert));
       } else {
         l.mlps.push_back(mlp(layer.mlp));
@@ -122,6 +134,7 @@ class Model {
   /// The prompt, then `steps` tokens, greedily or as `forced` says. Signals of all layers.
   fpf::evidence::Signals run(const std::vector<std::int32_t>& prompt, int steps, const Mutation& mutation = {},
                              const std::vector<std::int32_t>& forced = {}) {
+    mutation_ = mutation;
     fpf::evidence::Signals out;
     out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
     out.logprobs.k = 10;
@@ -149,11 +162,19 @@ class Model {
 
  private:
   using Matrix = std::vector<Row>;
+  /// Floats, or of models of 16 bits integers, of several layers of one input.
+  struct Linear {
+    Matrix floats;
+    std::vector<IntegerMatrix> parts;
+  };
   struct Layer {
     Row input_norm, post_norm, q_norm, k_norm, qkv_bias;
-    Matrix qkv, o, router;
-    std::vector<std::array<Matrix, 3>> mlps;
+    Linear qkv, o;
+    Matrix router;
+    std::vector<std::array<Linear, 3>> mlps;
   };
+
+  bool has_integers() const { return std::is_same_v<N, float> && dtype_ != fpf::DType::float32; }
 
   fpf::DType recorded() const { return std::is_same_v<N, double> ? fpf::DType::float64 : dtype_; }
 
@@ -201,6 +222,17 @@ class Model {
         return operator_fma(x[static_cast<std::size_t>(k)], w[static_cast<std::size_t>(k)], sum);
       }));
     return out;
+  }
+
+  Row times(const Linear& m, const Row& x) const {
+    if constexpr (std::is_same_v<N, float>)
+      if (has_integers()) {
+        Row out;
+        for (const IntegerMatrix& part : m.parts)
+          for (const float value : part.times(x, mutation_.integers)) out.push_back(value);
+        return out;
+      }
+    return times(m.floats, x);
   }
 
   Row norm(const Row& x, const Row& weight) const {
@@ -251,6 +283,17 @@ class Model {
     for (std::size_t h = 0; h < heads; ++h) {
       const Row q = prepared(head(h), l.q_norm);
       const std::size_t first = h / (heads / kv_heads) * d;
+      if constexpr (std::is_same_v<N, float>)
+        if (has_integers()) {
+          std::vector<Row> seen_keys, seen_values;
+          for (std::size_t p = 0; p <= std::size_t(position); ++p)
+            for (auto [from, to] : {std::pair{&keys_, &seen_keys}, {&values_, &seen_values}}) {
+              const auto begin = (*from)[layer][p].begin() + long(first);
+              to->emplace_back(begin, begin + long(d));
+            }
+          for (const float value : slow::attended(q, seen_keys, seen_values, mutation.attention)) out.push_back(value);
+          continue;
+        }
       Row sums(d, 0);
       N maximum = -INFINITY, total = 0;
       for (int begin = 0; begin <= position; begin += 64) {
@@ -283,7 +326,7 @@ class Model {
     return out;
   }
 
-  static Row through(const std::array<Matrix, 3>& mlp, const Row& x) {
+  Row through(const std::array<Linear, 3>& mlp, const Row& x) const {
     Row gate = times(mlp[0], x);
     const Row up = times(mlp[1], x);
     for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = silu(gate[i]) * up[i];
@@ -368,6 +411,7 @@ class Model {
   std::vector<Layer> layers_;
   Row final_norm_;
   std::vector<Matrix> keys_, values_;
+  Mutation mutation_;
 };
 
 }  // namespace slow

@@ -14,6 +14,7 @@
 #include <fpf/execution/portable.hpp>
 #include <fpf/model/rope.hpp>
 #include <fpf/portable/attention.hpp>
+#include <fpf/portable/integer_attention.hpp>
 #include <fpf/portable/route.hpp>
 #include <optional>
 
@@ -36,6 +37,11 @@ inline PassNames portable_names(const quant::Scheme& scheme, at::ScalarType dtyp
       .product = product};
 }
 
+/// Models of 16 bits multiply integers; float32 ones add up floats, as routers and heads always do.
+inline portable::Arithmetic portable_arithmetic(at::ScalarType dtype) {
+  return dtype == at::kFloat ? portable::Arithmetic::chains : portable::Arithmetic::integers;
+}
+
 /// The words of one pass over tokens [batch, count]. Handles are float32 [batch * count, features]; a norm is computed where
 /// it is needed.
 class PortableWords {
@@ -54,6 +60,7 @@ class PortableWords {
         taps_(taps),
         batch_(tokens.size(0)),
         count_(tokens.size(1)),
+        arithmetic_(portable_arithmetic(decoder.dtype())),
         rope_(cache.length(), count_, model::exact_inverse_frequencies(config_)) {}
 
   struct Normed {
@@ -78,22 +85,23 @@ class PortableWords {
     rotate(qkv, heads, kv_heads, layer(i).k_norm);
     const at::Tensor kept = portable::narrowed(qkv.narrow(2, heads, 2 * kv_heads), decoder_.dtype()).transpose(1, 2);
     cache_.append(index, kept.narrow(1, 0, kv_heads), kept.narrow(1, kv_heads, kv_heads));
-    const std::int64_t length = cache_.length() + count_;
     at::Tensor attended = at::empty({batch_, count_, heads, d}, at::kFloat);
-    portable::attend(qkv.narrow(2, 0, heads).contiguous(), cache_.keys(index, length), cache_.values(index, length),
-                     static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))), attended);
-    return attended.view({batch_ * count_, heads * d});
+    attention(index, qkv.narrow(2, 0, heads).contiguous(), kept, attended);
+    return gathered(attended.view({batch_ * count_, heads * d}), ranks().parts().attended);
   }
 
   at::Tensor project(std::size_t i, const at::Tensor& attended) const {
-    return sum_ranks(layer(i).o(attended), shard_.heads.size() < config_.num_heads);
+    return gathered(layer(i).o(attended), ranks().parts().hidden);
   }
 
   at::Tensor feed_forward(std::size_t i, Normed n) {
     const at::Tensor x = normed(x_, *n.weight);
     if (config_.is_moe()) return experts(layer(i), static_cast<std::int64_t>(i), x);
-    return sum_ranks(layer(i).mlps.front()(portable::row_pointers(x.const_data_ptr<float>(), x.size(0), x.size(1))),
-                     shard_.mlp.size() < config_.intermediate_size);
+    const PortableMlp& mlp = layer(i).mlps.front();
+    const portable::Inputs inputs(x.const_data_ptr<float>(), x.size(0), x.size(1));
+    const at::Tensor activated = at::empty({x.size(0), mlp.gate.outputs()}, at::kFloat);
+    mlp.activate(inputs, inputs.all(), activated.data_ptr<float>());
+    return gathered(mlp.down(gathered(activated, ranks().parts().mlp)), ranks().parts().hidden);
   }
 
   void show(std::size_t i) const {
@@ -126,18 +134,26 @@ class PortableWords {
     return out;
   }
 
-  /// The ranks' tensors as a tree over neighbours; `own` where each rank has the whole.
-  at::Tensor sum_ranks(const at::Tensor& own, bool divided) const {
-    return divided ? tree_of_ranks(decoder_.collectives().communicator(), own) : own;
+  const parallel::Collectives& ranks() const { return decoder_.collectives(); }
+  /// The ranks' columns of [rows, columns] one after another; `own` where each has all of them.
+  at::Tensor gathered(const at::Tensor& own, const std::vector<Range>& parts) const {
+    return ranks().gather_parts(own, 1, parts).contiguous();
   }
-  static at::Tensor tree_of_ranks(parallel::Communicator* communicator, const at::Tensor& own) {
-    if (communicator == nullptr) return own;
-    std::vector<std::int64_t> shape = own.sizes().vec();
-    shape.insert(shape.begin(), communicator->size());
-    const at::Tensor all = at::empty(shape, own.options());
-    communicator->all_gather(own.contiguous(), all);
-    portable::add_segment_rows(all.data_ptr<float>(), all.size(0), own.numel());
-    return all.select(0, 0);
+
+  /// Attention of queries [batch, count, heads, d] over the cache; `kept` [batch, kv heads, count, d] twice, the pass's own
+  /// keys and values as the cache has them, is in it.
+  void attention(std::int64_t layer, const at::Tensor& queries, const at::Tensor& kept, at::Tensor& attended) const {
+    const std::int64_t kv_heads = shard_.kv_heads.size(), d = config_.head_dim, length = cache_.length() + count_;
+    const parallel::HeadsOfKv shares(shard_, config_);
+    if (arithmetic_ == portable::Arithmetic::chains) {
+      portable::attend(queries, cache_.keys(layer, length), cache_.values(layer, length), shares,
+                       static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))), attended);
+      return;
+    }
+    auto& slices = cache_.beside<portable::CacheSlices>(
+        [&] { return portable::CacheSlices(config_.num_layers, batch_ * kv_heads, cache_.capacity(), d); });
+    slices.put(layer, cache_.length(), kept.narrow(1, 0, kv_heads), kept.narrow(1, kv_heads, kv_heads));
+    portable::attend(queries, slices, layer, shares, cache_.length(), attended);
   }
 
   /// heads [batch, count, heads, d], a part of `qkv`'s rows: norm and RoPE in place.
@@ -156,28 +172,53 @@ class PortableWords {
                      });
   }
 
+  using Slots = std::vector<std::vector<std::int64_t>>;  // of each expert: row * k + choice
+
+  /// [rows * k, hidden] every chosen expert's output, on every rank. Where experts are cut, their parts are exchanged once
+  /// between the projections and once after; where ranks hold experts of their own, others' are zeros to be added.
+  at::Tensor whole_outputs(const PortableLayer& layer, const at::Tensor& x, std::int64_t k, const Slots& slots) const {
+    const std::int64_t chosen = x.size(0) * k;
+    const portable::Inputs inputs(x.const_data_ptr<float>(), x.size(0), x.size(1));
+    const auto each = [&](auto f) {
+      for (std::size_t local = 0; local < layer.mlps.size(); ++local)
+        if (const auto& own = slots[static_cast<std::size_t>(shard_.experts[local])]; !own.empty())
+          f(layer.mlps[local], own);
+    };
+    const auto put = [](const at::Tensor& from, const std::vector<std::int64_t>& own, at::Tensor& to) {
+      const std::int64_t width = from.size(1);
+      for (std::size_t i = 0; i < own.size(); ++i)
+        std::copy_n(from.const_data_ptr<float>() + static_cast<std::int64_t>(i) * width, width,
+                    to.data_ptr<float>() + own[i] * width);
+    };
+    at::Tensor activated = at::zeros({chosen, shard_.expert_mlp.size()}, at::kFloat);
+    each([&](const PortableMlp& mlp, const std::vector<std::int64_t>& own) {
+      std::vector<std::int64_t> of;
+      for (const std::int64_t slot : own) of.push_back(slot / k);
+      const at::Tensor part = at::empty({std::ssize(own), mlp.gate.outputs()}, at::kFloat);
+      mlp.activate(inputs, of, part.data_ptr<float>());
+      put(part, own, activated);
+    });
+    activated = gathered(activated, ranks().parts().mlp);
+    const portable::Inputs wide(activated.const_data_ptr<float>(), chosen, activated.size(1));
+    at::Tensor outputs = at::zeros({chosen, shard_.hidden.size()}, at::kFloat);
+    each([&](const PortableMlp& mlp, const std::vector<std::int64_t>& own) {
+      const at::Tensor part = at::empty({std::ssize(own), mlp.down.outputs()}, at::kFloat);
+      mlp.down(wide, own, part.data_ptr<float>());
+      put(part, own, outputs);
+    });
+    if (std::ssize(shard_.experts) < config_.num_experts) ranks().communicator()->all_reduce(outputs);
+    return gathered(outputs, ranks().parts().hidden);
+  }
+
   /// Every chosen expert's output on its own, also over ranks; weighted and added up in the order of the experts.
   at::Tensor experts(const PortableLayer& layer, std::int64_t index, const at::Tensor& x) {
     const std::int64_t rows = x.size(0), k = config_.experts_per_token, hidden = config_.hidden_size;
     const execution::Routing routing = portable::route(layer.router(x), k, config_.norm_topk_prob);
     if (wants(index)) routing_ = routing;
     const auto* const ids = routing.expert_ids.const_data_ptr<std::int64_t>();
-    std::vector<std::vector<std::int64_t>> slots(static_cast<std::size_t>(config_.num_experts));  // row * k + choice
+    Slots slots(static_cast<std::size_t>(config_.num_experts));
     for (std::int64_t slot = 0; slot < rows * k; ++slot) slots[static_cast<std::size_t>(ids[slot])].push_back(slot);
-    at::Tensor outputs = at::zeros({rows * k, hidden}, at::kFloat);
-    for (std::size_t local = 0; local < layer.mlps.size(); ++local) {
-      const auto& own = slots[static_cast<std::size_t>(shard_.experts[local])];
-      if (own.empty()) continue;
-      portable::RowPointers inputs;
-      for (const std::int64_t slot : own) inputs.push_back(x.const_data_ptr<float>() + slot / k * hidden);
-      const at::Tensor y = layer.mlps[local](inputs);
-      for (std::size_t i = 0; i < own.size(); ++i)
-        std::copy_n(y.const_data_ptr<float>() + static_cast<std::int64_t>(i) * hidden, hidden,
-                    outputs.data_ptr<float>() + own[i] * hidden);
-    }
-    const bool divided =
-        shard_.expert_mlp.size() < config_.moe_intermediate_size || std::ssize(shard_.experts) < config_.num_experts;
-    const at::Tensor all = sum_ranks(outputs, divided);
+    const at::Tensor all = whole_outputs(layer, x, k, slots);
     at::Tensor out = at::zeros({rows, hidden}, at::kFloat);
     const portable::Loops& loop = portable::loops();
     for (const auto& expert : slots)
@@ -196,6 +237,7 @@ class PortableWords {
   std::int64_t logits_for_;
   model::Taps* taps_;
   std::int64_t batch_, count_;
+  portable::Arithmetic arithmetic_;
   portable::RopeTable rope_;
   at::Tensor x_;                // the residual stream [batch * count, hidden]
   execution::Routing routing_;  // of the layer at hand, where it is wanted
@@ -207,20 +249,18 @@ class PortableCpuDecoder final : public Decoder {
  public:
   static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
-  /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for ranks that would
-  /// cut a reduction where the definition does not.
+  /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for ranks that cut
+  /// a reduction.
   PortableCpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
                      at::ScalarType dtype)
       : Decoder(checkpoint.config(), std::move(rank), dtype, at::kCPU), scheme_(numerics.quantisation) {
-    require_whole_segments("attention's output", config().q_size(), shard().heads.size() * config().head_dim);
-    if (config().is_moe())
-      require_whole_segments("an expert's down projection", config().moe_intermediate_size, shard().expert_mlp.size());
-    else
-      require_whole_segments("the MLP's down projection", config().intermediate_size, shard().mlp.size());
     const quant::Loader loader{checkpoint.source(), config().quantization, dtype, at::kCPU, /*keeps_values=*/true};
     weights_.emplace(
-        loader, scheme_, checkpoint, shard(), [&](const model::Layer& layer) { return PortableLayer(layer, config()); },
-        [&](const model::Linear& head) { return PortableLinear(head, config().hidden_size); });
+        loader, scheme_, checkpoint, shard(),
+        [&](const model::Layer& layer) {
+          return PortableLayer(layer, config().is_moe(), portable_arithmetic(dtype), dtype);
+        },
+        [&](const model::Linear& head) { return PortableLinear(head, portable::Arithmetic::chains, dtype); });
     weights_->final_norm = weights_->final_norm.to(at::kFloat);
   }
 
@@ -251,17 +291,6 @@ class PortableCpuDecoder final : public Decoder {
   bool captures_steps() const override { return false; }
 
  private:
-  /// Ranks' sums are whole parts of the definition's tree where each has a power of two of its segments.
-  void require_whole_segments(std::string_view what, std::int64_t whole, std::int64_t own) const {
-    if (own == whole) return;
-    const std::int64_t columns = portable::segment_columns(whole), each = own / columns;
-    if (own % columns != 0 || whole % own != 0 || (each & (each - 1)) != 0)
-      fail(
-          "--execution portable: {} adds up {} products in segments of {}, and {} ranks would have {} each: expected a "
-          "whole power of two of segments",
-          what, whole, columns, ranks(), own);
-  }
-
   const quant::Scheme& scheme_;
   std::optional<PortableWords::Weights> weights_;
 };

@@ -13,12 +13,12 @@ struct PortableLinear {
   at::Tensor bias;  // [outputs] float32, undefined without
 
   PortableLinear() = default;
-  /// `whole_inputs`: of the layer that this is a rank's share of.
-  PortableLinear(const model::Linear& linear, std::int64_t whole_inputs) {
+  /// `dtype`: of weights that are not quantised.
+  PortableLinear(const model::Linear& linear, portable::Arithmetic arithmetic, at::ScalarType dtype) {
     linear.for_each_part([&](const quant::LoadedLinear& layer) {
-      parts.push_back(quant::visit(layer, [](const auto& weight) { return portable::panels_of(weight); }));
+      parts.push_back(
+          quant::visit(layer, [&](const auto& weight) { return portable::panels_of(weight, arithmetic, dtype); }));
     });
-    for (portable::Panels& part : parts) part.segment = portable::segment_columns(whole_inputs);
     if (linear.bias().defined()) bias = linear.bias().to(at::kFloat);
   }
 
@@ -33,36 +33,38 @@ struct PortableLinear {
     return total;
   }
 
-  /// Rows of the input -> [rows, outputs] float32.
-  at::Tensor operator()(const portable::RowPointers& x) const {
-    at::Tensor out = at::empty({static_cast<std::int64_t>(x.size()), outputs()}, at::kFloat);
-    float* to = out.data_ptr<float>();
+  /// Rows `rows` of the input -> [rows, outputs] float32 at `to`.
+  void operator()(const portable::Inputs& x, std::span<const std::int64_t> rows, float* to) const {
+    float* at = to;
     for (const auto& part : parts) {
-      portable::product(x, part, to, outputs());
-      to += part.n;
+      x.product(rows, part, at, outputs());
+      at += part.n;
     }
-    if (bias.defined())
-      portable::add_to_rows(out.data_ptr<float>(), out.size(0), outputs(), bias.const_data_ptr<float>());
+    if (bias.defined()) portable::add_to_rows(to, std::ssize(rows), outputs(), bias.const_data_ptr<float>());
+  }
+  at::Tensor operator()(const portable::Inputs& x) const {
+    at::Tensor out = at::empty({x.rows(), outputs()}, at::kFloat);
+    (*this)(x, x.all(), out.data_ptr<float>());
     return out;
   }
   at::Tensor operator()(const at::Tensor& x) const {
-    return (*this)(portable::row_pointers(x.const_data_ptr<float>(), x.size(0), x.size(1)));
+    return (*this)(portable::Inputs(x.const_data_ptr<float>(), x.size(0), x.size(1)));
   }
 };
 
 struct PortableMlp {
   PortableLinear gate, up, down;
 
-  /// Rows of the input -> [rows, hidden] float32.
-  at::Tensor operator()(const portable::RowPointers& x) const {
-    at::Tensor activated = gate(x);
-    const at::Tensor by = up(x);
-    const std::int64_t width = activated.size(1);
-    at::parallel_for(0, activated.size(0), std::max<std::int64_t>(1, 16384 / width), [&](auto begin, auto end) {
-      float* const a = activated.data_ptr<float>() + begin * width;
+  /// Rows `rows` of the input -> silu(gate) * up, [rows, columns] float32 at `to`.
+  void activate(const portable::Inputs& x, std::span<const std::int64_t> rows, float* to) const {
+    const std::int64_t width = gate.outputs(), count = std::ssize(rows);
+    at::Tensor by = at::empty({count, width}, at::kFloat);
+    gate(x, rows, to);
+    up(x, rows, by.data_ptr<float>());
+    at::parallel_for(0, count, std::max<std::int64_t>(1, 16384 / width), [&](auto begin, auto end) {
+      float* const a = to + begin * width;
       portable::loops().silu_mul(a, by.const_data_ptr<float>() + begin * width, a, (end - begin) * width);
     });
-    return down(activated);
   }
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
 };
@@ -72,23 +74,23 @@ struct PortableLayer {
   PortableLinear qkv, o, router;
   std::vector<PortableMlp> mlps;  // of a dense layer one, else the shard's experts in its order
 
-  /// `layer` as it was loaded on a CPU.
-  PortableLayer(const model::Layer& layer, const model::ModelConfig& config)
-      : qkv(layer.qkv, config.hidden_size), o(layer.o, config.q_size()) {
+  /// `layer` as it was loaded on a CPU. A router is small, and the choice of experts hangs on its last bits: chains.
+  PortableLayer(const model::Layer& layer, bool is_moe, portable::Arithmetic arithmetic, at::ScalarType dtype)
+      : qkv(layer.qkv, arithmetic, dtype), o(layer.o, arithmetic, dtype) {
     const auto wide = [](const at::Tensor& t) { return t.defined() ? t.to(at::kFloat) : t; };
     input_norm = wide(layer.input_norm);
     post_norm = wide(layer.post_norm);
     q_norm = wide(layer.q_norm);
     k_norm = wide(layer.k_norm);
-    const auto add = [&](const model::Mlp& mlp, std::int64_t intermediate) {
-      mlps.push_back({{mlp.gate, config.hidden_size}, {mlp.up, config.hidden_size}, {mlp.down, intermediate}});
+    const auto add = [&](const model::Mlp& mlp) {
+      mlps.push_back({{mlp.gate, arithmetic, dtype}, {mlp.up, arithmetic, dtype}, {mlp.down, arithmetic, dtype}});
     };
-    if (!config.is_moe()) {
-      add(layer.mlp, config.intermediate_size);
+    if (!is_moe) {
+      add(layer.mlp);
       return;
     }
-    router = {layer.router, config.hidden_size};
-    for (const model::Mlp& expert : layer.experts) add(expert, config.moe_intermediate_size);
+    router = {layer.router, portable::Arithmetic::chains, dtype};
+    for (const model::Mlp& expert : layer.experts) add(expert);
   }
 
   std::size_t bytes() const {

@@ -163,7 +163,9 @@ std::vector<std::int64_t> BasicRunner<T>::rank_counts(const parallel::Scheme& sc
   const auto out = asked.empty() && state_->world != nullptr ? std::vector<std::int64_t>{state_->world->size()}
                                                              : fpf::rank_counts(asked);
   for (const std::int64_t size : out) {
-    const parallel::RankOptions threads{.size = static_cast<int>(size), .placement = options_.placement};
+    const parallel::RankOptions threads{.size = static_cast<int>(size),
+                                        .placement = options_.placement,
+                                        .by_outputs = execution(options_.execution).portable};
     scheme.local_ranks(threads, state_->checkpoint.config());
   }
   return out;

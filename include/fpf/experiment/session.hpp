@@ -180,6 +180,7 @@ BasicSession<T>::BasicSession(const model::Checkpoint& checkpoint, const RunSett
   if (setup_.quantisation == nullptr) setup_.quantisation = &quant::scheme_of(config.quantization);
   parallel::RankOptions ranks = settings.ranks;
   ranks.device = settings.device;
+  ranks.by_outputs = setup_.execution->portable;
   for (parallel::Rank& rank : setup_.parallelism->local_ranks(ranks, config)) {
     const at::Device device(parallel::rank_device(ranks, rank.rank));
     device::enter(device);

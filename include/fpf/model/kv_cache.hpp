@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <fpf/kernel/shared/params.hpp>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -74,6 +75,13 @@ class KvCache {
     return {k.data_ptr(), v.data_ptr(), 0, k.stride(0), k.stride(1)};
   }
 
+  /// What an engine keeps beside the tensors, in a form of its own: made by make() when it is first asked for.
+  template <class T, class Make>
+  T& beside(Make make) {
+    if (beside_ == nullptr) beside_ = std::make_shared<T>(make());
+    return *static_cast<T*>(beside_.get());
+  }
+
   /// Ends a forward pass over so many tokens.
   void advance(std::int64_t tokens) { length_ += tokens; }
 
@@ -82,6 +90,7 @@ class KvCache {
   std::int64_t length_ = 0;
   std::vector<at::Tensor> keys_;
   std::vector<at::Tensor> values_;
+  std::shared_ptr<void> beside_;
 };
 
 }  // namespace fpf::model

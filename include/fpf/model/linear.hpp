@@ -41,7 +41,7 @@ class Linear {
     if (matrix.is_cuda())
       packed_ = quant::pack({matrix});
     else
-      parts_.push_back({false, std::make_unique<Dense>(quant::None::Weight{std::move(matrix)}), {}});
+      parts_.push_back({false, std::make_unique<Dense>(quant::None::Weight{std::move(matrix), {}}), {}});
   }
 
   /// [..., in] -> [..., out]

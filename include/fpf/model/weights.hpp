@@ -18,7 +18,8 @@
 
 namespace fpf::model {
 
-/// A rank's part of a layer: some of its outputs, or some of its inputs.
+/// A rank's part of a layer: some of its outputs, or some of its inputs. Of a projection back to the residual stream it is
+/// some of the inputs, but where no reduction is cut.
 inline quant::LinearSpec outputs_of(quant::LinearSpec whole, Range own) {
   whole.out = own;
   return whole;
@@ -26,6 +27,10 @@ inline quant::LinearSpec outputs_of(quant::LinearSpec whole, Range own) {
 inline quant::LinearSpec inputs_of(quant::LinearSpec whole, Range own) {
   whole.in = own;
   return whole;
+}
+
+inline quant::LinearSpec back_part(const quant::LinearSpec& whole, const parallel::Shard& shard, Range inputs) {
+  return shard.by_outputs ? outputs_of(whole, shard.hidden) : inputs_of(whole, inputs);
 }
 
 inline at::Tensor load_norm(const quant::Loader& loader, const NormParameter& norm) {
@@ -40,10 +45,11 @@ struct Mlp {
 
   Mlp() = default;
   /// `columns`: of the intermediate features.
-  Mlp(const quant::Loader& loader, const quant::Scheme& scheme, const MlpParameters& parameters, Range columns)
+  Mlp(const quant::Loader& loader, const quant::Scheme& scheme, const MlpParameters& parameters,
+      const parallel::Shard& shard, Range columns)
       : gate(loader, scheme, outputs_of(parameters.gate, columns)),
         up(loader, scheme, outputs_of(parameters.up, columns)),
-        down(loader, scheme, inputs_of(parameters.down, columns)) {}
+        down(loader, scheme, back_part(parameters.down, shard, columns)) {}
 
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
   StoredForm form() const {
@@ -59,7 +65,7 @@ struct Layer {
   at::Tensor q_norm;         // [head_dim], undefined without qk_norm
   at::Tensor k_norm;         // [head_dim]
   Linear qkv;                // [(own heads + 2 own kv_heads) * head_dim, hidden]: q heads, k heads, v heads
-  Linear o;                  // [hidden, own heads * head_dim]
+  Linear o;                  // [hidden, own heads * head_dim], or [own hidden, all heads * head_dim]
   Mlp mlp;                   // dense models
   Linear router;             // [experts, hidden], MoE models
   StoredForm router_form;    // of the router in the checkpoint
@@ -81,16 +87,16 @@ struct Layer {
     const auto features = [&](Range heads) { return Range{heads.begin * c.head_dim, heads.end * c.head_dim}; };
     const Range heads = features(shard.heads), kv = features(shard.kv_heads);
     qkv = {loader, scheme, {outputs_of(p.q, heads), outputs_of(p.k, kv), outputs_of(p.v, kv)}};
-    o = {loader, scheme, inputs_of(p.o, heads)};
+    o = {loader, scheme, back_part(p.o, shard, heads)};
     if (!p.router) {
-      mlp = {loader, scheme, p.mlps.front(), shard.mlp};
+      mlp = {loader, scheme, p.mlps.front(), shard, shard.mlp};
       unify({&mlp, 1}, loader, p.mlps.front().gate.name);
       if (loader.device.is_cuda()) expert_table = own_table = device_table({&mlp, 1}, loader.device);
       return;
     }
     load_router(loader, *p.router);
     for (const std::int64_t expert : shard.experts)
-      experts.emplace_back(loader, scheme, p.mlps[static_cast<std::size_t>(expert)], shard.expert_mlp);
+      experts.emplace_back(loader, scheme, p.mlps[static_cast<std::size_t>(expert)], shard, shard.expert_mlp);
     unify(experts, loader, p.mlps.front().gate.name);
     if (loader.device.is_cuda()) place_experts(shard.experts, c.num_experts, loader.device);
   }

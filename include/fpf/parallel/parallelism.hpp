@@ -2,6 +2,7 @@
 // whole.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <fpf/core/parse_number.hpp>
 #include <fpf/core/range.hpp>
@@ -22,6 +23,10 @@ struct Shard {
   Range expert_mlp;                   // columns of every expert's intermediate
   std::vector<std::int64_t> experts;  // experts held, ascending
   Range vocabulary;                   // rows of the head
+  Range hidden;                       // output features of the projections back to the residual stream
+  /// Every matrix is cut by its outputs, and its inputs are gathered: no reduction is cut (portable execution). Else those
+  /// projections are cut by their inputs, and their outputs are summands.
+  bool by_outputs = false;
 
   static Shard whole(const model::ModelConfig& config) {
     Shard out{{0, config.num_heads},
@@ -29,10 +34,56 @@ struct Shard {
               {0, config.intermediate_size},
               {0, config.moe_intermediate_size},
               {},
-              {0, config.vocab_size}};
+              {0, config.vocab_size},
+              {0, config.hidden_size}};
     out.experts.resize(static_cast<std::size_t>(config.num_experts));
     std::iota(out.experts.begin(), out.experts.end(), 0);
     return out;
+  }
+
+  /// A rank's part where every matrix is cut by its outputs, as evenly as they go; a key-value head that two ranks need is
+  /// both's. Throws Error, by name, for more ranks than there are heads.
+  static Shard by_outputs_of(const model::ModelConfig& config, int rank, int size) {
+    if (size > config.num_heads)
+      fail("tensor parallelism over {} ranks: the model has {} attention heads, and a rank needs one", size,
+           config.num_heads);
+    Shard out = whole(config);
+    const std::int64_t group = config.num_heads / config.num_kv_heads;
+    out.by_outputs = true;
+    out.heads = even_part(config.num_heads, 1, rank, size);
+    out.kv_heads = {out.heads.begin / group, (out.heads.end + group - 1) / group};
+    out.vocabulary = feature_part(config.vocab_size, rank, size);
+    out.hidden = feature_part(config.hidden_size, rank, size);
+    (config.is_moe() ? out.expert_mlp : out.mlp) =
+        feature_part(config.is_moe() ? config.moe_intermediate_size : config.intermediate_size, rank, size);
+    return out;
+  }
+
+ private:
+  /// The rank-th of `size` parts of `total`, in whole units, the longer ones first.
+  static Range even_part(std::int64_t total, std::int64_t unit, std::int64_t rank, std::int64_t size) {
+    const std::int64_t units = total / unit, each = units / size, longer = units % size;
+    const auto begin = [&](std::int64_t r) { return unit * (r * each + std::min(r, longer)); };
+    return {begin(rank), begin(rank + 1)};
+  }
+  /// Formats pack eight outputs into a word.
+  static Range feature_part(std::int64_t features, std::int64_t rank, std::int64_t size) {
+    return even_part(features, features % 8 == 0 ? 8 : 1, rank, size);
+  }
+};
+
+/// Which of a rank's query heads read which of its key-value heads.
+struct HeadsOfKv {
+  std::int64_t group, first, heads;  // query heads of one of the model's; of the rank: the first, and how many
+
+  HeadsOfKv(const Shard& shard, const model::ModelConfig& config)
+      : group(config.num_heads / config.num_kv_heads),
+        first(shard.heads.begin - shard.kv_heads.begin * group),
+        heads(shard.heads.size()) {}
+
+  /// Its own query heads that read its own key-value head `kv`.
+  Range of(std::int64_t kv) const {
+    return {std::max<std::int64_t>(0, kv * group - first), std::min(heads, (kv + 1) * group - first)};
   }
 };
 
@@ -42,6 +93,7 @@ class World;
 struct RankOptions {
   int size = 1;                          // ranks in all
   std::string placement = "contiguous";  // of experts: contiguous or round_robin
+  bool by_outputs = false;  // cut no reduction (portable execution)
   bool emulate = false;                  // all ranks on one GPU; on the CPU they always share it
   std::string device = "cpu";            // the first rank's, as --device names it
   World* world = nullptr;                // the processes of a launcher, one rank each; null: all ranks are threads here

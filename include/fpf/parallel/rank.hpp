@@ -23,7 +23,18 @@ struct Rank {
   template <Parallelism P>
   static Rank of(P policy, const model::ModelConfig& config) {
     const auto kept = std::make_shared<const P>(std::move(policy));
-    return {kept->rank(), kept->size(), kept->shard(config), {kept->communicator(), kept->partial()}, kept};
+    Shard shard = kept->shard(config);
+    RankParts parts;
+    for (int r = 0; shard.by_outputs && r < kept->size(); ++r) {
+      const Shard other = Shard::by_outputs_of(config, r, kept->size());
+      parts.attended.push_back({other.heads.begin * config.head_dim, other.heads.end * config.head_dim});
+      parts.kv_heads.push_back(other.kv_heads);
+      parts.hidden.push_back(other.hidden);
+      parts.mlp.push_back(config.is_moe() ? other.expert_mlp : other.mlp);
+      parts.vocabulary.push_back(other.vocabulary);
+    }
+    Collectives collectives(kept->communicator(), kept->partial(), std::move(parts));
+    return {kept->rank(), kept->size(), std::move(shard), std::move(collectives), kept};
   }
 };
 

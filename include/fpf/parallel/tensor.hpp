@@ -11,7 +11,7 @@ namespace fpf::parallel {
 /// q, k, v, gate and up are split by their outputs, o and down by their inputs, the head by the vocabulary;
 /// partial results are added after attention and after the MLP or the experts. Key-value heads are divided
 /// over the ranks, or replicated where there are more ranks than heads. Embedding, norms and the router are
-/// whole on every rank.
+/// whole on every rank. Under portable execution every matrix is split by its outputs instead (Shard::by_outputs).
 class Tensor {
  public:
   static constexpr std::string_view name = "tensor";
@@ -19,7 +19,7 @@ class Tensor {
 
   static std::vector<Tensor> local_ranks(const RankOptions& options) {
     std::vector<Tensor> out;
-    for (auto& communicator : local_communicators(options)) out.push_back(Tensor(std::move(communicator)));
+    for (auto& communicator : local_communicators(options)) out.push_back(Tensor(std::move(communicator), options.by_outputs));
     return out;
   }
 
@@ -27,6 +27,7 @@ class Tensor {
   int size() const { return communicator_->size(); }
 
   Shard shard(const model::ModelConfig& config) const {
+    if (by_outputs_) return Shard::by_outputs_of(config, rank(), size());
     Shard out = Shard::whole(config);
     out.heads = part("attention heads", config.num_heads);
     out.kv_heads = kv_part(config);
@@ -42,7 +43,8 @@ class Tensor {
   Communicator* communicator() const { return communicator_.get(); }
 
  private:
-  explicit Tensor(std::shared_ptr<Communicator> communicator) : communicator_(std::move(communicator)) {}
+  Tensor(std::shared_ptr<Communicator> communicator, bool by_outputs)
+      : communicator_(std::move(communicator)), by_outputs_(by_outputs) {}
 
   Range part(std::string_view what, std::int64_t total) const {
     if (total % size() != 0)
@@ -62,6 +64,7 @@ class Tensor {
   }
 
   std::shared_ptr<Communicator> communicator_;
+  bool by_outputs_;
 };
 
 static_assert(Parallelism<Tensor>);

@@ -6,20 +6,12 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <fpf/parallel/parallelism.hpp>
 #include <fpf/portable/products.hpp>
 #include <limits>
 #include <vector>
 
 namespace fpf::portable {
-
-/// Widens `count` elements of float32, bfloat16 or float16.
-inline void widen(const void* from, at::ScalarType type, std::int64_t count, float* to) {
-  const Loops& loop = loops();
-  if (type == at::kFloat)
-    std::copy_n(static_cast<const float*>(from), count, to);
-  else
-    (type == at::kHalf ? loop.widen_float16 : loop.widen_bfloat16)(static_cast<const std::uint16_t*>(from), to, count);
-}
 
 /// float32 -> float32, bfloat16 or float16, to nearest even, subnormals kept (libtorch's own conversion may use an
 /// instruction that does not keep them).
@@ -153,9 +145,10 @@ struct QueryTile {
 
 /// q [batch, tokens, heads, d] float32 at the positions from `begin` on; k and v [batch, kv_heads, begin + tokens, d] views
 /// of the cache -> out, as q. Head h reads kv head h / (heads / kv_heads).
-inline void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, float scale, at::Tensor& out) {
+inline void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const parallel::HeadsOfKv& shares,
+                   float scale, at::Tensor& out) {
   const std::int64_t batch = q.size(0), tokens = q.size(1), heads = q.size(2), d = q.size(3), kv_heads = k.size(1);
-  const std::int64_t length = k.size(2), begin = length - tokens, group = heads / kv_heads;
+  const std::int64_t length = k.size(2), begin = length - tokens;
   const std::int64_t blocks = (length + position_block - 1) / position_block, pairs = batch * kv_heads;
   std::vector<HeadCache> caches(static_cast<std::size_t>(pairs));
   for (HeadCache& cache : caches) {
@@ -168,7 +161,7 @@ inline void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
       detail::fill_block(k[b][h], v[b][h], task % blocks, caches[static_cast<std::size_t>(pair)]);
     }
   });
-  const std::int64_t queries = std::max<std::int64_t>(1, 48 / group), tiles = (tokens + queries - 1) / queries;
+  const std::int64_t queries = std::max<std::int64_t>(1, 48 / shares.group), tiles = (tokens + queries - 1) / queries;
   const float* const from = q.const_data_ptr<float>();
   float* const to = out.data_ptr<float>();
   at::parallel_for(0, pairs * tiles, 1, [&](std::int64_t first, std::int64_t end) {
@@ -176,20 +169,22 @@ inline void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
     for (std::int64_t task = first; task < end; ++task) {
       const std::int64_t pair = task / tiles, b = pair / kv_heads, h = pair % kv_heads;
       const std::int64_t from_token = task % tiles * queries, to_token = std::min(from_token + queries, tokens);
-      const auto row = [&](std::int64_t token, std::int64_t g) {
-        return ((b * tokens + token) * heads + h * group + g) * d;
+      const Range own = shares.of(h);
+      const auto row = [&](std::int64_t token, std::int64_t head) {
+        return ((b * tokens + token) * heads + head) * d;
       };
       tile.q.clear();
       tile.positions.clear();
       for (std::int64_t token = from_token; token < to_token; ++token)
-        for (std::int64_t g = 0; g < group; ++g) {
-          tile.q.push_back(from + row(token, g));
+        for (std::int64_t head = own.begin; head < own.end; ++head) {
+          tile.q.push_back(from + row(token, head));
           tile.positions.push_back(begin + token);
         }
       tile.attend(caches[static_cast<std::size_t>(pair)], d, scale);
       const float* sums = tile.sums.data();
       for (std::int64_t token = from_token; token < to_token; ++token)
-        for (std::int64_t g = 0; g < group; ++g, sums += detail::padded(d)) std::copy_n(sums, d, to + row(token, g));
+        for (std::int64_t head = own.begin; head < own.end; ++head, sums += detail::padded(d))
+          std::copy_n(sums, d, to + row(token, head));
     }
   });
 }

@@ -64,10 +64,11 @@ FPF_AVX2 inline void one_row(const Chain& c, const float* x, int half, float* su
   _mm256_storeu_ps(sums + half, total);
 }
 
-/// The codes of eight rows, from 0 or from 8 on.
-FPF_AVX2 inline __m256i codes_of(const std::uint8_t* column, int shift) {
-  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(column));
-  return _mm256_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(bytes, shift), _mm_set1_epi8(15)));
+/// A column's codes of eight rows, from 0 or from 8 on.
+FPF_AVX2 inline __m256i codes_of(const std::uint32_t* codes, int column, int half) {
+  const auto* const words = reinterpret_cast<const __m256i*>(codes + four_bit_word(column) + half);
+  const __m128i shift = _mm_cvtsi32_si128(four_bit_shift(column));
+  return _mm256_and_si256(_mm256_srl_epi32(_mm256_loadu_si256(words), shift), _mm256_set1_epi32(15));
 }
 
 }  // namespace detail
@@ -103,25 +104,26 @@ FPF_AVX2 inline void chain(const Chain& c, float* sums) {
   }
 }
 
-FPF_AVX2 inline void unpack_int4(const std::uint8_t* codes, const float* scales, const std::uint8_t* zeros, int count,
-                                 float* w) {
+FPF_AVX2 inline void unpack_int4(const std::uint32_t* codes, int first, int count, const float* scales,
+                                 const std::uint8_t* zeros, float* w) {
   for (int half = 0; half < lanes; half += 8) {
     const __m256 scale = _mm256_loadu_ps(scales + half);
     const __m256 zero =
         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(zeros + half))));
     for (int k = 0; k < count; ++k) {
-      const __m256 code = _mm256_cvtepi32_ps(detail::codes_of(codes + 8 * k, half / 2));
+      const __m256 code = _mm256_cvtepi32_ps(detail::codes_of(codes, first + k, half));
       _mm256_storeu_ps(w + k * lanes + half, _mm256_mul_ps(_mm256_sub_ps(code, zero), scale));
     }
   }
 }
 
-FPF_AVX2 inline void unpack_map(const std::uint8_t* codes, const float* absmax, const float* map, int count, float* w) {
+FPF_AVX2 inline void unpack_map(const std::uint32_t* codes, int first, int count, const float* absmax, const float* map,
+                                float* w) {
   const __m256 low = _mm256_loadu_ps(map), high = _mm256_loadu_ps(map + 8);
   for (int half = 0; half < lanes; half += 8) {
     const __m256 scale = _mm256_loadu_ps(absmax + half);
     for (int k = 0; k < count; ++k) {
-      const __m256i code = detail::codes_of(codes + 8 * k, half / 2);
+      const __m256i code = detail::codes_of(codes, first + k, half);
       const __m256 second = _mm256_castsi256_ps(_mm256_slli_epi32(code, 28));  // its sign says which half of the map
       const __m256 value =
           _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, code), _mm256_permutevar8x32_ps(high, code), second);

@@ -60,11 +60,11 @@ FPF_AVX512 inline void one_row(const Chain& c, const float* x, float* sums) {
   _mm512_storeu_ps(sums, total);
 }
 
-/// Codes of two columns (16 bytes) -> of each, sixteen rows.
-FPF_AVX512 inline __m512i codes_of(const std::uint8_t* column) {
-  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(column)), low = _mm_set1_epi8(15);
-  const __m128i codes = _mm_unpacklo_epi64(_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
-  return _mm512_maskz_cvtepu8_epi32(all, codes);
+/// A column's codes of sixteen rows.
+FPF_AVX512 inline __m512i codes_of(const std::uint32_t* codes, int column) {
+  const __m512i words = _mm512_loadu_si512(codes + four_bit_word(column));
+  const __m512i shifted = _mm512_maskz_srl_epi32(all, words, _mm_cvtsi32_si128(four_bit_shift(column)));
+  return _mm512_maskz_and_epi32(all, shifted, _mm512_set1_epi32(15));
 }
 
 }  // namespace detail
@@ -117,24 +117,24 @@ FPF_AVX512 inline void chain(const Chain& c, float* sums) {
   }
 }
 
-FPF_AVX512 inline void unpack_int4(const std::uint8_t* codes, const float* scales, const std::uint8_t* zeros, int count,
-                                   float* w) {
+FPF_AVX512 inline void unpack_int4(const std::uint32_t* codes, int first, int count, const float* scales,
+                                   const std::uint8_t* zeros, float* w) {
   const __m512 scale = _mm512_loadu_ps(scales);
   const __m512 zero = _mm512_maskz_cvtepi32_ps(
       detail::all, _mm512_maskz_cvtepu8_epi32(detail::all, _mm_loadu_si128(reinterpret_cast<const __m128i*>(zeros))));
   for (int k = 0; k < count; ++k) {
-    const __m512 code = _mm512_maskz_cvtepi32_ps(detail::all, detail::codes_of(codes + 8 * k));
+    const __m512 code = _mm512_maskz_cvtepi32_ps(detail::all, detail::codes_of(codes, first + k));
     _mm512_storeu_ps(w + k * lanes, _mm512_mul_ps(_mm512_sub_ps(code, zero), scale));
   }
 }
 
-FPF_AVX512 inline void unpack_map(const std::uint8_t* codes, const float* absmax, const float* map, int count,
-                                  float* w) {
+FPF_AVX512 inline void unpack_map(const std::uint32_t* codes, int first, int count, const float* absmax,
+                                  const float* map, float* w) {
   const __m512 scale = _mm512_loadu_ps(absmax), values = _mm512_loadu_ps(map);
   for (int k = 0; k < count; ++k)
     _mm512_storeu_ps(
         w + k * lanes,
-        _mm512_mul_ps(_mm512_maskz_permutexvar_ps(detail::all, detail::codes_of(codes + 8 * k), values), scale));
+        _mm512_mul_ps(_mm512_maskz_permutexvar_ps(detail::all, detail::codes_of(codes, first + k), values), scale));
 }
 
 FPF_AVX512 inline void widen_bfloat16(const std::uint16_t* from, float* to, std::int64_t count) {

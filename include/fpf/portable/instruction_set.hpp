@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <fpf/core/error.hpp>
+#include <fpf/core/text.hpp>
 #include <string_view>
 
 // Compilers may not join a product and a sum: GCC does where an instruction for both is at hand, even across statements.
@@ -20,27 +21,49 @@
 #if defined(__x86_64__)
 #define FPF_HAS_X86_VECTORS 1
 #define FPF_AVX2 __attribute__((target("avx2,fma,f16c"))) FPF_EXACT
+#define FPF_AVX_VNNI __attribute__((target("avxvnni,avx2,fma,f16c"))) FPF_EXACT
 #define FPF_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c"))) FPF_EXACT
+#define FPF_AVX512_VNNI __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma,f16c"))) FPF_EXACT
 #else
 #define FPF_HAS_X86_VECTORS 0
 #endif
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#define FPF_HAS_NEON 1
+#define FPF_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod"))) FPF_EXACT
+#else
+#define FPF_HAS_NEON 0
+#endif
+
 namespace fpf::portable {
 
-enum class InstructionSet : std::uint8_t { plain, avx2, avx512 };
+/// In ascending order of what is preferred. AVX-VNNI, AVX-512 VNNI and dotprod multiply bytes.
+enum class InstructionSet : std::uint8_t { plain, avx2, avx_vnni, avx512, avx512_vnni, neon, neon_dotprod };
 
-inline constexpr std::array<std::string_view, 3> instruction_set_names{"plain", "avx2", "avx512"};
+inline constexpr std::array<std::string_view, 7> instruction_set_names{"plain",       "avx2", "avx_vnni",    "avx512",
+                                                                       "avx512_vnni", "neon", "neon_dotprod"};
+inline constexpr std::array<InstructionSet, 7> instruction_sets{
+    InstructionSet::plain,       InstructionSet::avx2, InstructionSet::avx_vnni,    InstructionSet::avx512,
+    InstructionSet::avx512_vnni, InstructionSet::neon, InstructionSet::neon_dotprod};
 
 constexpr std::string_view name_of(InstructionSet set) { return instruction_set_names[static_cast<std::size_t>(set)]; }
 
 /// Whether this CPU has it.
 inline bool has(InstructionSet set) {
-  if (set == InstructionSet::plain) return true;
+  using enum InstructionSet;
+  if (set == plain) return true;
 #if FPF_HAS_X86_VECTORS
-  const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
-  if (set == InstructionSet::avx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
-         __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512dq") != 0;
+  const bool wide = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+                    __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512dq") != 0;
+  if (__builtin_cpu_supports("avx2") == 0 || __builtin_cpu_supports("fma") == 0) return false;
+  if (set == avx2) return true;
+  if (set == avx_vnni) return __builtin_cpu_supports("avxvnni") != 0;
+  if (set == avx512) return wide;
+  return set == avx512_vnni && wide && __builtin_cpu_supports("avx512vnni") != 0;
+#elif FPF_HAS_NEON
+  constexpr unsigned long dotprod = 1UL << 20;  // HWCAP_ASIMDDP
+  return set == neon || (set == neon_dotprod && (getauxval(AT_HWCAP) & dotprod) != 0);
 #else
   return false;
 #endif
@@ -48,18 +71,19 @@ inline bool has(InstructionSet set) {
 
 namespace detail {
 
-/// The widest that this CPU has, or what the environment variable FPF_INSTRUCTION_SET names.
+/// The last that this CPU has, or what the environment variable FPF_INSTRUCTION_SET names.
 inline InstructionSet first_instruction_set() {
-  if (const char* wanted = std::getenv("FPF_INSTRUCTION_SET")) {
-    for (const auto set : {InstructionSet::plain, InstructionSet::avx2, InstructionSet::avx512})
-      if (name_of(set) == wanted) {
-        if (!has(set)) fail("FPF_INSTRUCTION_SET={}: this CPU does not have it", wanted);
-        return set;
-      }
-    fail("FPF_INSTRUCTION_SET={}: expected plain, avx2 or avx512", wanted);
+  const char* const wanted = std::getenv("FPF_INSTRUCTION_SET");
+  InstructionSet last = InstructionSet::plain;
+  for (const InstructionSet set : instruction_sets) {
+    if (has(set)) last = set;
+    if (wanted == nullptr || name_of(set) != wanted) continue;
+    if (!has(set)) fail("FPF_INSTRUCTION_SET={}: this CPU does not have it", wanted);
+    return set;
   }
-  if (has(InstructionSet::avx512)) return InstructionSet::avx512;
-  return has(InstructionSet::avx2) ? InstructionSet::avx2 : InstructionSet::plain;
+  if (wanted != nullptr)
+    fail("FPF_INSTRUCTION_SET={}: expected one of {}", wanted, fmt::join(instruction_set_names, ", "));
+  return last;
 }
 
 }  // namespace detail

@@ -32,14 +32,22 @@ struct SoftmaxRows {
   float *old_scales, *new_scales;
 };
 
+/// Codes of sixteen rows are uint32 [columns / 8][16]: the low half of byte i has column i's code, the high half column
+/// i + 4's.
+constexpr std::int64_t four_bit_word(std::int64_t column) { return column / 8 * lanes; }
+constexpr int four_bit_shift(std::int64_t column) {
+  return static_cast<int>(column % 4 * 8 + column % 8 / 4 * 4);
+}
+
 struct Loops {
   /// sums[row * 16 + lane]
   void (*chain)(const Chain& c, float* sums);
-  /// One group of `count` int4 columns of sixteen rows: 8 bytes a column, byte i holds the codes of rows i (low half) and
-  /// i + 8. -> w[column * 16 + row]
-  void (*unpack_int4)(const std::uint8_t* codes, const float* scales, const std::uint8_t* zeros, int count, float* w);
+  /// `count` int4 columns of sixteen rows from `first` on, all of one group; codes as four_bit_word() has them.
+  /// -> w[column * 16 + row]
+  void (*unpack_int4)(const std::uint32_t* codes, int first, int count, const float* scales, const std::uint8_t* zeros,
+                      float* w);
   /// The same for codes into a map of sixteen values, times absmax.
-  void (*unpack_map)(const std::uint8_t* codes, const float* absmax, const float* map, int count, float* w);
+  void (*unpack_map)(const std::uint32_t* codes, int first, int count, const float* absmax, const float* map, float* w);
   void (*widen_bfloat16)(const std::uint16_t* from, float* to, std::int64_t count);
   void (*widen_float16)(const std::uint16_t* from, float* to, std::int64_t count);
   /// x <- exp(x - maximum)
@@ -128,22 +136,20 @@ FPF_EXACT inline void chain(const Chain& c, float* sums) {
   }
 }
 
-FPF_EXACT inline void unpack_int4(const std::uint8_t* codes, const float* scales, const std::uint8_t* zeros, int count,
-                                  float* w) {
-  for (int k = 0; k < count; ++k)
+FPF_EXACT inline void unpack_int4(const std::uint32_t* codes, int first, int count, const float* scales,
+                                  const std::uint8_t* zeros, float* w) {
+  for (int k = first; k < first + count; ++k, w += lanes)
     for (int row = 0; row < lanes; ++row) {
-      const int code = row < 8 ? codes[8 * k + row] & 15 : codes[8 * k + row - 8] >> 4;
-      w[k * lanes + row] = int4_weight(static_cast<float>(code), static_cast<float>(zeros[row]), scales[row]);
+      const auto code = static_cast<float>(codes[four_bit_word(k) + row] >> four_bit_shift(k) & 15u);
+      w[row] = int4_weight(code, static_cast<float>(zeros[row]), scales[row]);
     }
 }
 
-FPF_EXACT inline void unpack_map(const std::uint8_t* codes, const float* absmax, const float* map, int count,
-                                 float* w) {
-  for (int k = 0; k < count; ++k)
-    for (int row = 0; row < lanes; ++row) {
-      const int code = row < 8 ? codes[8 * k + row] & 15 : codes[8 * k + row - 8] >> 4;
-      w[k * lanes + row] = mul(map[code], absmax[row]);
-    }
+FPF_EXACT inline void unpack_map(const std::uint32_t* codes, int first, int count, const float* absmax,
+                                 const float* map, float* w) {
+  for (int k = first; k < first + count; ++k, w += lanes)
+    for (int row = 0; row < lanes; ++row)
+      w[row] = mul(map[codes[four_bit_word(k) + row] >> four_bit_shift(k) & 15u], absmax[row]);
 }
 
 inline void widen_bfloat16(const std::uint16_t* from, float* to, std::int64_t count) {

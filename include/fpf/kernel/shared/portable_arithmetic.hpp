@@ -15,7 +15,7 @@
 namespace fpf::portable {
 
 /// The definition's version: a change to any result is another one.
-inline constexpr int version = 1;
+inline constexpr int version = 2;
 
 inline constexpr int block = 32;           // consecutive products of a reduction in one chain of fused multiply-adds
 inline constexpr int most_segments = 8;    // of a reduction: consecutive blocks, added up in order
@@ -143,6 +143,72 @@ FPF_HD float ordered_sum(const float* x, int count) {
   }
   return add_segments(segments, filled);
 }
+
+// ---- integers (models of 16 bits)
+
+inline constexpr int slice_block = 128;           // columns of a row of activations whose integers share a unit
+inline constexpr int integer_position_block = 128;  // positions that attention takes at once
+inline constexpr int slices_span = 256;           // q = 256 high + low, both in -128..127
+
+/// What `count` values' integers are worth, of the bits of the largest magnitude among them: a power of two as its exponent,
+/// with which the integers stay within +-32639 = 127 * 256 + 127.
+FPF_HD unsigned slice_exponent(unsigned most_bits) {
+  const unsigned e = (most_bits + 0x10100u) >> 23;
+  return e < 15u ? 15u : e;
+}
+/// From here on a block has no number in it: infinities, NaNs, and the few values from 1.99 * 2^127 on.
+inline constexpr unsigned no_number = 255;
+/// A query or a key of 2^48 and more is none, either: scores stay finite.
+inline constexpr unsigned no_score = 127 + 48;
+
+FPF_HD float not_a_number() { return float_of(0x7fc00000u); }
+/// What one unit of such a block's integers is worth, 2^(e - 141).
+FPF_HD float slice_unit(unsigned e, unsigned limit = no_number) {
+  return e < limit ? float_of((e - 14u) << 23) : not_a_number();
+}
+/// What values are multiplied by to be integers, 2^(141 - e).
+FPF_HD float slice_scale(unsigned e) { return float_of((268u - e) << 23); }
+
+/// a * b to the nearest integer, ties to even, from -2^21 to 2^21; the product is not rounded before.
+FPF_HD int nearest(float a, float b) { return static_cast<int>(bits_of(fma(a, b, 12582912.0f)) - 0x4b400000u); }
+
+FPF_HD int high_slice(int q) { return (q + 128) >> 8; }
+FPF_HD int low_slice(int q) { return q - 256 * high_slice(q); }
+
+/// One group's exact integer onto a result.
+FPF_HD float with_group(float acc, int v, float unit, float scale) {
+  return fma(mul(static_cast<float>(v), unit), scale, acc);
+}
+
+/// 2^(64 (y - 1)) for 0 <= y <= 1: at most 2.9e-6 from it, relatively.
+FPF_HD float exp2_of_unit(float y) {
+  const float t = fma(y, 64.0f, 12582912.0f - 64.0f), f = fma(y, 64.0f, -sub(t, 12582912.0f - 64.0f));
+  float p = fma(0.009582852944731712f, f, 0.055906426161527634f);
+  p = fma(p, f, 0.24024099111557007f);
+  p = fma(p, f, 0.6931241750717163f);
+  p = fma(p, f, 1.0f);
+  return float_of(bits_of(p) + (bits_of(t) << 23));
+}
+/// 2^x for x <= 0; below -120 as at -120.
+FPF_HD float exp2_below(float x) {
+  x = x > -120.0f ? x : -120.0f;
+  const float y = add(x, 12582912.0f), f = sub(x, sub(y, 12582912.0f));
+  float p = fma(0.001326472731307149f, f, 0.009671512991189957f);
+  p = fma(p, f, 0.05550733581185341f);
+  p = fma(p, f, 0.24022242426872253f);
+  p = fma(p, f, 0.6931470036506653f);
+  p = fma(p, f, 1.0f);
+  return float_of(bits_of(p) + (bits_of(y) << 23));
+}
+/// The inverse of a power of two from 2^-126 to 2^126.
+FPF_HD float inverse_power(float power) { return float_of((254u << 23) - bits_of(power)); }
+
+/// What attention weights of 1 are as integers, beside the values of the largest unit; and what a weighed sum is worth beside
+/// that unit, of slices whose low * low was left out.
+inline constexpr float attention_weight = 32639.0f, attention_value = 256.0f / 32639.0f;
+
+/// x held within 0..1.
+FPF_HD float unit_interval(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
 
 // ---- attention
 

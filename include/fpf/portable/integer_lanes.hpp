@@ -1,0 +1,216 @@
+// The loops over integers that vector instructions carry out, as a table of functions, and their plain form. What they compute
+// is exact, so that nothing of an instruction set shows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <fpf/portable/lanes.hpp>
+
+namespace fpf::portable {
+
+/// Rows of integers times weights of sixteen outputs. A tile has its weights as bytes, tile[column / 4][lane][column % 4], in
+/// one slice (codes, 0 to 255) or in two, whose bytes are each the slice + 128.
+struct Dot {
+  const std::byte* const* x;  // [rows]: as spread() has them, of `columns` columns
+  std::int64_t columns;
+  std::int64_t first;  // column of x that stands at the tile's first
+  int count;           // columns of the tile, a multiple of 8
+  int rows;
+  const std::uint8_t* high;  // or the only slice
+  const std::uint8_t* low;   // null: one slice
+};
+
+/// A group's dot products onto `rows` results of sixteen lanes.
+struct GroupEnd {
+  int rows;
+  const std::int32_t* dots;   // [rows][16], as dot() gives them
+  const std::int32_t* sums;   // [rows]: of the integers that each zero was multiplied by
+  const std::uint8_t* zeros;  // [16]
+  const float* units;         // [rows]
+  const float* scales;        // [16]
+  const float* minima;        // [16], or null
+  float* results;             // [rows][16]
+};
+
+/// An attention block's dots with values onto `rows` results of sixteen dimensions.
+struct ValueEnd {
+  int rows;
+  const std::int32_t* dots;  // [rows][16], as dot() gives them
+  const std::int32_t* sums;  // [rows]: of both slices of the weights
+  const float *old_scales, *new_scales;  // [rows], of weigh()
+  float* results;                        // [rows * stride]
+  std::int64_t stride;
+};
+
+/// What one query row knows of the blocks before, and one block's dots with keys.
+struct AttentionRow {
+  int count;                 // positions of the block that it sees, 1 to 128
+  const std::int32_t* dots;  // [count]: 256 high high + high low + low high
+  const float* key_units;    // [count]
+  const float* value_units;  // [count]
+  float factor;              // what a dot of unit 1 is worth, in powers of two
+  float *maximum, *sum;      // in and out
+  float *old_scale, *new_scale;  // out: of what was summed before, and of the block's dots with values
+  std::int16_t* weights;     // out [128]
+};
+
+struct IntegerLoops {
+  /// Bytes that a column of x takes as spread() has it.
+  int column_bytes;
+  /// `columns` (a multiple of 8) integers within +-32639 as dot() reads them; `to` is the row of x.
+  void (*spread)(const std::int16_t* q, std::int64_t columns, std::byte* to);
+  /// dots[row * 16 + lane]: of one slice the sum of q * code; of two the sum of q * high + high_slice(q) * low, bytes as they
+  /// are. Modulo 2^32.
+  void (*dot)(const Dot& d, std::int32_t* dots);
+  /// Codes of `count` columns, uint32 [count / 8][16]: the low half of byte i has column i's code, the high half column
+  /// i + 4's -> a tile.
+  void (*unpack_codes)(const std::uint8_t* codes, int count, std::uint8_t* tile);
+  /// The same through a map of sixteen two-slice values.
+  void (*unpack_map)(const std::uint8_t* codes, int count, const std::uint8_t* high_of, const std::uint8_t* low_of,
+                     std::uint8_t* high, std::uint8_t* low);
+  /// `count` (up to 128) values -> integers, and the exponent of what they are worth (slice_unit); zeros where there is none.
+  unsigned (*integers)(const float* x, int count, std::int16_t* q);
+  void (*end_group)(const GroupEnd& g);
+  void (*end_values)(const ValueEnd& v);
+  /// One attention block of one query: dots [count] of one query with `count` keys -> weights as integers [128], zeros from
+  /// count on; join with what it knows. See AttentionRow.
+  void (*weigh)(const AttentionRow& row);
+};
+
+namespace detail {
+
+FPF_HD unsigned integers(const float* x, int count, std::int16_t* q) {
+  unsigned most = 0;
+  for (int k = 0; k < count; ++k) {
+    const unsigned magnitude = bits_of(x[k]) & 0x7fffffffu;
+    most = magnitude > most ? magnitude : most;
+  }
+  const unsigned e = slice_exponent(most);
+  if (e >= no_number) {
+    for (int k = 0; k < count; ++k) q[k] = 0;
+    return e;
+  }
+  const float scale = slice_scale(e);
+  for (int k = 0; k < count; ++k) q[k] = static_cast<std::int16_t>(nearest(x[k], scale));
+  return e;
+}
+
+FPF_HD void end_group(const GroupEnd& g) {
+  for (int r = 0; r < g.rows; ++r) {
+    const float unit = g.units[r];
+    const auto sum = static_cast<std::uint32_t>(g.sums[r]);
+    const std::int32_t* const dots = g.dots + r * lanes;
+    float* const results = g.results + r * lanes;
+    for (int lane = 0; lane < lanes; ++lane) {
+      const auto v = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[lane]) -
+                                               std::uint32_t{g.zeros[lane]} * sum);
+      results[lane] = with_group(results[lane], v, unit, g.scales[lane]);
+    }
+    if (g.minima == nullptr) continue;
+    const float total = mul(static_cast<float>(g.sums[r]), unit);
+    for (int lane = 0; lane < lanes; ++lane) results[lane] = fma(total, g.minima[lane], results[lane]);
+  }
+}
+
+FPF_HD void end_values(const ValueEnd& v) {
+  for (int r = 0; r < v.rows; ++r) {
+    const std::uint32_t bias = 128u * static_cast<std::uint32_t>(v.sums[r]);
+    float* const results = v.results + r * v.stride;
+    for (int lane = 0; lane < lanes; ++lane) {
+      const auto dot = static_cast<std::int32_t>(static_cast<std::uint32_t>(v.dots[r * lanes + lane]) - bias);
+      results[lane] = fma(static_cast<float>(dot), v.new_scales[r], mul(results[lane], v.old_scales[r]));
+    }
+  }
+}
+
+FPF_HD float largest_of(const float* x, int count) {
+  float most[lanes];
+  for (int lane = 0; lane < lanes; ++lane) most[lane] = x[lane < count ? lane : 0];
+  int j = lanes;
+  for (; j + lanes <= count; j += lanes)
+    for (int lane = 0; lane < lanes; ++lane) most[lane] = larger(most[lane], x[j + lane]);
+  for (; j < count; ++j) most[0] = larger(most[0], x[j]);
+  for (int lane = 1; lane < lanes; ++lane) most[0] = larger(most[0], most[lane]);
+  return most[0];
+}
+
+FPF_HD void weigh(const AttentionRow& row) {
+  constexpr int most = integer_position_block;
+  float scores[most] = {}, weights[most] = {};
+  for (int j = 0; j < row.count; ++j) scores[j] = mul(static_cast<float>(row.dots[j]), row.key_units[j]);
+  const float highest = mul(largest_of(scores, row.count), row.factor), largest = largest_of(row.value_units, row.count);
+  const float factor = mul(row.factor, 0.015625f), offset = sub(1.0f, mul(highest, 0.015625f));
+  for (int j = 0; j < row.count; ++j) weights[j] = exp2_of_unit(unit_interval(fma(scores[j], factor, offset)));
+  float chains[4] = {};
+  for (int j = 0; j < most; j += 8)
+    for (int c = 0; c < 4; ++c) chains[c] = add(add(chains[c], weights[j + 2 * c]), weights[j + 2 * c + 1]);
+  const float inverse = inverse_power(largest);
+  for (int j = 0; j < row.count; ++j)
+    row.weights[j] =
+        static_cast<std::int16_t>(nearest(weights[j], mul(mul(row.value_units[j], inverse), attention_weight)));
+  for (int j = row.count; j < most; ++j) row.weights[j] = 0;
+  const float next = larger(*row.maximum, highest), new_scale = exp2_below(sub(highest, next));
+  *row.old_scale = exp2_below(sub(*row.maximum, next));
+  *row.sum = fma(add(add(chains[0], chains[1]), add(chains[2], chains[3])), new_scale, mul(*row.sum, *row.old_scale));
+  *row.maximum = next;
+  *row.new_scale = mul(new_scale, mul(largest, attention_value));
+}
+
+}  // namespace detail
+
+namespace plain {
+
+inline void spread(const std::int16_t* q, std::int64_t columns, std::byte* to) {
+  std::memcpy(to, q, static_cast<std::size_t>(2 * columns));
+}
+
+FPF_EXACT inline void dot(const Dot& d, std::int32_t* dots) {
+  for (int r = 0; r < d.rows; ++r) {
+    const auto* const q = reinterpret_cast<const std::int16_t*>(d.x[r]) + d.first;
+    std::uint32_t sums[lanes] = {};
+    for (int k = 0; k < d.count; ++k) {
+      const std::uint8_t* const high = d.high + k / 4 * 4 * lanes + k % 4;
+      const std::int32_t value = q[k];
+      for (int lane = 0; lane < lanes; ++lane) sums[lane] += static_cast<std::uint32_t>(value * high[4 * lane]);
+      if (d.low == nullptr) continue;
+      const std::uint8_t* const low = d.low + (high - d.high);
+      const std::int32_t slice = high_slice(value);
+      for (int lane = 0; lane < lanes; ++lane) sums[lane] += static_cast<std::uint32_t>(slice * low[4 * lane]);
+    }
+    std::memcpy(dots + r * lanes, sums, sizeof sums);
+  }
+}
+
+inline void unpack_codes(const std::uint8_t* codes, int count, std::uint8_t* tile) {
+  for (int first = 0; first < count; first += 8, codes += 4 * lanes, tile += 8 * lanes)
+    for (int i = 0; i < 4 * lanes; ++i) {
+      tile[i] = codes[i] & 15;
+      tile[4 * lanes + i] = codes[i] >> 4;
+    }
+}
+
+inline void unpack_map(const std::uint8_t* codes, int count, const std::uint8_t* high_of, const std::uint8_t* low_of,
+                       std::uint8_t* high, std::uint8_t* low) {
+  for (int at = 0; at < count * lanes; at += 8 * lanes, codes += 4 * lanes)
+    for (int i = 0; i < 4 * lanes; ++i) {
+      high[at + i] = high_of[codes[i] & 15];
+      low[at + i] = low_of[codes[i] & 15];
+      high[at + 4 * lanes + i] = high_of[codes[i] >> 4];
+      low[at + 4 * lanes + i] = low_of[codes[i] >> 4];
+    }
+}
+
+FPF_EXACT inline unsigned integers(const float* x, int count, std::int16_t* q) {
+  return portable::detail::integers(x, count, q);
+}
+FPF_EXACT inline void end_group(const GroupEnd& g) { portable::detail::end_group(g); }
+FPF_EXACT inline void end_values(const ValueEnd& v) { portable::detail::end_values(v); }
+FPF_EXACT inline void weigh(const AttentionRow& row) { portable::detail::weigh(row); }
+
+inline constexpr IntegerLoops integer_loops{2, spread, dot, unpack_codes, unpack_map, integers,
+                                            end_group, end_values, weigh};
+
+}  // namespace plain
+
+}  // namespace fpf::portable
