@@ -18,7 +18,7 @@ namespace slow {
 struct IntegerMutation {
   bool truncates = false;       // integers are cut off instead of rounded to nearest
   int group_end = 0;            // groups are cut at so many columns instead of 128
-  bool unsigned_slices = false; // the low slice is 0..255
+  bool rounds_down = false;     // units of 256 are cut off instead of rounded
   bool separate = false;        // a product and a sum instead of one fused operation
 };
 
@@ -46,17 +46,11 @@ struct Slices {
   }
 };
 
-/// Round(q / 256), halves up, and what is left.
-inline std::pair<int, int> two_slices(int q, const IntegerMutation& mutation = {}) {
-  const int high = int(std::floor((q + (mutation.unsigned_slices ? 0 : 128)) / 256.0));
-  return {high, q - 256 * high};
-}
-
-/// The product of two 16-bit integers in units of 256, without what low * low gives.
-inline int sliced_product(int a, int b, const IntegerMutation& mutation = {}) {
-  const auto [a_high, a_low] = two_slices(a, mutation);
-  const auto [b_high, b_low] = two_slices(b, mutation);
-  return 256 * a_high * b_high + a_high * b_low + a_low * b_high;
+/// A sum of products of 16-bit integers in units of 256, halves up.
+inline int in_units(std::int64_t sum, const IntegerMutation& mutation = {}) {
+  const std::int64_t units = mutation.rounds_down ? sum >> 8 : (sum + 128) >> 8;
+  if (units != std::int32_t(units)) throw std::logic_error("an integer is beyond 32 bits");
+  return int(units);
 }
 
 /// A matrix [out, in] as integers.
@@ -88,9 +82,10 @@ struct IntegerMatrix {
                           group[row][std::size_t(end)] == group[row][std::size_t(begin)];
              ++end) {
           const int q = block.q[std::size_t(end % most)], w = values[row][std::size_t(end)];
-          v += sliced ? sliced_product(q, w, mutation) : std::int64_t(q) * w;
+          v += std::int64_t(q) * w;
           sum += q;
         }
+        if (sliced) v = in_units(v, mutation);
         if (v != std::int32_t(v)) throw std::logic_error("a group's integer is beyond 32 bits");
         const Group& g = groups[row][std::size_t(group[row][std::size_t(begin)])];
         const float worth = float(std::int32_t(v)) * block.unit;
@@ -269,8 +264,8 @@ inline std::vector<float> attended(const std::vector<float>& query, const std::v
     float largest = 0;
     for (std::size_t j = first; j < first + count; ++j) {
       std::int64_t dot = 0;
-      for (std::size_t i = 0; i < d; ++i) dot += sliced_product(q.q[i], k[j].q[i], mutation);
-      scores.push_back(float(dot) * k[j].unit);
+      for (std::size_t i = 0; i < d; ++i) dot += std::int64_t(q.q[i]) * k[j].q[i];
+      scores.push_back(float(in_units(dot, mutation)) * k[j].unit);
       largest = std::max(largest, v[j].unit);
     }
     const float most = *std::max_element(scores.begin(), scores.end()) * factor;
@@ -290,10 +285,11 @@ inline std::vector<float> attended(const std::vector<float>& query, const std::v
     }
     for (std::size_t i = 0; i < d; ++i) {
       std::int64_t dot = 0;
-      for (std::size_t j = 0; j < count; ++j) dot += sliced_product(w[j], v[first + j].q[i], mutation);
+      for (std::size_t j = 0; j < count; ++j) dot += std::int64_t(w[j]) * v[first + j].q[i];
       const float scale = now * (largest * (256.0f / 32639.0f)), old = sums[i] * before;
-      const volatile float product = float(dot) * scale;
-      sums[i] = mutation.separate ? product + old : std::fma(float(dot), scale, old);
+      const float units = float(in_units(dot, mutation));
+      const volatile float product = units * scale;
+      sums[i] = mutation.separate ? product + old : std::fma(units, scale, old);
     }
   }
   for (float& sum : sums) sum /= total;

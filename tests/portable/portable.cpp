@@ -162,7 +162,9 @@ BOOST_AUTO_TEST_CASE(changes_show) {
     return slow_digests(checkpoint, DType::bfloat16, 9, 3, mutation);
   };
   BOOST_TEST(with(moved)[evidence::StoredSignal::hidden_states] != whole[evidence::StoredSignal::hidden_states]);
-  BOOST_TEST(with(separate)[evidence::StoredSignal::logprobs] != whole[evidence::StoredSignal::logprobs]);
+  // One unit in the last place of an angle's product: what integers of 16 bits round away, float32 shows.
+  BOOST_TEST(slow_digests(checkpoint, DType::float32, 9, 3, separate).combined() !=
+             slow_digests(checkpoint, DType::float32, 9, 3).combined());
 }
 
 BOOST_DATA_TEST_CASE(nothing_else_changes_a_bit, data::make(formats), format) {

@@ -22,6 +22,15 @@ struct Mutation {
   IntegerMutation attention;
 };
 
+/// The experts that each layer chose for each token: kept of one run, followed by another.
+struct Routes {
+  std::vector<std::vector<int>> chosen;  // of each choice in turn
+  std::size_t next = 0;
+  bool follows = false;
+
+  static Routes of(const Routes& kept) { return {kept.chosen, 0, true}; }
+};
+
 inline float operator_fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline double operator_fma(double a, double b, double c) { return a * b + c; }
 
@@ -90,10 +99,11 @@ class Model {
   using Row = std::vector<N>;
 
   template <class Quant>
-  static Model load(const fpf::model::Checkpoint& checkpoint, fpf::DType dtype) {
+  static Model load(const fpf::model::Checkpoint& checkpoint, fpf::DType dtype, int version = 2) {
     Model out;
     out.config_ = checkpoint.config();
     out.dtype_ = dtype;
+    out.version_ = version;
     const auto& c = out.config_;
     const fpf::quant::Loader loader{checkpoint.source(), c.quantization, fpf::device::scalar_type(dtype), at::kCPU,
                                    /*keeps_values=*/true};
@@ -133,8 +143,9 @@ class Model {
 
   /// The prompt, then `steps` tokens, greedily or as `forced` says. Signals of all layers.
   fpf::evidence::Signals run(const std::vector<std::int32_t>& prompt, int steps, const Mutation& mutation = {},
-                             const std::vector<std::int32_t>& forced = {}) {
+                             const std::vector<std::int32_t>& forced = {}, Routes* routes = nullptr) {
     mutation_ = mutation;
+    routes_ = routes;
     fpf::evidence::Signals out;
     out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
     out.logprobs.k = 10;
@@ -174,7 +185,7 @@ class Model {
     std::vector<std::array<Linear, 3>> mlps;
   };
 
-  bool has_integers() const { return std::is_same_v<N, float> && dtype_ != fpf::DType::float32; }
+  bool has_integers() const { return std::is_same_v<N, float> && dtype_ != fpf::DType::float32 && version_ == 2; }
 
   fpf::DType recorded() const { return std::is_same_v<N, double> ? fpf::DType::float64 : dtype_; }
 
@@ -344,8 +355,13 @@ class Model {
 
   Row experts(const Layer& l, const Row& x, fpf::evidence::RouterRows* record) const {
     const Row logits = times(l.router, x);
-    const std::vector<int> order = ordered(logits);
+    std::vector<int> order = ordered(logits);
     const auto k = std::size_t(config_.experts_per_token);
+    if (routes_ != nullptr && routes_->follows) {
+      order = routes_->chosen.at(routes_->next++);
+    } else if (routes_ != nullptr) {
+      routes_->chosen.push_back(order);
+    }
     const N largest = logits[std::size_t(order[0])];
     Row weights;
     N sum = 0;
@@ -412,6 +428,8 @@ class Model {
   Row final_norm_;
   std::vector<Matrix> keys_, values_;
   Mutation mutation_;
+  Routes* routes_ = nullptr;
+  int version_ = 2;
 };
 
 }  // namespace slow

@@ -51,22 +51,22 @@ void run(const char* symbol, const unsigned (&grid)[3], unsigned threads, unsign
 
 /// The kernels of the model below.
 void add_kernels() {
-  add(&portable_embed<Bf16, i64, 128>);
-  add(&portable_embed<Bf16, i32, 128>);
-  add(&portable_norm<Bf16, 128, 64>);
-  add(&portable_gemv<Dense<Bf16, 128>, Bf16, 32, 8, 2, true, false>);
-  add(&portable_gemv<Dense<Bf16, 256>, Bf16, 32, 8, 2, false, true>);
-  add(&portable_gemm<Dense<Bf16, 128>, false>);
+  add(&portable_embed<float, i64, 128>);
+  add(&portable_embed<float, i32, 128>);
+  add(&portable_norm<float, 128, 64>);
+  add(&portable_gemv<Dense<float, 128>, float, 32, 8, 2, true, false>);
+  add(&portable_gemv<Dense<float, 256>, float, 32, 8, 2, false, true>);
+  add(&portable_gemm<Dense<float, 128>, false>);
   // biases of q, k and v, heads without norms
-  add(&portable_gemv<Dense<Bf16, 128>, Bf16, 32, 8, 2, true, 2>);
-  add(&portable_gemm<Dense<Bf16, 128>, 2>);
-  add(&portable_rope_append<Bf16, 4, 2, 64, false>);
-  add(&portable_attend<Bf16, 4, 2, 64, false, true>);
-  add(&portable_attend<Bf16, 4, 2, 64, false, false>);
-  add(&portable_gemm<Dense<Bf16, 256>, true>);
-  add(&portable_rope_append<Bf16, 4, 2, 64, true>);
-  add(&portable_attend<Bf16, 4, 2, 64, true, true>);
-  add(&portable_attend<Bf16, 4, 2, 64, true, false>);
+  add(&portable_gemv<Dense<float, 128>, float, 32, 8, 2, true, 2>);
+  add(&portable_gemm<Dense<float, 128>, 2>);
+  add(&portable_rope_append<float, 4, 2, 64, false>);
+  add(&portable_attend<float, 4, 2, 64, false, true>);
+  add(&portable_attend<float, 4, 2, 64, false, false>);
+  add(&portable_gemm<Dense<float, 256>, true>);
+  add(&portable_rope_append<float, 4, 2, 64, true>);
+  add(&portable_attend<float, 4, 2, 64, true, true>);
+  add(&portable_attend<float, 4, 2, 64, true, false>);
   add(&portable_attend_join<4, 64>);
   add(&portable_top_slices<10, 132, 1>);
   add(&portable_exp_sums<10, 132>);
@@ -74,17 +74,17 @@ void add_kernels() {
   add(&portable_silu_mul);
   // experts
   add(&portable_route<6, 2, true>);
-  add(&portable_gate_up<Dense<Bf16, 128>, 64, 2, 32, 4, 2>);
-  add(&portable_down<Dense<Bf16, 64>, Bf16, 128, 2, 32, 4>);
-  add(&portable_gemm_grouped<Dense<Bf16, 128>>);
-  add(&portable_gemm_grouped<Dense<Bf16, 64>>);
+  add(&portable_gate_up<Dense<float, 128>, 64, 2, 32, 4, 2>);
+  add(&portable_down<Dense<float, 64>, float, 128, 2, 32, 4>);
+  add(&portable_gemm_grouped<Dense<float, 128>>);
+  add(&portable_gemm_grouped<Dense<float, 64>>);
   add(&portable_group<6>);
   add(&portable_group<1>);
-  add(&portable_experts_sum<Bf16, 128, 2>);
+  add(&portable_experts_sum<float, 128, 2>);
   // a dense MLP
-  add(&portable_gate_up<Dense<Bf16, 128>, 64, 1, 32, 4, 2>);
-  add(&portable_down<Dense<Bf16, 64>, Bf16, 128, 1, 32, 4>);
-  add(&portable_experts_sum<Bf16, 128, 1>);
+  add(&portable_gate_up<Dense<float, 128>, 64, 1, 32, 4, 2>);
+  add(&portable_down<Dense<float, 64>, float, 128, 1, 32, 4>);
+  add(&portable_experts_sum<float, 128, 1>);
 }
 
 std::string description(const std::string& architecture) {
@@ -119,7 +119,7 @@ struct Weights {
   Weights(const model::Checkpoint& checkpoint, const model::KvCache& cache)
       : rope(0, checkpoint.config().max_positions, model::exact_inverse_frequencies(checkpoint.config())) {
     const model::ModelConfig& c = checkpoint.config();
-    const quant::Loader loader{checkpoint.source(), c.quantization, at::kBFloat16, at::kCPU};
+    const quant::Loader loader{checkpoint.source(), c.quantization, at::kFloat, at::kCPU};
     for (std::int64_t i = 0; i < c.num_layers; ++i) {
       const model::Layer layer(loader, quant::scheme<quant::None>(), checkpoint, parallel::Shard::whole(c), i);
       LayerWeights& w = model.layers.emplace_back();
@@ -156,7 +156,7 @@ struct Weights {
     return kept.back().const_data_ptr();
   }
   Matrix matrix(const model::Linear& linear) {
-    const at::Tensor t = linear.dequantise(at::kBFloat16);
+    const at::Tensor t = linear.dequantise(at::kFloat);
     const at::Tensor bias = linear.bias().defined() ? linear.bias().to(at::kFloat) : at::Tensor();
     return {keep(t), dense_format(), static_cast<int>(t.size(0)), static_cast<int>(t.size(1)), keep(bias)};
   }
@@ -174,7 +174,7 @@ evidence::Signals run_on_fibers(const model::Checkpoint& checkpoint, engine::Dec
   model::KvCache cache = decoder.make_cache(batch, length + settings.decode_steps);
   const Weights weights(checkpoint, cache);
   Library library(0, compiler(), CubinCache(std::filesystem::current_path() / "cache"));
-  StepConfig config = engine::step_config(c, parallel::Shard::whole(c), at::kBFloat16, prompt.numel());
+  StepConfig config = engine::step_config(c, parallel::Shard::whole(c), at::kFloat, prompt.numel());
   Recorder recorder(c, settings.layers, settings.top_k, length);
   recorder.start_pass(length);
   const at::Tensor first = recorder.next_tokens(
@@ -209,8 +209,8 @@ BOOST_DATA_TEST_CASE(passes_have_the_cpus_bits,
   fake_gpu()->run = run;
   const auto checkpoint = model::Checkpoint::open(description(architecture));
   const bool experts = checkpoint.config().is_moe();
-  const RunSettings settings = all_layers(checkpoint, DType::bfloat16, 2);
-  const auto decoder = portable_decoder(checkpoint, DType::bfloat16);
+  const RunSettings settings = all_layers(checkpoint, DType::float32, 2);
+  const auto decoder = portable_decoder(checkpoint, DType::float32);
   for (const auto& [length, batch] : {std::pair{experts ? 66 : 9, 1}, {4, 2}, {3, 9}}) {
     std::vector<std::vector<std::int32_t>> prompts;
     for (int b = 0; b < batch; ++b) prompts.push_back(some_ids(length, 7 + b, 512));

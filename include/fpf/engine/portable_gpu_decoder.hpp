@@ -12,10 +12,10 @@ class PortableGpuDecoder final : public Decoder {
  public:
   static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
-  /// Throws Error, by name, for tensors that are missing or misshapen, and for more than one rank.
+  /// Throws Error, by name, for tensors that are missing or misshapen, for models of 16 bits and for more than one rank.
   PortableGpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
                      at::ScalarType dtype, at::Device device)
-      : Decoder(checkpoint.config(), alone(std::move(rank)), dtype, device),
+      : Decoder(checkpoint.config(), alone(std::move(rank)), wide(dtype), device),
         scheme_(numerics.quantisation),
         weights_({checkpoint.source(), config().quantization, dtype, device, /*keeps_values=*/true}, scheme_,
                  checkpoint, shard(), with_wide_bias),
@@ -53,6 +53,13 @@ class PortableGpuDecoder final : public Decoder {
   static model::Layer with_wide_bias(model::Layer layer) {
     layer.qkv.widen_bias();
     return layer;
+  }
+  static at::ScalarType wide(at::ScalarType dtype) {
+    if (dtype != at::kFloat)
+      fail(
+          "--execution portable multiplies integers where activations have 16 bits, which it has no kernels for yet: run it on "
+          "the CPU (--device cpu), or with --dtype float32");
+    return dtype;
   }
   static parallel::Rank alone(parallel::Rank rank) {
     if (rank.size > 1) fail("--execution portable divides a model over ranks on the CPU (--device cpu) only");

@@ -3,6 +3,7 @@
 
 #include <fpf/execution/execution.hpp>
 #include <fpf/execution/names.hpp>
+#include <fpf/kernel/shared/portable_arithmetic.hpp>
 
 namespace fpf::execution {
 
@@ -11,10 +12,24 @@ namespace fpf::execution {
 struct Portable {
   static constexpr std::string_view name = names::portable;
   static constexpr Stated<Portable, std::string_view> description{
-      "fpf portable numerics, version 1: every operation is IEEE 754 binary32 in a written order (execution/PORTABLE.md)"};
+      "fpf portable numerics, version 2: exact integers and IEEE 754 binary32 in a written order (execution/PORTABLE.md)"};
   static constexpr Stated<Portable, bool> runs_on_gpu{true};
 };
 
 static_assert(Execution<Portable>);
+
+/// The version of the portable numerics that a manifest's policies.execution_detail names; 0 for none.
+constexpr int portable_version(std::string_view detail) {
+  constexpr std::string_view before = "portable numerics, version ";
+  const std::size_t at = detail.find(before);
+  int out = 0;
+  if (at == std::string_view::npos) return 0;
+  for (const char c : detail.substr(at + before.size())) {
+    if (c < '0' || c > '9' || out > 1000) break;
+    out = 10 * out + (c - '0');
+  }
+  return out;
+}
+static_assert(portable_version(Portable::description.value) == portable::version);
 
 }  // namespace fpf::execution

@@ -10,6 +10,7 @@
 #include <fpf/portable/panels.hpp>
 #include <limits>
 #include <numbers>
+#include <numeric>
 #include <vector>
 
 namespace fpf::portable {
@@ -134,8 +135,8 @@ class IntegerQueryTile {
     }
     positions_.push_back(position);
     outputs_.push_back(out);
-    factors_.push_back(mul(mul(slice_unit(e), slices_span), scale_));
-    biases_.push_back(bias(integers.data(), cache_.columns()));
+    factors_.push_back(mul(mul(slice_unit(e), sliced_unit), scale_));
+    query_sums_.push_back(sum_of(integers.data(), cache_.columns()));
     const std::size_t at = queries_.size();
     queries_.resize(at + static_cast<std::size_t>(cache_.columns() * loop.column_bytes));
     loop.spread(integers.data(), cache_.columns(), queries_.data() + at);
@@ -168,10 +169,8 @@ class IntegerQueryTile {
  private:
   static constexpr std::int64_t span = integer_position_block;
 
-  static std::int32_t bias(const std::int16_t* q, std::int64_t count) {
-    std::int32_t total = 0;
-    for (std::int64_t k = 0; k < count; ++k) total += q[k] + high_slice(q[k]);
-    return total;
+  static std::int32_t sum_of(const std::int16_t* q, std::int64_t count) {
+    return std::accumulate(q, q + count, std::int32_t{0});
   }
 
   static std::vector<const std::byte*> rows_of(const std::vector<std::byte>& from, std::int64_t first,
@@ -188,15 +187,11 @@ class IntegerQueryTile {
     const std::int64_t last = std::min(positions_.back() - first + 1, span);
     for (std::int64_t p = 0; p < last; p += lanes) {
       const HeadSlices::Tile keys = cache_.keys(first + p);
-      integer_loops().dot(
-          {x.data(), columns, 0, static_cast<int>(columns), static_cast<int>(rows - skipped), keys.high, keys.low},
-          dots_.data());
-      for (std::int64_t r = skipped; r < rows; ++r) {
-        const std::int32_t bias = 128 * biases_[static_cast<std::size_t>(r)];
-        for (std::int64_t lane = 0; lane < lanes; ++lane)
-          scores_[static_cast<std::size_t>(r * span + p + lane)] =
-              dots_[static_cast<std::size_t>((r - skipped) * lanes + lane)] - bias;
-      }
+      integer_loops().dot({x.data(), columns, 0, static_cast<int>(columns), static_cast<int>(rows - skipped), keys.high,
+                           keys.low, query_sums_.data() + skipped},
+                          dots_.data());
+      for (std::int64_t r = skipped; r < rows; ++r)
+        std::copy_n(dots_.data() + (r - skipped) * lanes, lanes, scores_.data() + r * span + p);
     }
   }
 
@@ -214,7 +209,7 @@ class IntegerQueryTile {
                   .old_scale = &old_scales_[r],
                   .new_scale = &new_scales_[r],
                   .weights = weights});
-      weight_sums_[r] = bias(weights, span);
+      weight_sums_[r] = sum_of(weights, span);
       loop.spread(weights, span, weights_.data() + r * static_cast<std::size_t>(span * loop.column_bytes));
     }
   }
@@ -225,11 +220,11 @@ class IntegerQueryTile {
     const auto count = static_cast<int>((std::min(positions_.back() - first + 1, span) + 7) / 8 * 8);
     for (std::int64_t panel = 0; panel < cache_.panels(); ++panel) {
       const HeadSlices::Tile values = cache_.values(first, panel);
-      integer_loops().dot({x.data(), span, 0, count, static_cast<int>(rows - skipped), values.high, values.low},
+      integer_loops().dot({x.data(), span, 0, count, static_cast<int>(rows - skipped), values.high, values.low,
+                           weight_sums_.data() + skipped},
                           dots_.data());
       integer_loops().end_values({.rows = static_cast<int>(rows - skipped),
                                   .dots = dots_.data(),
-                                  .sums = weight_sums_.data() + skipped,
                                   .old_scales = old_scales_.data() + skipped,
                                   .new_scales = new_scales_.data() + skipped,
                                   .results = results_.data() + skipped * width_ + panel * lanes,
@@ -244,7 +239,7 @@ class IntegerQueryTile {
   std::vector<std::int64_t> positions_;
   std::vector<float*> outputs_;
   std::vector<float> factors_;
-  std::vector<std::int32_t> biases_, weight_sums_, dots_, scores_;
+  std::vector<std::int32_t> query_sums_, weight_sums_, dots_, scores_;
   std::vector<std::byte> queries_, weights_;
   std::vector<float> maxima_, totals_, old_scales_, new_scales_, results_;
 };

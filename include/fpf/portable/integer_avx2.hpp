@@ -8,17 +8,16 @@
 
 namespace fpf::portable::avx2 {
 
-/// int16 q [columns], then high_slice(q) [columns]; of each four columns the second and third change places, so that pairs are
-/// what a register's even and odd bytes hold.
+/// int16 q [columns]; of each four columns the second and third change places, so that pairs are what a register's even
+/// and odd bytes hold.
 FPF_AVX2 inline void spread(const std::int16_t* q, std::int64_t columns, std::byte* to) {
   auto* const values = reinterpret_cast<std::int16_t*>(to);
-  std::int16_t* const slices = values + columns;
-  for (std::int64_t k = 0; k < columns; k += 4)
-    for (int i = 0; i < 4; ++i) {
-      const int from = i == 1 ? 2 : i == 2 ? 1 : i;
-      values[k + i] = q[k + from];
-      slices[k + i] = static_cast<std::int16_t>((q[k + from] + 128) >> 8);
-    }
+  for (std::int64_t k = 0; k < columns; k += 4) {
+    values[k] = q[k];
+    values[k + 1] = q[k + 2];
+    values[k + 2] = q[k + 1];
+    values[k + 3] = q[k + 3];
+  }
 }
 
 namespace detail {
@@ -27,42 +26,52 @@ FPF_AVX2 inline __m256i eight_lanes(const std::uint8_t* tile) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile));
 }
 
+/// Two pairs of columns of eight lanes onto `sum`.
+FPF_AVX2 inline __m256i with_pairs(__m256i sum, __m256i weights, const std::int32_t* q) {
+  const __m256i first = _mm256_and_si256(weights, _mm256_set1_epi32(0x00ff00ff)), second = _mm256_srli_epi16(weights, 8);
+  return _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_madd_epi16(first, _mm256_set1_epi32(q[0])),
+                                                _mm256_madd_epi16(second, _mm256_set1_epi32(q[1]))));
+}
+
+/// sliced_sum of sums with unsigned bytes.
+FPF_AVX2 inline __m256i joined_slices(__m256i high, __m256i low, std::int32_t sum) {
+  const __m256i bias = _mm256_set1_epi32(128 * sum);
+  const __m256i rounded = _mm256_sub_epi32(_mm256_add_epi32(low, _mm256_set1_epi32(128)), bias);
+  return _mm256_add_epi32(_mm256_sub_epi32(high, bias), _mm256_srai_epi32(rounded, 8));
+}
+
 /// R rows, eight lanes from `half` on.
-template <int R, bool TwoSlices>
+template <int R, bool Slices>
 FPF_AVX2 inline void rows_dot(const Dot& d, int row, int half, std::int32_t* dots) {
-  const __m256i even = _mm256_set1_epi32(0x00ff00ff);
-  const std::int32_t *q[R], *slices[R];
-  __m256i sum[R];
+  const std::int32_t* q[R];
+  __m256i high_sum[R], low_sum[R];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
     q[r] = reinterpret_cast<const std::int32_t*>(d.x[row + r]) + d.first / 2;
-    slices[r] = q[r] + d.columns / 2;
-    sum[r] = _mm256_setzero_si256();
+    high_sum[r] = low_sum[r] = _mm256_setzero_si256();
   }
   for (int k = 0; k < d.count; k += 4) {
-    const __m256i high = eight_lanes(d.high + k * lanes + 4 * half), first = _mm256_and_si256(high, even), second = _mm256_srli_epi16(high, 8);
+    const __m256i high = eight_lanes(d.high + k * lanes + 4 * half);
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r)
-      sum[r] = _mm256_add_epi32(sum[r], _mm256_add_epi32(_mm256_madd_epi16(first, _mm256_set1_epi32(q[r][k / 2])),
-                                                         _mm256_madd_epi16(second, _mm256_set1_epi32(q[r][k / 2 + 1]))));
-    if (!TwoSlices) continue;
-    const __m256i low = eight_lanes(d.low + k * lanes + 4 * half), third = _mm256_and_si256(low, even), fourth = _mm256_srli_epi16(low, 8);
+    for (int r = 0; r < R; ++r) high_sum[r] = with_pairs(high_sum[r], high, q[r] + k / 2);
+    if (!Slices) continue;
+    const __m256i low = eight_lanes(d.low + k * lanes + 4 * half);
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r)
-      sum[r] = _mm256_add_epi32(sum[r], _mm256_add_epi32(_mm256_madd_epi16(third, _mm256_set1_epi32(slices[r][k / 2])),
-                                                         _mm256_madd_epi16(fourth, _mm256_set1_epi32(slices[r][k / 2 + 1]))));
+    for (int r = 0; r < R; ++r) low_sum[r] = with_pairs(low_sum[r], low, q[r] + k / 2);
   }
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r)
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + (row + r) * lanes + half), sum[r]);
+  for (int r = 0; r < R; ++r) {
+    const __m256i sum = Slices ? joined_slices(high_sum[r], low_sum[r], d.sums[row + r]) : high_sum[r];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + (row + r) * lanes + half), sum);
+  }
 }
 
-template <bool TwoSlices>
+template <bool Slices>
 FPF_AVX2 inline void all_rows_dot(const Dot& d, std::int32_t* dots) {
   for (int half = 0; half < lanes; half += 8) {
     int row = 0;
-    for (; row + 4 <= d.rows; row += 4) rows_dot<4, TwoSlices>(d, row, half, dots);
-    for (; row < d.rows; ++row) rows_dot<1, TwoSlices>(d, row, half, dots);
+    for (; row + 4 <= d.rows; row += 4) rows_dot<4, Slices>(d, row, half, dots);
+    for (; row < d.rows; ++row) rows_dot<1, Slices>(d, row, half, dots);
   }
 }
 
@@ -109,7 +118,7 @@ FPF_AVX2 inline void end_group(const GroupEnd& g) { portable::detail::end_group(
 FPF_AVX2 inline void end_values(const ValueEnd& v) { portable::detail::end_values(v); }
 FPF_AVX2 inline void weigh(const AttentionRow& row) { portable::detail::weigh(row); }
 
-inline constexpr IntegerLoops integer_loops{4, spread, dot, unpack_codes, unpack_map, integers,
+inline constexpr IntegerLoops integer_loops{2, spread, dot, unpack_codes, unpack_map, integers,
  end_group, end_values, weigh};
 
 }  // namespace fpf::portable::avx2

@@ -9,16 +9,17 @@
 
 namespace fpf::portable {
 
-/// Rows of integers times weights of sixteen outputs. A tile has its weights as bytes, tile[column / 4][lane][column % 4], in
-/// one slice (codes, 0 to 255) or in two, whose bytes are each the slice + 128.
+/// Rows of integers times weights of sixteen outputs. A tile has its weights as bytes, tile[column / 4][lane][column % 4]:
+/// codes of 0 to 255, or integers of 16 bits in two slices (high_slice, low_slice), each + 128.
 struct Dot {
   const std::byte* const* x;  // [rows]: as spread() has them, of `columns` columns
   std::int64_t columns;
   std::int64_t first;  // column of x that stands at the tile's first
   int count;           // columns of the tile, a multiple of 8
   int rows;
-  const std::uint8_t* high;  // or the only slice
-  const std::uint8_t* low;   // null: one slice
+  const std::uint8_t* high;  // or the codes
+  const std::uint8_t* low;   // null: codes
+  const std::int32_t* sums;  // [rows] of x over the tile's columns, for slices; else null
 };
 
 /// A group's dot products onto `rows` results of sixteen lanes.
@@ -37,7 +38,6 @@ struct GroupEnd {
 struct ValueEnd {
   int rows;
   const std::int32_t* dots;  // [rows][16], as dot() gives them
-  const std::int32_t* sums;  // [rows]: of both slices of the weights
   const float *old_scales, *new_scales;  // [rows], of weigh()
   float* results;                        // [rows * stride]
   std::int64_t stride;
@@ -46,7 +46,7 @@ struct ValueEnd {
 /// What one query row knows of the blocks before, and one block's dots with keys.
 struct AttentionRow {
   int count;                 // positions of the block that it sees, 1 to 128
-  const std::int32_t* dots;  // [count]: 256 high high + high low + low high
+  const std::int32_t* dots;  // [count]
   const float* key_units;    // [count]
   const float* value_units;  // [count]
   float factor;              // what a dot of unit 1 is worth, in powers of two
@@ -60,8 +60,7 @@ struct IntegerLoops {
   int column_bytes;
   /// `columns` (a multiple of 8) integers within +-32639 as dot() reads them; `to` is the row of x.
   void (*spread)(const std::int16_t* q, std::int64_t columns, std::byte* to);
-  /// dots[row * 16 + lane]: of one slice the sum of q * code; of two the sum of q * high + high_slice(q) * low, bytes as they
-  /// are. Modulo 2^32.
+  /// dots[row * 16 + lane]: of codes the sum of q * code; of slices the sliced_sum.
   void (*dot)(const Dot& d, std::int32_t* dots);
   /// Codes of `count` columns, uint32 [count / 8][16]: the low half of byte i has column i's code, the high half column
   /// i + 4's -> a tile.
@@ -115,12 +114,10 @@ FPF_HD void end_group(const GroupEnd& g) {
 
 FPF_HD void end_values(const ValueEnd& v) {
   for (int r = 0; r < v.rows; ++r) {
-    const std::uint32_t bias = 128u * static_cast<std::uint32_t>(v.sums[r]);
     float* const results = v.results + r * v.stride;
-    for (int lane = 0; lane < lanes; ++lane) {
-      const auto dot = static_cast<std::int32_t>(static_cast<std::uint32_t>(v.dots[r * lanes + lane]) - bias);
-      results[lane] = fma(static_cast<float>(dot), v.new_scales[r], mul(results[lane], v.old_scales[r]));
-    }
+    for (int lane = 0; lane < lanes; ++lane)
+      results[lane] = fma(static_cast<float>(v.dots[r * lanes + lane]), v.new_scales[r],
+                          mul(results[lane], v.old_scales[r]));
   }
 }
 
@@ -168,17 +165,18 @@ inline void spread(const std::int16_t* q, std::int64_t columns, std::byte* to) {
 FPF_EXACT inline void dot(const Dot& d, std::int32_t* dots) {
   for (int r = 0; r < d.rows; ++r) {
     const auto* const q = reinterpret_cast<const std::int16_t*>(d.x[r]) + d.first;
-    std::uint32_t sums[lanes] = {};
+    std::int32_t* const to = dots + r * lanes;
+    std::int32_t low_sums[lanes] = {};
+    for (int lane = 0; lane < lanes; ++lane) to[lane] = 0;
+    const int bias = d.low == nullptr ? 0 : 128;
     for (int k = 0; k < d.count; ++k) {
-      const std::uint8_t* const high = d.high + k / 4 * 4 * lanes + k % 4;
-      const std::int32_t value = q[k];
-      for (int lane = 0; lane < lanes; ++lane) sums[lane] += static_cast<std::uint32_t>(value * high[4 * lane]);
+      const std::int64_t at = k / 4 * 4 * lanes + k % 4;
+      for (int lane = 0; lane < lanes; ++lane) to[lane] += q[k] * (d.high[at + 4 * lane] - bias);
       if (d.low == nullptr) continue;
-      const std::uint8_t* const low = d.low + (high - d.high);
-      const std::int32_t slice = high_slice(value);
-      for (int lane = 0; lane < lanes; ++lane) sums[lane] += static_cast<std::uint32_t>(slice * low[4 * lane]);
+      for (int lane = 0; lane < lanes; ++lane) low_sums[lane] += q[k] * (d.low[at + 4 * lane] - bias);
     }
-    std::memcpy(dots + r * lanes, sums, sizeof sums);
+    if (d.low == nullptr) continue;
+    for (int lane = 0; lane < lanes; ++lane) to[lane] = sliced_sum(to[lane], low_sums[lane]);
   }
 }
 

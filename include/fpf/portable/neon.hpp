@@ -71,7 +71,7 @@ inline int8x16_t four_times(const std::int8_t* x) {
   return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 
-/// Bytes are unsigned, and NEON multiplies bytes of one sign: what is taken from them here is added with `ones`.
+/// Bytes are unsigned, and NEON multiplies bytes of one sign.
 struct Signed {
   int8x16_t operator()(const std::uint8_t* tile) const {
     return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(tile), vdupq_n_u8(128)));
@@ -90,33 +90,41 @@ struct Pairs {
   }
 };
 
-/// One row, sixteen lanes: 256 high high + high low, or of two slices all three, of signed bytes; then 128 times the integers
-/// that unsigned bytes were multiplied by more.
-template <class Add, bool TwoSlices>
+/// Four lanes' sums of a row with a tile of signed bytes, then 128 times what unsigned ones have more.
+template <class Add>
+FPF_EXACT inline __attribute__((always_inline)) int32x4_t lanes_dot(const Dot& d, int row, const std::uint8_t* tile,
+                                                                    std::int32_t missing) {
+  const auto* const high = reinterpret_cast<const std::int8_t*>(d.x[row]) + d.first;
+  typename Add::Sum high_sum, low_sum;
+  for (int k = 0; k < d.count; k += 4) {
+    const int8x16_t weights = Signed()(tile + k * lanes);
+    Add::add(high_sum, weights, four_times(high + k));
+    Add::add(low_sum, weights, four_times(high + d.columns + k));
+  }
+  const int32x4_t sum = vaddq_s32(vshlq_n_s32(high_sum.lanes(), 8), low_sum.lanes());
+  return vaddq_s32(sum, vdupq_n_s32(128 * missing));
+}
+
+template <class Add>
 FPF_EXACT inline __attribute__((always_inline)) void row_dot(const Dot& d, int row, std::int32_t* dots) {
   const auto* const high = reinterpret_cast<const std::int8_t*>(d.x[row]) + d.first;
-  const std::int8_t* const low = high + d.columns;
-  std::int32_t missing = 0;
-  for (int k = 0; k < d.count; ++k) missing += 256 * high[k] + low[k] + (TwoSlices ? high[k] : 0);
+  std::int32_t sum = 0;
+  if (d.low == nullptr)
+    for (int k = 0; k < d.count; ++k) sum += 256 * high[k] + high[d.columns + k];
   for (int i = 0; i < 4; ++i) {
-    typename Add::Sum high_sum, low_sum;
-    for (int k = 0; k < d.count; k += 4) {
-      const int8x16_t weights = Signed()(d.high + k * lanes + 16 * i), x = four_times(high + k);
-      Add::add(high_sum, weights, x);
-      Add::add(low_sum, weights, four_times(low + k));
-      if (TwoSlices) Add::add(low_sum, Signed()(d.low + k * lanes + 16 * i), x);
+    int32x4_t out = lanes_dot<Add>(d, row, d.high + 16 * i, sum);
+    if (d.low != nullptr) {
+      const int32x4_t low = lanes_dot<Add>(d, row, d.low + 16 * i, 0);
+      out = vaddq_s32(out, vshrq_n_s32(vaddq_s32(low, vdupq_n_s32(128)), 8));
     }
-    const int32x4_t sum = vaddq_s32(vshlq_n_s32(high_sum.lanes(), 8), low_sum.lanes());
-    vst1q_s32(dots + row * lanes + 4 * i, vaddq_s32(sum, vdupq_n_s32(128 * missing)));
+    vst1q_s32(dots + row * lanes + 4 * i, out);
   }
 }
 
 }  // namespace detail
 
 FPF_EXACT inline void dot(const Dot& d, std::int32_t* dots) {
-  for (int row = 0; row < d.rows; ++row)
-    d.low == nullptr ? detail::row_dot<detail::Pairs, false>(d, row, dots)
-                     : detail::row_dot<detail::Pairs, true>(d, row, dots);
+  for (int row = 0; row < d.rows; ++row) detail::row_dot<detail::Pairs>(d, row, dots);
 }
 
 inline constexpr IntegerLoops integer_loops = [] {
@@ -142,16 +150,10 @@ struct Quads {
   }
 };
 
-template <bool TwoSlices>
-FPF_DOTPROD inline void row_dot(const Dot& d, int row, std::int32_t* dots) {
-  neon::detail::row_dot<Quads, TwoSlices>(d, row, dots);
-}
-
 }  // namespace detail
 
 FPF_DOTPROD inline void dot(const Dot& d, std::int32_t* dots) {
-  for (int row = 0; row < d.rows; ++row)
-    d.low == nullptr ? detail::row_dot<false>(d, row, dots) : detail::row_dot<true>(d, row, dots);
+  for (int row = 0; row < d.rows; ++row) neon::detail::row_dot<detail::Quads>(d, row, dots);
 }
 
 inline constexpr IntegerLoops integer_loops = [] {

@@ -257,7 +257,7 @@ inline Panels slice_panels(const at::Tensor& matrix) {
         const std::int64_t first = group * slice_block, width = std::min<std::int64_t>(slice_block, out.k - first);
         const unsigned e = loop.integers(row.data() + first, static_cast<int>(width), q);
         put_slices(q, first, width, lane, high, low);
-        out.scales_of(panel, group)[lane] = mul(slice_unit(e), slices_span);
+        out.scales_of(panel, group)[lane] = mul(slice_unit(e), sliced_unit);
       }
     }
   });

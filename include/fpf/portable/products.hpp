@@ -57,7 +57,6 @@ class SlicedRows {
     values_.resize(x.size() * static_cast<std::size_t>(row_bytes_));
     units_.resize(x.size() * static_cast<std::size_t>(blocks_));
     sums_.resize(x.size() * static_cast<std::size_t>(chunks_));
-    slice_sums_.resize(sums_.size());
     at::parallel_for(0, std::ssize(x), std::max<std::int64_t>(1, 16384 / columns_), [&](auto begin, auto end) {
       std::vector<std::int16_t> q(static_cast<std::size_t>(columns_));
       for (auto r = begin; r < end; ++r) slice(x[static_cast<std::size_t>(r)], r, columns, loop, q);
@@ -67,14 +66,10 @@ class SlicedRows {
   std::int64_t columns() const { return columns_; }
   const std::byte* row(std::int64_t r) const { return values_.data() + r * row_bytes_; }
   float unit(std::int64_t r, std::int64_t b) const { return units_[static_cast<std::size_t>(r * blocks_ + b)]; }
-  /// Of a group's integers: their sum, and with `slices` that of their high slices added.
-  std::int32_t sum(std::int64_t r, const ColumnGroup& group, bool slices) const {
-    std::int32_t total = 0;
-    for (std::int64_t chunk = group.begin / 8; chunk < group.end / 8; ++chunk) {
-      const auto at = static_cast<std::size_t>(r * chunks_ + chunk);
-      total += sums_[at] + (slices ? slice_sums_[at] : 0);
-    }
-    return total;
+  /// Of a group's integers.
+  std::int32_t sum(std::int64_t r, const ColumnGroup& group) const {
+    const auto at = [&](std::int64_t column) { return sums_.begin() + r * chunks_ + column / 8; };
+    return std::accumulate(at(group.begin), at(group.end), std::int32_t{0});
   }
 
  private:
@@ -93,13 +88,8 @@ class SlicedRows {
       units_[static_cast<std::size_t>(r * blocks_ + b)] = slice_unit(e);
     }
     for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) {
-      std::int32_t sum = 0, slices = 0;
-      for (std::int64_t k = 8 * chunk; k < 8 * chunk + 8; ++k) {
-        sum += q[static_cast<std::size_t>(k)];
-        slices += high_slice(q[static_cast<std::size_t>(k)]);
-      }
-      sums_[static_cast<std::size_t>(r * chunks_ + chunk)] = sum;
-      slice_sums_[static_cast<std::size_t>(r * chunks_ + chunk)] = slices;
+      const auto eight = q.begin() + 8 * chunk;
+      sums_[static_cast<std::size_t>(r * chunks_ + chunk)] = std::accumulate(eight, eight + 8, std::int32_t{0});
     }
     loop.spread(q.data(), columns_, values_.data() + r * row_bytes_);
   }
@@ -121,7 +111,7 @@ class SlicedRows {
   std::int64_t columns_, blocks_, chunks_, row_bytes_ = 0;
   std::vector<std::byte> values_;
   std::vector<float> units_;
-  std::vector<std::int32_t> sums_, slice_sums_;  // of eight columns each
+  std::vector<std::int32_t> sums_;  // of eight columns each
 };
 
 namespace detail {
@@ -183,10 +173,9 @@ class IntegerProduct {
  public:
   /// Rows `rows` of x.
   IntegerProduct(const SlicedRows& x, std::span<const std::int64_t> rows, const Panels& m) : x_(x), rows_(rows), m_(m) {
-    const bool slices = two_slices();
     for (const ColumnGroup& group : m.columns.groups)
       for (const std::int64_t r : rows) {
-        sums_.push_back(x.sum(r, group, slices));
+        sums_.push_back(x.sum(r, group));
         units_.push_back(x.unit(r, group.block));
       }
     if (m.kind == Panels::Kind::map) slice_map();
@@ -215,8 +204,6 @@ class IntegerProduct {
   }
 
  private:
-  bool two_slices() const { return m_.kind == Panels::Kind::slices || m_.kind == Panels::Kind::map; }
-
   void add_group(std::int64_t panel, std::int64_t group, std::int64_t row, std::int64_t count,
                  const std::byte* const* x, std::vector<std::uint8_t>& scratch, std::int32_t* dots,
                  float* results) const {
@@ -224,17 +211,14 @@ class IntegerProduct {
     const ColumnGroup& g = m_.columns.groups[static_cast<std::size_t>(group)];
     const auto width = static_cast<int>(g.end - g.begin);
     const detail::TileOf tile = tile_of(panel, g, width, scratch);
-    loop.dot({x, x_.columns(), g.begin, width, static_cast<int>(count), tile.high, tile.low}, dots);
-    static constexpr std::array<std::uint8_t, lanes> middle = [] {
-      std::array<std::uint8_t, lanes> out{};
-      out.fill(128);
-      return out;
-    }();
+    static constexpr std::array<std::uint8_t, lanes> no_zeros{};
     const std::int64_t side = m_.side(panel, group), at = group * std::ssize(rows_) + row;
+    loop.dot({x, x_.columns(), g.begin, width, static_cast<int>(count), tile.high, tile.low, sums_.data() + at}, dots);
+    const bool has_zeros = m_.zeros.defined();
     loop.end_group({.rows = static_cast<int>(count),
                     .dots = dots,
                     .sums = sums_.data() + at,
-                    .zeros = two_slices() ? middle.data() : m_.zeros.const_data_ptr<std::uint8_t>() + side,
+                    .zeros = has_zeros ? m_.zeros.const_data_ptr<std::uint8_t>() + side : no_zeros.data(),
                     .units = units_.data() + at,
                     .scales = m_.scales.const_data_ptr<float>() + side,
                     .minima = m_.minima.defined() ? m_.minima.const_data_ptr<float>() + side : nullptr,

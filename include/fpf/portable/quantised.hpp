@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <fpf/portable/panels.hpp>
@@ -124,7 +125,7 @@ inline Panels panels_of(const quant::Nf4::Weight& weight, Arithmetic arithmetic,
   Panels out = code_panels(Panels::Kind::map, arithmetic, weight.outs.size(),
                            Columns(arithmetic, even_ends(weight.ins.size(), length)));
   std::copy(view.quant_map.begin(), view.quant_map.end(), out.map.begin());
-  const float unit = arithmetic == Arithmetic::chains ? 1.0f : mul(MapSlices(out.map).unit, slices_span);
+  const float unit = arithmetic == Arithmetic::chains ? 1.0f : mul(MapSlices(out.map).unit, sliced_unit);
   const std::vector<std::int64_t> part = stored_groups(out.columns, even_ends(weight.ins.size(), length));
   for_panels(out, [&](std::int64_t panel, std::int64_t rows) {
     const auto element = [&](std::int64_t row) {

@@ -8,6 +8,13 @@
 
 namespace fpf::verify {
 
+/// Whether a claim's portable numerics are those of this program. Models of float32 have the bits of version 1 still.
+inline bool has_numerics(const Claim& claim) {
+  const int version = execution::portable_version(claim.text_at("/manifest/policies/execution_detail"));
+  return version == portable::version ||
+         (version == 1 && claim.text_at("/manifest/activation_dtype") == name_of(DType::float32));
+}
+
 /// The policies that a claim names, alone on its device: a load beside it changes no operation. Throws Error, by the manifest's
 /// field, for a policy that this program does not have.
 inline Setup setup_of(const Claim& claim) {
@@ -16,6 +23,12 @@ inline Setup setup_of(const Claim& claim) {
   };
   const Registry& known = registry();
   Setup out = reference_setup(text("execution"), "manifest.policies.execution");
+  if (out.execution->portable && !has_numerics(claim))
+    fail(
+        "{}: manifest.policies.execution_detail names portable numerics of version {}, of which this program, whose version "
+        "is {}, has only what models of float32 compute: re-execute it by an fpf of that time",
+        claim.name(), execution::portable_version(claim.text_at("/manifest/policies/execution_detail")),
+        portable::version);
   if (!out.execution->portable)
     out.attention = &named(known.attentions, "manifest.policies.attention", text("attention"));
   out.parallelism = &named(known.parallelisms, "manifest.policies.parallelism", text("parallelism"));

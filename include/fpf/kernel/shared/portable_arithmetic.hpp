@@ -148,7 +148,7 @@ FPF_HD float ordered_sum(const float* x, int count) {
 
 inline constexpr int slice_block = 128;           // columns of a row of activations whose integers share a unit
 inline constexpr int integer_position_block = 128;  // positions that attention takes at once
-inline constexpr int slices_span = 256;           // q = 256 high + low, both in -128..127
+inline constexpr int sliced_unit = 256;             // what a sliced product counts in
 
 /// What `count` values' integers are worth, of the bits of the largest magnitude among them: a power of two as its exponent,
 /// with which the integers stay within +-32639 = 127 * 256 + 127.
@@ -172,8 +172,11 @@ FPF_HD float slice_scale(unsigned e) { return float_of((268u - e) << 23); }
 /// a * b to the nearest integer, ties to even, from -2^21 to 2^21; the product is not rounded before.
 FPF_HD int nearest(float a, float b) { return static_cast<int>(bits_of(fma(a, b, 12582912.0f)) - 0x4b400000u); }
 
+/// q = 256 high + low, both in -128..127: how units that multiply bytes have it.
 FPF_HD int high_slice(int q) { return (q + 128) >> 8; }
 FPF_HD int low_slice(int q) { return q - 256 * high_slice(q); }
+/// A sum of products of two integers of 16 bits, in units of 256 and rounded, of the sums with the second's slices.
+FPF_HD int sliced_sum(int of_high, int of_low) { return of_high + ((of_low + 128) >> 8); }
 
 /// One group's exact integer onto a result.
 FPF_HD float with_group(float acc, int v, float unit, float scale) {
