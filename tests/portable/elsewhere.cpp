@@ -2,8 +2,11 @@
 // fixtures/portable_digests.json has them. A program of its own, for compilers and emulators of that CPU (elsewhere.cmake).
 #include <fmt/format.h>
 
+#include <fpf/attention/flash.hpp>
 #include <fpf/engine/make_decoder.hpp>
 #include <fpf/evidence/digests.hpp>
+#include <fpf/evidence/stored_signals.hpp>
+#include <fpf/execution/portable.hpp>
 #include <fpf/experiment/host_repetition.hpp>
 #include <fpf/quant/schemes.hpp>
 #include <fstream>
