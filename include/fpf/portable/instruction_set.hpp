@@ -19,11 +19,16 @@
 #endif
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #define FPF_HAS_X86_VECTORS 1
 #define FPF_AVX2 __attribute__((target("avx2,fma,f16c"))) FPF_EXACT
 #define FPF_AVX_VNNI __attribute__((target("avxvnni,avx2,fma,f16c"))) FPF_EXACT
 #define FPF_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c"))) FPF_EXACT
 #define FPF_AVX512_VNNI __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma,f16c"))) FPF_EXACT
+#define FPF_AMX \
+  __attribute__((target("amx-tile,amx-int8,avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma,f16c"))) FPF_EXACT
 #else
 #define FPF_HAS_X86_VECTORS 0
 #endif
@@ -38,16 +43,34 @@
 
 namespace fpf::portable {
 
-/// In ascending order of what is preferred. AVX-VNNI, AVX-512 VNNI and dotprod multiply bytes.
-enum class InstructionSet : std::uint8_t { plain, avx2, avx_vnni, avx512, avx512_vnni, neon, neon_dotprod };
+/// In ascending order of what is preferred. AVX-VNNI, AVX-512 VNNI, AMX and dotprod multiply bytes.
+enum class InstructionSet : std::uint8_t { plain, avx2, avx_vnni, avx512, avx512_vnni, amx, neon, neon_dotprod };
 
-inline constexpr std::array<std::string_view, 7> instruction_set_names{"plain",       "avx2", "avx_vnni",    "avx512",
-                                                                       "avx512_vnni", "neon", "neon_dotprod"};
-inline constexpr std::array<InstructionSet, 7> instruction_sets{
-    InstructionSet::plain,       InstructionSet::avx2, InstructionSet::avx_vnni,    InstructionSet::avx512,
-    InstructionSet::avx512_vnni, InstructionSet::neon, InstructionSet::neon_dotprod};
+inline constexpr std::array<std::string_view, 8> instruction_set_names{
+    "plain", "avx2", "avx_vnni", "avx512", "avx512_vnni", "amx", "neon", "neon_dotprod"};
+inline constexpr std::array<InstructionSet, 8> instruction_sets{
+    InstructionSet::plain,       InstructionSet::avx2, InstructionSet::avx_vnni, InstructionSet::avx512,
+    InstructionSet::avx512_vnni, InstructionSet::amx,  InstructionSet::neon,     InstructionSet::neon_dotprod};
 
 constexpr std::string_view name_of(InstructionSet set) { return instruction_set_names[static_cast<std::size_t>(set)]; }
+
+#if FPF_HAS_X86_VECTORS
+namespace detail {
+
+/// Whether the CPU multiplies tiles of bytes, and the kernel lets this process.
+inline bool may_use_amx() {
+  static const bool out = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d & tile) == 0 || (d & int8) == 0) return false;
+    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return ::syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  }();
+  return out;
+}
+
+}  // namespace detail
+#endif
 
 /// Whether this CPU has it.
 inline bool has(InstructionSet set) {
@@ -60,7 +83,8 @@ inline bool has(InstructionSet set) {
   if (set == avx2) return true;
   if (set == avx_vnni) return __builtin_cpu_supports("avxvnni") != 0;
   if (set == avx512) return wide;
-  return set == avx512_vnni && wide && __builtin_cpu_supports("avx512vnni") != 0;
+  if (!wide || __builtin_cpu_supports("avx512vnni") == 0) return false;
+  return set == avx512_vnni || (set == amx && detail::may_use_amx());
 #elif FPF_HAS_NEON
   constexpr unsigned long dotprod = 1UL << 20;  // HWCAP_ASIMDDP
   return set == neon || (set == neon_dotprod && (getauxval(AT_HWCAP) & dotprod) != 0);

@@ -153,7 +153,7 @@ FPF_EXACT inline void unpack_map(const std::uint32_t* codes, int first, int coun
 }
 
 inline void widen_bfloat16(const std::uint16_t* from, float* to, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) to[i] = float32_from_bfloat16(from[i]);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = float_of(static_cast<unsigned>(from[i]) << 16);
 }
 inline void widen_float16(const std::uint16_t* from, float* to, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) to[i] = float32_from_float16(from[i]);

@@ -3,6 +3,7 @@
 
 #include <fpf/portable/avx2.hpp>
 #include <fpf/portable/avx512.hpp>
+#include <fpf/portable/integer_amx.hpp>
 #include <fpf/portable/integer_vnni.hpp>
 #include <fpf/portable/neon.hpp>
 
@@ -11,7 +12,7 @@ namespace fpf::portable {
 inline const Loops& loops_of([[maybe_unused]] InstructionSet set) {
   using enum InstructionSet;
 #if FPF_HAS_X86_VECTORS
-  if (set == avx512 || set == avx512_vnni) return avx512::loops;
+  if (set == avx512 || set == avx512_vnni || set == amx) return avx512::loops;
   if (set == avx2 || set == avx_vnni) return avx2::loops;
 #endif
 #if FPF_HAS_NEON
@@ -23,6 +24,7 @@ inline const Loops& loops_of([[maybe_unused]] InstructionSet set) {
 inline const IntegerLoops& integer_loops_of([[maybe_unused]] InstructionSet set) {
   using enum InstructionSet;
 #if FPF_HAS_X86_VECTORS
+  if (set == amx) return amx::integer_loops;
   if (set == avx512_vnni) return avx512_vnni::integer_loops;
   if (set == avx_vnni) return avx_vnni::integer_loops;
   if (set == avx512 || set == avx2) return avx2::integer_loops;
