@@ -25,6 +25,15 @@ struct alignas(64) Sums {
   std::int32_t of[16][lanes];
 };
 
+/// How far sixteen rows of x are apart, where that is one distance; else 0.
+inline std::ptrdiff_t distance(const Dot& d, int row, int rows) {
+  if (rows < 16) return 0;
+  const std::ptrdiff_t out = d.x[row + 1] - d.x[row];
+  for (int r = 2; r < 16; ++r)
+    if (d.x[row + r] - d.x[row + r - 1] != out) return 0;
+  return out;
+}
+
 /// Up to sixteen rows of x from column `at` on, of the high slices and of the low ones; rows past them repeat the last.
 FPF_AMX inline void gather(const Dot& d, int row, int rows, std::int64_t at, Bytes& high, Bytes& low) {
   for (int r = 0; r < 16; ++r) {
@@ -44,10 +53,17 @@ FPF_AMX inline void sixteen_rows(const Dot& d, int row, int rows, std::int32_t* 
     _tile_zero(2);
     _tile_zero(3);
   }
+  const std::ptrdiff_t apart = distance(d, row, rows);
   for (int k = 0; k < d.count; k += 64) {
-    gather(d, row, rows, d.first + k, high, low);
-    _tile_loadd(4, &high, 64);
-    _tile_loadd(5, &low, 64);
+    if (apart != 0) {
+      const std::byte* const x = d.x[row] + d.first + k;
+      _tile_loadd(4, x, apart);
+      _tile_loadd(5, x + d.columns, apart);
+    } else {
+      gather(d, row, rows, d.first + k, high, low);
+      _tile_loadd(4, &high, 64);
+      _tile_loadd(5, &low, 64);
+    }
     _tile_loadd(6, d.high + k * lanes, 64);
     _tile_dpbsud(0, 4, 6);
     _tile_dpbsud(1, 5, 6);
