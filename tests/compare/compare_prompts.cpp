@@ -147,11 +147,11 @@ BOOST_AUTO_TEST_CASE(configurations_with_other_prompts_are_refused_by_name) {
   for (Json& one : twice["runs"])
     if (one["config_id"] == id && one["prompt_index"] == 1) one["prompt_sha256"] = "prompt 0";
   refused(twice, {"(" + id + "): repetition", "stands twice with prompt_sha256 \"prompt 0\""});
-  for (const Json& index : {Json(-1), Json(0.5), Json("1"), Json(10'000'000)}) {
+  for (const Json& index : {Json(-1), Json(0.5), Json("1"), Json(5'000'000'000)}) {
     Json bad = content;
     bad["runs"][0]["prompt_index"] = index;
     const bool whole = index.is_number_integer();
-    refused(bad, {(whole ? "expected a whole number from 0 to 1000000 as prompt_index, found "
+    refused(bad, {(whole ? "expected a whole number from 0 to 4294967295 as prompt_index, found "
                          : "expected prompt_index to be an integer, found ") +
                   index.dump()});
   }

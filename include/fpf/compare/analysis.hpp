@@ -12,6 +12,7 @@
 #include <fpf/compare/tap.hpp>
 #include <fpf/compare/ulp.hpp>
 #include <fpf/compare/verdict_words.hpp>
+#include <fpf/evidence/prompts.hpp>
 #include <map>
 #include <optional>
 #include <string>
@@ -181,9 +182,9 @@ struct Configuration {
 
 /// One of the prompts that all configurations of an experiment were given, as far as a file says it.
 struct Prompt {
-  int number = 0;      // its prompt_index, else its place
-  std::string sha256;  // over the token ids
-  std::string words;   // its beginning, “as text”; the first ids where there is none
+  std::int64_t number = 0;  // its prompt_index, else its place
+  std::string sha256;       // over the token ids
+  std::string words;        // its beginning, “as text”; the first ids where there is none
   std::size_t tokens = 0;
 };
 
@@ -274,7 +275,7 @@ inline std::string prompt_text(const std::vector<Prompt>& prompts) {
 /// "step 3", and where there are several prompts "step 3 of prompt 7".
 inline std::string step_text(const std::vector<Prompt>& prompts, int step, std::size_t prompt) {
   return prompts.size() == 1 ? fmt::format("step {}", step)
-                             : fmt::format("step {} of prompt {}", step, prompts[prompt].number);
+                             : fmt::format("step {} of {}", step, evidence::prompt_name(prompts[prompt].number));
 }
 
 /// Whether run time alone tells two configurations of one hardware type apart.

@@ -42,8 +42,8 @@ struct Member {
 
 /// A prompt of an experiment.
 struct PromptId {
-  int number = 0;      // its prompt_index, else its place
-  std::string sha256;  // over the token ids; empty where no run states it
+  std::int64_t number = 0;  // its prompt_index, else its place
+  std::string sha256;       // over the token ids; empty where no run states it
   friend bool operator==(const PromptId&, const PromptId&) = default;
 };
 

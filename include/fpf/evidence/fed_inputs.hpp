@@ -104,33 +104,25 @@ class FedInspector {
           *run_.prompt_tokens);
   }
 
-  static std::vector<std::int32_t> fed(const StoredRun& run) {
-    std::vector<std::int32_t> out;
-    for (const StoredStep& step : run.steps) out.push_back(static_cast<std::int32_t>(step.token_id.value_or(-1)));
-    return out;
-  }
-
   void hold_forced(const json& forced) {
-    const auto ids = fed(run_);
+    const auto ids = tokens_fed(run_);
     const std::string found = sha256_hex(std::as_bytes(std::span(ids)));
     if (is_complete() && forced.at("sha256") != found)
       add("tokens.sha256 is {:.80}, those that it was fed have {}", forced.at("sha256").dump(), found);
     if (member(file_.metadata, "tokens") != "baseline") return;
     bool any = false;
-    for (const json& one : file_.configurations)
-      for (const StoredRun& run : file_.runs) {
-        if (member(one, "baseline") != true || member(one, "config_id") != run.config_id) continue;
-        if (prompt_index(run) != prompt_index(run_)) continue;
-        any = true;
-        const auto theirs = fed(run);
-        const std::size_t common = is_complete() ? std::max(ids.size(), theirs.size()) : ids.size();
-        for (std::size_t step = 0; step < common; ++step)
-          if (step >= ids.size() || step >= theirs.size() || ids[step] != theirs[step])
-            return add(
-                "decode_steps[{}].token_id is {}: the baseline's is {}, and experiment_metadata.tokens is baseline",
-                step, step < ids.size() ? std::to_string(ids[step]) : "none",
-                step < theirs.size() ? std::to_string(theirs[step]) : "none");
-      }
+    for (const StoredRun& run : file_.runs) {
+      if (!is_of_baseline(file_, run) || prompt_index(run) != prompt_index(run_)) continue;
+      any = true;
+      const auto theirs = tokens_fed(run);
+      const std::size_t common = is_complete() ? std::max(ids.size(), theirs.size()) : ids.size();
+      for (std::size_t step = 0; step < common; ++step)
+        if (step >= ids.size() || step >= theirs.size() || ids[step] != theirs[step])
+          return add(
+              "decode_steps[{}].token_id is {}: the baseline's is {}, and experiment_metadata.tokens is baseline", step,
+              step < ids.size() ? std::to_string(ids[step]) : "none",
+              step < theirs.size() ? std::to_string(theirs[step]) : "none");
+    }
     if (!any) add("experiment_metadata.tokens is baseline, and the file has no run of one");
   }
 

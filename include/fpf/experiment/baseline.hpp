@@ -116,10 +116,7 @@ class Baseline {
   const std::vector<evidence::StoredRun>& runs() const { return file_.runs; }
   /// The lowest repetition stored that was given a prompt, which must be one of its own.
   const evidence::StoredRun& first_run(const std::string& prompt_sha256) const {
-    const evidence::StoredRun* found = nullptr;
-    for (const evidence::StoredRun& run : file_.runs)
-      if (run.members.value("prompt_sha256", "") == prompt_sha256 && (found == nullptr || run.rep_id < found->rep_id))
-        found = &run;
+    const auto* found = evidence::first_run(file_, prompt_sha256, [](const auto&) { return true; });
     if (found == nullptr) fail("the baseline {} has no run of the prompt {}", name(), prompt_sha256);
     return *found;
   }

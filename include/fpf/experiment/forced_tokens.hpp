@@ -25,23 +25,14 @@ namespace detail {
 /// The tokens that a run was fed, the first `steps` of them. Throws Error, naming `what`, where it has fewer.
 inline std::vector<std::int32_t> fed_tokens(const evidence::StoredRun& run, std::int64_t steps,
                                             const std::string& what) {
-  std::vector<std::int32_t> out;
-  for (const evidence::StoredStep& step : run.steps)
-    if (std::ssize(out) < steps && step.step == std::ssize(out) && step.token_id)
-      out.push_back(static_cast<std::int32_t>(*step.token_id));
-  if (std::ssize(out) < steps) fail("{}: expected the tokens of {} decode steps, found {}", what, steps, out.size());
+  std::vector<std::int32_t> out = evidence::tokens_fed(run);
+  std::int64_t known = 0;
+  while (known < steps && known < std::ssize(out) && run.steps[static_cast<std::size_t>(known)].step == known &&
+         out[static_cast<std::size_t>(known)] >= 0)
+    ++known;
+  if (known < steps) fail("{}: expected the tokens of {} decode steps, found {}", what, steps, known);
+  out.resize(static_cast<std::size_t>(steps));
   return out;
-}
-
-/// Of a file's baseline, the lowest repetition that was given a prompt; null where there is none.
-inline const evidence::StoredRun* baseline_run(const evidence::ExperimentFile& file, const std::string& prompt_sha256) {
-  const evidence::StoredRun* found = nullptr;
-  for (const nlohmann::json& configuration : file.configurations)
-    for (const evidence::StoredRun& run : file.runs)
-      if (configuration.value("baseline", false) && configuration.at("config_id") == run.config_id &&
-          run.members.value("prompt_sha256", "") == prompt_sha256 && (found == nullptr || run.rep_id < found->rep_id))
-        found = &run;
-  return found;
 }
 
 }  // namespace detail
@@ -68,7 +59,8 @@ inline std::vector<std::vector<std::int32_t>> tokens_of_file(const std::string& 
   if (evidence::looks_like_experiment(path)) {
     const auto file = evidence::open_experiment(path);
     for (const std::string& one : prompts) {
-      const auto* found = detail::baseline_run(file, one);
+      const auto* found =
+          evidence::first_run(file, one, [&](const auto& run) { return evidence::is_of_baseline(file, run); });
       if (found == nullptr)
         fail("{}: expected a baseline that was given this prompt, whose prompt_sha256 is {}, found none", what, one);
       out.push_back(detail::fed_tokens(*found, steps, what));

@@ -220,7 +220,8 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                                                  std::vector<Repetition>& repetitions) {
   const bool several = state_->inputs.prompts.size() > 1;
   const prompt::Prompt& prompt = state_->inputs.prompts[prompt_index];
-  const std::string who = several ? fmt::format("{}, prompt {}", id, prompt_index) : id;
+  const std::string who =
+      evidence::beside_prompt(id, static_cast<std::int64_t>(prompt_index), state_->inputs.prompts.size());
   const auto difference = first_difference(repetitions);
   const Json reproducibility = reproducibility_of(repetitions, difference), runtime = runtime_of(repetitions);
   if (difference)

@@ -93,7 +93,7 @@ class Verifier {
   /// outlive this.
   void reexecute(const Claim& claim, const std::vector<const Claim*>& honest, RunReport& report) {
     if (!report.complete) {
-      if (claim.is_forced() && !tokens_fed(claim))
+      if (claim.is_forced() && !all_tokens_of(claim))
         report.not_reexecuted = "the tokens that it would have been fed behind its last step are not in the file";
       else
         report.non_finite = non_finite_of(claim, report);
@@ -229,13 +229,11 @@ class Verifier {
 
   /// All tokens that a run with forced ones is fed: its own, or, where it ended early, those of a complete run of its
   /// prompt that was fed the same as far as it went; nothing where there is none.
-  static std::optional<std::vector<std::int32_t>> tokens_fed(const Claim& claim) {
+  static std::optional<std::vector<std::int32_t>> all_tokens_of(const Claim& claim) {
     if (claim.complete()) return claim.signals.token_ids;
     for (const evidence::StoredRun& other : claim.file->runs) {
       if (evidence::prompt_index(other) != evidence::prompt_index(*claim.run)) continue;
-      std::vector<std::int32_t> ids;
-      for (const evidence::StoredStep& step : other.steps)
-        ids.push_back(static_cast<std::int32_t>(step.token_id.value_or(-1)));
+      auto ids = evidence::tokens_fed(other);
       if (prompt::prompt_sha256(ids) == claim.run->members.at("tokens").value("sha256", "")) return ids;
     }
     return {};
@@ -254,7 +252,7 @@ class Verifier {
     const RunSettings settings = settings_for(claim);
     Session& setup = setup_for(claim, model, settings);
     Progress progress(claim.id(), settings_.reps * (settings.decode_steps + 1), settings_.verbosity);
-    const std::vector<std::int32_t> fed = claim.is_forced() ? tokens_fed(claim).value() : std::vector<std::int32_t>();
+    const std::vector<std::int32_t> fed = claim.is_forced() ? all_tokens_of(claim).value() : std::vector<std::int32_t>();
     const auto run = [&] { return setup.run(claim.prompts, fed, [&] { progress.advance(); }).signals; };
     const evidence::Signals here = run();
     for (int rep = 1; rep < settings_.reps; ++rep)
