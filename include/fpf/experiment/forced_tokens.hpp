@@ -4,6 +4,7 @@
 #include <fpf/evidence/looks_like.hpp>
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/inputs.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,39 +47,49 @@ inline std::vector<std::vector<std::int32_t>> tokens_of_baseline(const Baseline&
   return out;
 }
 
-/// Those that --tokens FILE names: a JSON array of ids where there is one prompt, or the baseline's of an experiment file of
-/// the same prompts, which are given by their prompt_sha256. Throws Error for another file, too few tokens, and ids that the
-/// model does not know.
-inline std::vector<std::vector<std::int32_t>> tokens_of_file(const std::string& path,
-                                                             const std::vector<std::string>& prompts,
-                                                             std::int64_t steps, std::int64_t vocabulary) {
-  const std::string what = "--tokens " + path;
-  if (!std::filesystem::exists(path))
-    fail("{}: there is no such file: expected own, baseline, a JSON array of token ids, or an experiment file", what);
-  std::vector<std::vector<std::int32_t>> out;
-  if (evidence::looks_like_experiment(path)) {
-    const auto file = evidence::open_experiment(path);
-    for (const std::string& one : prompts) {
-      const auto* found =
-          evidence::first_run(file, one, [&](const auto& run) { return evidence::is_of_baseline(file, run); });
-      if (found == nullptr)
-        fail("{}: expected a baseline that was given this prompt, whose prompt_sha256 is {}, found none", what, one);
-      out.push_back(detail::fed_tokens(*found, steps, what));
-    }
-  } else {
-    if (prompts.size() > 1)
-      fail("{}: expected an experiment file, which has tokens for each of {} prompts, found ids of one", what,
-           prompts.size());
-    out.push_back(prompt::read_prompt_ids(path).token_ids);
-    if (std::ssize(out.front()) < steps)
-      fail("{}: expected the tokens of {} decode steps, found {}", what, steps, out.front().size());
-    out.front().resize(static_cast<std::size_t>(steps));
+/// What --tokens FILE has: a JSON array of ids, which are one prompt's, or the baseline's of an experiment file, which are
+/// given by their prompt_sha256. The file is read once.
+class TokenFile {
+ public:
+  /// Throws Error for a file that is neither.
+  explicit TokenFile(const std::string& path) : what_("--tokens " + path) {
+    if (!std::filesystem::exists(path))
+      fail("{}: there is no such file: expected own, baseline, a JSON array of token ids, or an experiment file", what_);
+    if (evidence::looks_like_experiment(path))
+      file_ = evidence::open_experiment(path);
+    else
+      ids_ = prompt::read_prompt_ids(path).token_ids;
   }
-  for (const auto& ids : out)
-    for (const std::int32_t id : ids)
+
+  /// The first `steps` of a prompt, which is one of `prompts`. Throws Error for too few tokens, ids that the model does
+  /// not know, and prompts that the file does not tell apart.
+  std::vector<std::int32_t> of(const std::string& prompt_sha256, std::size_t prompts, std::int64_t steps,
+                               std::int64_t vocabulary) const {
+    std::vector<std::int32_t> out = file_ ? of_baseline(prompt_sha256, steps) : ids_;
+    if (!file_ && prompts > 1)
+      fail("{}: expected an experiment file, which has tokens for each of {} prompts, found ids of one", what_, prompts);
+    if (std::ssize(out) < steps)
+      fail("{}: expected the tokens of {} decode steps, found {}", what_, steps, out.size());
+    out.resize(static_cast<std::size_t>(steps));
+    for (const std::int32_t id : out)
       if (id < 0 || id >= vocabulary)
-        fail("{} has token id {}: the model's vocabulary ends at {}", what, id, vocabulary - 1);
-  return out;
-}
+        fail("{} has token id {}: the model's vocabulary ends at {}", what_, id, vocabulary - 1);
+    return out;
+  }
+
+ private:
+  std::vector<std::int32_t> of_baseline(const std::string& prompt_sha256, std::int64_t steps) const {
+    const auto* found = evidence::first_run(*file_, prompt_sha256,
+                                            [&](const auto& run) { return evidence::is_of_baseline(*file_, run); });
+    if (found == nullptr)
+      fail("{}: expected a baseline that was given this prompt, whose prompt_sha256 is {}, found none", what_,
+           prompt_sha256);
+    return detail::fed_tokens(*found, steps, what_);
+  }
+
+  std::string what_;
+  std::optional<evidence::ExperimentFile> file_;
+  std::vector<std::int32_t> ids_;
+};
 
 }  // namespace fpf

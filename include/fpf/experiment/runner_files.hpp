@@ -63,8 +63,11 @@ void BasicRunner<T>::force_tokens() {
   if (is_root()) {
     if (state_->baseline) ids = tokens_of_baseline(*state_->baseline, state_->inputs, steps);
     if (!baselines) {
-      const auto read = tokens_of_file(options_.tokens, state_->inputs.prompt_digests(), steps,
-                                       state_->checkpoint.config().vocab_size);
+      const TokenFile file(options_.tokens);
+      const auto prompts = state_->inputs.prompt_digests();
+      std::vector<std::vector<std::int32_t>> read;
+      for (const std::string& one : prompts)
+        read.push_back(file.of(one, prompts.size(), steps, state_->checkpoint.config().vocab_size));
       if (state_->baseline && ids != read)
         fail("the baseline {} was fed other tokens than --tokens {} has: run exp0_reference with them, too",
              options_.baseline, options_.tokens);

@@ -66,11 +66,13 @@ inline Prompt prompt_from(const Tokenizer& tokenizer, const std::string& text, s
 /// Error as make_prompt() does, and when they do not fit into the document or two are alike; and Interrupted.
 inline std::vector<Prompt> cut_prompts(const Tokenizer& tokenizer, const std::string& text,
                                        const PromptOptions& options, const Cuts& cuts, const std::string& name) {
-  std::vector<Prompt> out{prompt_from(tokenizer, text, 0, options, name)};
-  if (cuts.count == 1) return out;
+  if (cuts.count == 1) return {prompt_from(tokenizer, text, 0, options, name)};
   const auto count = static_cast<std::size_t>(cuts.count);
-  const std::size_t used = out.front().document_tokens_used;
+  const std::size_t around = detail::parts_of(tokenizer, text, options).around();
   const std::size_t tokens = naming(name, [&] { return tokenizer.encode(text, false).size(); });
+  if (static_cast<std::size_t>(options.tokens) <= around || tokens < options.tokens - around)
+    prompt_from(tokenizer, text, 0, options, name);  // throws, and says why: not even one fits
+  const std::size_t used = options.tokens - around;
   const std::size_t about = text.size() * used / tokens, room = about + about / 16 + 1;  // bytes of a prompt
   if (room * count > text.size())
     fail("--prompts {}: {} has {} tokens, and each prompt takes {} of it: about {} fit", count, name, tokens, used,
@@ -79,7 +81,7 @@ inline std::vector<Prompt> cut_prompts(const Tokenizer& tokenizer, const std::st
   std::vector<std::uint64_t> places(count);
   for (auto& place : places) place = detail::draw_below(generator, text.size() - room * count + 1);
   std::ranges::sort(places);
-  out.clear();
+  std::vector<Prompt> out;
   for (std::size_t i = 0, end = 0; i < count; ++i) {
     check_interrupt();
     const std::size_t from = detail::word_from(text, std::max<std::size_t>(end, places[i] + i * room));

@@ -127,6 +127,10 @@ inline PromptParts chat_parts(const Tokenizer& tokenizer, std::string_view docum
   return out;
 }
 
+inline PromptParts parts_of(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options) {
+  return options.chat_template ? chat_parts(tokenizer, document, options) : raw_parts(tokenizer, document, options);
+}
+
 /// Whether the first `count` of a document's tokens end in white space that a template would trim.
 inline bool ends_in_space(const Tokenizer& tokenizer, std::span<const std::int32_t> body, std::size_t count) {
   const std::size_t few = std::min<std::size_t>(count, 4);  // a character has four bytes at most
@@ -181,8 +185,7 @@ inline void require_exact_rendering(const Tokenizer& tokenizer, const PromptPart
 inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options,
                           std::string_view document_name = "the document",
                           std::size_t tokens_ahead = detail::tokens_ahead) {
-  const detail::PromptParts parts = options.chat_template ? detail::chat_parts(tokenizer, document, options)
-                                                          : detail::raw_parts(tokenizer, document, options);
+  const detail::PromptParts parts = detail::parts_of(tokenizer, document, options);
   const auto around = static_cast<std::int64_t>(parts.around());
   if (options.tokens <= around)
     fail(

@@ -55,10 +55,8 @@ class AskedPrompts {
       out.difference = cut_difference(claim, *model, asked);
       if (!out.difference.empty()) return out;
     }
-    for (const std::string& file : question.ids) {
-      const auto one = prompt::read_prompt_ids(file).token_ids;
+    for (const auto& one : given_ids())
       if (one == ids || asked.empty()) asked = one;
-    }
     out.difference = prompt_difference(out.held_against, ids, asked, [&](std::int32_t id) {
       const bool known = tokenizer != nullptr && id >= 0 && static_cast<std::size_t>(id) < tokenizer->vocab_size();
       return known ? fmt::format(" ({})",
@@ -69,6 +67,14 @@ class AskedPrompts {
   }
 
  private:
+  /// Those of --prompt-ids.
+  const std::vector<std::vector<std::int32_t>>& given_ids() {
+    if (given_ids_.empty())
+      for (const std::string& file : settings_.question.ids)
+        given_ids_.push_back(prompt::read_prompt_ids(file).token_ids);
+    return given_ids_;
+  }
+
   /// What the question's document makes of a claim's place among the prompts, with the tokeniser of a model, into `asked`;
   /// or why it does not, as a sentence.
   std::string cut_difference(const Claim& claim, const TokenizerOf& model, std::vector<std::int32_t>& asked) {
@@ -110,6 +116,7 @@ class AskedPrompts {
   }
 
   const Settings& settings_;
+  std::vector<std::vector<std::int32_t>> given_ids_;
   std::map<std::tuple<std::string, std::int64_t, std::uint64_t>, std::vector<prompt::Prompt>>
       asked_;  // by model and cuts
 };

@@ -211,15 +211,15 @@ class Verifier {
   }
 
   /// What a run was fed against --tokens.
-  void hold_tokens(Claim& claim, const Model& model, RunReport& report) const {
+  void hold_tokens(Claim& claim, const Model& model, RunReport& report) {
     if (settings_.tokens.empty()) {
       if (claim.is_forced() && claim.run->members.at("tokens").at("from") == "file")
         report.notes.push_back("it was fed tokens of a file, and they were held against none (--tokens FILE)");
       return;
     }
-    const auto expected = tokens_of_file(settings_.tokens, {claim.run->members.value("prompt_sha256", "")},
-                                         claim.signals.steps(), model.checkpoint.config().vocab_size)
-                              .front();
+    if (!tokens_) tokens_.emplace(settings_.tokens);
+    const auto expected = tokens_->of(claim.run->members.value("prompt_sha256", ""), 1, claim.signals.steps(),
+                                      model.checkpoint.config().vocab_size);
     const auto at = std::ranges::mismatch(claim.signals.token_ids, expected).in1 - claim.signals.token_ids.begin();
     if (at != std::ssize(expected))
       claim.contradictions.push_back(fmt::format("{}: step {} was fed token {}, --tokens {} has {}", claim.name(), at,
@@ -341,6 +341,7 @@ class Verifier {
 
   const Settings& settings_;
   AskedPrompts asked_;
+  std::optional<TokenFile> tokens_;  // --tokens, once it was asked for
   std::vector<Model> models_;
   std::map<const Claim*, Paths> noise_paths_;  // of honest runs that were re-executed
   std::shared_ptr<Session> setup_;
