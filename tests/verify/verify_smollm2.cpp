@@ -29,7 +29,7 @@ std::string reference(const std::string& document, const Options& options = {}, 
 
 struct Verified {
   int code;
-  json run;
+  json run, not_checked;
 };
 
 Verified verified(const std::string& evidence, const Strings& more = {}) {
@@ -38,7 +38,8 @@ Verified verified(const std::string& evidence, const Strings& more = {}) {
   fs::remove("verdict.json");
   const Outcome outcome = run(args);
   BOOST_REQUIRE_MESSAGE(fs::exists("verdict.json"), outcome.err);
-  return {outcome.code, json::parse(text_of("verdict.json")).at("runs").at(0)};
+  const json result = json::parse(text_of("verdict.json"));
+  return {outcome.code, result.at("runs").at(0), result.at("not_checked")};
 }
 
 std::string forged(const std::string& from, const std::string& to, const Strings& change) {
@@ -46,6 +47,10 @@ std::string forged(const std::string& from, const std::string& to, const Strings
   args.insert(args.end(), change.begin(), change.end());
   BOOST_REQUIRE_EQUAL(run(args).code, 0);
   return to;
+}
+
+bool is_named(const json& names, const std::string& name) {
+  return std::ranges::find(names, json(name)) != names.end();
 }
 
 struct Fresh {
@@ -64,6 +69,14 @@ BOOST_AUTO_TEST_CASE(cuts_are_drawn_again_from_the_document_and_the_stated_seed)
   const Verified found = verified(honest, asked);
   BOOST_TEST(found.code == 0, found.run);
   BOOST_TEST(found.run.at("prompt").at("is_what_was_asked") == true);
+  // what was held is not in the list of what was not, and what was not, is
+  const Verified without = verified(honest);
+  for (const char* field : {"experiment_metadata/prompts/seed", "runs/*/document_offset"}) {
+    BOOST_TEST(!is_named(found.not_checked, field), found.not_checked);
+    BOOST_TEST(is_named(without.not_checked, field), without.not_checked);
+  }
+  for (const char* field : {"runs/*/prompt_text", "runs/*/decode_steps/*/token_text", "runs/*/status"})
+    BOOST_TEST(!is_named(without.not_checked, field), without.not_checked);
   for (const auto& [pointer, value, words] :
        {std::tuple<const char*, const char*, Strings>{
             "/experiment_metadata/prompts/seed", "4", {"document_offset", "puts it at"}},
@@ -73,6 +86,7 @@ BOOST_AUTO_TEST_CASE(cuts_are_drawn_again_from_the_document_and_the_stated_seed)
     BOOST_TEST(lie.code == 3, pointer);
     BOOST_TEST(lie.run.at("verdict") == "reject");
     BOOST_TEST(mentions(lie.run.at("reason"), words), lie.run.at("reason"));
+    BOOST_TEST(is_named(lie.not_checked, "runs/*/status"), lie.not_checked);  // nothing ran
   }
 }
 

@@ -76,7 +76,7 @@ struct JoinedExperiment {
 /// The fields of its files that nothing in them supports, ascending.
 inline std::vector<std::string> not_checked(const JoinedExperiment& experiment) {
   std::set<std::string> out;
-  for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file, evidence::Checker::compare));
+  for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file));
   return {out.begin(), out.end()};
 }
 

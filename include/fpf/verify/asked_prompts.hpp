@@ -54,6 +54,7 @@ class AskedPrompts {
     if (question.is_document()) {
       out.difference = cut_difference(claim, *model, asked);
       if (!out.difference.empty()) return out;
+      out.held = {"experiment_metadata/prompts/seed", "runs/*/document_offset"};
     }
     for (const auto& one : given_ids())
       if (one == ids || asked.empty()) asked = one;

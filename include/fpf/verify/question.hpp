@@ -72,6 +72,7 @@ struct PromptReport {
   std::string among{};         // "prompt 3 of 30, cut by seed 7"; empty where there is one
   std::string held_against{};  // Question::option(); empty: nothing
   std::string difference{};    // empty: none
+  std::vector<std::string> held{};  // what the document held beside the ids: rows of evidence::schema_fields
 };
 
 /// Where a run's ids are not those asked for, as a sentence; empty when they are. `text_of(id)` is a token's text.

@@ -11,6 +11,7 @@
 #include <fpf/experiment/model_identity.hpp>
 #include <fpf/experiment/run_progress.hpp>
 #include <fpf/verify/asked_prompts.hpp>
+#include <fpf/verify/not_checked.hpp>
 #include <fpf/verify/setup.hpp>
 #include <fpf/verify/verdict.hpp>
 #include <map>
@@ -50,7 +51,7 @@ class Verifier {
       report.portable = claim.at("/manifest/policies/execution") == execution::names::portable;
       report.same_version = claim.at("/manifest/fpf/version") == json(version);
       Model* found = model_like(claim, report.other_model);
-      if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
+      if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found, report);
       if (found != nullptr && !found->tokenizer)
         report.notes.push_back(
             "the texts of prompt and tokens are not checked, since the model's tokeniser is not known" +
@@ -60,6 +61,7 @@ class Verifier {
         TokenizerOf of;
         if (found != nullptr) of = {found->name, &found->tokenizer, found->unknown_tokenizer};
         report.prompt = asked_.report_of(claim, found == nullptr ? nullptr : &of);
+        report.held.insert(report.prompt->held.begin(), report.prompt->held.end());
       }
     } catch (const json::exception& error) {  // a member of another type
       claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
@@ -160,7 +162,8 @@ class Verifier {
     });
   }
 
-  static void check_fit(Claim& claim, const Model& model) {
+  /// What a claim says of its model and of texts; `report` gets the fields that were held so.
+  static void check_fit(Claim& claim, const Model& model, RunReport& report) {
     const auto& config = model.checkpoint.config();
     const auto add = [&]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
       claim.contradictions.push_back(claim.name() + ": " + fmt::format(format, std::forward<Args>(args)...));
@@ -193,7 +196,10 @@ class Verifier {
       if (experts != (config.is_moe() ? config.experts_per_token : 0) && !claim.signals.token_ids.empty())
         add("layer {} routes to {} experts", layer.layer, experts);
     }
+    report.held.insert({"experiment_metadata/model_size", "experiment_metadata/model_architecture",
+                        "experiment_metadata/extraction_config/num_hidden_layers"});
     if (!model.tokenizer) return;
+    report.held.insert(std::begin(detail::text_fields), std::end(detail::text_fields));
     if (const std::string text = model.tokenizer->decode(claim.prompts.front()); text != claim.texts.prompt_text) {
       const auto at = std::ranges::mismatch(text, claim.texts.prompt_text).in1 - text.begin();
       add("prompt_text is not what its token ids say: they differ at byte {}", at);
