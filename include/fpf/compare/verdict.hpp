@@ -19,9 +19,6 @@
 
 namespace fpf::compare {
 
-/// Fewest prompts that are taken as units; of fewer, each step is one.
-inline constexpr std::size_t fewest_prompts = 5;
-
 /// Fewest units on each side for an interval.
 inline constexpr std::size_t fewest_units = 5;
 
@@ -78,13 +75,26 @@ struct Units {
   std::vector<int> noise, signal;
 };
 
+/// Prompts are units where any data of theirs could be told from chance; where there is nothing to be told from, from
+/// fewest_paired on.
+inline Unit unit_of(const std::set<std::size_t>& noise, const std::set<std::size_t>& signal) {
+  const auto paired = static_cast<std::size_t>(
+      std::ranges::count_if(noise, [&](std::size_t prompt) { return signal.contains(prompt); }));
+  const bool prompts = noise.empty() || signal.empty()
+                           ? noise.size() + signal.size() >= fewest_paired
+                           : can_reach_level(paired, noise.size() - paired, signal.size() - paired);
+  return prompts ? Unit::prompt : Unit::step;
+}
+
 /// Chooses the unit and numbers the rows' units.
 inline Units units_of(Verdict& verdict) {
-  std::set<std::size_t> prompts;
-  for (const auto* places : {&verdict.noise_places, &verdict.signal_places})
-    for (const RowPlace& place : *places) prompts.insert(place.prompt);
+  std::set<std::size_t> prompts, of_noise, of_signal;
+  for (const RowPlace& place : verdict.noise_places) of_noise.insert(place.prompt);
+  for (const RowPlace& place : verdict.signal_places) of_signal.insert(place.prompt);
+  prompts.insert(of_noise.begin(), of_noise.end());
+  prompts.insert(of_signal.begin(), of_signal.end());
   verdict.prompts = prompts.size();
-  verdict.unit = prompts.size() >= fewest_prompts ? Unit::prompt : Unit::step;
+  verdict.unit = unit_of(of_noise, of_signal);
   std::map<RowPlace, int> known;
   const auto numbered = [&](const std::vector<RowPlace>& places, std::size_t& distinct) {
     std::vector<int> out;
@@ -147,8 +157,8 @@ inline Reason reason_of(const Verdict& verdict) {
 
 /// Judges a verdict whose rows, noise floor and ratio are known. A change is detectable where the permutation test
 /// (permutation.hpp) rejects at 1 %, or where there is no noise and it differs. Units are prompts where there are
-/// fewest_prompts of them, and then the rate holds however the rows of a prompt hang together; of fewer prompts each
-/// step is a unit, which takes steps as independent. The plan's ratio is shown, and decides nothing: where it reaches
+/// enough of them to reject (fewest_paired), and then the rate holds however the rows of a prompt hang together; of fewer
+/// prompts each step is a unit, which takes steps as independent. The plan's ratio is shown, and decides nothing: where it reaches
 /// the threshold and the test does not reject, or where no data of so few units could be told from chance, the answer
 /// is that one cannot tell.
 inline void judge(Verdict& verdict) {
