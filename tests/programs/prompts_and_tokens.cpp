@@ -1,4 +1,6 @@
 // Several prompts and forced tokens: what files hold of them, and what is refused.
+#include <fpf/core/hash.hpp>
+
 #include "experiments.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_prompts_and_tokens)
@@ -181,6 +183,51 @@ BOOST_AUTO_TEST_CASE(cuts_of_a_document_are_stated) {
     BOOST_TEST(one.at("prompt_text").get<std::string>().find(begins) != std::string::npos, begins);
     end = offset + 20;
   }
+}
+
+// Of several documents they are drawn over all; the file says which they are, and each run whose part it answers.
+BOOST_AUTO_TEST_CASE(cuts_of_several_documents_say_which_each_is_of) {
+  const fs::path model = fs::path(FPF_BUILD) / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf";
+  const std::string documents[] = {FPF_SOURCE "/include/fpf/execution/PORTABLE.md", FPF_SOURCE "/CONTRIBUTING.md"};
+  const auto reference = [&](const std::string& folder, const Strings& more) {
+    fresh_folder(folder);
+    Strings args{bin + "/exp0_reference", "--model", model.string(), "--prompt-tokens", "64", "--decode-steps", "2",
+                 "--layers", "0", "--reps", "2", "--out", folder};
+    for (const std::string& one : documents) args.insert(args.end(), {"--prompt-text", one});
+    args.insert(args.end(), more.begin(), more.end());
+    return run(args);
+  };
+  const Outcome outcome = reference("cuts", {"--prompts", "8", "--seed", "5"});
+  BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  const json file = read("cuts/reference_baseline.json");
+  json stated = json::array();
+  for (const std::string& one : documents)
+    stated.push_back({{"name", fs::path(one).filename().string()}, {"sha256", fpf::sha256_hex(text_of(one))}});
+  BOOST_TEST(file.at("experiment_metadata").at("prompts") ==
+             json({{"count", 8}, {"seed", 5}, {"documents", stated}}));
+  std::set<std::string> answered;
+  for (const json& one : file.at("runs")) {
+    const bool first = one.at("document_sha256") == stated[0]["sha256"];
+    BOOST_TEST((first || one.at("document_sha256") == stated[1]["sha256"]));
+    answered.insert(one.at("document_sha256"));
+    const std::string begins =
+        text_of(documents[first ? 0 : 1]).substr(one.at("document_offset").get<std::size_t>(), 12);
+    BOOST_TEST(one.at("prompt_text").get<std::string>().find(begins) != std::string::npos, begins);
+  }
+  BOOST_TEST(answered.size() == 2u);
+  const Outcome valid = run({python.string(), FPF_SOURCE "/tests/programs/check_schema.py", schema.string(),
+                             "cuts/reference_baseline.json"});
+  BOOST_TEST(valid.code == 0, valid.out << valid.err);
+  json lie = file;
+  lie["runs"][0]["document_sha256"] = std::string(64, '0');
+  write("cuts/lie.json", lie.dump());
+  const Outcome found = run({bin + "/compare", "cuts/lie.json"});
+  BOOST_TEST(found.code == 3);
+  BOOST_TEST(mentions(found.err, {"document_sha256", "2 documents"}), found.err);
+  const Outcome refused = reference("refused", {});
+  BOOST_TEST(refused.code == 2);
+  BOOST_TEST(mentions(refused.err, {"found 2", "several documents go with --prompts"}), refused.err);
+  BOOST_TEST(names_in("refused").empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

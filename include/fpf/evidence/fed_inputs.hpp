@@ -48,10 +48,17 @@ class FedInspector {
                    run_name(file_, other), b.dump());
     }
     const json& stated = member(file_.metadata, "prompts");
-    const std::size_t count = stated_prompts(file_).count;
+    const StatedPrompts prompts = stated_prompts(file_);
+    const std::size_t count = prompts.count;
     if (member(run_.members, "prompt_index").is_null() != stated.is_null())
       add("prompt_index is {}, experiment_metadata.prompts is {:.60}", member(run_.members, "prompt_index").dump(),
           stated.dump());
+    const json& document = member(run_.members, "document_sha256");
+    if (document.is_null() != prompts.documents.empty() ||
+        (!document.is_null() && std::ranges::find(prompts.documents, document.get<std::string>()) ==
+                                    prompts.documents.end()))
+      add("document_sha256 is {:.80}, experiment_metadata.prompts has {} documents, and not one of that digest",
+          document.dump(), prompts.documents.size());
     if (answered.size() != count || *answered.rbegin() != count - 1)
       add("its configuration answers {} prompts, the last of them {}: expected {}, which experiment_metadata.prompts says",
           answered.size(), *answered.rbegin(), count);

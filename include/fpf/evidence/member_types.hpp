@@ -22,7 +22,8 @@ struct TypedMember {
 inline constexpr TypedMember metadata_types[] = {
     {"experiment_type", MemberType::string},  {"decode_steps", MemberType::integer},
     {"sequence_length", MemberType::integer}, {"prompts", MemberType::object},
-    {"prompts/count", MemberType::integer},   {"tokens", MemberType::string}};
+    {"prompts/count", MemberType::integer},   {"prompts/documents", MemberType::array},
+    {"tokens", MemberType::string}};
 
 inline constexpr TypedMember configuration_types[] = {{"cuda_version", MemberType::string, true},
                                                       {"fixed_params", MemberType::object},
@@ -40,6 +41,7 @@ inline constexpr TypedMember configuration_types[] = {{"cuda_version", MemberTyp
 inline constexpr TypedMember run_types[] = {{"status", MemberType::string},
                                             {"prompt_sha256", MemberType::string},
                                             {"prompt_index", MemberType::integer},
+                                            {"document_sha256", MemberType::string},
                                             {"document_offset", MemberType::integer},
                                             {"signals_sha256", MemberType::string},
                                             {"tokens", MemberType::object},

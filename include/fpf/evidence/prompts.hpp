@@ -61,16 +61,22 @@ inline std::vector<std::int32_t> tokens_fed(const StoredRun& run) {
 /// What a file says of its prompts, its `experiment_metadata.prompts`: one where it says nothing.
 struct StatedPrompts {
   std::size_t count = 1;
-  std::optional<std::uint64_t> seed{};  // where they are parts of a document
+  std::optional<std::uint64_t> seed{};   // where they are parts of documents
+  std::vector<std::string> documents{};  // SHA-256 of their texts, where there are several
 };
 
-/// Throws Error for a count or a seed that is no whole number.
+/// Throws Error for a count or a seed that is no whole number, and documents that are none.
 inline StatedPrompts stated_prompts(const ExperimentFile& file) {
   const auto& stated = member_or_null(file.metadata, "prompts");
   if (stated.is_null()) return {};
   const JsonObject members(stated, "experiment_metadata.prompts");
   StatedPrompts out{members.get<std::uint32_t>("count")};
   if (members.has("seed")) out.seed = members.get<std::uint64_t>("seed");
+  const auto& documents = member_or_null(stated, "documents");
+  if (!documents.is_null() && !documents.is_array())
+    fail("expected experiment_metadata.prompts.documents to be an array, found {:.60}", documents.dump());
+  for (const auto& one : documents)
+    out.documents.push_back(JsonObject(one, "experiment_metadata.prompts.documents").get<std::string>("sha256"));
   return out;
 }
 

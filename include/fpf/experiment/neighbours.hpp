@@ -22,7 +22,7 @@ inline std::vector<prompt::Prompt> load_neighbours(const Options& options, const
   prompt::PromptOptions as_long = options.prompt.options;
   as_long.tokens = static_cast<std::int64_t>(inputs.prompt_tokens());
   for (const auto& file : options.neighbour_pdfs)
-    found.emplace_back(file, prompt_from_document(options, inputs, {.pdf = file, .text = "", .options = as_long}));
+    found.emplace_back(file, prompt_from_document(options, inputs, {.pdfs = {file}, .texts = {}, .options = as_long}));
   for (const auto& file : options.neighbour_ids) {
     found.emplace_back(file, prompt::read_prompt_ids(file));
     prompt::Prompt& added = found.back().second;

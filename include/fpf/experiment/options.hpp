@@ -20,8 +20,8 @@ namespace fpf {
 struct Options {
   std::string model, model_gptq, model_bnb;
   prompt::PromptSource prompt;
-  std::vector<std::string> prompt_ids;  // in place of a document: one file a prompt
-  std::int64_t prompts = 1, seed = 0;   // of a document: how many, and where they are cut
+  std::vector<std::string> prompt_ids;  // in place of documents: one file a prompt
+  std::int64_t prompts = 1, seed = 0;   // of documents: how many, and where they are cut
   std::vector<std::string> neighbour_pdfs, neighbour_ids;
   std::string tokenizer;
   std::int64_t decode_steps = 30;
@@ -102,7 +102,8 @@ inline po::options_description shared_options(Options& out, bool with_resume = t
   prompt::prompt_options(model, out.prompt);
   model.add_options()  //
       ("prompts", po::value(&out.prompts)->value_name("N")->default_value(out.prompts),
-       "how many prompts to make of the document, of parts that do not overlap")  //
+       "how many prompts to make of the document, or of several (--prompt-pdf and --prompt-text repeated), of parts that "
+       "do not overlap")  //
       ("seed", po::value(&out.seed)->value_name("S")->default_value(out.seed),
        "where the parts of --prompts are drawn");
   po::options_description run("Run");
@@ -142,8 +143,13 @@ inline po::options_description shared_options(Options& out, bool with_resume = t
 inline void validate(Options& options, const po::variables_map& values) {
   if (options.model.empty())
     fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
-  const int prompts = !options.prompt.pdf.empty() + !options.prompt.text.empty() + !options.prompt_ids.empty();
-  if (prompts != 1) fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
+  const std::size_t documents = options.prompt.documents(), prompts = documents + !options.prompt_ids.empty();
+  const bool several = documents > 1 && documents == prompts;
+  if (prompts != 1 && !(several && options.prompts > 1))
+    fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}{}", prompts,
+         several ? ": several documents go with --prompts, which draws prompts over all of them" : "");
+  for (const std::string& file : options.prompt.files())
+    if (file.empty()) fail("--prompt-pdf and --prompt-text: expected a value, found none");
   detail::require_positive("prompts", options.prompts);
   if (options.seed < 0) fail("--seed {}: expected a number from 0 on", options.seed);
   if (options.prompts > 1 && !options.prompt_ids.empty())

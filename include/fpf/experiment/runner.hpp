@@ -129,6 +129,7 @@ Json BasicRunner<T>::metadata() const {
   if (const std::size_t count = state_->inputs.prompts.size(); count > 1) {
     out["prompts"] = {{"count", count}};
     if (options_.prompt_ids.empty()) out["prompts"]["seed"] = options_.seed;
+    if (!state_->inputs.documents.is_null()) out["prompts"]["documents"] = state_->inputs.documents;
   }
   if (state_->forced) out["tokens"] = state_->forced->from;
   return out;
@@ -235,6 +236,7 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                             .timestamp = evidence::timestamp(),
                             .runtime_seconds = repetitions[rep].timing.total,
                             .prompt_index = several ? std::optional(prompt_index) : std::nullopt,
+                            .document_sha256 = state_->inputs.documents.is_null() ? "" : prompt.document_sha256,
                             .document_offset = prompt.document_offset,
                             .prompt_text = prompt.text,
                             .prompt_token_ids = prompt.token_ids,
