@@ -72,6 +72,29 @@ BOOST_AUTO_TEST_CASE(an_interrupted_experiment_is_continued_record_by_record) {
   BOOST_TEST(open_experiment(path).configurations.size() == 1u);
 }
 
+// Of 48 MB in six configurations, the caller's sixth is in memory.
+BOOST_AUTO_TEST_CASE(what_was_recorded_is_not_held_in_memory) {
+  const auto path = fresh_folder("writer") / "large_experiment.json";
+  const std::vector<std::string> runs{R"({"config_id":"t","pad":")" + std::string(std::size_t{8} << 20, 'x') + "\"}"};
+  const auto peak = [] {  // in KiB
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6));
+    return -1LL;
+  };
+  std::ofstream("/proc/self/clear_refs") << 5;  // the peak begins anew
+  const auto before = peak();
+  BOOST_REQUIRE(before > 0);
+  {
+    ExperimentWriter writer(path, metadata(DType::float32), {"fingerprint"}, false);
+    for (int i = 0; i < 6; ++i) writer.add(configuration("t_" + std::to_string(i)), runs);
+    writer.finish();
+  }
+  BOOST_TEST(peak() - before < 16 * 1024);
+  BOOST_TEST(fs::file_size(path) > 6 * runs.front().size());
+  fs::remove(path);
+}
+
 BOOST_AUTO_TEST_CASE(a_resumed_configuration_keeps_its_finding) {
   const auto path = fresh_folder("writer") / "x_experiment.json";
   RunRecord differing = record_of(signals_of(fixture().at(0)), "t_differs");

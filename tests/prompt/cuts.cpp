@@ -164,17 +164,21 @@ BOOST_AUTO_TEST_CASE(prompts_of_several_documents_are_drawn_over_all_of_them) {
 BOOST_AUTO_TEST_CASE(each_place_of_several_documents_is_equally_likely) {
   const std::string texts[] = {std::string(3000, 'a'), std::string(1000, 'b')};
   const Document a{"a", texts[0]}, b{"b", texts[1]};
-  const std::vector<fpf::prompt::detail::Room> rooms{{.document = &a, .a_place = 100}, {.document = &b, .a_place = 100}};
-  constexpr double n = 40, k = 10, m = 30;
+  std::vector<fpf::prompt::detail::Room> rooms(2);
+  for (fpf::prompt::detail::Room& one : rooms) one.a_place = 100;
+  rooms[0].document = &a;
+  rooms[1].document = &b;
+  constexpr std::size_t places = 40, of_b = 10, draws = 30;
   double sum = 0;
   constexpr int seeds = 300;
   for (int seed = 0; seed < seeds; ++seed) {
     std::mt19937_64 generator(static_cast<std::uint64_t>(seed));
-    const auto found = fpf::prompt::detail::draw_documents(generator, rooms, static_cast<std::size_t>(m));
-    BOOST_TEST(found[0] + found[1] == m);
-    BOOST_TEST((found[0] <= n - k && found[1] <= k));
+    const auto found = fpf::prompt::detail::draw_documents(generator, rooms, draws);
+    BOOST_TEST(found[0] + found[1] == draws);
+    BOOST_TEST((found[0] <= places - of_b && found[1] <= of_b));
     sum += static_cast<double>(found[1]);
   }
+  constexpr double n = places, k = of_b, m = draws;
   const double variance = m * k / n * (n - k) / n * (n - m) / (n - 1);
   BOOST_TEST(std::abs(sum / seeds - m * k / n) < 5 * std::sqrt(variance / seeds));
 }
