@@ -160,9 +160,9 @@ inline std::vector<std::string> names_in(const std::vector<std::filesystem::path
 
 }  // namespace detail
 
-/// Opens the experiments that the folders hold, those of the plan under their usual names and others under any, and joins
-/// those of one name. Says which folder lacks which, and which of the plan's none has. Throws Error when a folder is none, or
-/// when nothing is found.
+/// Opens the experiments that the folders hold, those of the plan under their usual names and others under any, and
+/// joins those of one name. Says which folder lacks which, and which of the plan's none has. Throws Error when a folder
+/// is none, or when nothing is found.
 inline Collection collect_folders(const std::vector<std::filesystem::path>& folders, bool plan_only) {
   detail::refuse_duplicates(folders);
   Collection out;

@@ -64,7 +64,8 @@ inline void check_agreement(const evidence::ExperimentFile& a, const evidence::E
 
 /// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type,
 /// variable_tested, model (by name where the files do not identify its weights; the quantization experiment varies it),
-/// extraction_config, decode_steps or tokens (forced or each run's own) differ, and where assign_prompts() or require_comparable() do.
+/// extraction_config, decode_steps or tokens (forced or each run's own) differ, and where assign_prompts() or
+/// require_comparable() do.
 inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
   JoinedExperiment out;
   out.files = std::move(files);

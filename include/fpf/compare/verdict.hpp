@@ -157,10 +157,10 @@ inline Reason reason_of(const Verdict& verdict) {
 
 /// Judges a verdict whose rows, noise floor and ratio are known. A change is detectable where the permutation test
 /// (permutation.hpp) rejects at 1 %, or where there is no noise and it differs. Units are prompts where there are
-/// enough of them to reject (fewest_paired), and then the rate holds however the rows of a prompt hang together; of fewer
-/// prompts each step is a unit, which takes steps as independent. The plan's ratio is shown, and decides nothing: where it reaches
-/// the threshold and the test does not reject, or where no data of so few units could be told from chance, the answer
-/// is that one cannot tell.
+/// enough of them to reject (fewest_paired), and then the rate holds however the rows of a prompt hang together; of
+/// fewer prompts each step is a unit, which takes steps as independent. The plan's ratio is shown, and decides nothing:
+/// where it reaches the threshold and the test does not reject, or where no data of so few units could be told from
+/// chance, the answer is that one cannot tell.
 inline void judge(Verdict& verdict) {
   detail::add_statistics(verdict);
   verdict.reason = detail::reason_of(verdict);
@@ -169,8 +169,8 @@ inline void judge(Verdict& verdict) {
 
 namespace detail {
 
-/// Hardware is what a file's author calls it. What the devices of the configurations call themselves, where that is not the
-/// same; nothing where each bears its device's name, or no manifest says it.
+/// Hardware is what a file's author calls it. What the devices of the configurations call themselves, where that is not
+/// the same; nothing where each bears its device's name, or no manifest says it.
 inline std::string devices_text(const Analysis& analysis, const std::vector<const Comparison*>& rests_on) {
   std::map<std::string, std::set<std::string>> devices;  // by hardware
   for (const Comparison* comparison : rests_on)
@@ -188,7 +188,8 @@ inline std::string devices_text(const Analysis& analysis, const std::vector<cons
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 
-/// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are known.
+/// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are
+/// known.
 inline std::vector<Caveat> caveats_of(const Analysis& analysis, Scope scope,
                                       const std::vector<const Comparison*>& rests_on) {
   std::vector<std::string> differences;

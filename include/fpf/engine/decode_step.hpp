@@ -199,7 +199,8 @@ class DecodeStep final : public Step {
     }
   }
 
-  /// The router's choice from router_logits_ and the experts over normed_, or the dense MLP: out = residual + their sum.
+  /// The router's choice from router_logits_ and the experts over normed_, or the dense MLP: out = residual + their
+  /// sum.
   void experts(std::size_t i, const Pass& pass, const void* residual, void* out) const {
     const LayerOperations& op = layers_[i];
     if (!op.route.plan().expression.empty())
@@ -224,9 +225,9 @@ class DecodeStep final : public Step {
     run(pass, "down", op.down, params);
   }
 
-  /// The pass's words as launches. Where the step is fused, products norm their input on the way in and add the residual on
-  /// the way out, each with one rounding at its end; else every operation rounds its result. What ranks exchange is added
-  /// to the residual once it is whole.
+  /// The pass's words as launches. Where the step is fused, products norm their input on the way in and add the
+  /// residual on the way out, each with one rounding at its end; else every operation rounds its result. What ranks
+  /// exchange is added to the residual once it is whole.
   class StepWords {
    public:
     StepWords(const DecodeStep& step, kernel::cuda::Stream stream, const Select& select)

@@ -1,5 +1,5 @@
-// The forward pass by libtorch's operators, with fpf's kernels between the products on a GPU; the policies are what its words
-// call.
+// The forward pass by libtorch's operators, with fpf's kernels between the products on a GPU; the policies are what its
+// words call.
 #pragma once
 
 #include <ATen/TensorOperators.h>

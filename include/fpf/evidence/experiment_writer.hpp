@@ -18,13 +18,13 @@
 
 namespace fpf::evidence {
 
-/// Collects finished configurations in `<path>.partial` and turns them into `path` at the end. What was recorded is on disk
-/// alone: memory holds where it lies.
+/// Collects finished configurations in `<path>.partial` and turns them into `path` at the end. What was recorded is on
+/// disk alone: memory holds where it lies.
 ///
-/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ..., "model": ...}; every further line is a
-/// record {"configuration": ..., "runs": [...]} that was synced to disk when it was added. Fingerprint and model say what
-/// the records are made from; resuming with others is refused, and with a record whose vectors do not fit its digests. One
-/// process at a time may hold it.
+/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ..., "model": ...}; every further line
+/// is a record {"configuration": ..., "runs": [...]} that was synced to disk when it was added. Fingerprint and model
+/// say what the records are made from; resuming with others is refused, and with a record whose vectors do not fit its
+/// digests. One process at a time may hold it.
 class ExperimentWriter {
  public:
   /// What records are made from.
@@ -43,8 +43,8 @@ class ExperimentWriter {
   };
 
   /// Starts anew, or, with `resume`, goes on after the last complete record of an earlier partial file (if
-  /// any). Throws Error when the folder cannot be written, another process writes this experiment, or the partial file was
-  /// made from something else.
+  /// any). Throws Error when the folder cannot be written, another process writes this experiment, or the partial file
+  /// was made from something else.
   ExperimentWriter(std::filesystem::path path, Json metadata, const Origin& origin, bool resume)
       : path_(std::move(path)),
         partial_(path_.string() + ".partial",

@@ -14,8 +14,8 @@
 
 namespace fpf::evidence::detail {
 
-/// Looks at one run of a file; `add` takes what contradicts, a sentence each. What every file of fpf's says is asked of those
-/// with a manifest.
+/// Looks at one run of a file; `add` takes what contradicts, a sentence each. What every file of fpf's says is asked of
+/// those with a manifest.
 class FedInspector {
  public:
   FedInspector(const ExperimentFile& file, const nlohmann::json& configuration, const StoredRun& run, bool has_manifest,
@@ -34,7 +34,8 @@ class FedInspector {
     }
   }
 
-  /// Runs of one prompt_index answer one prompt, those of others another, and a configuration answers all that there are.
+  /// Runs of one prompt_index answer one prompt, those of others another, and a configuration answers all that there
+  /// are.
   void prompts() {
     if (!has_manifest_) return;
     const std::size_t own = prompt_index(run_);
@@ -64,8 +65,8 @@ class FedInspector {
           answered.size(), *answered.rbegin(), count);
   }
 
-  /// Every token fed is the most probable one of the position before; where tokens are forced, chosen_token_id is, and those
-  /// fed are the baseline's, where it says so.
+  /// Every token fed is the most probable one of the position before; where tokens are forced, chosen_token_id is, and
+  /// those fed are the baseline's, where it says so.
   void tokens() {
     const json& forced = member(run_.members, "tokens");
     const json& mode = member(file_.metadata, "tokens");

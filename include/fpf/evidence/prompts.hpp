@@ -93,8 +93,8 @@ inline std::vector<std::string> prompts_of(const ExperimentFile& file) {
   return out;
 }
 
-/// Where the prompts of a file's runs are not these (their prompt_sha256, in the order of prompt_index), each with a run of
-/// every configuration that has any, as an end of "was made from ..."; empty where they are.
+/// Where the prompts of a file's runs are not these (their prompt_sha256, in the order of prompt_index), each with a
+/// run of every configuration that has any, as an end of "was made from ..."; empty where they are.
 inline std::string prompts_difference(const ExperimentFile& file, const std::vector<std::string>& prompts) {
   for (const StoredRun& run : file.runs) {
     const std::size_t index = prompt_index(run);

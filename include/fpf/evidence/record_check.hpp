@@ -35,8 +35,8 @@ class MemoryFile {
 
 }  // namespace detail
 
-/// Of an experiment whose text is in memory, the first run whose vectors do not fit its digests or cannot be read, and why;
-/// empty where there is none.
+/// Of an experiment whose text is in memory, the first run whose vectors do not fit its digests or cannot be read, and
+/// why; empty where there is none.
 inline std::string digest_fault(const std::string& experiment) {
   const detail::MemoryFile memory(experiment);
   try {

@@ -132,8 +132,8 @@ constexpr const SchemaField* field_of(std::string_view path) {
 
 namespace detail {
 
-/// Whether a value's field is taken on trust. What follows from a manifest is where there is none, and what an experiment
-/// varies where it is a user's own.
+/// Whether a value's field is taken on trust. What follows from a manifest is where there is none, and what an
+/// experiment varies where it is a user's own.
 inline bool is_trusted(std::string_view path, const SchemaField* row, bool manifest, bool own_type) {
   if (row == nullptr || row->support == Support::not_checked) return true;
   if (own_type && (path.ends_with("/variable_value") || path.ends_with("/variable_tested") ||

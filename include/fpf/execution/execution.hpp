@@ -92,21 +92,21 @@ constexpr bool is_fused() {
 ///   name                              "eager", "compiled", "portable"
 ///   norm(x, w, eps)                   RMSNorm over the last dimension, times w
 ///   add_norm(residual, delta, w, eps) residual += delta, returns norm(residual)
-///   head_norm_rope(x, w, eps, rope)   x [batch, tokens, heads, head_dim] -> [batch, heads, tokens, head_dim]: RMSNorm over
-///                                     head_dim (skipped when w is undefined), then RoPE by halves
+///   head_norm_rope(x, w, eps, rope)   x [batch, tokens, heads, head_dim] -> [batch, heads, tokens, head_dim]: RMSNorm
+///                                     over head_dim (skipped when w is undefined), then RoPE by halves
 ///   silu_mul(gate, up)                silu(gate) * up
 ///   route(logits, k, renormalise)     logits [rows, experts] -> the chosen k
-///   fused                             optional: true where chains keep float32 intermediates; on a GPU the decode step is
-///                                     then fused and captured
-///   runs_on_gpu                       optional, Stated<Policy, bool>: fpf's GPU kernels compute what the words say, each
-///                                     operation rounded, or in chains where `fused`. Words are not called on a GPU, so a
-///                                     policy without this is refused there
+///   fused                             optional: true where chains keep float32 intermediates; on a GPU the decode step
+///                                     is then fused and captured
+///   runs_on_gpu                       optional, Stated<Policy, bool>: fpf's GPU kernels compute what the words say,
+///                                     each operation rounded, or in chains where `fused`. Words are not called on a
+///                                     GPU, so a policy without this is refused there
 ///   kernels, description              optional, Stated<Policy, Kernels> and Stated<Policy, std::string_view>, for the
 ///                                     manifest: what carries the words out, what the policy does
 /// Portable alone has none of the words: its decoder is its own.
 ///
-/// A policy may derive from another to override some of its words. Statements are not inherited (core/stated.hpp), and it
-/// needs a name of its own.
+/// A policy may derive from another to override some of its words. Statements are not inherited (core/stated.hpp), and
+/// it needs a name of its own.
 ///
 /// add_norm may write the sum into `residual`'s memory or give it new memory: who keeps a residual copies it.
 template <class X>

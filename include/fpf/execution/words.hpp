@@ -6,9 +6,9 @@
 
 namespace fpf::execution {
 
-/// On the CPU a policy carries its words out itself. On a GPU they are fpf's kernels, one an operation, rounded after each:
-/// so a prompt goes under every policy; decode steps are engine/decode_step.hpp's. Between them the decoder joins norm and
-/// RoPE of the heads with the cache (gpu_attention.hpp), so that is no word here.
+/// On the CPU a policy carries its words out itself. On a GPU they are fpf's kernels, one an operation, rounded after
+/// each: so a prompt goes under every policy; decode steps are engine/decode_step.hpp's. Between them the decoder joins
+/// norm and RoPE of the heads with the cache (gpu_attention.hpp), so that is no word here.
 class Words {
  public:
   explicit Words(const Policy& policy) : policy_(&policy) {}

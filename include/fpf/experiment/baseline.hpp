@@ -35,7 +35,8 @@ inline std::optional<DifferingMember> differing_member(const nlohmann::json& fou
 /// name.
 class Baseline {
  public:
-  /// Throws Error when the file is missing, is no experiment file, holds no reference configuration, or contradicts itself.
+  /// Throws Error when the file is missing, is no experiment file, holds no reference configuration, or contradicts
+  /// itself.
   static Baseline read(const std::filesystem::path& path) {
     if (!std::filesystem::exists(path))
       fail(
@@ -55,8 +56,9 @@ class Baseline {
   }
 
   /// Throws Error naming the field in which this baseline and an experiment with that metadata and those prompts
-  /// (their prompt_sha256, each once, in order) differ. The model's name counts where the file does not identify its weights (require_model()), with `any_checkpoint`
-  /// not at all. `params` are fixed_params that it must have because they are not what the experiment varies.
+  /// (their prompt_sha256, each once, in order) differ. The model's name counts where the file does not identify its
+  /// weights (require_model()), with `any_checkpoint` not at all. `params` are fixed_params that it must have because
+  /// they are not what the experiment varies.
   void require_match(const std::string& path, const Json& metadata, const std::vector<std::string>& prompts,
                      bool any_checkpoint, const Json& params = Json::object()) const {
     const nlohmann::json wanted = metadata;
@@ -77,8 +79,9 @@ class Baseline {
              value.dump());
   }
 
-  /// Throws Error, naming both digests, when the baseline's weights are not those of `model` (as ModelIdentity describes
-  /// it), or, with `any_checkpoint`, not another format of the same model; or when the file does not say which they are and this run does.
+  /// Throws Error, naming both digests, when the baseline's weights are not those of `model` (as ModelIdentity
+  /// describes it), or, with `any_checkpoint`, not another format of the same model; or when the file does not say
+  /// which they are and this run does.
   void require_model(const std::string& path, const nlohmann::json& model, bool any_checkpoint) const {
     const auto& own = evidence::model_of(configuration());
     const bool known = evidence::identifies_weights(own) && evidence::identifies_weights(model);
@@ -93,8 +96,8 @@ class Baseline {
   }
 
   /// The conditions in which a configuration of an experiment of that type differs from the baseline, beside what the
-  /// experiment varies, as sentences. Throws Error for one that changes results. With `in_part` only what `configuration`
-  /// names is held against the baseline.
+  /// experiment varies, as sentences. Throws Error for one that changes results. With `in_part` only what
+  /// `configuration` names is held against the baseline.
   std::vector<std::string> require_conditions(const std::string& path, const nlohmann::json& other,
                                               const std::string& experiment_type, bool in_part = false) const {
     auto own = evidence::conditions_of(configuration(), nullptr);

@@ -47,8 +47,8 @@ inline std::vector<std::vector<std::int32_t>> tokens_of_baseline(const Baseline&
   return out;
 }
 
-/// What --tokens FILE has: a JSON array of ids, which are one prompt's, or the baseline's of an experiment file, which are
-/// given by their prompt_sha256. The file is read once.
+/// What --tokens FILE has: a JSON array of ids, which are one prompt's, or the baseline's of an experiment file, which
+/// are given by their prompt_sha256. The file is read once.
 class TokenFile {
  public:
   /// Throws Error for a file that is neither.

@@ -317,8 +317,9 @@ void BasicRunner<T>::report(const std::string& finding) {
 
 namespace detail {
 
-/// Meets the processes that a launcher started, which must have been given the same options but for those that may differ
-/// between hosts; nothing without a launcher. Throws Error where one started several of an experiment that has no ranks.
+/// Meets the processes that a launcher started, which must have been given the same options but for those that may
+/// differ between hosts; nothing without a launcher. Throws Error where one started several of an experiment that has
+/// no ranks.
 inline std::unique_ptr<parallel::World> join_launcher(const ExperimentInfo& info, const Options& options,
                                                       const po::variables_map& values) {
   if (!info.takes_ranks) {

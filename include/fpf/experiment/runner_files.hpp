@@ -1,4 +1,5 @@
-// What a runner takes from files and leaves in them: the baseline, what an interrupted run recorded, the file that is there.
+// What a runner takes from files and leaves in them: the baseline, what an interrupted run recorded, the file that is
+// there.
 #pragma once
 
 #include <fpf/experiment/description.hpp>
@@ -108,8 +109,8 @@ void BasicRunner<T>::add_baseline() {
     state_->writer->add(state_->baseline->relabelled(id, info_.baseline_value), state_->baseline->runs_as(id));
 }
 
-/// Whether the resumed file has a configuration. Throws Error unless that is what this run would make: of the same weights,
-/// beside the same neighbours.
+/// Whether the resumed file has a configuration. Throws Error unless that is what this run would make: of the same
+/// weights, beside the same neighbours.
 template <class T>
 bool BasicRunner<T>::is_resumed(const Variant& variant) {
   const std::string id = config_id(state_->hardware, variant.tag);

@@ -36,7 +36,8 @@ inline at::Tensor narrowed(const at::Tensor& values, at::ScalarType type) {
   return out;
 }
 
-/// The keys and values of one sequence's kv head in float32, position blocks whole: what is past the last position is 0.
+/// The keys and values of one sequence's kv head in float32, position blocks whole: what is past the last position is
+/// 0.
 struct HeadCache {
   std::vector<float> keys;    // [blocks, 4 panels, d, 16]
   std::vector<float> values;  // [blocks * 64, padded(d)]
@@ -100,8 +101,8 @@ struct QueryTile {
   }
 
  private:
-  /// scores [rows, 64] of the block at `first`; -infinity where a row does not see a position. Positions ascend, and rows
-  /// before `skipped` see none.
+  /// scores [rows, 64] of the block at `first`; -infinity where a row does not see a position. Positions ascend, and
+  /// rows before `skipped` see none.
   void score(const HeadCache& cache, std::int64_t first, std::int64_t skipped, std::int64_t d, float scale,
              std::vector<float>& scores, std::vector<float>& panel) const {
     const auto rows = static_cast<std::int64_t>(q.size()) - skipped;
@@ -151,8 +152,8 @@ struct QueryTile {
 
 }  // namespace detail
 
-/// q [batch, tokens, heads, d] float32 at the positions from `begin` on; k and v [batch, kv_heads, begin + tokens, d] views
-/// of the cache -> out, as q. Head h reads kv head h / (heads / kv_heads).
+/// q [batch, tokens, heads, d] float32 at the positions from `begin` on; k and v [batch, kv_heads, begin + tokens, d]
+/// views of the cache -> out, as q. Head h reads kv head h / (heads / kv_heads).
 inline void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, float scale, at::Tensor& out) {
   const std::int64_t batch = q.size(0), tokens = q.size(1), heads = q.size(2), d = q.size(3), kv_heads = k.size(1);
   const std::int64_t length = k.size(2), begin = length - tokens, group = heads / kv_heads;

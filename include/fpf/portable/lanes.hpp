@@ -1,5 +1,5 @@
-// The loops that vector instructions carry out, as a table of functions, and their plain form: sixteen independent results
-// at a time, so that no order of additions depends on how wide a CPU's vectors are.
+// The loops that vector instructions carry out, as a table of functions, and their plain form: sixteen independent
+// results at a time, so that no order of additions depends on how wide a CPU's vectors are.
 #pragma once
 
 #include <cmath>
@@ -35,8 +35,8 @@ struct SoftmaxRows {
 struct Loops {
   /// sums[row * 16 + lane]
   void (*chain)(const Chain& c, float* sums);
-  /// One group of `count` int4 columns of sixteen rows: 8 bytes a column, byte i holds the codes of rows i (low half) and
-  /// i + 8. -> w[column * 16 + row]
+  /// One group of `count` int4 columns of sixteen rows: 8 bytes a column, byte i holds the codes of rows i (low half)
+  /// and i + 8. -> w[column * 16 + row]
   void (*unpack_int4)(const std::uint8_t* codes, const float* scales, const std::uint8_t* zeros, int count, float* w);
   /// The same for codes into a map of sixteen values, times absmax.
   void (*unpack_map)(const std::uint8_t* codes, const float* absmax, const float* map, int count, float* w);

@@ -1,5 +1,5 @@
-// Weight matrices as the portable execution reads them on a CPU: sixteen output rows beside each other, one column after
-// another, in the type or the 4-bit codes that they are stored in.
+// Weight matrices as the portable execution reads them on a CPU: sixteen output rows beside each other, one column
+// after another, in the type or the 4-bit codes that they are stored in.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -19,11 +19,11 @@ inline std::int64_t segment_columns(std::int64_t k) {
   return std::max(1, segment_blocks(blocks_of(static_cast<int>(k)))) * block;
 }
 
-/// A matrix [n, k] in panels of sixteen rows; rows past n are zeros. The columns stand in the order in which products add
-/// them up.
+/// A matrix [n, k] in panels of sixteen rows; rows past n are zeros. The columns stand in the order in which products
+/// add them up.
 ///   dense   T [panels, k, 16]
-///   codes   uint8 [panels, k, 8]: byte i has the codes of rows i (low half) and i + 8; float32 scales [panels, groups, 16];
-///           int4: uint8 zeros [panels, groups, 16]; else a map of sixteen values
+///   codes   uint8 [panels, k, 8]: byte i has the codes of rows i (low half) and i + 8; float32 scales [panels, groups,
+///           16]; int4: uint8 zeros [panels, groups, 16]; else a map of sixteen values
 struct Panels {
   enum class Kind : std::uint8_t { dense, int4, map } kind = Kind::dense;
   at::ScalarType dtype = at::kFloat;  // dense: float32, bfloat16 or float16

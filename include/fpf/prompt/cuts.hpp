@@ -35,7 +35,8 @@ inline std::uint64_t draw_below(std::mt19937_64& generator, std::uint64_t limit)
   return out % limit;
 }
 
-/// Where a word begins, at `from` or behind it: behind the first white space, or, in scripts without, the next character.
+/// Where a word begins, at `from` or behind it: behind the first white space, or, in scripts without, the next
+/// character.
 inline std::size_t word_from(std::string_view text, std::size_t from) {
   constexpr std::size_t longest_word = 256;
   const std::size_t space =
@@ -107,8 +108,8 @@ inline void require_room(const std::vector<Room>& rooms, std::size_t count) {
          rooms.front().used, places, rooms.size());
 }
 
-/// How many prompts each document gives. One gives all, and nothing is drawn; of several each prompt's is drawn, each place
-/// that is left being equally likely.
+/// How many prompts each document gives. One gives all, and nothing is drawn; of several each prompt's is drawn, each
+/// place that is left being equally likely.
 inline std::vector<std::size_t> draw_documents(std::mt19937_64& generator, const std::vector<Room>& rooms,
                                                std::size_t count) {
   std::vector<std::size_t> out(rooms.size());
@@ -140,11 +141,11 @@ inline Prompt prompt_from(const Tokenizer& tokenizer, const Document& document, 
   return detail::prompt_at(tokenizer, document, sha256_hex(document.text), offset, options);
 }
 
-/// Prompts of exactly options.tokens tokens each, of parts of the documents that do not overlap, in their order. With one,
-/// of the beginning of the only document. With more, std::mt19937_64(seed) draws: of several documents first how many
-/// prompts each gives, then document by document places, each equally likely among those that leave room for all; each
-/// prompt begins at the first word behind its place and behind the prompt before it. Throws Error as make_prompt() does, and
-/// when they do not fit, or two documents or prompts are alike; and Interrupted.
+/// Prompts of exactly options.tokens tokens each, of parts of the documents that do not overlap, in their order. With
+/// one, of the beginning of the only document. With more, std::mt19937_64(seed) draws: of several documents first how
+/// many prompts each gives, then document by document places, each equally likely among those that leave room for all;
+/// each prompt begins at the first word behind its place and behind the prompt before it. Throws Error as make_prompt()
+/// does, and when they do not fit, or two documents or prompts are alike; and Interrupted.
 inline std::vector<Prompt> cut_prompts(const Tokenizer& tokenizer, const std::vector<Document>& documents,
                                        const PromptOptions& options, const Cuts& cuts) {
   if (cuts.count == 1) return {prompt_from(tokenizer, documents.front(), 0, options)};

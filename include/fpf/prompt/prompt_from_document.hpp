@@ -9,8 +9,8 @@
 
 namespace fpf::prompt {
 
-/// The documents' texts, in the order of source.files(). Where a PDF is damaged but readable, on_damage(sentence) is called.
-/// Throws Error as document_text() does, and Interrupted.
+/// The documents' texts, in the order of source.files(). Where a PDF is damaged but readable, on_damage(sentence) is
+/// called. Throws Error as document_text() does, and Interrupted.
 template <class OnDamage>
 std::vector<Document> read_documents(const PromptSource& source, OnDamage on_damage) {
   std::vector<Document> out;

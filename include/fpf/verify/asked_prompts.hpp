@@ -90,8 +90,8 @@ class AskedPrompts {
     return out;
   }
 
-  /// What the question's document makes of a claim's place among the prompts, with the tokeniser of a model, into `asked`;
-  /// or why it does not, as a sentence.
+  /// What the question's document makes of a claim's place among the prompts, with the tokeniser of a model, into
+  /// `asked`; or why it does not, as a sentence.
   std::string cut_difference(const Claim& claim, const TokenizerOf& model, std::vector<std::int32_t>& asked) {
     Options options;
     options.model = model.name;

@@ -27,9 +27,9 @@ inline bool holds(const RunReport& report, const std::string& field) {
 
 }  // namespace detail
 
-/// The fields of a file that are taken on trust: those of evidence::fields_not_checked() that were not held in every run
-/// that was asked for, `reports[i]` being of `claims[i]`. Without re-execution the fields that it alone supports are among
-/// them.
+/// The fields of a file that are taken on trust: those of evidence::fields_not_checked() that were not held in every
+/// run that was asked for, `reports[i]` being of `claims[i]`. Without re-execution the fields that it alone supports
+/// are among them.
 inline std::set<std::string> fields_not_checked(const evidence::ExperimentFile& file, const std::vector<Claim>& claims,
                                                 const std::vector<RunReport>& reports) {
   std::set<std::string> out = evidence::fields_not_checked(file);

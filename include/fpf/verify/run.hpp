@@ -42,8 +42,8 @@ inline bool asked_for(const Settings& settings, const Claim& claim) {
 
 }  // namespace detail
 
-/// Does what validated settings ask for. When any run of the evidence is rejected by inspection, nothing is re-executed.
-/// Throws Error for what the user gave, and Interrupted.
+/// Does what validated settings ask for. When any run of the evidence is rejected by inspection, nothing is
+/// re-executed. Throws Error for what the user gave, and Interrupted.
 inline Result run(const Settings& settings) {
   Verifier verifier(settings);
   Result out;

@@ -8,8 +8,8 @@
 
 namespace fpf::verify {
 
-/// The policies that a claim names, alone on its device: a load beside it changes no operation. Throws Error, by the manifest's
-/// field, for a policy that this program does not have.
+/// The policies that a claim names, alone on its device: a load beside it changes no operation. Throws Error, by the
+/// manifest's field, for a policy that this program does not have.
 inline Setup setup_of(const Claim& claim) {
   const auto text = [&](const char* policy) {
     return claim.text_at((std::string("/manifest/policies/") + policy).c_str());

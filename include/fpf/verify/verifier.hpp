@@ -91,8 +91,8 @@ class Verifier {
     decide(report);
   }
 
-  /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected, which
-  /// outlive this.
+  /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected,
+  /// which outlive this.
   void reexecute(const Claim& claim, const std::vector<const Claim*>& honest, RunReport& report) {
     if (!report.complete) {
       if (claim.is_forced() && !all_tokens_of(claim))

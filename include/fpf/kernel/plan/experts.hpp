@@ -108,8 +108,8 @@ inline Plan plan_down_tiles(const WeightFormat& format, DType dtype, const MoeSh
   check_tile_type(dtype);
   if (shape.hidden % tile_rows != 0) fail("a hidden size of {}: expected a multiple of {}", shape.hidden, tile_rows);
   if (shape.top_k > most_choices) fail("{} experts a token: the kernels take at most {}", shape.top_k, most_choices);
-  // Experts that a block works on at once. It shows in no result; 160 KB is what every GPU from sm_80's large ones on has
-  // for a block.
+  // Experts that a block works on at once. It shows in no result; 160 KB is what every GPU from sm_80's large ones on
+  // has for a block.
   const unsigned tile = format.tile_bytes(shape.intermediate, dtype);
   const unsigned row = format.staged_bytes(shape.intermediate, dtype);
   const unsigned each = tile + static_cast<unsigned>(options.rows) * row;

@@ -71,8 +71,8 @@ struct Argument {
   std::string value;
 };
 
-/// The beginning of a plan: a kernel of `file` in include/fpf/kernel, with the arguments of its template in their order,
-/// to which tests/toolkit.hpp holds them.
+/// The beginning of a plan: a kernel of `file` in include/fpf/kernel, with the arguments of its template in their
+/// order, to which tests/toolkit.hpp holds them.
 inline Plan plan_of(std::string_view file, std::string_view kernel, std::initializer_list<Argument> arguments) {
   Plan plan;
   plan.file = fmt::format("fpf/kernel/{}", file);

@@ -95,7 +95,8 @@ __device__ __forceinline__ void stage_normed(T* staged, const T* x, const NormWe
   }
 }
 
-/// Row r of x -> shared memory, normalised when Norm; the grid's first block keeps what it normalised, where it is wanted.
+/// Row r of x -> shared memory, normalised when Norm; the grid's first block keeps what it normalised, where it is
+/// wanted.
 template <class Weight, class T, int Threads, bool Norm>
 __device__ __forceinline__ void stage_row(T* staged, const GemvParams& p, int r,
                                           const NormWeights<Weight, T, Threads>& norm, float* scratch) {

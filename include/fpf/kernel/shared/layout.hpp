@@ -1,5 +1,5 @@
-// Sizes and places on which plans (host) and kernels (device) must agree: constexpr code that both compile, so that each is
-// said once. No includes, C++17: NVRTC takes it as it is. Bytes unless said otherwise.
+// Sizes and places on which plans (host) and kernels (device) must agree: constexpr code that both compile, so that
+// each is said once. No includes, C++17: NVRTC takes it as it is. Bytes unless said otherwise.
 #pragma once
 
 namespace fpf::kernel {
@@ -28,8 +28,8 @@ inline constexpr int repack = 256, dequantise = 256, synthetic = 256;
 //   row_bytes   the codes of one row
 //   side_bytes  and what stands beside them: scales, zeros, maxima
 //
-// Where a part of a matrix begins (..._at) is a function of numbers, not of a layout: kernels call it with constants, and of
-// a layout's members their compilers make other code.
+// Where a part of a matrix begins (..._at) is a function of numbers, not of a layout: kernels call it with constants,
+// and of a layout's members their compilers make other code.
 
 /// 4-bit codes u32 [n, k/8]; scales [n, groups], zeros u32 [n, zero_words], columns i32 [k] where they are permuted.
 struct Int4Layout {

@@ -1,6 +1,6 @@
-// What a packed weight format is to the kernels. Each is a file (int4.cuh, nf4.cuh, dense.cuh) with all that it is, its sizes
-// apart (shared/layout.hpp, which plans read, too); formats.cuh lists them. A matrix is one allocation and one pointer,
-// the codes of an output row contiguous along the reduction.
+// What a packed weight format is to the kernels. Each is a file (int4.cuh, nf4.cuh, dense.cuh) with all that it is, its
+// sizes apart (shared/layout.hpp, which plans read, too); formats.cuh lists them. A matrix is one allocation and one
+// pointer, the codes of an output row contiguous along the reduction.
 //
 //   struct F                 columns K, chunk, permuted, mapped, plain; layout()
 //     Piece, load            what one thread holds of one row: 16 bytes of codes and what belongs to them
