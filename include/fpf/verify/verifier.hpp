@@ -258,7 +258,8 @@ class Verifier {
     const RunSettings settings = settings_for(claim);
     Session& setup = setup_for(claim, model, settings);
     Progress progress(claim.id(), settings_.reps * (settings.decode_steps + 1), settings_.verbosity);
-    const std::vector<std::int32_t> fed = claim.is_forced() ? all_tokens_of(claim).value() : std::vector<std::int32_t>();
+    std::vector<std::int32_t> fed;
+    if (claim.is_forced()) fed = all_tokens_of(claim).value();
     const auto run = [&] { return setup.run(claim.prompts, fed, [&] { progress.advance(); }).signals; };
     const evidence::Signals here = run();
     for (int rep = 1; rep < settings_.reps; ++rep)
