@@ -28,11 +28,9 @@ inline Plan plan_route(DType dtype, int experts, int top_k, bool renormalise, bo
                        {"TopK", top_k},
                        {"Renormalise", renormalise},
                        {"Round", round}});
-  plan.rows_axis = 1;
+  detail::launch_in_steps(plan, {}, 1, threads_of::warp);
   plan.max_rows = 0;
-  plan.block.x = threads_of::warp;
   plan.bytes_per_row = experts * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 
