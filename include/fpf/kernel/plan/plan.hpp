@@ -96,9 +96,9 @@ inline void launch_in_steps(Plan& plan, Dim3 grid, int rows_axis, int threads) {
   plan.block.x = static_cast<unsigned>(threads);
   plan.hot = true;
 }
-/// Refuses what the matrix units do not multiply.
+/// Refuses what the tensor cores do not multiply.
 inline void check_tile_type(DType dtype) {
-  if (dtype == DType::float32) fail("the matrix units' products take bfloat16 or float16 activations, not float32");
+  if (dtype == DType::float32) fail("the tensor cores' products take bfloat16 or float16 activations, not float32");
 }
 /// Bytes of a packed [n, k] matrix.
 inline double matrix_bytes(const WeightFormat& format, DType dtype, int n, int k) {
