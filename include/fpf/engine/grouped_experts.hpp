@@ -16,7 +16,7 @@
 #define FPF_HAS_GROUPED_MM
 #endif
 
-#include <fpf/execution/gpu_words.hpp>
+#include <fpf/execution/gpu_operators.hpp>
 #include <fpf/model/weights.hpp>
 #include <optional>
 #include <tuple>

@@ -23,7 +23,7 @@ inline constexpr int repack = 256, dequantise = 256, synthetic = 256;
 //   name        in messages
 //   chunk       columns in 16 bytes of codes, which a thread takes at once
 //   columns     k is a multiple of it
-//   rows        n is a multiple of it where the matrix units multiply
+//   rows        n is a multiple of it where the tensor cores multiply
 //   bytes(n)    the whole: the codes, row after row, then what stands beside them, each part at a multiple of 16 bytes
 //   row_bytes   the codes of one row
 //   side_bytes  and what stands beside them: scales, zeros, maxima
@@ -87,7 +87,7 @@ struct DenseLayout {
 // ---- products (product/, experts/)
 
 inline constexpr int most_rows = 8;       // of x at once
-inline constexpr int tile_rows = 16;      // output features of the matrix units' tile
+inline constexpr int tile_rows = 16;      // output features of the tensor cores' tile
 inline constexpr int half_tile = 8;       // of gate and of up each, where they share one
 inline constexpr int tile_columns = 128;  // of the reduction, which a warp takes at once
 inline constexpr int most_choices = 32;   // experts a token: a lane each
