@@ -54,7 +54,7 @@ const StoredRun* first_run(const ExperimentFile& file, const std::string& prompt
 /// The tokens that a run was fed, a step each; -1 where a step does not say it.
 inline std::vector<std::int32_t> tokens_fed(const StoredRun& run) {
   std::vector<std::int32_t> out;
-  for (const StoredStep& step : run.steps) out.push_back(static_cast<std::int32_t>(step.token_id.value_or(-1)));
+  for (const StoredStep& step : run.steps) out.push_back(step.token_id.value_or(-1));
   return out;
 }
 

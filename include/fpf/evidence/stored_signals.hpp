@@ -220,7 +220,7 @@ inline Signals read_signals(const ExperimentFile& file, const StoredRun& run, st
   out.prompt_tokens = static_cast<std::int64_t>(prompt_tokens);
   for (const StoredStep& step : run.steps) {
     if (!step.token_id) fail("{}, decode_steps[{}] has no token_id", run_name(file, run), step.step);
-    out.token_ids.push_back(static_cast<std::int32_t>(*step.token_id));
+    out.token_ids.push_back(*step.token_id);
   }
   for (const StoredRow& row : run.rows)
     if (row.layer >= 0 && std::ranges::find(layers, row.layer) == layers.end())
