@@ -1,7 +1,10 @@
 // compare with several prompts: which runs pair, and that a comparison is over all of them.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <fpf/core/hash.hpp>
 #include <functional>
+#include <span>
 
 #include "compare_program.hpp"
 
@@ -206,6 +209,26 @@ BOOST_AUTO_TEST_CASE(forced_runs_say_where_they_would_have_chosen_otherwise) {
   BOOST_TEST(mentions(found["notes"].dump(),
                       {"fed the same tokens, they would have chosen others from step 1 of prompt 1 on, in 1 of " +
                        std::to_string(2 * steps) + " steps"}));
+}
+
+// Other inputs are no experiment of one variable; where each run chooses, they may part.
+BOOST_AUTO_TEST_CASE(files_whose_runs_were_fed_different_tokens_are_refused_by_name) {
+  const auto forced = [](const char* file, std::int32_t last) {
+    Json content = of_prompts(experiment(), 2);
+    content["experiment_metadata"]["tokens"] = "file";
+    for (Json& one : content["runs"]) {
+      std::vector<std::int32_t> fed(one["decode_steps"].size(), 100);
+      if (one["prompt_index"] == 1) fed.back() = last;
+      for (std::size_t step = 0; step < fed.size(); ++step) one["decode_steps"][step]["token_id"] = fed[step];
+      one["tokens"] = {{"from", "file"}, {"sha256", fpf::sha256_hex(std::as_bytes(std::span(fed)))}};
+    }
+    return write(file, content);
+  };
+  const std::string a = forced("a.json", 7), same = forced("same.json", 7), other = forced("other.json", 8);
+  const Outcome joined = compare({a, same});
+  BOOST_TEST(joined.code == 0, joined.err);
+  check_refused({a, other},
+                {"a.json (", ", prompt 1) and ", "other.json (", "fed different tokens", "tokens.sha256 is"});
 }
 
 BOOST_AUTO_TEST_CASE(times_and_repetitions_are_of_all_prompts) {
