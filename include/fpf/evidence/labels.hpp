@@ -89,7 +89,7 @@ class LabelInspector {
   }
   json policy(const char* name) const { return at(std::string("/manifest/policies/") + name); }
   json of_run(const char* pointer) const { return run_->members.value(json::json_pointer(pointer), json()); }
-  bool has_manifest() const { return at("/manifest/fpf/version").is_string(); }
+  bool has_manifest() const { return detail::has_manifest(configuration_); }
   const ExperimentKind* kind() const {
     const json& type = member(file_.metadata, "experiment_type");
     return type.is_string() ? kind_of(type.get_ref<const std::string&>()) : nullptr;
@@ -220,7 +220,7 @@ class LabelInspector {
 
   /// What its runs were fed.
   FedInspector fed() {
-    return {file_, configuration_, *run_, has_manifest(), [this](const std::string& text) { add("{}", text); }};
+    return {file_, configuration_, *run_, [this](const std::string& text) { add("{}", text); }};
   }
   void prompt() { fed().prompt(); }
   void prompts() { fed().prompts(); }
