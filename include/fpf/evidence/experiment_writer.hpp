@@ -24,13 +24,14 @@ namespace fpf::evidence {
 /// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ..., "model": ...}; every further line
 /// is a record {"configuration": ..., "runs": [...]} that was synced to disk when it was added. Fingerprint and model
 /// say what the records are made from; resuming with others is refused, and with a record whose vectors do not fit its
-/// digests. One process at a time may hold it.
+/// digests, or whose tokens are not those that it says. One process at a time may hold it.
 class ExperimentWriter {
  public:
   /// What records are made from.
   struct Origin {
     std::string fingerprint;  // of prompt, options, machine and software
     Json model{};             // its manifest.model
+    std::vector<std::string> tokens{};  // where they are forced, tokens.sha256 of each prompt's runs
   };
 
   /// A finished configuration. The members behind `resumed` are those of one that an earlier process left.
@@ -153,7 +154,7 @@ class ExperimentWriter {
     for (std::string line; std::getline(file, line) && !file.eof();) {
       const Json record = partial_record(line);
       try {
-        head_.empty() ? check_head(record, origin) : take_up(record, line);
+        head_.empty() ? check_head(record, origin) : take_up(record, line, origin);
       } catch (const Json::exception&) {
         fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it", partial().string(),
              whole);
@@ -182,7 +183,7 @@ class ExperimentWriter {
           partial().string(), difference.field, difference.a, difference.b);
   }
 
-  void take_up(const Json& record, const std::string& line) {
+  void take_up(const Json& record, const std::string& line, const Origin& origin) {
     using Pointer = Json::json_pointer;
     const Json& configuration = record.at("configuration");
     Recorded& out = recorded_.emplace_back();
@@ -195,15 +196,16 @@ class ExperimentWriter {
                      !run.value(Pointer("/contention/accompanied"), true);
     for (const Json& one : record.at("runs").at(0).value("neighbours", Json::array()))
       out.neighbours.push_back(one.at("prompt_sha256").get<std::string>());
-    check_digests(out.config_id, line);
+    check_record(out.config_id, line, origin);
   }
 
-  void check_digests(const std::string& config_id, std::string_view line) const {
+  void check_record(const std::string& config_id, std::string_view line, const Origin& origin) const {
     const Json metadata = parse_json<Json>(head_, partial().string()).at("experiment_metadata");
     const auto configuration = line.substr(configuration_key.size(), split(line) - configuration_key.size());
     const auto runs = line.substr(split(line) + runs_key.size());
-    const std::string fault = digest_fault(fmt::format(R"({{"experiment_metadata":{},"configurations":[{}],"runs":[{})",
-                                                       metadata.dump(), configuration, runs));
+    const std::string fault = record_fault(fmt::format(R"({{"experiment_metadata":{},"configurations":[{}],"runs":[{})",
+                                                       metadata.dump(), configuration, runs),
+                                           origin.tokens);
     if (!fault.empty())
       fail("{} holds {}, which is not what was recorded ({}): remove it, or run without --resume", partial().string(),
            config_id, fault);

@@ -51,7 +51,9 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
   std::filesystem::create_directories(options_.out, error);
   if (error) fail("--out {}: cannot make that folder: {}", options_.out, error.message());
   state_->writer.emplace(file(), metadata(),
-                         evidence::ExperimentWriter::Origin{fingerprint(), state_->identity->describe()},
+                         evidence::ExperimentWriter::Origin{fingerprint(), state_->identity->describe(),
+                                                            state_->forced ? state_->forced->digests()
+                                                                           : std::vector<std::string>()},
                          options_.resume);
 }
 
