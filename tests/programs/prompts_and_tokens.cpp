@@ -100,6 +100,17 @@ BOOST_AUTO_TEST_CASE(tokens_of_a_file_are_fed) {
   BOOST_TEST(tokens_of(run, "chosen_token_id")[1] == chosen[1]);
   BOOST_TEST(run.at("signals_sha256") != own.at("runs").at(0).at("signals_sha256"));
 
+  // Experiment 0's tokens are a file's or its own choice: it is the baseline itself.
+  for (const char* everywhere : {"", "moon"}) {
+    json lie = forced;
+    const std::string from = *everywhere == 0 ? "baseline" : everywhere;
+    lie["experiment_metadata"]["tokens"] = lie["runs"][0]["tokens"]["from"] = from;
+    write("forced/lie.json", lie.dump());
+    const Outcome found = ::run({bin + "/compare", "forced/lie.json"});
+    BOOST_TEST(found.code == (from == "moon" ? 2 : 3), found.err);
+    BOOST_TEST(mentions(found.err, {"lie.json", "tokens", from}), found.err);
+  }
+
   // Such a baseline is one of experiments that are fed the same, and of no others.
   const std::string baseline = "forced/reference_baseline.json";
   fresh_folder("after");
@@ -108,6 +119,7 @@ BOOST_AUTO_TEST_CASE(tokens_of_a_file_are_fed) {
   BOOST_TEST(::run(args).code == 0);
   const json attention = read("after/attention_experiment.json");
   BOOST_TEST(tokens_of(attention.at("runs").at(1), "token_id") == others, boost::test_tools::per_element());
+  BOOST_TEST(::run({bin + "/compare", "after/attention_experiment.json"}).code == 0);
   for (const auto& [tokens, words] :
        {std::pair<std::string, Strings>{"own", {"fed the tokens of a file", "--tokens baseline"}},
         {"tokens.json", {"was fed other tokens than --tokens tokens.json"}}}) {
@@ -127,6 +139,8 @@ BOOST_AUTO_TEST_CASE(tokens_that_are_none_are_refused) {
   require_refused("exp0_reference", {"--tokens", "few.json"}, {"--tokens few.json", "4 decode steps", "found 3"});
   require_refused("exp0_reference", {"--tokens", "beyond.json"}, {"--tokens beyond.json", "512", "ends at 511"});
   require_refused("exp0_reference", {"--tokens", "words.json"}, {"words.json"});
+  write("object.json", R"({"prompt_token_ids":[1,2,3,4]})");
+  require_refused("exp0_reference", {"--tokens", "object.json"}, {"object.json", "no JSON array", "prompt_token_ids"});
   require_refused("exp0_reference", {"--tokens", "few.json", "--prompt-ids", "inputs/ids4.json"},
                   {"--tokens few.json", "2 prompts"});
   require_refused("exp0_reference", {"--tokens", Inputs::baseline(), "--prompt-ids", "inputs/ids4.json"},
@@ -139,7 +153,10 @@ BOOST_AUTO_TEST_CASE(prompts_that_do_not_go_together_are_refused) {
   require_refused("exp0_reference", {"--prompt-ids", "inputs/ids0.json"}, {"one prompt", "expected different ones"});
   require_refused("exp0_reference", {"--prompts", "2"}, {"--prompts 2", "--prompt-ids"});
   require_refused("exp0_reference", {"--prompts", "0"}, {"--prompts 0", "positive"});
-  require_refused("exp0_reference", {"--seed", "1"}, {"--seed 1", "--prompts"});
+  require_refused("exp0_reference", {"--seed", "1"}, {"--seed 1", "--prompts 2 or more"});
+  for (const char* seed : {"18446744073709551616", "-1", "1.5"})
+    require_refused("exp0_reference", {"--prompts", "2", "--seed", seed},
+                    {std::string("--seed ") + seed, "from 0 to 18446744073709551615"});
   require_refused("exp4_attention", {"--prompt-ids", "inputs/ids4.json"}, {"other prompts", "no run of prompt 1"});
   require_refused("exp1_batch_size",
                   {"--batch-sizes", "2", "--prompt-ids", "inputs/ids4.json", "--baseline",

@@ -134,7 +134,7 @@ inline Inputs load_inputs(const Options& options, const model::Checkpoint& check
     const auto& tokenizer = tokenizer_for_documents(options, out);
     const auto documents = prompt::read_documents(options.prompt, note_damage(options.verbosity));
     out.prompts = prompt::cut_prompts(tokenizer, documents, options.prompt.options,
-                                      {options.prompts, static_cast<std::uint64_t>(options.seed)});
+                                      {options.prompts, options.seed});
     if (documents.size() > 1)
       for (const prompt::Document& one : documents)
         out.documents.push_back(
