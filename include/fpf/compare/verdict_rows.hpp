@@ -35,6 +35,13 @@ struct SideRows {
     const auto here = rows.find(place);
     return of_prompt != comparisons.end() && here != rows.end() && here->second == of_prompt->second;
   }
+
+  /// Whether the other side's row there has its like here: of its prompt or, where this side has none of that, of the same
+  /// step in every prompt that this side has.
+  bool matches(const RowPlace& place) const {
+    if (comparisons.contains(place.prompt)) return has_all(place);
+    return std::ranges::all_of(comparisons, [&](const auto& one) { return has_all({one.first, place.step}); });
+  }
 };
 
 /// What is kept of a side.
@@ -77,10 +84,10 @@ KeptRows keep_rows(const SideRows& side, std::vector<double>& values, std::vecto
 /// Gives a verdict its rows, floor, level and ratio. Where both sides have rows, those count at whose steps every
 /// comparison of both sides has one: distances grow by the step, so that sides with rows at other steps (of runs whose
 /// tokens diverge, or that ended early) would differ without any change. A comparison without rows of a prompt does not
-/// count for it.
+/// count for it; a prompt that one side has alone is held to the steps that the other has of all of its.
 inline void take_rows(Verdict& verdict, const SideRows& noise, const SideRows& signal) {
   const bool both = !noise.rows.empty() && !signal.rows.empty();
-  const auto kept = [&](const RowPlace& place) { return !both || (noise.has_all(place) && signal.has_all(place)); };
+  const auto kept = [&](const RowPlace& place) { return !both || (noise.matches(place) && signal.matches(place)); };
   std::vector<double>&floors = verdict.noise_largest, &levels = verdict.signal_largest;
   const KeptRows of_noise = keep_rows(noise, verdict.noise, verdict.noise_places, floors, kept),
                  of_signal = keep_rows(signal, verdict.signal, verdict.signal_places, levels, kept);
