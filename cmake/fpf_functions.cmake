@@ -62,15 +62,16 @@ function(fpf_own target)
 endfunction()
 
 # fpf_finish(<target> [<library>...]): fpf_own() for an optimised program or library, behind a precompiled header where its
-# libraries bring tensors. fpf_finish_test() for a test.
+# libraries bring tensors. fpf_finish_quick() for what is compiled more often than it computes: tests, and programs whose
+# heavy work is another's (a session's, another program's).
 function(fpf_finish target)
   fpf_own(${target})
   fpf_precompile(${target} fpf_pch ${ARGN})
 endfunction()
-function(fpf_finish_test target)
+function(fpf_finish_quick target)
   fpf_own(${target})
-  target_compile_options(${target} PRIVATE ${FPF_TEST_OPTIONS})
-  fpf_precompile(${target} fpf_test_pch ${ARGN})
+  target_compile_options(${target} PRIVATE ${FPF_QUICK_OPTIONS})
+  fpf_precompile(${target} fpf_quick_pch ${ARGN})
 endfunction()
 function(fpf_precompile target header)
   if("fpf::fpf" IN_LIST ARGN OR "fpf_session" IN_LIST ARGN OR "fpf_runner" IN_LIST ARGN)
@@ -82,7 +83,7 @@ endfunction()
 
 # What the project's own files share:
 #   fpf_fmt, fpf_fmt_of_libtorch, fpf_json  fmt (the system's, and that which libtorch brings) and nlohmann/json's parsers
-#   fpf_pch, fpf_test_pch                   a precompiled header for everything that sees libtorch's tensors: two, because its
+#   fpf_pch, fpf_quick_pch                  a precompiled header for everything that sees libtorch's tensors: two, because its
 #                                           optimisation is that of all functions behind it, whatever their file is given
 function(fpf_add_shared_targets)
   add_library(fpf_fmt STATIC ${PROJECT_SOURCE_DIR}/cmake/compiled_fmt.cpp)
@@ -93,10 +94,8 @@ function(fpf_add_shared_targets)
   target_link_libraries(fpf_json PRIVATE nlohmann_json::nlohmann_json)
   set_target_properties(fpf_fmt fpf_fmt_of_libtorch fpf_json PROPERTIES POSITION_INDEPENDENT_CODE ON)
   fpf_add_precompiled_header(fpf_pch)
-  if(FPF_BUILD_TESTS)
-    fpf_add_precompiled_header(fpf_test_pch)
-    target_compile_options(fpf_test_pch PRIVATE ${FPF_TEST_OPTIONS})
-  endif()
+  fpf_add_precompiled_header(fpf_quick_pch)
+  target_compile_options(fpf_quick_pch PRIVATE ${FPF_QUICK_OPTIONS})
 endfunction()
 function(fpf_add_precompiled_header name)
   file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/${name}.cpp CONTENT "int main() { return 0; }\n")
@@ -106,14 +105,18 @@ function(fpf_add_precompiled_header name)
   fpf_own(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 endfunction()
-set(FPF_TEST_OPTIONS -O1)  # two thirds of the time to compile; numerics stay as the programs have them
+set(FPF_QUICK_OPTIONS -O1)  # two thirds of the time to compile; numerics stay as the programs have them
 
-# fpf_add_driver(<name> LIBS <target>...): build/bin/<name> from <name>.cpp.
+# fpf_add_driver(<name> [QUICK] LIBS <target>...): build/bin/<name> from <name>.cpp. QUICK: fpf_finish_quick().
 function(fpf_add_driver name)
-  cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "QUICK" "" "LIBS" ${ARGN})
   add_executable(${name} ${name}.cpp)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} fpf_revision)
-  fpf_finish(${name} ${ARG_LIBS})
+  if(ARG_QUICK)
+    fpf_finish_quick(${name} ${ARG_LIBS})
+  else()
+    fpf_finish(${name} ${ARG_LIBS})
+  endif()
   fpf_find_libtorch_from(${name})
   if(FPF_INSTALL)
     install(TARGETS ${name} RUNTIME COMPONENT drivers)
@@ -134,14 +137,14 @@ function(fpf_find_libtorch_from name)
   set_target_properties(${name} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "${path};${Libtorch_HOME}/lib")
 endfunction()
 
-# fpf_add_tests(<program> LIBS <target>... TESTS <folder/name>... [TIMEOUT <s>]): tests/<folder/name>.cpp each hold the
+# fpf_add_tests(<program> [WAITS] LIBS <target>... TESTS <folder/name>... [TIMEOUT <s>]): tests/<folder/name>.cpp each hold the
 # Boost.Test suite test_<name>, which CTest runs by itself as <name>. A program is one translation unit (unity build): most
 # of a test's time to compile is the same templates of nlohmann/json, fmt and fpf again, and suites are namespaces, so names
 # do not collide. Tests may include what is in tests/support and beside them, read fixtures (those of several folders are in
 # FPF_FIXTURES, those of one in FPF_SOURCE "/tests/<folder>/fixtures"), and write below the current directory, which is each
-# one's own.
+# one's own. WAITS: for other programs, which compute, so it is not optimised.
 function(fpf_add_tests program)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "LIBS;TESTS" ${ARGN})
+  cmake_parse_arguments(ARG "WAITS" "TIMEOUT" "LIBS;TESTS" ${ARGN})
   set(target test_${program})
   list(TRANSFORM ARG_TESTS APPEND .cpp OUTPUT_VARIABLE sources)
   add_executable(${target} ${sources})
@@ -151,7 +154,10 @@ function(fpf_add_tests program)
   target_compile_definitions(${target} PRIVATE FPF_FIXTURES="${PROJECT_SOURCE_DIR}/tests/fixtures"
                              FPF_BIN="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}" FPF_WARM_START="$<TARGET_FILE:fpf_warm_start>"
                              FPF_SOURCE="${PROJECT_SOURCE_DIR}" FPF_BUILD="${PROJECT_SOURCE_DIR}/build")
-  fpf_finish_test(${target} ${ARG_LIBS})
+  fpf_finish_quick(${target} ${ARG_LIBS})
+  if(ARG_WAITS)
+    target_compile_options(${target} PRIVATE -O0)  # a third less to compile
+  endif()
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0
                         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
   if(NOT ARG_TIMEOUT)

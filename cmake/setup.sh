@@ -92,7 +92,8 @@ if ! grep -qsxF "${wheels[*]}" "$stamp"; then
   if $install; then
     echo "installing ${wheels[*]} into build/venv (some 5 GB)"
     [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir "${wheels[@]}"
+    # Not compiled to bytecode: of torch's thousands of Python files the build reads none, and that takes most of the time.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-compile "${wheels[@]}"
     echo "${wheels[*]}" >>"$stamp"
   else
     missing+=("PyPI packages in build/venv: ${wheels[*]}")

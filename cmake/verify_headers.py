@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Verifies that every header of include/fpf compiles alone: includes what it needs.
 
-    verify_headers.py FOLDER      FOLDER/<library>.json say compiler, flags and headers of each library (fpf_functions.cmake)
+    verify_headers.py FOLDER [ninja's options]
+                    FOLDER/<library>.json say compiler, flags and headers of each library (fpf_functions.cmake)
 
 A unit for each header costs half an hour of a processor, since all of them parse the same again. But a header that was
 included by the next one anyway takes nothing from the next one's verification: in a unit that includes core/error.hpp
@@ -12,7 +13,6 @@ chains as possible (a minimum path cover: a third of the units), each chain is o
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -95,8 +95,8 @@ def main(folder):
         rules.append(f"build {unit}.verified: {library_of[last]} {unit}\n  last = {last}\n  more = {len(chain) - 1}")
     write(folder / "build.ninja", "\n".join(rules) + "\n")
     print(f"{len(headers)} headers in {len(units)} units", flush=True)
-    return subprocess.run(["ninja", "-C", folder, "-k", "0", *sys.argv[2:]], env=os.environ).returncode
+    os.execvp("ninja", ["ninja", "-C", str(folder), "-k", "0", *sys.argv[2:]])  # who ends this ends what it runs
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).resolve()))
+    main(Path(sys.argv[1]).resolve())

@@ -14,7 +14,7 @@ using namespace fpf;
 
 namespace {
 
-void make(const checkpoint::Options& options, const po::variables_map& given) {
+void make(const checkpoint::Settings& options, const po::variables_map& given) {
   // Large tensors go back to the system when they are freed: kept for later, they leave the heap in
   // fragments.
   mallopt(M_MMAP_THRESHOLD, 8 << 20);
@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
         "make_checkpoint --from build/models/SmolLM2-135M-Instruct.Q4_1.gguf --quant awq --group-size 64 "
         "--calibration-pdf build/documents/valgrind_manual.pdf.gz --to "
         "build/models/SmolLM2-135M-Instruct-AWQ"};
-    checkpoint::Options options;
+    checkpoint::Settings options;
     po::variables_map given;
     if (!parse_options(argc, argv, info, checkpoint::describe(options), given)) return ExitCode::ok;
     checkpoint::validate(options, given);

@@ -25,18 +25,18 @@ int main(int argc, char** argv) {
     po::variables_map values;
     if (!parse_options(argc, argv, info, described, values)) return ExitCode::ok;
     if (tokenizer.empty()) fail("--tokenizer is missing: expected a Hugging Face directory or a GGUF file");
-    if (source.pdf.empty() == source.text.empty())
-      fail("expected exactly one of --prompt-pdf and --prompt-text, found {}", source.pdf.empty() ? 0 : 2);
+    if (source.documents() != 1)
+      fail("expected exactly one of --prompt-pdf and --prompt-text, found {}", source.documents());
     if (source.options.tokens <= 0) fail("--prompt-tokens {}: expected a positive number", source.options.tokens);
-    refuse_overwriting({"--out", out}, {{"--tokenizer", tokenizer, true},
-                                        {"--prompt-pdf", source.pdf},
-                                        {"--prompt-text", source.text},
-                                        config_file(values)});
+    std::vector<NamedPath> inputs{{"--tokenizer", tokenizer, true}, config_file(values)};
+    append_paths(inputs, "--prompt-pdf", source.pdfs);
+    append_paths(inputs, "--prompt-text", source.texts);
+    refuse_overwriting({"--out", out}, inputs);
     evidence::refuse_overwriting_evidence("--out", out);
     catch_interrupts();
     const auto made = prompt::prompt_from_document(prompt::open_tokenizer(tokenizer), source,
                                                    [](const std::string& damage) { tell("make_prompt: {}", damage); });
-    const prompt::PromptOrigin origin{source.file(), tokenizer, source.options};
+    const prompt::PromptOrigin origin{source.files().front(), tokenizer, source.options};
     if (out.empty())
       write_stdout(prompt::prompt_json(made, origin));
     else

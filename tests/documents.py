@@ -58,7 +58,7 @@ def check_paths(path, text):
 def drivers():
     text = (ROOT / "drivers/CMakeLists.txt").read_text()
     names = re.search(r"set\(experiments (.*?)\)", text, re.S)[1].split()
-    return names + re.findall(r"fpf_add_driver\((\w+) LIBS", text)
+    return names + re.findall(r"fpf_add_driver\((\w+) (?:QUICK )?LIBS", text)
 
 
 def commands(text):

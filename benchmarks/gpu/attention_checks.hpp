@@ -239,7 +239,7 @@ inline void check_embed(Checker& c, DType dtype, int hidden) {
 inline void check_all(Checker& c, bool small) {
   c.slack = small ? 2 : 1;
   check_synthetic(c);
-  const auto tiles = Arithmetic::tiles, lanes = Arithmetic::lanes;
+  const auto tensor_cores = Arithmetic::tensor_cores, fma = Arithmetic::fma;
   const DType bf16 = DType::bfloat16, fp16 = DType::float16, f32 = DType::float32;
   const int wide = small ? 256 : 2048, out = small ? 128 : 2048;
   for (const DType dtype : {bf16, fp16, f32}) {
@@ -255,17 +255,17 @@ inline void check_all(Checker& c, bool small) {
     matrices.push_back(dense_matrix(c.random, dtype, 128, wide));
     matrices.push_back(dense_matrix(c.random, dtype, 100, 576));
     for (const auto& m : matrices) {
-      check_gemv(c, m, 1, {true, false}, lanes);
-      check_gemv(c, m, 3, {false, true}, lanes);
-      check_gemv(c, m, 3, {.norm = true, .bias = true}, lanes);
+      check_gemv(c, m, 1, {true, false}, fma);
+      check_gemv(c, m, 3, {false, true}, fma);
+      check_gemv(c, m, 3, {.norm = true, .bias = true}, fma);
       if (dtype == f32) continue;
-      check_gemv(c, m, 1, {true, false}, tiles);
-      check_gemv(c, m, 8, {false, true}, tiles);
-      check_gemv(c, m, 5, {true, false}, tiles);
-      check_gemv(c, m, 4, {.norm = true, .bias = true}, tiles);
+      check_gemv(c, m, 1, {true, false}, tensor_cores);
+      check_gemv(c, m, 8, {false, true}, tensor_cores);
+      check_gemv(c, m, 5, {true, false}, tensor_cores);
+      check_gemv(c, m, 4, {.norm = true, .bias = true}, tensor_cores);
     }
-    check_gemv(c, dense_matrix(c.random, dtype, small ? 999 : 20001, wide), 1, {true, false}, lanes, true);
-    check_gemv(c, dense_matrix(c.random, dtype, small ? 999 : 20001, wide), 4, {false, false}, lanes, true);
+    check_gemv(c, dense_matrix(c.random, dtype, small ? 999 : 20001, wide), 1, {true, false}, fma, true);
+    check_gemv(c, dense_matrix(c.random, dtype, small ? 999 : 20001, wide), 4, {false, false}, fma, true);
 
     check_route(c, dtype, 128, 8);
     check_route(c, dtype, 60, 4);
@@ -277,11 +277,11 @@ inline void check_all(Checker& c, bool small) {
         return kind == 2 ? nf4_matrix(c.random, dtype, n, k) : dense_matrix(c.random, dtype, n, k);
       });
       check_dequantise_stack(c, experts, dtype);
-      check_moe(c, experts, shape, dtype, 1, {false, false, lanes});
+      check_moe(c, experts, shape, dtype, 1, {false, false, fma});
       if (dtype == f32) continue;
-      check_moe(c, experts, shape, dtype, 1, {true, false, tiles});
-      check_moe(c, experts, shape, dtype, 1, {false, true, tiles});
-      for (const int rows : {2, 4, 8}) check_moe(c, experts, shape, dtype, rows, {false, rows == 4, tiles});
+      check_moe(c, experts, shape, dtype, 1, {true, false, tensor_cores});
+      check_moe(c, experts, shape, dtype, 1, {false, true, tensor_cores});
+      for (const int rows : {2, 4, 8}) check_moe(c, experts, shape, dtype, rows, {false, rows == 4, tensor_cores});
     }
     for (const bool round : {false, true}) check_rms_norm(c, dtype, 2048, round);
     check_rms_norm(c, dtype, 576, true);

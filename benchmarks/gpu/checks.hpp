@@ -120,9 +120,9 @@ inline void check_gemv(Checker& c, const HostMatrix& m, int rows, Fusion fusion,
   for (std::size_t i = 0; fusion.adds() && i < reference.size(); ++i)
     reference[i] += static_cast<double>(residual[i % added]);
   const std::string name = fmt::format("{} {}{}{} {} row(s)",
-                                       head                              ? "head"
-                                       : arithmetic == Arithmetic::tiles ? "tiles"
-                                                                         : "lanes",
+                                       head                                     ? "head"
+                                       : arithmetic == Arithmetic::tensor_cores ? "tensor cores"
+                                                                                : "fma",
                                        describe(m), fusion.norm ? " +norm" : "",
                                        fusion.add    ? " +add"
                                        : fusion.bias ? " +bias"
@@ -322,7 +322,7 @@ inline void check_moe(Checker& c, const HostExperts& experts, const MoeShape& sh
   const Operation gate_up(c.library, plan_gate_up(format, dtype, shape, options)),
       down(c.library, plan_down(format, dtype, shape, options));
   const std::string name =
-      fmt::format("{} {}{}{} {} row(s)", options.arithmetic == Arithmetic::tiles ? "tiles" : "lanes",
+      fmt::format("{} {}{}{} {} row(s)", options.arithmetic == Arithmetic::tensor_cores ? "tensor cores" : "fma",
                   describe(experts.gate[0]), options.route ? " routed" : "", options.round ? " rounded" : "", rows);
   c.check(
       "experts' gate and up: " + name, dtype, [&] { gate_up(c.stream, p, rows); }, {&bactivated}, activated);

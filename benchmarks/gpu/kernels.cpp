@@ -190,7 +190,7 @@ nlohmann::ordered_json time_format(Library& library, cuda::Stream stream, const 
   for (const bool fused : {true, false}) {
     const char* how = fused ? "compiled" : "eager";
     variant(fmt::format("{}, products by matrix units", how), fused,
-            [](StepConfig& c) { c.products = Arithmetic::tiles; });
+            [](StepConfig& c) { c.products = Arithmetic::tensor_cores; });
     variant(fmt::format("{}, 66 splits of 6 warps", how), fused,
             [](StepConfig& c) { c.attention.splits = 66, c.attention.warps = 6; });
   }

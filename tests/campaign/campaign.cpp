@@ -37,6 +37,20 @@ BOOST_AUTO_TEST_CASE(it_runs_the_plans_sequence_and_compares) {
   BOOST_TEST(quantization.at("configurations").size() == 3u);
 }
 
+// What experiments would refuse later is refused before anything runs.
+BOOST_AUTO_TEST_CASE(tokens_that_no_experiment_takes_are_refused_at_once) {
+  fs::remove_all("dry");
+  write("few.json", "[1,2]");
+  for (const auto& [file, words] : {std::pair<const char*, Strings>{"nowhere.json", {"no such file"}},
+                                    {"few.json", {"decode steps, found 2"}}}) {
+    const Outcome found = run(campaign("dry", {"--dry-run", "--tokens", file}));
+    BOOST_TEST(found.code == 2, found.err);
+    BOOST_TEST(mentions(found.err, {std::string("--tokens ") + file}), found.err);
+    BOOST_TEST(mentions(found.err, words), found.err);
+  }
+  BOOST_TEST(!fs::exists("dry"));
+}
+
 BOOST_AUTO_TEST_CASE(a_dry_run_says_what_would_happen_and_makes_nothing) {
   fs::remove_all("dry");
   const Outcome before = run(campaign("dry", {"--dry-run"}));

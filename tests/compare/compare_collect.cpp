@@ -8,6 +8,16 @@
 
 BOOST_AUTO_TEST_SUITE(test_compare_collect)
 
+namespace {
+
+/// The same run on another machine: its file says another time.
+Json elsewhere(Json content) {
+  for (Json& one : content["runs"]) one["timestamp"] = "2025-02-03T04:05:06Z";
+  return content;
+}
+
+}  // namespace
+
 BOOST_AUTO_TEST_CASE(all_analyses_what_it_can_and_names_what_it_cannot) {
   const std::string here = fresh_folder("all").string();
   write(here + "/compile_experiment.json", experiment("compile"));
@@ -128,7 +138,7 @@ BOOST_AUTO_TEST_CASE(ids_stay_apart_when_files_use_the_suffix_themselves) {
     for (Json& one : (*content)["configurations"])
       if (one["config_id"] == "A100-80GB_2") one["config_id"] = "A100-80GB_1#2";
   }
-  const Outcome outcome = compare({write("left.json", a), write("right.json", b), "--json"});
+  const Outcome outcome = compare({write("left.json", a), write("right.json", elsewhere(b)), "--json"});
   BOOST_TEST(outcome.code == 0, outcome.err);
   std::set<std::string> ids;
   const Json found = Json::parse(outcome.out)["analyses"][0]["configurations"];
@@ -198,7 +208,7 @@ BOOST_AUTO_TEST_CASE(a_users_own_experiments_are_taken_by_whatever_name) {
 BOOST_AUTO_TEST_CASE(which_folder_lacks_which_experiment_is_said) {
   write(fresh_folder("has_two").string() + "/compile_experiment.json", experiment("compile"));
   write("has_two/mine.json", experiment("mine"));
-  write(fresh_folder("has_one").string() + "/compile_experiment.json", experiment("compile"));
+  write(fresh_folder("has_one").string() + "/compile_experiment.json", elsewhere(experiment("compile")));
   const Strings all{"--all", "--experiment-dir", "has_two", "--experiment-dir", "has_one", "--output", "missing.json"};
   const Outcome outcome = compare(all);
   BOOST_TEST(outcome.code == 0, outcome.err);
@@ -218,6 +228,19 @@ BOOST_AUTO_TEST_CASE(a_link_to_another_folders_file_is_not_joined_with_it) {
   fs::create_symlink("../original/mine.json", "linked/mine.json");
   check_refused({"--all", "--experiment-dir", "original", "--experiment-dir", "linked"},
                 {"original/mine.json", "linked/mine.json", "are one file"});
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_is_no_second_machine) {
+  write("first.json", experiment("mine"));
+  write("second.json", experiment("mine"));
+  check_refused({"first.json", "second.json"}, {"first.json", "second.json", "copies of one file"});
+  check_refused({"first.json", "second.json", "--plan-compatible"}, {"copies of one file"});
+  write(fresh_folder("copied").string() + "/first.json", experiment("mine"));
+  write(fresh_folder("kept_once").string() + "/first.json", experiment("mine"));
+  check_refused({"--all", "--experiment-dir", "kept_once", "--experiment-dir", "copied"},
+                {"kept_once/first.json", "copied/first.json", "copies of one file"});
+  write("second.json", elsewhere(experiment("mine")));  // of equal vectors
+  BOOST_TEST(compare({"first.json", "second.json", "--json"}).code == 0);
 }
 
 BOOST_AUTO_TEST_CASE(no_experiment_is_overwritten_by_results) {
@@ -240,8 +263,8 @@ BOOST_AUTO_TEST_CASE(no_experiment_is_overwritten_by_results) {
 }
 
 BOOST_AUTO_TEST_CASE(folders_of_two_machines_are_joined) {
-  for (const std::string name : {"machine_a", "machine_b"})
-    write(fresh_folder(name).string() + "/compile_experiment.json", experiment("compile"));
+  write(fresh_folder("machine_a").string() + "/compile_experiment.json", experiment("compile"));
+  write(fresh_folder("machine_b").string() + "/compile_experiment.json", elsewhere(experiment("compile")));
   const Outcome outcome =
       compare({"--all", "--experiment-dir", "machine_a", "--experiment-dir", "machine_b", "--json"});
   BOOST_TEST(outcome.code == 0, outcome.err);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
+#include <set>
 
 BOOST_AUTO_TEST_SUITE(test_permutation)
 
@@ -181,6 +182,17 @@ BOOST_AUTO_TEST_CASE(the_fewest_units_are_those_from_which_the_test_can_reject) 
     BOOST_TEST(test_of(units, 0, 0).rejects() == (units >= static_cast<int>(fewest_paired)));
     BOOST_TEST(test_of(0, units, units).rejects() == (units >= static_cast<int>(fewest_apart)));
   }
+  // numbers of prompts are of the level: 2^7 = 128 and C(10, 5) = 252 are the first above 100
+  BOOST_TEST(fewest_paired == 7u);
+  BOOST_TEST(fewest_apart == 5u);
+  const std::set<std::size_t> three{0, 1, 2}, four{3, 4, 5, 6}, six{0, 1, 2, 3, 4, 5}, seven{0, 1, 2, 3, 4, 5, 6}, none;
+  BOOST_TEST((detail::unit_of(six, six) == Unit::step));
+  BOOST_TEST((detail::unit_of(seven, seven) == Unit::prompt));
+  BOOST_TEST((detail::unit_of(three, four) == Unit::step));  // 7 over 3 is 35
+  BOOST_TEST((detail::unit_of(six, {6, 7, 8}) == Unit::step));
+  BOOST_TEST((detail::unit_of(six, {6, 7, 8, 9}) == Unit::prompt));  // 10 over 4 is 210
+  BOOST_TEST((detail::unit_of(none, six) == Unit::step));
+  BOOST_TEST((detail::unit_of(none, seven) == Unit::prompt));
   BOOST_TEST(test_of(3, 4, 4).arrangements == 560u);  // 2^3 times 8 over 4
   BOOST_TEST(test_of(3, 4, 4).p_value == 1.0 / 560);
   BOOST_TEST(test_of(4, 20, 0).smallest_p == 1.0 / 16);  // what one side alone has cannot be exchanged

@@ -150,7 +150,7 @@ inline void copies_done() {}
 inline void wait_for_previous() {}
 inline void allow_next() {}
 
-/// Of head.cuh's other kernels and of the matrix units' tiles, which nothing here runs.
+/// Of head.cuh's other kernels and of the tensor cores' tiles, which nothing here runs.
 template <int RowBytes, int Rows, int Threads>
 void copy_rows_async(u8*, int, const u8*, int) {}
 template <int Threads>

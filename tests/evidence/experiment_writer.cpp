@@ -72,6 +72,29 @@ BOOST_AUTO_TEST_CASE(an_interrupted_experiment_is_continued_record_by_record) {
   BOOST_TEST(open_experiment(path).configurations.size() == 1u);
 }
 
+// Of 48 MB in six configurations, the caller's sixth is in memory.
+BOOST_AUTO_TEST_CASE(what_was_recorded_is_not_held_in_memory) {
+  const auto path = fresh_folder("writer") / "large_experiment.json";
+  const std::vector<std::string> runs{R"({"config_id":"t","pad":")" + std::string(std::size_t{8} << 20, 'x') + "\"}"};
+  const auto peak = [] {  // in KiB
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6));
+    return -1LL;
+  };
+  std::ofstream("/proc/self/clear_refs") << 5;  // the peak begins anew
+  const auto before = peak();
+  BOOST_REQUIRE(before > 0);
+  {
+    ExperimentWriter writer(path, metadata(DType::float32), {"fingerprint"}, false);
+    for (int i = 0; i < 6; ++i) writer.add(configuration("t_" + std::to_string(i)), runs);
+    writer.finish();
+  }
+  BOOST_TEST(peak() - before < 16 * 1024);
+  BOOST_TEST(fs::file_size(path) > 6 * runs.front().size());
+  fs::remove(path);
+}
+
 BOOST_AUTO_TEST_CASE(a_resumed_configuration_keeps_its_finding) {
   const auto path = fresh_folder("writer") / "x_experiment.json";
   RunRecord differing = record_of(signals_of(fixture().at(0)), "t_differs");
@@ -124,10 +147,15 @@ BOOST_AUTO_TEST_CASE(a_partial_file_of_other_weights_is_refused_by_their_digests
   };
   Json made = configuration("t_one");
   made["manifest"] = {{"model", model("aaaa")}};
+  std::vector<std::string> neighbours;
   {
     ExperimentWriter writer(path, metadata(DType::float32), {"same", model("aaaa")}, false);
     RunRecord run = record_of(signals_of(fixture().at(0)), "t_one");
-    run.extra["neighbours"] = {{{"prompt_sha256", "n1"}}, {{"prompt_sha256", "n2"}}};
+    for (const int id : {6, 7}) {
+      const std::vector<std::int32_t> ids(run.prompt_token_ids.size(), id);
+      neighbours.push_back(sha256_hex(std::as_bytes(std::span(ids))));
+      run.extra["neighbours"].push_back({{"prompt_sha256", neighbours.back()}, {"prompt_token_ids", ids}});
+    }
     writer.add(made, {to_json(run)});
   }
   BOOST_TEST(mentions(error_text([&] {
@@ -139,7 +167,7 @@ BOOST_AUTO_TEST_CASE(a_partial_file_of_other_weights_is_refused_by_their_digests
   BOOST_REQUIRE(found != nullptr);
   BOOST_TEST(found->resumed);
   BOOST_TEST((found->model == model("aaaa")));
-  BOOST_TEST((found->neighbours == std::vector<std::string>{"n1", "n2"}));
+  BOOST_TEST((found->neighbours == neighbours));
 }
 
 // A record is taken up as it was made, or not at all: one digit changed in any of its signals is named.
@@ -169,6 +197,43 @@ BOOST_AUTO_TEST_CASE(a_record_whose_vectors_do_not_fit_its_digests_is_not_resume
     BOOST_TEST((text_of(partial) == changed), "what is refused stays");
   }
   BOOST_TEST(error_text(resume).find("/proc/") == std::string::npos);
+}
+
+// Digests are of vectors: tokens are held to what the log-probabilities say and to what this run feeds.
+BOOST_AUTO_TEST_CASE(a_record_whose_tokens_are_not_those_that_it_says_is_not_resumed) {
+  const auto path = fresh_folder("writer") / "x_experiment.json";
+  const fs::path partial = path.string() + ".partial";
+  RunRecord run = record_of(signals_of(fixture().at(0)), "t_one");
+  const auto digest = [](const std::vector<std::int32_t>& ids) { return sha256_hex(std::as_bytes(std::span(ids))); };
+  const std::vector<std::int32_t> fed = run.signals.token_ids;
+  run.tokens = {{"from", "file"}, {"sha256", digest(fed)}};
+  Json made = configuration("t_one"), described = metadata(DType::float32);
+  made["manifest"] = {{"fpf", {{"version", "0"}}}};
+  described["tokens"] = "file";
+  const auto resume = [&](const std::vector<std::string>& tokens) {
+    return error_text([&] { ExperimentWriter(path, described, {"f", {}, tokens}, true); });
+  };
+  {
+    ExperimentWriter writer(path, described, {"f", {}, {digest(fed)}}, false);
+    writer.add(made, {to_json(run)});
+  }
+  const std::string whole = text_of(partial);
+  BOOST_TEST(resume({digest(fed)}) == "no error");
+  BOOST_TEST(mentions(resume({std::string(64, '0')}), {"t_one", "tokens.sha256", "this run feeds"}));
+  BOOST_TEST(mentions(resume({}), {"t_one", "tokens.sha256", "this run feeds"}));
+  for (const auto& [member, id, words] :
+       {std::tuple<std::string, std::int64_t, std::string>{"chosen_token_id", 4321, "chosen_token_id is 4321"},
+        {"token_id", 4321, "tokens.sha256"},
+        {"token_id", (std::int64_t{1} << 32) + fed.front(), "from 0 to 2147483647"}}) {
+    std::string changed = whole;
+    const std::string begin = fmt::format("\"{}\":", member);
+    const auto at = changed.find(begin) + begin.size();
+    changed.replace(at, changed.find(',', at) - at, std::to_string(id));
+    std::ofstream(partial, std::ios::binary) << changed;
+    const std::string found = resume({digest(fed)});
+    BOOST_TEST(mentions(found, {partial.string(), "t_one", "not what was recorded", words, "--resume"}), found);
+    BOOST_TEST((text_of(partial) == changed), "what is refused stays");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(one_process_at_a_time_writes_an_experiment) {

@@ -146,6 +146,17 @@ BOOST_AUTO_TEST_CASE(members_of_other_types_than_programs_look_up_are_refused_by
       run_types, "runs[0]", [](auto& file) -> auto& { return file["runs"][0]; });
 }
 
+// A cast would make another token of it.
+BOOST_AUTO_TEST_CASE(ids_that_no_token_has_are_refused_by_name) {
+  for (const char* member : {"token_id", "chosen_token_id"})
+    for (const char* id : {"4294967301", "2147483648", "-1", "-4294967291"})
+      BOOST_TEST(mentions(refusal(fmt::format(
+                              R"({{"experiment_metadata":{{}},"configurations":[{{"config_id":"a","hardware":"h"}}],)"
+                              R"("runs":[{{"config_id":"a","decode_steps":[{{"{}":{}}}]}}]}})",
+                              member, id)),
+                          {"bad.json", std::string("runs[0].decode_steps[0].") + member, "from 0 to 2147483647", id}));
+}
+
 // Keys are given back, so that a file may be as long as it likes.
 BOOST_AUTO_TEST_CASE(a_long_file_of_many_small_objects_is_within_the_budget) {
   std::string objects = "[";

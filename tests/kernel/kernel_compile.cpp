@@ -40,14 +40,15 @@ std::vector<Plan> plans(const Model& m, const WeightFormat& format, DType dtype)
   const int q_size = m.heads * m.head_dim, qkv_size = q_size + 2 * m.kv_heads * m.head_dim;
   std::vector<Plan> all;
   const auto arithmetics =
-      dtype == DType::float32 ? std::vector{Arithmetic::lanes} : std::vector{Arithmetic::lanes, Arithmetic::tiles};
+      dtype == DType::float32 ? std::vector{Arithmetic::fma} : std::vector{Arithmetic::fma, Arithmetic::tensor_cores};
   for (const Arithmetic arithmetic : arithmetics) {
     for (const bool fused : {false, true}) {
       all.push_back(plan_gemv(format, dtype, qkv_size, m.hidden, {fused, false, m.qkv_bias}, arithmetic));
       all.push_back(plan_gemv(format, dtype, m.hidden, q_size, {false, fused}, arithmetic));
       if (m.mlp.experts > 1)
         all.push_back(plan_gemv(dense_format(), dtype, m.mlp.experts, m.hidden, {fused, false}, arithmetic));
-      const MoeOptions options{fused && arithmetic == Arithmetic::tiles && m.mlp.experts > 1, !fused, arithmetic};
+      const MoeOptions options{fused && arithmetic == Arithmetic::tensor_cores && m.mlp.experts > 1, !fused,
+                               arithmetic};
       all.push_back(plan_gate_up(format, dtype, m.mlp, options));
       for (const int rows : {2, 8}) {
         MoeOptions with_rows = options;
@@ -157,7 +158,7 @@ BOOST_AUTO_TEST_CASE(a_model_with_biases) { build_all(plans(qwen2_half_b, int4_f
 
 BOOST_AUTO_TEST_CASE(a_residual_and_a_bias_are_one_addend_too_many) {
   const Fusion both{.add = true, .bias = true};
-  BOOST_CHECK_THROW(plan_gemv(dense_format(), DType::bfloat16, 64, 128, both, Arithmetic::lanes), std::logic_error);
+  BOOST_CHECK_THROW(plan_gemv(dense_format(), DType::bfloat16, 64, 128, both, Arithmetic::fma), std::logic_error);
 }
 
 // Experiment 6 generates the same kernels by other toolkits. What these spill is theirs (11.8: 8 to 24 bytes of three
@@ -179,7 +180,7 @@ BOOST_AUTO_TEST_CASE(older_toolkits) {
 BOOST_AUTO_TEST_CASE(every_group_size) {
   std::vector<Plan> all;
   for (const int group : {32, 64, 128, 0})
-    for (const Arithmetic arithmetic : {Arithmetic::lanes, Arithmetic::tiles})
+    for (const Arithmetic arithmetic : {Arithmetic::fma, Arithmetic::tensor_cores})
       all.push_back(plan_gemv(int4_format(group), DType::float16, 2048, 2048, {}, arithmetic));
   build_all(all, 90);
 }
@@ -198,14 +199,14 @@ BOOST_AUTO_TEST_CASE(shapes_without_a_kernel_are_refused_by_name) {
     const std::string message = error_text(action);
     BOOST_TEST(mentions(message, {std::string(part)}), message);
   };
-  const auto tiles = Arithmetic::tiles;
-  refused([&] { plan_gemv(int4_format(128), DType::bfloat16, 64, 100, {}, tiles); }, "100 columns");
-  refused([&] { plan_gemv(int4_format(48), DType::bfloat16, 64, 96, {}, tiles); }, "groups of 48");
-  refused([&] { plan_gemv(nf4_format(), DType::bfloat16, 64, 96, {}, tiles); }, "multiple of 64");
-  refused([&] { plan_gemv(dense_format(), DType::bfloat16, 64, 100, {}, tiles); }, "multiple of 8");
-  refused([&] { plan_gemv(dense_format(), DType::bfloat16, 8, 128, {}, tiles); }, "8 output features");
-  refused([&] { plan_gemv(dense_format(), DType::float32, 64, 128, {}, tiles); }, "float32");
-  refused([&] { plan_gemv(dense_format(), DType::int8, 64, 128, {}, tiles); }, "int8");
+  const auto tensor_cores = Arithmetic::tensor_cores;
+  refused([&] { plan_gemv(int4_format(128), DType::bfloat16, 64, 100, {}, tensor_cores); }, "100 columns");
+  refused([&] { plan_gemv(int4_format(48), DType::bfloat16, 64, 96, {}, tensor_cores); }, "groups of 48");
+  refused([&] { plan_gemv(nf4_format(), DType::bfloat16, 64, 96, {}, tensor_cores); }, "multiple of 64");
+  refused([&] { plan_gemv(dense_format(), DType::bfloat16, 64, 100, {}, tensor_cores); }, "multiple of 8");
+  refused([&] { plan_gemv(dense_format(), DType::bfloat16, 8, 128, {}, tensor_cores); }, "8 output features");
+  refused([&] { plan_gemv(dense_format(), DType::float32, 64, 128, {}, tensor_cores); }, "float32");
+  refused([&] { plan_gemv(dense_format(), DType::int8, 64, 128, {}, tensor_cores); }, "int8");
   refused([&] { plan_gate_up(dense_format(), DType::float32, smollm2.mlp, {}); }, "not float32");
   refused([&] { plan_down(nf4_format(), DType::float32, smollm2.mlp, {}); }, "not float32");
   refused([&] { plan_attend(DType::bfloat16, {32, 2, 128, true}, false); }, "32 query heads on 2");

@@ -1,4 +1,6 @@
 // Several prompts and forced tokens: what files hold of them, and what is refused.
+#include <fpf/core/hash.hpp>
+
 #include "experiments.hpp"
 
 BOOST_AUTO_TEST_SUITE(test_prompts_and_tokens)
@@ -98,6 +100,17 @@ BOOST_AUTO_TEST_CASE(tokens_of_a_file_are_fed) {
   BOOST_TEST(tokens_of(run, "chosen_token_id")[1] == chosen[1]);
   BOOST_TEST(run.at("signals_sha256") != own.at("runs").at(0).at("signals_sha256"));
 
+  // Experiment 0's tokens are a file's or its own choice: it is the baseline itself.
+  for (const char* everywhere : {"", "moon"}) {
+    json lie = forced;
+    const std::string from = *everywhere == 0 ? "baseline" : everywhere;
+    lie["experiment_metadata"]["tokens"] = lie["runs"][0]["tokens"]["from"] = from;
+    write("forced/lie.json", lie.dump());
+    const Outcome found = ::run({bin + "/compare", "forced/lie.json"});
+    BOOST_TEST(found.code == (from == "moon" ? 2 : 3), found.err);
+    BOOST_TEST(mentions(found.err, {"lie.json", "tokens", from}), found.err);
+  }
+
   // Such a baseline is one of experiments that are fed the same, and of no others.
   const std::string baseline = "forced/reference_baseline.json";
   fresh_folder("after");
@@ -106,6 +119,7 @@ BOOST_AUTO_TEST_CASE(tokens_of_a_file_are_fed) {
   BOOST_TEST(::run(args).code == 0);
   const json attention = read("after/attention_experiment.json");
   BOOST_TEST(tokens_of(attention.at("runs").at(1), "token_id") == others, boost::test_tools::per_element());
+  BOOST_TEST(::run({bin + "/compare", "after/attention_experiment.json"}).code == 0);
   for (const auto& [tokens, words] :
        {std::pair<std::string, Strings>{"own", {"fed the tokens of a file", "--tokens baseline"}},
         {"tokens.json", {"was fed other tokens than --tokens tokens.json"}}}) {
@@ -125,6 +139,8 @@ BOOST_AUTO_TEST_CASE(tokens_that_are_none_are_refused) {
   require_refused("exp0_reference", {"--tokens", "few.json"}, {"--tokens few.json", "4 decode steps", "found 3"});
   require_refused("exp0_reference", {"--tokens", "beyond.json"}, {"--tokens beyond.json", "512", "ends at 511"});
   require_refused("exp0_reference", {"--tokens", "words.json"}, {"words.json"});
+  write("object.json", R"({"prompt_token_ids":[1,2,3,4]})");
+  require_refused("exp0_reference", {"--tokens", "object.json"}, {"object.json", "no JSON array", "prompt_token_ids"});
   require_refused("exp0_reference", {"--tokens", "few.json", "--prompt-ids", "inputs/ids4.json"},
                   {"--tokens few.json", "2 prompts"});
   require_refused("exp0_reference", {"--tokens", Inputs::baseline(), "--prompt-ids", "inputs/ids4.json"},
@@ -137,7 +153,10 @@ BOOST_AUTO_TEST_CASE(prompts_that_do_not_go_together_are_refused) {
   require_refused("exp0_reference", {"--prompt-ids", "inputs/ids0.json"}, {"one prompt", "expected different ones"});
   require_refused("exp0_reference", {"--prompts", "2"}, {"--prompts 2", "--prompt-ids"});
   require_refused("exp0_reference", {"--prompts", "0"}, {"--prompts 0", "positive"});
-  require_refused("exp0_reference", {"--seed", "1"}, {"--seed 1", "--prompts"});
+  require_refused("exp0_reference", {"--seed", "1"}, {"--seed 1", "--prompts 2 or more"});
+  for (const char* seed : {"18446744073709551616", "-1", "1.5"})
+    require_refused("exp0_reference", {"--prompts", "2", "--seed", seed},
+                    {std::string("--seed ") + seed, "from 0 to 18446744073709551615"});
   require_refused("exp4_attention", {"--prompt-ids", "inputs/ids4.json"}, {"other prompts", "no run of prompt 1"});
   require_refused("exp1_batch_size",
                   {"--batch-sizes", "2", "--prompt-ids", "inputs/ids4.json", "--baseline",
@@ -181,6 +200,51 @@ BOOST_AUTO_TEST_CASE(cuts_of_a_document_are_stated) {
     BOOST_TEST(one.at("prompt_text").get<std::string>().find(begins) != std::string::npos, begins);
     end = offset + 20;
   }
+}
+
+// Of several documents they are drawn over all; the file says which they are, and each run whose part it answers.
+BOOST_AUTO_TEST_CASE(cuts_of_several_documents_say_which_each_is_of) {
+  const fs::path model = fs::path(FPF_BUILD) / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf";
+  const std::string documents[] = {FPF_SOURCE "/include/fpf/execution/PORTABLE.md", FPF_SOURCE "/CONTRIBUTING.md"};
+  const auto reference = [&](const std::string& folder, const Strings& more) {
+    fresh_folder(folder);
+    Strings args{bin + "/exp0_reference", "--model", model.string(), "--prompt-tokens", "64", "--decode-steps", "2",
+                 "--layers", "0", "--reps", "2", "--out", folder};
+    for (const std::string& one : documents) args.insert(args.end(), {"--prompt-text", one});
+    args.insert(args.end(), more.begin(), more.end());
+    return run(args);
+  };
+  const Outcome outcome = reference("cuts", {"--prompts", "8", "--seed", "5"});
+  BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  const json file = read("cuts/reference_baseline.json");
+  json stated = json::array();
+  for (const std::string& one : documents)
+    stated.push_back({{"name", fs::path(one).filename().string()}, {"sha256", fpf::sha256_hex(text_of(one))}});
+  BOOST_TEST(file.at("experiment_metadata").at("prompts") ==
+             json({{"count", 8}, {"seed", 5}, {"documents", stated}}));
+  std::set<std::string> answered;
+  for (const json& one : file.at("runs")) {
+    const bool first = one.at("document_sha256") == stated[0]["sha256"];
+    BOOST_TEST((first || one.at("document_sha256") == stated[1]["sha256"]));
+    answered.insert(one.at("document_sha256"));
+    const std::string begins =
+        text_of(documents[first ? 0 : 1]).substr(one.at("document_offset").get<std::size_t>(), 12);
+    BOOST_TEST(one.at("prompt_text").get<std::string>().find(begins) != std::string::npos, begins);
+  }
+  BOOST_TEST(answered.size() == 2u);
+  const Outcome valid = run({python.string(), FPF_SOURCE "/tests/programs/check_schema.py", schema.string(),
+                             "cuts/reference_baseline.json"});
+  BOOST_TEST(valid.code == 0, valid.out << valid.err);
+  json lie = file;
+  lie["runs"][0]["document_sha256"] = std::string(64, '0');
+  write("cuts/lie.json", lie.dump());
+  const Outcome found = run({bin + "/compare", "cuts/lie.json"});
+  BOOST_TEST(found.code == 3);
+  BOOST_TEST(mentions(found.err, {"document_sha256", "2 documents"}), found.err);
+  const Outcome refused = reference("refused", {});
+  BOOST_TEST(refused.code == 2);
+  BOOST_TEST(mentions(refused.err, {"found 2", "several documents go with --prompts"}), refused.err);
+  BOOST_TEST(names_in("refused").empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

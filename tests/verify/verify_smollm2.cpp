@@ -29,7 +29,7 @@ std::string reference(const std::string& document, const Options& options = {}, 
 
 struct Verified {
   int code;
-  json run;
+  json run, not_checked;
 };
 
 Verified verified(const std::string& evidence, const Strings& more = {}) {
@@ -38,7 +38,8 @@ Verified verified(const std::string& evidence, const Strings& more = {}) {
   fs::remove("verdict.json");
   const Outcome outcome = run(args);
   BOOST_REQUIRE_MESSAGE(fs::exists("verdict.json"), outcome.err);
-  return {outcome.code, json::parse(text_of("verdict.json")).at("runs").at(0)};
+  const json result = json::parse(text_of("verdict.json"));
+  return {outcome.code, result.at("runs").at(0), result.at("not_checked")};
 }
 
 std::string forged(const std::string& from, const std::string& to, const Strings& change) {
@@ -46,6 +47,10 @@ std::string forged(const std::string& from, const std::string& to, const Strings
   args.insert(args.end(), change.begin(), change.end());
   BOOST_REQUIRE_EQUAL(run(args).code, 0);
   return to;
+}
+
+bool is_named(const json& names, const std::string& name) {
+  return std::ranges::find(names, json(name)) != names.end();
 }
 
 struct Fresh {
@@ -64,6 +69,14 @@ BOOST_AUTO_TEST_CASE(cuts_are_drawn_again_from_the_document_and_the_stated_seed)
   const Verified found = verified(honest, asked);
   BOOST_TEST(found.code == 0, found.run);
   BOOST_TEST(found.run.at("prompt").at("is_what_was_asked") == true);
+  // what was held is not in the list of what was not, and what was not, is
+  const Verified without = verified(honest);
+  for (const char* field : {"experiment_metadata/prompts/seed", "runs/*/document_offset"}) {
+    BOOST_TEST(!is_named(found.not_checked, field), found.not_checked);
+    BOOST_TEST(is_named(without.not_checked, field), without.not_checked);
+  }
+  for (const char* field : {"runs/*/prompt_text", "runs/*/decode_steps/*/token_text", "runs/*/status"})
+    BOOST_TEST(!is_named(without.not_checked, field), without.not_checked);
   for (const auto& [pointer, value, words] :
        {std::tuple<const char*, const char*, Strings>{
             "/experiment_metadata/prompts/seed", "4", {"document_offset", "puts it at"}},
@@ -73,6 +86,46 @@ BOOST_AUTO_TEST_CASE(cuts_are_drawn_again_from_the_document_and_the_stated_seed)
     BOOST_TEST(lie.code == 3, pointer);
     BOOST_TEST(lie.run.at("verdict") == "reject");
     BOOST_TEST(mentions(lie.run.at("reason"), words), lie.run.at("reason"));
+    BOOST_TEST(is_named(lie.not_checked, "runs/*/status"), lie.not_checked);  // nothing ran
+  }
+}
+
+// The same of several documents, in whatever order they are given here; others, or one of them alone, do not pass.
+BOOST_AUTO_TEST_CASE(cuts_of_several_documents_are_drawn_again_from_all_of_them) {
+  const std::string a = FPF_SOURCE "/include/fpf/execution/PORTABLE.md", b = FPF_SOURCE "/CONTRIBUTING.md";
+  fresh_folder("both");
+  Strings args{FPF_BIN "/exp0_reference", "--model", smollm2.string(), "--prompt-text", a, "--prompt-text", b};
+  args.insert(args.end(), {"--prompts", "4", "--seed", "1", "--prompt-tokens", "64", "--decode-steps", "1"});
+  args.insert(args.end(), {"--layers", "0", "--reps", "2", "--threads", "1", "--out", "both"});
+  const Outcome outcome = run(args);
+  BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  const std::string honest = "both/reference_baseline.json";
+  const auto asked = [](const Strings& documents) {
+    Strings out{"--prompt-tokens", "64"};
+    for (const std::string& one : documents) out.insert(out.end(), {"--prompt-text", one});
+    return out;
+  };
+  const Verified found = verified(honest, asked({b, a}));
+  BOOST_TEST(found.code == 0, found.run);
+  for (const char* field : {"experiment_metadata/prompts/seed", "experiment_metadata/prompts/documents/*/sha256",
+                            "runs/*/document_sha256", "runs/*/document_offset"})
+    BOOST_TEST(!is_named(found.not_checked, field), found.not_checked);
+  for (const Strings& others : {Strings{a}, Strings{a, FPF_SOURCE "/README.md"}, Strings{a, b, FPF_SOURCE "/README.md"}}) {
+    const Verified lie = verified(honest, asked(others));
+    BOOST_TEST(lie.code == 3);
+    BOOST_TEST(mentions(lie.run.at("reason"), {"other documents than", "2 by SHA-256"}), lie.run.at("reason"));
+  }
+  const json file = json::parse(text_of(honest));
+  const json& documents = file.at("experiment_metadata").at("prompts").at("documents");
+  const json own = file.at("runs").at(0).at("document_sha256");
+  const json other = documents[0]["sha256"] == own ? documents[1]["sha256"] : documents[0]["sha256"];
+  for (const auto& [pointer, value, word] :
+       {std::tuple<const char*, std::string, const char*>{"/experiment_metadata/prompts/seed", "2", "document_"},
+        {"/runs/0/document_sha256", other.dump(), "document_sha256"},
+        {"/runs/0/document_offset", "1", "document_offset is 1"}}) {
+    const Verified lie = verified(forged(honest, "cut.json", {"member", pointer, value}), asked({a, b}));
+    BOOST_TEST(lie.code == 3, pointer);
+    BOOST_TEST(mentions(lie.run.at("reason"), {word}), lie.run.at("reason"));
   }
 }
 

@@ -44,11 +44,11 @@ constexpr bool has_own_name() {
 ///                           positions, each sees itself and what came before; head h reads kv head
 ///                           h / (heads / kv_heads).
 ///   kernel                  optional, Stated<Policy, KernelName>: the kernel behind attend, for the manifest
-///   decode_form             optional, Stated<Policy, kernel::AttentionForm>: which of a GPU's decode kernels stands for
-///                           attend there. attend is called on a GPU for a prompt alone, so a policy without this is
-///                           refused there
-/// A policy may derive from another to override attend. Statements are not inherited (core/stated.hpp), and it needs a name
-/// of its own.
+///   decode_form             optional, Stated<Policy, kernel::AttentionForm>: which of a GPU's decode kernels stands
+///                           for attend there. attend is called on a GPU for a prompt alone, so a policy without this
+///                           is refused there
+/// A policy may derive from another to override attend. Statements are not inherited (core/stated.hpp), and it needs a
+/// name of its own.
 template <class A>
 concept AttentionKernel = HasName<A> && HasAttend<A>;
 

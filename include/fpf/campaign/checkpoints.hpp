@@ -13,9 +13,9 @@
 
 namespace fpf::campaign {
 
-/// --model-gptq's and --model-bnb's folders, with their options: folders that exist, are no link, hold a config.json of that
-/// format, and hold none of what `kept` names. Nothing else is ever deleted. Throws Error, naming both, for a folder that
-/// would be deleted but for what it holds.
+/// --model-gptq's and --model-bnb's folders, with their options: folders that exist, are no link, hold a config.json of
+/// that format, and hold none of what `kept` names. Nothing else is ever deleted. Throws Error, naming both, for a
+/// folder that would be deleted but for what it holds.
 inline std::vector<std::pair<std::string, std::filesystem::path>> deletable(const Options& options,
                                                                             const std::vector<NamedPath>& kept) {
   namespace fs = std::filesystem;

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fpf/experiment/input_files.hpp>
+#include <fpf/experiment/token_file.hpp>
 #include <fpf/experiment/variable_options.hpp>
 #include <set>
 #include <string>
@@ -80,6 +81,8 @@ inline po::options_description describe(Settings& out) {
 inline void validate(Settings& settings, const po::variables_map& values, bool needs_pod = true) {
   if (settings.pod != 1 && settings.pod != 2 && (needs_pod || values.count("pod") != 0)) fail("--pod: expected 1 or 2");
   fpf::validate(settings.options, values);
+  if (const std::string& tokens = settings.options.tokens; tokens != "own" && tokens != "baseline")
+    TokenFile(tokens).require(prompt_count(settings.options), settings.options.decode_steps);
   if (!settings.skip.empty()) {
     std::istringstream items(settings.skip);
     for (std::string item; std::getline(items, item, ',');) {

@@ -26,9 +26,9 @@ class Campaign {
         deletable_(checked(settings, steps_)),
         journal_(journal_path(settings), settings.dry_run) {}
 
-  /// A step that fails is left out, and what is there is compared all the same; without a reference nothing is. Throws Error
-  /// where steps failed, Finding where repetitions differ, and Interrupted. What is finished stays; the same command goes on
-  /// behind it.
+  /// A step that fails is left out, and what is there is compared all the same; without a reference nothing is. Throws
+  /// Error where steps failed, Finding where repetitions differ, and Interrupted. What is finished stays; the same
+  /// command goes on behind it.
   ExitCode run() {
     estimate();
     journal_.add("campaign started", {{"pod", settings_.pod}, {"fpf", version}, {"revision", source_revision()}});
@@ -229,8 +229,8 @@ class Campaign {
     return true;
   }
 
-  /// A file that is there is this campaign's when the journal says so, or, where a kill came between file and journal or
-  /// it was made by hand, when it is of the same model, prompt and options as the reference.
+  /// A file that is there is this campaign's when the journal says so, or, where a kill came between file and journal
+  /// or it was made by hand, when it is of the same model, prompt and options as the reference.
   void take_up(const Step& step) {
     const auto path = settings_.out() / step.file;
     for (const char* event : {"finished", "adopted"}) {

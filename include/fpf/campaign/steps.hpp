@@ -59,8 +59,8 @@ inline void require_inputs(const Step& step, const Options& options) {
 
 }  // namespace detail
 
-/// The steps of the pod, in the plan's order; of both pods, as far as their options are there, where none is named. Throws
-/// Error where an experiment of the pod lacks an option of its own.
+/// The steps of the pod, in the plan's order; of both pods, as far as their options are there, where none is named.
+/// Throws Error where an experiment of the pod lacks an option of its own.
 inline std::vector<Step> steps_of(const Settings& settings, const po::variables_map& values) {
   struct Entry {
     int number;

@@ -39,7 +39,8 @@ inline std::vector<std::string> findings_of(const evidence::ExperimentFile& file
   return out;
 }
 
-/// The runs that a load was to go with and did not for long enough, each as a sentence. They are as reproducible as others.
+/// The runs that a load was to go with and did not for long enough, each as a sentence. They are as reproducible as
+/// others.
 inline std::vector<std::string> unaccompanied(const evidence::ExperimentFile& file) {
   std::vector<std::string> out;
   for (const auto& run : file.runs)

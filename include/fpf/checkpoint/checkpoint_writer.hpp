@@ -89,8 +89,8 @@ inline void write_companions(const model::Checkpoint& checkpoint, const nlohmann
   write_json(to / "generation_config.json", generation);
 }
 
-/// The tensors that the model's parameters are made of, as the source stores them. Throws Error for others that may not be
-/// left behind.
+/// The tensors that the model's parameters are made of, as the source stores them. Throws Error for others that may not
+/// be left behind.
 inline std::vector<weights::TensorSpec> stored_tensors(const model::Checkpoint& checkpoint) {
   read_parameters(checkpoint);
   model::account(checkpoint);

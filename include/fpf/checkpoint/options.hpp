@@ -15,7 +15,7 @@
 namespace fpf::checkpoint {
 
 /// What the command line says.
-struct Options {
+struct Settings {
   std::string from, to, quant, preset, dtype, perplexity_pdf;
   std::uint64_t seed = 1;
   std::int64_t calibration_tokens = 8192, perplexity_tokens = 8192, group_size = 128;
@@ -27,7 +27,7 @@ struct Options {
 };
 
 /// The program's options, which set `s`.
-inline po::options_description describe(Options& s) {
+inline po::options_description describe(Settings& s) {
   const auto text = [](std::string& to, const char* name) { return po::value(&to)->value_name(name); };
   po::options_description out("Checkpoint");
   out.add_options()                                                                      //
@@ -60,7 +60,7 @@ inline po::options_description describe(Options& s) {
 
 /// What the request cannot know: options that are missing or exclude one another. Turns a preset into the
 /// model it names. Throws Error naming the option; see require_sense() for the rest.
-inline void validate(Options& s, const po::variables_map& given) {
+inline void validate(Settings& s, const po::variables_map& given) {
   if (s.to.empty()) fail("--to is missing: expected the folder to make");
   if (s.quant.empty()) fail("--quant is missing: expected awq, gptq, nf4 or none");
   if (s.from.empty() == s.preset.empty())
@@ -83,7 +83,7 @@ inline void validate(Options& s, const po::variables_map& given) {
 }
 
 /// The request that validated options make of a model. Reads the calibration's documents.
-inline CheckpointRequest request_of(const Options& s, const po::variables_map& given,
+inline CheckpointRequest request_of(const Settings& s, const po::variables_map& given,
                                     const model::Checkpoint& checkpoint) {
   CheckpointRequest out;
   out.quant = CheckpointRequest::parse(s.quant);

@@ -15,6 +15,7 @@
 #include <fpf/compare/run_tokens.hpp>
 #include <fpf/compare/verdict.hpp>
 #include <fpf/evidence/accompaniment.hpp>
+#include <fpf/evidence/prompts.hpp>
 #include <fpf/evidence/reader.hpp>
 #include <fpf/evidence/schema_fields.hpp>
 #include <limits>
@@ -217,9 +218,8 @@ inline void compare_tap(const JoinedExperiment& experiment, const Schedule& sche
 inline void note_rows(const JoinedExperiment& experiment, const Schedule& schedule, Analysis& analysis, const Tap& tap,
                       DType dtype) {
   for (const Source& source : schedule.sources) {
-    const std::string id =
-        experiment.members[source.member].id +
-        (analysis.prompts.size() == 1 ? "" : fmt::format(" of prompt {}", analysis.prompts[source.prompt].number));
+    const std::string id = evidence::beside_prompt(
+        experiment.members[source.member].id, analysis.prompts[source.prompt].number, analysis.prompts.size());
     if (source.rows.contradictions != 0)
       analysis.notes.push_back(fmt::format(
           "{}, {}: {} rows repeat a position with other values than where it stands first; the first counts", id,

@@ -12,6 +12,7 @@
 #include <fpf/compare/tap.hpp>
 #include <fpf/compare/ulp.hpp>
 #include <fpf/compare/verdict_words.hpp>
+#include <fpf/evidence/prompts.hpp>
 #include <map>
 #include <optional>
 #include <string>
@@ -33,6 +34,7 @@ struct RowDistance {
   std::size_t prompt = 0;    // index into Analysis::prompts
   int step = 0;              // the row is position prompt + step; -2 and -1 are the prompt's last two
   std::size_t elements = 0;  // compared; for logprobs_aligned the number of common ids
+  bool bits_differ = false;  // of a value, or ids
   std::array<double, metrics.size()> values{};  // as the table of metrics has them; of what the signal lacks, no matter
 
   double operator[](std::size_t metric) const { return values[metric]; }
@@ -72,8 +74,8 @@ struct PromptSteps {
   std::size_t prompt = 0;                   // index into Analysis::prompts
   std::optional<int> first_divergent_step;  // the runs were fed other tokens from this decode step on
   int steps_compared = 0;                   // decode steps whose inputs are equal and that both runs have
-  /// Where tokens were given: of the steps compared, those whose choices the files hold, those at which the runs would
-  /// have chosen differently, and the first of them.
+  /// Where tokens were given: of the steps with equal inputs, those whose choices the files hold, those at which the
+  /// runs would have chosen differently, and the first of them.
   int choices = 0, other_choices = 0;
   std::optional<int> first_other_choice;
 };
@@ -181,9 +183,9 @@ struct Configuration {
 
 /// One of the prompts that all configurations of an experiment were given, as far as a file says it.
 struct Prompt {
-  int number = 0;      // its prompt_index, else its place
-  std::string sha256;  // over the token ids
-  std::string words;   // its beginning, “as text”; the first ids where there is none
+  std::int64_t number = 0;  // its prompt_index, else its place
+  std::string sha256;       // over the token ids
+  std::string words;        // its beginning, “as text”; the first ids where there is none
   std::size_t tokens = 0;
 };
 
@@ -211,8 +213,11 @@ struct Verdict {
   std::string text;  // the answer and what it rests on: rows, noise, interval, caveats
   std::vector<Caveat> caveats;  // what the outcome may be due to instead
 
-  std::vector<double> noise, signal;  // by the deciding metric: every row, of every comparison that counts
-  std::vector<RowPlace> noise_places, signal_places;  // of each of them
+  std::vector<double> noise, signal;                    // by the deciding metric: the rows of verdict_rows.hpp
+  std::vector<RowPlace> noise_places, signal_places;    // of each of them
+  std::size_t noise_left_out = 0, signal_left_out = 0;  // rows at steps that not all comparisons have
+  bool left_out_differ = false;                         // of signal, in any row
+  std::vector<double> noise_largest, signal_largest;    // of each comparison and prompt the largest row
   std::size_t noise_comparisons = 0, signal_comparisons = 0;
   std::size_t noise_repetitions = 0;  // of noise_comparisons, those between repetitions of one configuration
   bool noise_from_digests = false;    // zero noise known from digests, so that `noise` is empty
@@ -274,7 +279,7 @@ inline std::string prompt_text(const std::vector<Prompt>& prompts) {
 /// "step 3", and where there are several prompts "step 3 of prompt 7".
 inline std::string step_text(const std::vector<Prompt>& prompts, int step, std::size_t prompt) {
   return prompts.size() == 1 ? fmt::format("step {}", step)
-                             : fmt::format("step {} of prompt {}", step, prompts[prompt].number);
+                             : fmt::format("step {} of {}", step, evidence::prompt_name(prompts[prompt].number));
 }
 
 /// Whether run time alone tells two configurations of one hardware type apart.

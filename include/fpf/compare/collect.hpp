@@ -9,6 +9,7 @@
 #include <fpf/evidence/labels.hpp>
 #include <fpf/evidence/looks_like.hpp>
 #include <fpf/evidence/reader.hpp>
+#include <fstream>
 #include <iterator>
 #include <optional>
 #include <set>
@@ -81,12 +82,32 @@ inline std::vector<std::optional<evidence::ExperimentFile>> open_all(const std::
   return files;
 }
 
+/// Whether both are files of the same bytes, under two names.
+inline bool equal_content(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(a, ignored) || !std::filesystem::is_regular_file(b, ignored)) return false;
+  const auto size = std::filesystem::file_size(a, ignored);
+  if (ignored || size == 0 || std::filesystem::file_size(b, ignored) != size || ignored) return false;
+  std::ifstream x(a, std::ios::binary), y(b, std::ios::binary);
+  std::vector<char> left(1 << 20), right(left.size());
+  while (x && y) {
+    x.read(left.data(), static_cast<std::streamsize>(left.size()));
+    y.read(right.data(), static_cast<std::streamsize>(right.size()));
+    if (x.gcount() != y.gcount() || !std::equal(left.begin(), left.begin() + x.gcount(), right.begin())) return false;
+  }
+  return x.eof() && y.eof();
+}
+
+/// Also copies: they would stand for a second machine that is equal in every bit.
 inline void refuse_duplicates(const std::vector<std::filesystem::path>& paths) {
   for (std::size_t i = 0; i < paths.size(); ++i)
     for (std::size_t j = i + 1; j < paths.size(); ++j) {
       std::error_code ignored;
       if (std::filesystem::equivalent(paths[i], paths[j], ignored))
         fail("{} and {} are one file: it would be compared with itself", paths[i].string(), paths[j].string());
+      if (equal_content(paths[i], paths[j]))
+        fail("{} and {} are copies of one file, equal in every byte: it would be compared with itself (leave one out)",
+             paths[i].string(), paths[j].string());
     }
 }
 
@@ -160,9 +181,9 @@ inline std::vector<std::string> names_in(const std::vector<std::filesystem::path
 
 }  // namespace detail
 
-/// Opens the experiments that the folders hold, those of the plan under their usual names and others under any, and joins
-/// those of one name. Says which folder lacks which, and which of the plan's none has. Throws Error when a folder is none, or
-/// when nothing is found.
+/// Opens the experiments that the folders hold, those of the plan under their usual names and others under any, and
+/// joins those of one name. Says which folder lacks which, and which of the plan's none has. Throws Error when a folder
+/// is none, or when nothing is found.
 inline Collection collect_folders(const std::vector<std::filesystem::path>& folders, bool plan_only) {
   detail::refuse_duplicates(folders);
   Collection out;

@@ -28,8 +28,8 @@ inline std::string shortened(const nlohmann::json& value) {
   return text;
 }
 
-/// Configurations of one value are of the same weights; of different values, too, but where the value is the checkpoint's
-/// format: there the model is the same. What a file does not identify passes.
+/// Configurations of one value are of the same weights; of different values, too, but where the value is the
+/// checkpoint's format: there the model is the same. What a file does not identify passes.
 inline void require_weights(const JoinedExperiment& experiment, const Member& a, const Member& b) {
   const auto &x = evidence::model_of(*a.configuration), &y = evidence::model_of(*b.configuration);
   const bool formats =
@@ -65,8 +65,8 @@ inline void require_comparable(const JoinedExperiment& experiment) {
     }
 }
 
-/// Whether every configuration with runs says which weights it ran; where formats are compared, also of which model they
-/// are a format.
+/// Whether every configuration with runs says which weights it ran; where formats are compared, also of which model
+/// they are a format.
 inline bool weights_identified(const JoinedExperiment& experiment) {
   const bool formats = member_or_null(experiment.metadata(), "experiment_type") == "quantization";
   return std::ranges::all_of(experiment.members, [&](const Member& member) {

@@ -5,6 +5,7 @@
 #include <fpf/compare/analysis.hpp>
 #include <fpf/compare/join.hpp>
 #include <fpf/compare/statistics.hpp>
+#include <fpf/evidence/prompts.hpp>
 #include <fpf/evidence/stored_signals.hpp>
 #include <string>
 #include <vector>
@@ -92,11 +93,12 @@ inline Reproducibility reproducibility_of(const std::vector<const evidence::Stor
 inline Reproducibility reproducibility_of(const Member& member, const std::vector<PromptId>& prompts) {
   constexpr auto digests = Reproducibility::Basis::digests;
   Reproducibility out = reproducibility_of(member.runs_of(0));
-  const auto named = [](Reproducibility one, const PromptId& prompt) {
-    if (!one.first_difference.empty()) one.first_difference += fmt::format(", prompt {}", prompt.number);
+  const auto named = [&](Reproducibility one, const PromptId& prompt) {
+    if (!one.first_difference.empty())
+      one.first_difference = evidence::beside_prompt(one.first_difference, prompt.number, prompts.size());
     return one;
   };
-  if (prompts.size() > 1) out = named(out, prompts[0]);
+  out = named(out, prompts[0]);
   for (std::size_t p = 1; p < prompts.size(); ++p) {
     const Reproducibility one = reproducibility_of(member.runs_of(p));
     const int fewest = std::min(out.repetitions, one.repetitions);
@@ -170,7 +172,7 @@ inline std::vector<Configuration> configurations_of(const JoinedExperiment& expe
       entry.decode_steps += static_cast<int>((*run)->steps.size());
       const std::string status = detail::status_of(**run);
       if (!entry.status.empty() || status.empty()) continue;
-      entry.status = prompts.size() == 1 ? status : fmt::format("{} (prompt {})", status, prompts[p].number);
+      entry.status = evidence::beside_prompt(status, prompts[p].number, prompts.size());
     }
     entry.reproducibility = detail::reproducibility_of(member, prompts);
     entry.timing = detail::timing_of(member, prompts.size());

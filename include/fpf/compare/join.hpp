@@ -6,6 +6,8 @@
 #include <fpf/compare/joined_experiment.hpp>
 #include <fpf/compare/prompts.hpp>
 #include <fpf/core/text.hpp>
+#include <fpf/evidence/prompts.hpp>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -60,11 +62,39 @@ inline void check_agreement(const evidence::ExperimentFile& a, const evidence::E
     fail_join(a, b, "tokens", x, y);
 }
 
+/// Refuses two files' forced runs of one prompt that were fed different tokens.
+inline void require_same_tokens(const JoinedExperiment& experiment) {
+  struct First {
+    const Member* member;
+    std::string sha256;
+  };
+  std::map<std::size_t, First> first;  // of each prompt's forced runs
+  for (const Member& member : experiment.members)
+    for (std::size_t i = 0; i < member.runs.size(); ++i) {
+      const auto& stated = member_or_null(member_or_null(member.runs[i]->members, "tokens"), "sha256");
+      if (!stated.is_string()) continue;
+      const std::size_t prompt = member.prompts[i];
+      const std::string sha256 = stated.get<std::string>();
+      const First& other = first.try_emplace(prompt, First{&member, sha256}).first->second;
+      if (other.sha256 == sha256 || other.member->file == member.file) continue;
+      const auto name = [&](const Member& one) {
+        return fmt::format("{} ({})", experiment.file_of(one).name(),
+                           evidence::beside_prompt(one.id, experiment.prompts[prompt].number,
+                                                   experiment.prompts.size()));
+      };
+      fail(
+          "{} and {} were fed different tokens: tokens.sha256 is {} in the first and {} in the second; expected one "
+          "file's in both (--tokens FILE)",
+          name(*other.member), name(member), shortened(other.sha256), shortened(sha256));
+    }
+}
+
 }  // namespace detail
 
 /// Joins files of one experiment, in the order given. Throws Error, naming the field, when experiment_type,
 /// variable_tested, model (by name where the files do not identify its weights; the quantization experiment varies it),
-/// extraction_config, decode_steps or tokens (forced or each run's own) differ, and where assign_prompts() or require_comparable() do.
+/// extraction_config, decode_steps or tokens (forced or each run's own) differ, where two files' forced runs of one
+/// prompt were fed different tokens, and where assign_prompts() or require_comparable() do.
 inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
   JoinedExperiment out;
   out.files = std::move(files);
@@ -93,6 +123,7 @@ inline JoinedExperiment join(std::vector<evidence::ExperimentFile> files) {
     }
   }
   assign_prompts(out);
+  detail::require_same_tokens(out);
   require_comparable(out);
   return out;
 }

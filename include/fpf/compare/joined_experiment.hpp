@@ -42,8 +42,8 @@ struct Member {
 
 /// A prompt of an experiment.
 struct PromptId {
-  int number = 0;      // its prompt_index, else its place
-  std::string sha256;  // over the token ids; empty where no run states it
+  std::int64_t number = 0;  // its prompt_index, else its place
+  std::string sha256;       // over the token ids; empty where no run states it
   friend bool operator==(const PromptId&, const PromptId&) = default;
 };
 
@@ -76,7 +76,7 @@ struct JoinedExperiment {
 /// The fields of its files that nothing in them supports, ascending.
 inline std::vector<std::string> not_checked(const JoinedExperiment& experiment) {
   std::set<std::string> out;
-  for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file, evidence::Checker::compare));
+  for (const auto& file : experiment.files) out.merge(evidence::fields_not_checked(file));
   return {out.begin(), out.end()};
 }
 

@@ -20,8 +20,8 @@
 
 namespace fpf::compare {
 
-/// Two rows of equal length, and the sums that metrics share, in double. For log-probabilities by token id the rows hold
-/// the common ids'.
+/// Two rows of equal length, and the sums that metrics share, in double. For log-probabilities by token id the rows
+/// hold the common ids'.
 struct RowPair {
   std::span<const float> a, b;
   double aa = 0, bb = 0, ab = 0, squares = 0;  // sums of a^2, b^2, a b and (a - b)^2
@@ -44,14 +44,15 @@ struct RowValues {
   double equal = 0;                                     // the metric's value for equal rows
 };
 
-/// What sums up a metric's values. Where a metric has one statistic alone, that bears the metric's name in JSON and CSV.
+/// What sums up a metric's values. Where a metric has one statistic alone, that bears the metric's name in JSON and
+/// CSV.
 struct Statistic {
   std::string_view name;  // "max"
   double (*of)(const RowValues&);
 };
 
-/// A statistic, and the headings under which it is a column: of the terminal's tables by compare and by verify, and of the
-/// report's. Where there is none, the table leaves it out.
+/// A statistic, and the headings under which it is a column: of the terminal's tables by compare and by verify, and of
+/// the report's. Where there is none, the table leaves it out.
 struct Shown {
   Statistic statistic;
   std::string_view in_compare{}, in_verify{}, in_report{};

@@ -72,7 +72,7 @@ inline po::options_description describe(Settings& out) {
       ("layer", detail::given_text(out.layer, "N", Settings::default_layer),
        "last, all or a layer's number")  //
       ("threshold", po::value(&out.threshold)->value_name("X")->default_value(1.5, "1.5"),
-       "ratio to the noise floor from which a change counts as detectable")  //
+       "ratio to the noise floor from which what no test confirms is \"cannot tell\", not \"not detectable\"")  //
       ("output", detail::given_text(out.output, "FILE", Settings::default_output),
        "where the results go as JSON; with --json only if given")  //
       ("report", detail::given_text(out.report, "DIR"),

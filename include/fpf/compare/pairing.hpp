@@ -73,7 +73,8 @@ inline TapDistance rows_of_prompt(const Tap& tap, const evidence::Rows<float>& a
     }
     row.prompt = prompt;
     row.step = position;
-    if (!out.first_difference && (row[metric_named("bit_equal")] != 1 || !same_ids)) out.first_difference = position;
+    row.bits_differ = row[metric_named("bit_equal")] != 1 || !same_ids;
+    if (!out.first_difference && row.bits_differ) out.first_difference = position;
     out.rows.push_back(row);
     ++i, ++j;
   }

@@ -29,6 +29,33 @@ inline constexpr double false_positive_rate = 0.01;
 /// Arrangements drawn beside the observed one, where there are more; p-values go down to 1 / 5000.
 inline constexpr std::size_t permutation_draws = 4999;
 
+/// Arrangements of the labels of so many units on both sides, and on one; as a double, which holds more than matters.
+constexpr double arrangements_of(std::size_t paired, std::size_t noise_only, std::size_t signal_only) {
+  double out = 1;
+  for (std::size_t i = 0; i < paired; ++i) out *= 2;
+  for (std::size_t i = 1; i <= signal_only; ++i) out *= static_cast<double>(noise_only + i) / static_cast<double>(i);
+  return out;
+}
+
+/// Whether any data of such units could be called detectable: of all arrangements one is the observed.
+constexpr bool can_reach_level(std::size_t paired, std::size_t noise_only, std::size_t signal_only) {
+  return arrangements_of(paired, noise_only, signal_only) * false_positive_rate >= 1;
+}
+
+/// Fewest units on both sides with which the test can reject: 1 / 2^n is at most the level.
+inline constexpr std::size_t fewest_paired = [] {
+  std::size_t out = 1;
+  while (!can_reach_level(out, 0, 0)) ++out;
+  return out;
+}();
+
+/// Fewest on each side where none is on both: 1 / C(2n, n) is.
+inline constexpr std::size_t fewest_apart = [] {
+  std::size_t out = 1;
+  while (!can_reach_level(0, out, out)) ++out;
+  return out;
+}();
+
 struct PermutationTest {
   double area = 0.5;             // as observed: the area under the ROC curve over units
   double p_value = 1;            // one-sided: of an area at least as large where noise and signal are exchangeable
@@ -101,12 +128,8 @@ class Arrangements {
   std::size_t signals() const { return signals_; }
   std::size_t noises() const { return lone_.size() - signals_; }
 
-  /// How many there are; as a double, which holds more than matters.
-  double count() const {
-    double out = std::exp2(static_cast<double>(paired_));
-    for (std::size_t i = 1; i <= signals_; ++i) out *= static_cast<double>(noises() + i) / static_cast<double>(i);
-    return std::round(out);
-  }
+  /// How many there are.
+  double count() const { return std::round(arrangements_of(paired_, noises(), signals_)); }
 
   /// The observed area: the scores S of m units' sides have U = S - m^2 / 2 (Mann & Whitney 1947).
   double area() const {
@@ -186,7 +209,9 @@ class Arrangements {
 /// 2010, Stat. Appl. Genet. Mol. Biol. 9:39), or hits / all where there are no more than `draws` + 1 (scipy's
 /// permutation_test). Where units are independent of one another, and what is called noise in them is exchangeable with
 /// what is called signal, p is at most x in no more than x of all cases, however the rows of a unit hang together and
-/// whatever their distribution. Held to 1 % by simulation with prompts as units in tests/compare/permutation.cpp.
+/// whatever their distribution. Sides of a unit that have rows at other steps are not exchangeable, as distances grow by
+/// the step: verdicts take rows at the same steps of both (verdict_rows.hpp). Held to 1 % by simulation with prompts as
+/// units in tests/compare/permutation.cpp.
 /// Nothing where a side is empty. Deterministic.
 inline std::optional<PermutationTest> permutation_test(const Sample& noise, const Sample& signal,
                                                        std::size_t draws = permutation_draws) {
@@ -205,9 +230,6 @@ inline std::optional<PermutationTest> permutation_test(const Sample& noise, cons
   out.p_value = static_cast<double>(hits) * out.smallest_p;
   return out;
 }
-
-/// Fewest units on both sides, and fewest on each side where none is on both, with which the test can reject.
-inline constexpr std::size_t fewest_paired = 7, fewest_apart = 5;  // 1 / 2^7 and 1 / C(10, 5) are below 1 %
 
 namespace detail {
 

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <fpf/compare/conditions.hpp>
 #include <fpf/compare/joined_experiment.hpp>
 #include <fpf/core/error.hpp>
+#include <fpf/evidence/prompts.hpp>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -23,20 +25,16 @@ namespace detail {
 /// What a run says of its prompt: the digest, or a number alone, or nothing.
 struct StatedPrompt {
   std::string sha256;
-  std::optional<int> index;
+  std::optional<std::int64_t> index;
 };
 
 inline StatedPrompt stated_prompt(const evidence::ExperimentFile& file, const evidence::StoredRun& run) {
   StatedPrompt out;
   if (const auto sha = run.members.find("prompt_sha256"); sha != run.members.end() && sha->is_string())
     out.sha256 = sha->get<std::string>();
-  const auto index = run.members.find("prompt_index");
-  if (index == run.members.end() || index->is_null()) return out;
-  constexpr int most = 1'000'000;
-  if (!index->is_number_integer() || *index < 0 || *index > most)
-    fail("{} ({}): expected a whole number from 0 to {} as prompt_index, found {:.40}", file.name(), run.config_id,
-         most, index->dump());
-  out.index = index->get<int>();
+  if (!member_or_null(run.members, "prompt_index").is_null())
+    out.index = naming(fmt::format("{} ({})", file.name(), run.config_id),
+                       [&] { return static_cast<std::int64_t>(evidence::prompt_index(run)); });
   return out;
 }
 
@@ -92,7 +90,7 @@ class PromptList {
 
   /// By prompt_index where every prompt has one of its own, else as they appear.
   void number() {
-    std::set<int> numbers;
+    std::set<std::int64_t> numbers;
     for (const PromptId& one : all_) numbers.insert(one.number);
     if (numbers.size() == all_.size() && *numbers.begin() >= 0) {
       std::ranges::sort(all_, {}, &PromptId::number);
@@ -101,22 +99,22 @@ class PromptList {
     }
     for (std::size_t i = 0; i < all_.size(); ++i) {
       if (all_[i].sha256.empty()) indices_.emplace(all_[i].number, i);
-      all_[i].number = static_cast<int>(i);
+      all_[i].number = static_cast<std::int64_t>(i);
     }
   }
 
   std::size_t place_of(const std::string& sha256) const {
     return static_cast<std::size_t>(std::ranges::find(all_, sha256, &PromptId::sha256) - all_.begin());
   }
-  std::size_t by_index(int index) const { return indices_.at(index); }
+  std::size_t by_index(std::int64_t index) const { return indices_.at(index); }
 
   const JoinedExperiment& experiment_;
   std::vector<PromptId> all_;
-  std::map<int, std::set<std::string>> digests_;  // by prompt_index, as runs that state both have them
-  std::map<int, std::size_t> indices_;            // of all_, by prompt_index
+  std::map<std::int64_t, std::set<std::string>> digests_;  // by prompt_index, as runs that state both have them
+  std::map<std::int64_t, std::size_t> indices_;            // of all_, by prompt_index
 };
 
-inline std::string prompt_name(const PromptId& prompt) {
+inline std::string identified(const PromptId& prompt) {
   return prompt.sha256.empty() ? fmt::format("prompt_index {}", prompt.number)
                                : "prompt_sha256 " + shortened(prompt.sha256);
 }
@@ -135,7 +133,7 @@ inline void require_same_prompts(const JoinedExperiment& experiment, const Membe
   std::ranges::set_symmetric_difference(x, y, std::back_inserter(apart));
   const bool in_first = x.contains(apart.front());
   fail("{} and {} were not given the same prompts: the first has {}, the second {}; {} is the {}'s alone", left, right,
-       x.size(), y.size(), prompt_name(experiment.prompts[apart.front()]), in_first ? "first" : "second");
+       x.size(), y.size(), identified(experiment.prompts[apart.front()]), in_first ? "first" : "second");
 }
 
 }  // namespace detail
@@ -152,7 +150,7 @@ inline void assign_prompts(JoinedExperiment& experiment) {
       member.prompts.push_back(list.of(experiment.file_of(member), *run));
       if (!repetitions.emplace(member.prompts.back(), run->rep_id).second)
         fail("{} ({}): repetition {} stands twice with {}", experiment.file_of(member).name(), member.id, run->rep_id,
-             detail::prompt_name(experiment.prompts[member.prompts.back()]));
+             detail::identified(experiment.prompts[member.prompts.back()]));
     }
     if (member.runs.empty()) continue;
     if (first == nullptr) first = &member;

@@ -19,7 +19,7 @@ inline std::optional<std::int64_t> choice_of(const evidence::StoredStep& step) {
   return step.chosen_token_id ? step.chosen_token_id : step.token_id;
 }
 
-/// Choices count where one side at least was given its tokens.
+/// Choices count where one side at least was given its tokens, and both were fed the same so far.
 inline PromptSteps steps_of(const evidence::StoredRun& a, const evidence::StoredRun& b, std::size_t prompt,
                             bool after_divergence) {
   PromptSteps out{.prompt = prompt, .first_divergent_step = {}, .first_other_choice = {}};
@@ -36,6 +36,7 @@ inline PromptSteps steps_of(const evidence::StoredRun& a, const evidence::Stored
     const auto other = steps.find(step.step);
     if (other == steps.end() || step.step >= before) continue;
     ++out.steps_compared;
+    if (out.first_divergent_step && step.step >= *out.first_divergent_step) continue;
     const auto x = choice_of(*other->second), y = choice_of(step);
     if (!x || !y || (!other->second->chosen_token_id && !step.chosen_token_id)) continue;
     ++out.choices;

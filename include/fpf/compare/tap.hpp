@@ -1,4 +1,5 @@
-// What is compared: a signal in one of its views, at a layer. Which signals there are says the table of evidence/signals.hpp.
+// What is compared: a signal in one of its views, at a layer. Which signals there are says the table of
+// evidence/signals.hpp.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +11,8 @@
 
 namespace fpf::compare {
 
-/// How a signal's rows are held against each other: vectors element by element; log-probabilities twice, by rank, as the plan
-/// does, and by token id over the ids that both sides list.
+/// How a signal's rows are held against each other: vectors element by element; log-probabilities twice, by rank, as
+/// the plan does, and by token id over the ids that both sides list.
 enum class View : std::uint8_t { vectors, ranked, aligned };
 
 /// The views of a stored signal, none of one that is not compared: a router's rows are verify's alone.

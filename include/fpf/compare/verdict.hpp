@@ -10,6 +10,7 @@
 #include <fpf/compare/parallel.hpp>
 #include <fpf/compare/permutation.hpp>
 #include <fpf/compare/statistics.hpp>
+#include <fpf/compare/verdict_rows.hpp>
 #include <fpf/compare/verdict_text.hpp>
 #include <map>
 #include <set>
@@ -18,9 +19,6 @@
 #include <vector>
 
 namespace fpf::compare {
-
-/// Fewest prompts that are taken as units; of fewer, each step is one.
-inline constexpr std::size_t fewest_prompts = 5;
 
 /// Fewest units on each side for an interval.
 inline constexpr std::size_t fewest_units = 5;
@@ -46,25 +44,6 @@ inline bool is_signal_of(const Analysis& analysis, const Comparison& comparison,
 
 namespace detail {
 
-inline void add_rows(const TapDistance& tap, std::vector<double>& values, std::vector<RowPlace>& places) {
-  for (const RowDistance& row : tap.rows) {
-    values.push_back(row[deciding]);
-    places.push_back({row.prompt, row.step});
-  }
-}
-
-/// The largest row of each prompt, in the order of the prompts.
-inline void add_levels(const TapDistance& tap, std::vector<double>& levels) {
-  const RowDistance* last = nullptr;
-  for (const RowDistance& row : tap.rows) {
-    if (last == nullptr || row.prompt != last->prompt)
-      levels.push_back(row[deciding]);
-    else
-      levels.back() = std::max(levels.back(), row[deciding]);
-    last = &row;
-  }
-}
-
 /// Whether digests say that every configuration repeats bit for bit, so that a machine's own noise is zero.
 inline bool repeats_exactly(const Analysis& analysis) {
   return std::ranges::all_of(analysis.configurations, [](const Configuration& c) {
@@ -78,13 +57,26 @@ struct Units {
   std::vector<int> noise, signal;
 };
 
+/// Prompts are units where any data of theirs could be told from chance; where there is nothing to be told from, from
+/// fewest_paired on.
+inline Unit unit_of(const std::set<std::size_t>& noise, const std::set<std::size_t>& signal) {
+  const auto paired = static_cast<std::size_t>(
+      std::ranges::count_if(noise, [&](std::size_t prompt) { return signal.contains(prompt); }));
+  const bool prompts = noise.empty() || signal.empty()
+                           ? noise.size() + signal.size() >= fewest_paired
+                           : can_reach_level(paired, noise.size() - paired, signal.size() - paired);
+  return prompts ? Unit::prompt : Unit::step;
+}
+
 /// Chooses the unit and numbers the rows' units.
 inline Units units_of(Verdict& verdict) {
-  std::set<std::size_t> prompts;
-  for (const auto* places : {&verdict.noise_places, &verdict.signal_places})
-    for (const RowPlace& place : *places) prompts.insert(place.prompt);
+  std::set<std::size_t> prompts, of_noise, of_signal;
+  for (const RowPlace& place : verdict.noise_places) of_noise.insert(place.prompt);
+  for (const RowPlace& place : verdict.signal_places) of_signal.insert(place.prompt);
+  prompts.insert(of_noise.begin(), of_noise.end());
+  prompts.insert(of_signal.begin(), of_signal.end());
   verdict.prompts = prompts.size();
-  verdict.unit = prompts.size() >= fewest_prompts ? Unit::prompt : Unit::step;
+  verdict.unit = unit_of(of_noise, of_signal);
   std::map<RowPlace, int> known;
   const auto numbered = [&](const std::vector<RowPlace>& places, std::size_t& distinct) {
     std::vector<int> out;
@@ -132,10 +124,10 @@ inline void add_statistics(Verdict& verdict) {
 
 /// Equal values can still differ in bits: -0 and 0, or log-probabilities of other tokens.
 inline Reason reason_of(const Verdict& verdict) {
-  if (verdict.signal.empty()) return Reason::no_signal;
+  if (verdict.signal.empty() && verdict.signal_left_out == 0) return Reason::no_signal;
   const bool differs = std::ranges::any_of(verdict.signal, [](double d) { return d != 0; }) ||
                        (verdict.signal_bits_differ && !verdict.noise_bits_differ);
-  if (!differs) return Reason::no_difference;
+  if (!differs) return verdict.left_out_differ ? Reason::no_shared_steps : Reason::no_difference;
   if (verdict.noise.empty() && !verdict.noise_from_digests) return Reason::no_noise_measured;
   if (verdict.noise_floor == 0) return Reason::no_noise;
   if (!verdict.test->can_reject()) return Reason::too_few_units;
@@ -147,10 +139,11 @@ inline Reason reason_of(const Verdict& verdict) {
 
 /// Judges a verdict whose rows, noise floor and ratio are known. A change is detectable where the permutation test
 /// (permutation.hpp) rejects at 1 %, or where there is no noise and it differs. Units are prompts where there are
-/// fewest_prompts of them, and then the rate holds however the rows of a prompt hang together; of fewer prompts each
-/// step is a unit, which takes steps as independent. The plan's ratio is shown, and decides nothing: where it reaches
-/// the threshold and the test does not reject, or where no data of so few units could be told from chance, the answer
-/// is that one cannot tell.
+/// enough of them to reject (fewest_paired), and then the rate holds however the rows of a prompt hang together, as long
+/// as both sides have the same steps of it (take_rows()); of fewer prompts each step is a unit, which takes steps as
+/// independent. The plan's ratio is shown, and makes nothing detectable: where it reaches the
+/// threshold and the test does not reject, or where no data of so few units could be told from chance, the answer is that
+/// one cannot tell.
 inline void judge(Verdict& verdict) {
   detail::add_statistics(verdict);
   verdict.reason = detail::reason_of(verdict);
@@ -159,8 +152,8 @@ inline void judge(Verdict& verdict) {
 
 namespace detail {
 
-/// Hardware is what a file's author calls it. What the devices of the configurations call themselves, where that is not the
-/// same; nothing where each bears its device's name, or no manifest says it.
+/// Hardware is what a file's author calls it. What the devices of the configurations call themselves, where that is not
+/// the same; nothing where each bears its device's name, or no manifest says it.
 inline std::string devices_text(const Analysis& analysis, const std::vector<const Comparison*>& rests_on) {
   std::map<std::string, std::set<std::string>> devices;  // by hardware
   for (const Comparison* comparison : rests_on)
@@ -178,7 +171,8 @@ inline std::string devices_text(const Analysis& analysis, const std::vector<cons
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 
-/// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are known.
+/// The conditions in which the comparisons differ that a verdict rests on, each once, and whether the weights are
+/// known.
 inline std::vector<Caveat> caveats_of(const Analysis& analysis, Scope scope,
                                       const std::vector<const Comparison*>& rests_on) {
   std::vector<std::string> differences;
@@ -200,35 +194,18 @@ inline Verdict verdict_of(const Analysis& analysis, const Tap& tap, Scope scope,
   out.baseline_value = *analysis.baseline_value;
   out.value = value;
   out.threshold = analysis.threshold;
-  std::vector<double> floors, levels;  // largest row of each comparison and prompt
+  SideRows noise, signal;
   std::vector<const Comparison*> rests_on;
   for (const Comparison& comparison : analysis.comparisons) {
     const TapDistance* found = comparison.find(tap);
     if (found == nullptr) continue;
-    const bool noise = is_noise_of(comparison, scope);
-    if (noise || is_signal_of(analysis, comparison, scope, value)) rests_on.push_back(&comparison);
-    if (noise) {
-      add_rows(*found, out.noise, out.noise_places);
-      out.noise_bits_differ |= found->first_difference.has_value();
-      add_levels(*found, floors);
-      ++out.noise_comparisons;
-      out.noise_repetitions += comparison.kind == PairKind::repetition;
-    } else if (is_signal_of(analysis, comparison, scope, value)) {
-      add_rows(*found, out.signal, out.signal_places);
-      out.signal_bits_differ |= found->first_difference.has_value();
-      add_levels(*found, levels);
-      ++out.signal_comparisons;
-    }
+    const bool is_noise = is_noise_of(comparison, scope);
+    if (!is_noise && !is_signal_of(analysis, comparison, scope, value)) continue;
+    rests_on.push_back(&comparison);
+    (is_noise ? noise : signal).add(*found, comparison.kind);
   }
-  out.signal_levels = levels.size();
-  if (!floors.empty()) out.noise_floor = mean_of(floors);
-  if (!levels.empty()) out.signal_level = mean_of(levels);
-  out.noise_from_digests = scope == Scope::within_hardware && floors.empty() && repeats_exactly(analysis);
-  if (out.noise_floor > 0 && !levels.empty()) {
-    out.ratio = out.signal_level / out.noise_floor;
-    out.levels_reached = static_cast<std::size_t>(
-        std::ranges::count_if(levels, [&](double level) { return level / out.noise_floor >= out.threshold; }));
-  }
+  take_rows(out, noise, signal);
+  out.noise_from_digests = scope == Scope::within_hardware && noise.rows.empty() && repeats_exactly(analysis);
   judge(out);
   out.caveats = caveats_of(analysis, scope, rests_on);
   out.text = text_of(out);

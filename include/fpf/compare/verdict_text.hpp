@@ -55,6 +55,7 @@ inline std::string no_noise_text(const Verdict& verdict) {
     out += "all repetitions are bit-equal";
   else
     out += "equal runs on machines of one hardware type are bit-equal";
+  if (verdict.noise_left_out + verdict.signal_left_out != 0) out += " at the steps compared";
   return out + (verdict.signal_level == 0 ? "; the change is in bits of equal values or in token ids" : "");
 }
 
@@ -89,6 +90,8 @@ inline std::string answer_text(const Verdict& verdict) {
       return fmt::format("{}: no row with equal inputs shows the change", outcome);
     case Reason::no_noise_measured:
       return fmt::format("{}: {}", outcome, missing_noise_text(verdict));
+    case Reason::no_shared_steps:
+      return fmt::format("{}: it differs only at steps that noise and change do not share", outcome);
     case Reason::too_few_units:
       return fmt::format("{}: {}", outcome, too_few_text(verdict));
     case Reason::no_difference:
@@ -105,13 +108,20 @@ inline std::string answer_text(const Verdict& verdict) {
   }
 }
 
+/// Of rows that noise and change do not have at the same steps; empty where there are none.
+inline std::string left_out_text(const Verdict& verdict) {
+  if (verdict.noise_left_out + verdict.signal_left_out == 0) return "";
+  return fmt::format("; {} and {} of noise are left out, at steps that not all comparisons have",
+                     counted(verdict.signal_left_out, "row"), verdict.noise_left_out);
+}
+
 inline std::string rows_text(const Verdict& verdict) {
   const std::string signal =
       fmt::format("{} in {}", counted(verdict.signal.size(), "row"), counted(verdict.signal_comparisons, "comparison"));
   if (verdict.noise_from_digests) return signal + " against digests of all repetitions, which are equal";
-  if (verdict.noise.empty()) return signal;
-  return fmt::format("{} against {} of noise {} in {}", signal, counted(verdict.noise.size(), "row"),
-                     noise_between(verdict), counted(verdict.noise_comparisons, "comparison"));
+  if (verdict.noise.empty()) return signal + left_out_text(verdict);
+  return fmt::format("{} against {} of noise {} in {}{}", signal, counted(verdict.noise.size(), "row"),
+                     noise_between(verdict), counted(verdict.noise_comparisons, "comparison"), left_out_text(verdict));
 }
 
 inline std::string area_text(const Verdict& verdict) {
@@ -156,6 +166,7 @@ inline std::string basis_text(const Verdict& verdict) {
     case Reason::no_signal:
       return "";
     case Reason::no_noise_measured:
+    case Reason::no_shared_steps:
     case Reason::no_difference:
     case Reason::no_noise:
       return "; " + rows_text(verdict);

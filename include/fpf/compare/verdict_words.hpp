@@ -26,6 +26,7 @@ constexpr std::string_view name_of(Outcome outcome) { return outcome_words.at(st
 enum class Reason : std::uint8_t {
   no_signal,           // no rows with equal inputs show the change
   no_noise_measured,   // nothing to hold them against
+  no_shared_steps,     // what differs stands at steps that noise and change do not share
   too_few_units,       // no data of so few prompts or steps could pass the test
   ratio_without_test,  // the largest distances reach the threshold, and the test does not reject
   no_difference,       // the change does nothing, or nothing but what noise does, too
@@ -41,7 +42,7 @@ struct ReasonWord {
   VerdictWord words;
 };
 
-inline constexpr std::array<ReasonWord, 8> reason_words{{
+inline constexpr std::array<ReasonWord, 9> reason_words{{
     {Outcome::cannot_tell,
      "no_signal",
      {"cannot tell: no rows",
@@ -52,6 +53,12 @@ inline constexpr std::array<ReasonWord, 8> reason_words{{
      {"cannot tell: no noise was measured",
       "Nothing says how far equal runs are apart, so that no distance is large or small.",
       "Run repetitions, or the same values on a second machine."}},
+    {Outcome::cannot_tell,
+     "no_shared_steps",
+     {"cannot tell: no shared steps",
+      "The changed runs differ only at steps at which not all runs can be compared: their tokens differ there, or a "
+      "file lacks the rows.",
+      "Feed all runs equal tokens, so that noise and change are measured at the same steps."}},
     {Outcome::cannot_tell,
      "too_few_units",
      {"cannot tell: too few prompts or steps",
@@ -79,7 +86,8 @@ inline constexpr std::array<ReasonWord, 8> reason_words{{
     {Outcome::detectable,
      "no_noise",
      {"detectable (no noise)",
-      "Equal runs are at no distance from each other, and the changed ones differ: the change shows.",
+      "Equal runs are at no distance from each other at the steps compared, and the changed ones differ there: the "
+      "change shows, as far as the rows of noise that the verdict names stand for all; no test decides here.",
       "One run beside an equal one is enough, as long as the noise stays zero on other machines."}},
 }};
 

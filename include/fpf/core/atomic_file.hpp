@@ -27,8 +27,9 @@ inline void write_all(int fd, std::string_view text, const std::filesystem::path
   }
 }
 
-/// Writes to a temporary name beside `path`; commit() syncs and renames. Without commit() nothing remains. Throws Error when
-/// something stands there that is no regular file: a device would be replaced (by root, /dev/null for the whole machine).
+/// Writes to a temporary name beside `path`; commit() syncs and renames. Without commit() nothing remains. Throws Error
+/// when something stands there that is no regular file: a device would be replaced (by root, /dev/null for the whole
+/// machine).
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path)

@@ -80,10 +80,10 @@ class ErrorRelay {
 
 }  // namespace detail
 
-/// Starts a program and waits for it. An interrupt of this process interrupts it, too (once: it is in a process group of
-/// its own, which a terminal's Ctrl-C does not reach); it never outlives this process. With `last_error`, its standard error
-/// passes through here, and its last line stays there. Returns its exit code, or 128 + the signal that ended it. Throws
-/// Error when it cannot be started.
+/// Starts a program and waits for it. An interrupt of this process interrupts it, too (once: it is in a process group
+/// of its own, which a terminal's Ctrl-C does not reach); it never outlives this process. With `last_error`, its
+/// standard error passes through here, and its last line stays there. Returns its exit code, or 128 + the signal that
+/// ended it. Throws Error when it cannot be started.
 inline int run_child(const std::vector<std::string>& args, std::string* last_error = nullptr) {
   std::vector<char*> argv;
   for (const auto& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));

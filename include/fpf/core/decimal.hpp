@@ -41,8 +41,8 @@ inline const char* end_of_number(const char* at) {
 namespace detail {
 
 /// The digits that eight bytes begin with: how many, and their value with zeros behind them up to the eighth, so that
-/// "25;x..." has 25000000. All eight at once, without a branch. (Adding and multiplying the bytes of one register is Lemire's
-/// "Number parsing at a gigabyte per second", 2021.)
+/// "25;x..." has 25000000. All eight at once, without a branch. (Adding and multiplying the bytes of one register is
+/// Lemire's "Number parsing at a gigabyte per second", 2021.)
 struct EightDigits {
   [[gnu::always_inline]] explicit EightDigits(const char* at) {
     static_assert(std::endian::native == std::endian::little);
@@ -89,17 +89,17 @@ const char* read_any_decimal(const char* at, T& value) {
 
 }  // namespace detail
 
-/// Reads the JSON number at `at` as the T nearest to it (float or double; ties to even) and returns where it ends, or nullptr
-/// where none begins. A number beyond double's range becomes a NaN, one beyond float's an infinity. decimal_overrun bytes
-/// behind the number must be readable. (Inlined in any case: a call takes a quarter more time.)
+/// Reads the JSON number at `at` as the T nearest to it (float or double; ties to even) and returns where it ends, or
+/// nullptr where none begins. A number beyond double's range becomes a NaN, one beyond float's an infinity.
+/// decimal_overrun bytes behind the number must be readable. (Inlined in any case: a call takes a quarter more time.)
 template <class T>
 [[gnu::always_inline]] inline const char* read_decimal(const char* at, T& value) {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
   const char* const start = at;
   const bool negative = *at == '-';
   at += negative;
-  // Nearly all numbers are one digit, a point and up to fourteen: then their digits and 1e14 are exact, and one division
-  // rounds once. Nothing here branches on what changes from number to number.
+  // Nearly all numbers are one digit, a point and up to fourteen: then their digits and 1e14 are exact, and one
+  // division rounds once. Nothing here branches on what changes from number to number.
   if (detail::is_digit(at[0]) && at[1] == '.') [[likely]] {
     const detail::EightDigits first(at + 2), second(at + 10);
     const std::uint64_t both = -(std::uint64_t{first.count} >> 3);  // all ones where the second eight count
@@ -124,8 +124,8 @@ struct ArrayFault {
   bool element = false;  // what stands there is no element; else no ',' or ']' stands there
 };
 
-/// Walks `text`, "[...]" with nothing around it: read(at) gives where the element at `at` ends, or nullptr for none. Returns
-/// the first fault; one whose `at` is nullptr is none.
+/// Walks `text`, "[...]" with nothing around it: read(at) gives where the element at `at` ends, or nullptr for none.
+/// Returns the first fault; one whose `at` is nullptr is none.
 template <class Read>
 ArrayFault read_array(std::string_view text, Read read) {
   const auto after_space = [](const char* p) {

@@ -7,8 +7,9 @@
 
 namespace fpf {
 
-/// Whether a file's content is a Git LFS pointer: its first line is "version https://git-lfs.github.com/spec/v1", or that
-/// of the specification's older name (the Git LFS specification, "The Pointer"; a pointer has fewer than 1024 bytes).
+/// Whether a file's content is a Git LFS pointer: its first line is "version https://git-lfs.github.com/spec/v1", or
+/// that of the specification's older name (the Git LFS specification, "The Pointer"; a pointer has fewer than 1024
+/// bytes).
 inline bool is_git_lfs_pointer(std::string_view content) {
   return content.size() < 1024 && (content.starts_with("version https://git-lfs.github.com/spec/") ||
                                    content.starts_with("version https://hawser.github.com/spec/"));

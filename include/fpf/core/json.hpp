@@ -32,8 +32,8 @@ inline constexpr int json_levels = 256;
 /// Bytes of memory that one text may take once it is parsed, by measure_json()'s account.
 inline constexpr std::size_t json_memory = std::size_t{512} << 20;
 
-/// A value as T. A whole number is one that T holds: nlohmann's get<T>() cuts fractions off, and what it makes of 1e30 is
-/// undefined. Throws nlohmann::json::exception for another type and other numbers.
+/// A value as T. A whole number is one that T holds: nlohmann's get<T>() cuts fractions off, and what it makes of 1e30
+/// is undefined. Throws nlohmann::json::exception for another type and other numbers.
 template <class T>
 T json_as(const nlohmann::json& value) {
   if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {

@@ -10,9 +10,11 @@
 #include <cstring>
 #include <filesystem>
 #include <fpf/core/atomic_file.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace fpf {
 
@@ -39,9 +41,25 @@ class LockedFile {
   const std::filesystem::path& path() const { return path_; }
 
   /// Throws Error when it cannot be written (a full disk, say).
-  void append(std::string_view text) {
-    write_all(fd_, text, path_);
+  void append(std::string_view text) { append(std::vector{text}); }
+
+  /// The same of a line in parts, one behind the other.
+  void append(const std::vector<std::string_view>& parts) {
+    for (const std::string_view part : parts) write_all(fd_, part, path_);
     if (::fsync(fd_) != 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+  }
+
+  /// Fills `to` with the bytes from `offset` on. Throws Error when they are not there.
+  void read(std::uintmax_t offset, std::span<char> to) const {
+    while (!to.empty()) {
+      const ssize_t count = ::pread(fd_, to.data(), to.size(), static_cast<off_t>(offset));
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0)
+        fail("cannot read {} from byte {} on: {}", path_.string(), offset,
+             count < 0 ? std::strerror(errno) : "it ends there");
+      to = to.subspan(static_cast<std::size_t>(count));
+      offset += static_cast<std::uintmax_t>(count);
+    }
   }
 
   /// Cuts off what is behind the first `bytes`.

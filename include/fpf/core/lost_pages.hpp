@@ -79,8 +79,8 @@ inline void end_at_lost_page(int signal, siginfo_t* info, void*) {
 
 }  // namespace detail
 
-/// From now on a page of a MappedFile that is not there any more ends the process with one line that names the file, and with
-/// exit code 2. Nothing else of the process is cleaned up.
+/// From now on a page of a MappedFile that is not there any more ends the process with one line that names the file,
+/// and with exit code 2. Nothing else of the process is cleaned up.
 inline void catch_lost_pages(std::string_view program) {
   detail::program_name.back() = '\0';
   std::ranges::copy(program.substr(0, detail::program_name.size() - 1), detail::program_name.begin());

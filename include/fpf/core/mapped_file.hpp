@@ -22,8 +22,8 @@ namespace fpf {
 /// Maps a whole file for reading; pages come in as they are touched. Move-only; unmapped at destruction.
 /// `padding` extra readable zero bytes stand behind the content where a reader needs to overrun it
 /// (decimal_overrun, say): the file is laid over a larger anonymous map.
-/// Throws Error when the path is missing, unreadable or no regular file. A file that gets shorter while it is mapped is a
-/// signal: see catch_lost_pages().
+/// Throws Error when the path is missing, unreadable or no regular file. A file that gets shorter while it is mapped is
+/// a signal: see catch_lost_pages().
 class MappedFile {
  public:
   MappedFile() = default;

@@ -16,8 +16,8 @@
 
 namespace fpf {
 
-/// Writes to standard error, as much as it takes: where it is closed, full, or a pipe that nobody reads, the rest is lost and
-/// the program goes on as it would have.
+/// Writes to standard error, as much as it takes: where it is closed, full, or a pipe that nobody reads, the rest is
+/// lost and the program goes on as it would have.
 inline void write_stderr(std::string_view text) noexcept {
   sigset_t broken_pipe, before;
   sigemptyset(&broken_pipe);

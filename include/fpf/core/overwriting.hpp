@@ -1,5 +1,5 @@
-// What a program writes or removes is none of what it reads: the one place that says so, by the files themselves, not by
-// their names.
+// What a program writes or removes is none of what it reads: the one place that says so, by the files themselves, not
+// by their names.
 #pragma once
 
 #include <sys/stat.h>
@@ -85,8 +85,8 @@ inline bool holds(const std::filesystem::path& folder, const std::filesystem::pa
   }
 }
 
-/// Throws Error naming both where what is to be written is an input, by whatever name (a link, ./x), or one of the files that
-/// an input stands for, or a folder that is replaced with an input in it.
+/// Throws Error naming both where what is to be written is an input, by whatever name (a link, ./x), or one of the
+/// files that an input stands for, or a folder that is replaced with an input in it.
 inline void refuse_overwriting(const NamedPath& output, const std::vector<NamedPath>& inputs) {
   const auto own = detail::file_id(output.path);
   if (!own) return;

@@ -198,11 +198,11 @@ inline ChildOutput run_piped(const std::vector<std::string>& args, std::string_v
   return detail::run_child(args.front(), input, limits, [&] { ::execv(argv[0], argv.data()); });
 }
 
-/// Runs `work(out, err)` in a copy of this process, which returns an exit code, and gives what it put into the two strings;
-/// the rest as run_piped(). It sees this process's memory as it is and changes none of it. Exit code 126: out of memory, as
-/// far as that came as std::bad_alloc; 125: another exception, its text in `err`. Only the calling thread is in the copy:
-/// the work must need none of the others, nor a lock that one of them may hold; where it waits for one all the same, it runs
-/// out of time. (The allocator's locks are not of these: glibc hands them on unlocked.)
+/// Runs `work(out, err)` in a copy of this process, which returns an exit code, and gives what it put into the two
+/// strings; the rest as run_piped(). It sees this process's memory as it is and changes none of it. Exit code 126: out
+/// of memory, as far as that came as std::bad_alloc; 125: another exception, its text in `err`. Only the calling thread
+/// is in the copy: the work must need none of the others, nor a lock that one of them may hold; where it waits for one
+/// all the same, it runs out of time. (The allocator's locks are not of these: glibc hands them on unlocked.)
 template <class Work>
 ChildOutput run_forked(const std::string& name, ChildLimits limits, Work work) {
   limits.memory_bytes += detail::address_space();

@@ -49,7 +49,8 @@ inline std::istringstream config_lines(const std::string& file) {
   return std::istringstream(std::string(mapped.text()));
 }
 
-/// Options stand in results, which are JSON: Throws Error naming one that is no UTF-8. Operands are names of files alone.
+/// Options stand in results, which are JSON: Throws Error naming one that is no UTF-8. Operands are names of files
+/// alone.
 inline void require_utf8(const po::options_description& options, const po::variables_map& values) {
   const auto require = [](const std::string& name, std::string_view value) {
     for (std::string_view rest = value; !rest.empty();) {
@@ -77,8 +78,8 @@ inline void write_stdout(std::string_view text) {
 
 /// Parses argv and, where given, `--config FILE` (the command line wins). Prints help or version and returns
 /// false when that was all that was asked. `hidden` options are taken but not shown; `positional` names the
-/// option that operands belong to. Throws Error, naming the option, for what is unknown, repeated, of a wrong type or no
-/// UTF-8.
+/// option that operands belong to. Throws Error, naming the option, for what is unknown, repeated, of a wrong type or
+/// no UTF-8.
 inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& program,
                           const po::options_description& options, po::variables_map& values,
                           const po::options_description& hidden = po::options_description(),
@@ -125,15 +126,15 @@ inline bool parse_options(int argc, const char* const* argv, const ProgramInfo& 
 
 namespace detail {
 
-/// Of standard input, output and error those that are closed are opened, the wrong way round: what reads or writes them fails
-/// as before, and no file that is opened later becomes one of them.
+/// Of standard input, output and error those that are closed are opened, the wrong way round: what reads or writes them
+/// fails as before, and no file that is opened later becomes one of them.
 inline void keep_standard_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-/// Whether a message tells of memory that was not to be had: libtorch's and CUDA's errors have no type of their own. Behind
-/// their first line they say where in libtorch.
+/// Whether a message tells of memory that was not to be had: libtorch's and CUDA's errors have no type of their own.
+/// Behind their first line they say where in libtorch.
 inline bool tells_of_memory(std::string_view message) {
   constexpr std::string_view words[] = {"not enough memory", "can't allocate memory", "out of memory"};
   return std::ranges::any_of(words, [&](auto word) { return message.find(word) != std::string_view::npos; });

@@ -21,8 +21,8 @@ namespace fpf {
 
 enum class Verbosity { normal, quiet };
 
-/// How much of a task is left, where its units are of several kinds (prefills and decode steps, say): units of a kind take
-/// about as long as one another, those of two kinds may take a hundred times as long.
+/// How much of a task is left, where its units are of several kinds (prefills and decode steps, say): units of a kind
+/// take about as long as one another, those of two kinds may take a hundred times as long.
 class RemainingTime {
  public:
   /// `totals`: units of each kind.

@@ -1,5 +1,5 @@
-// Text from files and the command line on its way to people: one line, valid UTF-8, nothing that steers a terminal, nothing
-// that cannot be seen.
+// Text from files and the command line on its way to people: one line, valid UTF-8, nothing that steers a terminal,
+// nothing that cannot be seen.
 #pragma once
 
 #include <fmt/format.h>
@@ -29,7 +29,8 @@ inline std::size_t code_points(std::string_view text) {
 }
 
 /// Characters that steer (C0, DEL, C1, line and paragraph separators, the bidirectional controls of Unicode 15.0, table
-/// 23-3) or cannot be seen (zero-width spaces and joiners, the soft hyphen, tags): text with them is not what it looks like.
+/// 23-3) or cannot be seen (zero-width spaces and joiners, the soft hyphen, tags): text with them is not what it looks
+/// like.
 inline bool is_invisible(char32_t c) {
   const auto within = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
   return c < 0x20 || within(0x7f, 0x9f) || c == 0xad || c == 0x61c || c == 0x180e || within(0x200b, 0x200f) ||
@@ -49,8 +50,8 @@ inline std::string escape_of(char32_t c) {
   return c < 0x10000 ? fmt::format("\\u{:04x}", code) : fmt::format("\\U{:08x}", code);
 }
 
-/// What `text` begins with as it is shown, which is taken off: its characters, or for what `hidden` says and for bytes that
-/// are no UTF-8 ("\xff") their escapes.
+/// What `text` begins with as it is shown, which is taken off: its characters, or for what `hidden` says and for bytes
+/// that are no UTF-8 ("\xff") their escapes.
 template <class Hidden>
 std::string take_shown(std::string_view& text, const Hidden& hidden) {
   const Utf8Step step = decode_utf8(text);
@@ -64,8 +65,8 @@ std::string take_shown(std::string_view& text, const Hidden& hidden) {
 
 }  // namespace detail
 
-/// Valid UTF-8 on one line: what is_invisible() and what is no UTF-8 stand as escapes. What is longer than `longest` code
-/// points ends in an ellipsis. Done twice it is the same as once.
+/// Valid UTF-8 on one line: what is_invisible() and what is no UTF-8 stand as escapes. What is longer than `longest`
+/// code points ends in an ellipsis. Done twice it is the same as once.
 inline std::string one_line(std::string_view text, std::size_t longest = std::string_view::npos) {
   std::string out;
   std::size_t count = 0, before_last = 0;
@@ -96,9 +97,9 @@ inline std::string cut_in_the_middle(std::string_view text, std::size_t longest)
   return out;
 }
 
-/// A name that people tell from others by looking at it (a config_id, a device's name): printable ASCII as it is, everything
-/// else as escapes, with blanks that begin, end or follow another as "\x20" and a backslash doubled. Names that differ are
-/// shown differently, whatever script, invisible character or normal form they hide behind.
+/// A name that people tell from others by looking at it (a config_id, a device's name): printable ASCII as it is,
+/// everything else as escapes, with blanks that begin, end or follow another as "\x20" and a backslash doubled. Names
+/// that differ are shown differently, whatever script, invisible character or normal form they hide behind.
 inline std::string visible_name(std::string_view name) {
   std::string out;
   while (!name.empty()) {

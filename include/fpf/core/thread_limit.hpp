@@ -12,8 +12,8 @@ namespace fpf {
 /// Above this OpenMP's runtime libraries end by a signal (libgomp 12 between 2000 and 4000).
 inline constexpr int most_threads = 1024;
 
-/// How many threads this process may have at once, up to `wanted`: it starts them, since limits stand in many places (of the
-/// process, its user, its container, its memory).
+/// How many threads this process may have at once, up to `wanted`: it starts them, since limits stand in many places
+/// (of the process, its user, its container, its memory).
 inline int possible_threads(int wanted) {
   std::latch end(1);
   std::vector<std::jthread> threads;

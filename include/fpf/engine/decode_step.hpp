@@ -27,11 +27,11 @@ struct Stage {
 };
 
 /// The kernel for products by rows, in the one place where it is chosen: float32 activations and single rows
-/// go through fused multiply-adds, more rows through the matrix units, as serving stacks choose.
+/// go through fused multiply-adds, more rows through the tensor cores, as serving stacks choose.
 inline kernel::Arithmetic product_arithmetic(const kernel::StepConfig& config) {
   if (config.products) return *config.products;
-  if (config.dtype == DType::float32) return kernel::Arithmetic::lanes;
-  return config.rows == 1 && !config.batch_invariant ? kernel::Arithmetic::lanes : kernel::Arithmetic::tiles;
+  if (config.dtype == DType::float32) return kernel::Arithmetic::fma;
+  return config.rows == 1 && !config.batch_invariant ? kernel::Arithmetic::fma : kernel::Arithmetic::tensor_cores;
 }
 
 /// The step's kernels, built for a model and ready to be enqueued (and captured): token ids and positions are
@@ -128,12 +128,11 @@ class DecodeStep final : public Step {
     const kernel::Arithmetic arithmetic = product_arithmetic(config());
     const auto product_plan = [&](const kernel::Matrix& m, bool norm, bool add) {
       const kernel::Fusion fusion{config().fused && norm, config().fused && add, m.bias != nullptr};
-      return operation(
-          kernel::plan_gemv(m.format, config().dtype, m.n, m.k, fusion,
-                            m.n < 16 ? kernel::Arithmetic::lanes : arithmetic));  // a router of few experts
+      return operation(kernel::plan_gemv(m.format, config().dtype, m.n, m.k, fusion,
+                                         m.n < 16 ? kernel::Arithmetic::fma : arithmetic));  // a router of few experts
     };
     kernel::MoeOptions experts{routes_inside(), !config().fused,
-                               float32() ? kernel::Arithmetic::lanes : kernel::Arithmetic::tiles};
+                               float32() ? kernel::Arithmetic::fma : kernel::Arithmetic::tensor_cores};
     experts.rows = config().rows;
     embed_ = operation(kernel::plan_embed(config().dtype, config().hidden));
     norm_ = operation(kernel::plan_rms_norm(config().dtype, config().hidden, !config().fused));
@@ -199,7 +198,8 @@ class DecodeStep final : public Step {
     }
   }
 
-  /// The router's choice from router_logits_ and the experts over normed_, or the dense MLP: out = residual + their sum.
+  /// The router's choice from router_logits_ and the experts over normed_, or the dense MLP: out = residual + their
+  /// sum.
   void experts(std::size_t i, const Pass& pass, const void* residual, void* out) const {
     const LayerOperations& op = layers_[i];
     if (!op.route.plan().expression.empty())
@@ -224,9 +224,9 @@ class DecodeStep final : public Step {
     run(pass, "down", op.down, params);
   }
 
-  /// The pass's words as launches. Where the step is fused, products norm their input on the way in and add the residual on
-  /// the way out, each with one rounding at its end; else every operation rounds its result. What ranks exchange is added
-  /// to the residual once it is whole.
+  /// The pass's words as launches. Where the step is fused, products norm their input on the way in and add the
+  /// residual on the way out, each with one rounding at its end; else every operation rounds its result. What ranks
+  /// exchange is added to the residual once it is whole.
   class StepWords {
    public:
     StepWords(const DecodeStep& step, kernel::cuda::Stream stream, const Select& select)

@@ -23,8 +23,8 @@ namespace fpf::engine {
 /// own_kernels are, where their source's hash stands; "libtorch F" is that library's function.
 using OperationTable = std::vector<std::pair<std::string, std::string>>;
 
-/// Prefill and decode are the same function over many tokens or one; on a GPU decode steps are made of kernels of their own
-/// (make_step).
+/// Prefill and decode are the same function over many tokens or one; on a GPU decode steps are made of kernels of their
+/// own (make_step).
 class Decoder {
  public:
   virtual ~Decoder() = default;
@@ -50,7 +50,8 @@ class Decoder {
   /// Bytes of the weights this rank holds.
   virtual std::size_t weight_bytes() const = 0;
   /// tokens [batch, count] int64, at the positions after the cache's -> logits [batch, logits_for, vocab] of
-  /// the last `logits_for` of them, in the activations' dtype (portable: float32). Signals of the layers that `taps` wants go there on the way.
+  /// the last `logits_for` of them, in the activations' dtype (portable: float32). Signals of the layers that `taps`
+  /// wants go there on the way.
   virtual at::Tensor forward(const at::Tensor& tokens, model::KvCache& cache, std::int64_t logits_for,
                              model::Taps* taps) = 0;
   /// logits [rows, vocab] of forward() -> the k largest log-probabilities of each row, on the CPU.
@@ -60,7 +61,8 @@ class Decoder {
   /// Which kernels forward() uses.
   virtual OperationTable operations() const = 0;
 
-  /// On a GPU: a decode step as `config` says, against that cache. `keep` gives device memory that lives as long as the step, zeroed.
+  /// On a GPU: a decode step as `config` says, against that cache. `keep` gives device memory that lives as long as the
+  /// step, zeroed.
   virtual std::unique_ptr<Step> make_step(kernel::StepConfig config, const model::KvCache& cache,
                                           const kernel::Allocate& keep) const = 0;
   /// On a GPU: whether a step is captured as one graph and replayed.

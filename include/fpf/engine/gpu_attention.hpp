@@ -10,7 +10,8 @@
 
 namespace fpf::engine {
 
-/// cos and sin of RoPE's angles for all positions, as the activations' dtype rounds them: [positions, head_dim / 2] float32.
+/// cos and sin of RoPE's angles for all positions, as the activations' dtype rounds them: [positions, head_dim / 2]
+/// float32.
 struct GpuRope {
   at::Tensor cos, sin;
 };
@@ -21,8 +22,8 @@ struct HeadNorms {
   double eps;
 };
 
-/// qkv [batch, tokens, heads + 2 kv_heads, head_dim], at the positions after the cache's: k and v go into the layer's cache
-/// after norm and RoPE; q comes back as [batch, heads, tokens, head_dim]. Rounded after every operation.
+/// qkv [batch, tokens, heads + 2 kv_heads, head_dim], at the positions after the cache's: k and v go into the layer's
+/// cache after norm and RoPE; q comes back as [batch, heads, tokens, head_dim]. Rounded after every operation.
 inline at::Tensor rope_append(const at::Tensor& qkv, std::int64_t heads, const HeadNorms& norms, const GpuRope& rope,
                               const model::KvCache& cache, std::int64_t layer) {
   const std::int64_t batch = qkv.size(0), tokens = qkv.size(1), d = qkv.size(3), kv_heads = (qkv.size(2) - heads) / 2;

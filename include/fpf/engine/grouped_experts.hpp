@@ -16,7 +16,7 @@
 #define FPF_HAS_GROUPED_MM
 #endif
 
-#include <fpf/execution/gpu_words.hpp>
+#include <fpf/execution/gpu_operators.hpp>
 #include <fpf/model/weights.hpp>
 #include <optional>
 #include <tuple>
@@ -82,8 +82,8 @@ inline at::Tensor grouped_product(const at::Tensor& rows, const at::Tensor& matr
 
 }  // namespace detail
 
-/// rows [tokens, hidden] through those of their chosen experts that this rank holds, weighted and summed per token in the
-/// order of the experts, as the CPU does and without atomics: each token gathers its k results.
+/// rows [tokens, hidden] through those of their chosen experts that this rank holds, weighted and summed per token in
+/// the order of the experts, as the CPU does and without atomics: each token gathers its k results.
 inline at::Tensor grouped_experts(const model::Layer& layer, const at::Tensor& rows, const execution::Routing& routing,
                                   bool hopper) {
   const std::int64_t tokens = rows.size(0), k = routing.expert_ids.size(1);

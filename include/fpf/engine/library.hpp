@@ -1,5 +1,5 @@
-// The forward pass by libtorch's operators, with fpf's kernels between the products on a GPU; the policies are what its words
-// call.
+// The forward pass by libtorch's operators, with fpf's kernels between the products on a GPU; the policies are what its
+// words call.
 #pragma once
 
 #include <ATen/TensorOperators.h>
@@ -14,7 +14,7 @@
 #include <fpf/engine/grouped_experts.hpp>
 #include <fpf/engine/named_pass.hpp>
 #include <fpf/engine/numerics.hpp>
-#include <fpf/execution/words.hpp>
+#include <fpf/execution/operators.hpp>
 #include <memory>
 
 namespace fpf::engine {
@@ -26,7 +26,7 @@ struct LibraryModel {
   const parallel::Shard& shard;
   const parallel::Collectives& collectives;
   const attention::Kernel& attention;
-  execution::Words words;
+  execution::Operators operators;
   at::TensorOptions options;
   const GpuRope& gpu_rope;  // on a GPU
   bool hopper;              // a GPU of compute capability 9 or more
@@ -45,10 +45,10 @@ class LibraryWords {
 
   void embed() { x_ = at::embedding(m_.weights.embedding, tokens_); }
 
-  at::Tensor norm(const at::Tensor& weight) const { return m_.words.norm(x_, weight, eps()); }
+  at::Tensor norm(const at::Tensor& weight) const { return m_.operators.norm(x_, weight, eps()); }
 
   at::Tensor add_norm(const at::Tensor& delta, const at::Tensor& weight) {
-    return m_.words.add_norm(x_, delta, weight, eps());
+    return m_.operators.add_norm(x_, delta, weight, eps());
   }
 
   at::Tensor qkv(std::size_t i, const at::Tensor& normed) const { return layer(i).qkv(normed); }
@@ -63,8 +63,8 @@ class LibraryWords {
     if (qkv.is_cuda()) {
       q = rope_append(all, heads, {q_norm, k_norm, eps()}, m_.gpu_rope, cache_, index);
     } else {
-      q = m_.words.head_norm_rope(all.narrow(2, 0, heads), q_norm, eps(), rope_);
-      const at::Tensor k = m_.words.head_norm_rope(all.narrow(2, heads, kv_heads), k_norm, eps(), rope_);
+      q = m_.operators.head_norm_rope(all.narrow(2, 0, heads), q_norm, eps(), rope_);
+      const at::Tensor k = m_.operators.head_norm_rope(all.narrow(2, heads, kv_heads), k_norm, eps(), rope_);
       cache_.append(index, k, all.narrow(2, heads + kv_heads, kv_heads).transpose(1, 2));
     }
     const std::int64_t length = cache_.length() + count_;
@@ -98,7 +98,7 @@ class LibraryWords {
   bool wants(std::size_t layer) const { return taps_ != nullptr && taps_->wants(static_cast<std::int64_t>(layer)); }
 
   at::Tensor mlp(const model::Mlp& mlp, const at::Tensor& x) const {
-    return mlp.down(m_.words.silu_mul(mlp.gate(x), mlp.up(x)));
+    return mlp.down(m_.operators.silu_mul(mlp.gate(x), mlp.up(x)));
   }
 
   /// The chosen experts' outputs, weighted and summed in the order of the experts (transformers'
@@ -106,7 +106,7 @@ class LibraryWords {
   at::Tensor experts(std::size_t i, const at::Tensor& x) {
     const std::int64_t k = m_.config.experts_per_token;
     const at::Tensor rows = x.reshape({-1, m_.config.hidden_size});
-    const execution::Routing routing = m_.words.route(layer(i).router(rows), k, m_.config.norm_topk_prob);
+    const execution::Routing routing = m_.operators.route(layer(i).router(rows), k, m_.config.norm_topk_prob);
     if (wants(i)) routing_ = routing;
     if (x.is_cuda()) return grouped_experts(layer(i), rows, routing, m_.hopper).view(x.sizes());
     at::Tensor out = at::zeros_like(rows);
@@ -159,7 +159,7 @@ class LibraryDecoder final : public Decoder {
                              .shard = shard(),
                              .collectives = collectives(),
                              .attention = numerics_.attention,
-                             .words = execution::Words(numerics_.execution),
+                             .operators = execution::Operators(numerics_.execution),
                              .options = options(),
                              .gpu_rope = gpu_rope_,
                              .hopper = hopper_};

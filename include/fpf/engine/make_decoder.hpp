@@ -10,8 +10,8 @@
 
 namespace fpf::engine {
 
-/// Throws Error, naming what the model's layers have and an engine does not carry out: weights that were loaded and not used
-/// would be results of another model.
+/// Throws Error, naming what the model's layers have and an engine does not carry out: weights that were loaded and not
+/// used would be results of another model.
 inline void require_carried_out(const model::ModelConfig& config, const model::Block& carries,
                                 std::string_view engine) {
   for (const auto& [words, flag] : model::block_flags)
@@ -19,8 +19,8 @@ inline void require_carried_out(const model::ModelConfig& config, const model::B
       fail("{} has {}, which {} does not carry out", config.architecture, words, engine);
 }
 
-/// Makes a rank's decoder. All of the engines' code hangs on this one function, which is not inline: `extern template struct
-/// DecoderFactory<>` leaves it to another object file.
+/// Makes a rank's decoder. All of the engines' code hangs on this one function, which is not inline: `extern template
+/// struct DecoderFactory<>` leaves it to another object file.
 template <class = void>
 struct DecoderFactory {
   static std::unique_ptr<Decoder> make(const Numerics& numerics, const model::Checkpoint& checkpoint,

@@ -1,5 +1,5 @@
-// A forward pass that only says which kernel carries out which operation: what the manifest says of engines that are made of
-// functions. (Decode steps and other launches name themselves.)
+// A forward pass that only says which kernel carries out which operation: what the manifest says of engines that are
+// made of functions. (Decode steps and other launches name themselves.)
 #pragma once
 
 #include <cstddef>

@@ -1,13 +1,14 @@
-// THE forward pass of a decoder-only transformer, written once over words. An engine is who carries the words out: libtorch,
-// the decode step's kernels, the portable execution on a CPU or a GPU, or one that only says what the others do.
+// THE forward pass of a decoder-only transformer, written once over words. An engine is who carries the words out:
+// libtorch, the decode step's kernels, the portable execution on a CPU or a GPU, or one that only says what the others
+// do.
 #pragma once
 
 #include <cstddef>
 
 namespace fpf::engine {
 
-/// The words of a pass. Its residual stream is the engine's own. Handles are what an engine likes them to be: a tensor, an
-/// address, or a note that the next product norms its input on the way in.
+/// The words of a pass. Its residual stream is the engine's own. Handles are what an engine likes them to be: a tensor,
+/// an address, or a note that the next product norms its input on the way in.
 ///   weights()                 has layers[i].input_norm, layers[i].post_norm and final_norm
 ///   embed()                   the residual stream becomes the tokens' embeddings
 ///   norm(weight)              -> Normed: RMSNorm of the residual stream

@@ -243,8 +243,8 @@ class PortableWords {
   execution::Routing routing_;  // of the layer at hand, where it is wanted
 };
 
-/// Activations are float32 throughout; weights that are not quantised, the cache and the recorded hidden states are in the
-/// dtype that is asked for. Bits do not depend on how many tokens a pass has.
+/// Activations are float32 throughout; weights that are not quantised, the cache and the recorded hidden states are in
+/// the dtype that is asked for. Bits do not depend on how many tokens a pass has.
 class PortableCpuDecoder final : public Decoder {
  public:
   static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};

@@ -135,8 +135,8 @@ class PortableStep final : public Step {
 /// A pass over many tokens.
 class PortablePrefill : public PortableLaunches {
  public:
-  /// tokens [batch, count] int64 on the library's GPU, at the positions from cache.length() on; `config` of batch * count
-  /// rows.
+  /// tokens [batch, count] int64 on the library's GPU, at the positions from cache.length() on; `config` of batch *
+  /// count rows.
   PortablePrefill(kernel::Library& library, kernel::cuda::Stream stream, const kernel::StepConfig& config,
                   const kernel::ModelWeights& weights, const PortableBuffers& buffers, const at::Tensor& tokens,
                   const model::KvCache& cache, std::int64_t logits_for, model::Taps* taps)

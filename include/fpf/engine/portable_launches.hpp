@@ -1,4 +1,5 @@
-// The portable execution's launches on a GPU: the words of a pass with any number of rows. A row is a token of a sequence.
+// The portable execution's launches on a GPU: the words of a pass with any number of rows. A row is a token of a
+// sequence.
 #pragma once
 
 #include <cmath>
@@ -31,8 +32,8 @@ struct PortableStream {
   bool overlap = false;                     // see Launch
 };
 
-/// A pass with `config.rows` rows, `tokens` of each sequence. What prefill and decode steps do differently is theirs: where
-/// tokens come from, where signals go, which rows the head sees.
+/// A pass with `config.rows` rows, `tokens` of each sequence. What prefill and decode steps do differently is theirs:
+/// where tokens come from, where signals go, which rows the head sees.
 class PortableLaunches {
  public:
   PortableLaunches(kernel::Library& library, const kernel::StepConfig& config, const kernel::ModelWeights& weights,

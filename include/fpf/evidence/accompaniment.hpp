@@ -9,7 +9,8 @@
 
 namespace fpf::evidence {
 
-/// What there is to say of a run that its load did not go with for long enough, from its members; nothing of all others.
+/// What there is to say of a run that its load did not go with for long enough, from its members; nothing of all
+/// others.
 inline std::optional<std::string> unaccompanied(const nlohmann::json& run) {
   const auto& load = member_or_null(run, "contention");
   if (member_or_null(load, "accompanied") != false) return {};

@@ -1,5 +1,5 @@
-// Everything that two configurations can differ in beside what an experiment varies, and what a difference means: the one
-// list of it. (Weights have a header of their own, weights.hpp.)
+// Everything that two configurations can differ in beside what an experiment varies, and what a difference means: the
+// one list of it. (Weights have a header of their own, weights.hpp.)
 #pragma once
 
 #include <algorithm>
@@ -137,9 +137,9 @@ inline bool varies(std::string_view experiment_type, const Condition& condition)
   return kind_of(experiment_type) == nullptr && !condition.variable_of.empty();
 }
 
-/// A configuration's fields and their values as text; lists are one value. With them "threads", those that its first rank
-/// computes with, and "neighbours", the digests of its first run's. Kernels of fpf's own are left out: operations, NVRTC and
-/// fpf's revision say which they are.
+/// A configuration's fields and their values as text; lists are one value. With them "threads", those that its first
+/// rank computes with, and "neighbours", the digests of its first run's. Kernels of fpf's own are left out: operations,
+/// NVRTC and fpf's revision say which they are.
 inline std::map<std::string, std::string> conditions_of(const nlohmann::json& configuration, const StoredRun* run) {
   nlohmann::json plain = configuration;
   if (plain.is_object() && plain.contains("manifest") && plain["manifest"].is_object())
@@ -179,9 +179,9 @@ inline bool has_manifest(const std::map<std::string, std::string>& fields) {
   return first != fields.end() && first->first.starts_with("manifest/");
 }
 
-/// What differs between two configurations, but for what is allowed and what an experiment of that type varies (empty: they
-/// are of one value, and nothing may). What the manifest has is compared where both have one (has_manifest()), what stands
-/// beside it where both say it.
+/// What differs between two configurations, but for what is allowed and what an experiment of that type varies (empty:
+/// they are of one value, and nothing may). What the manifest has is compared where both have one (has_manifest()),
+/// what stands beside it where both say it.
 inline std::vector<ConditionDifference> condition_differences(const std::map<std::string, std::string>& a,
                                                               const std::map<std::string, std::string>& b,
                                                               Relation relation, std::string_view experiment_type) {

@@ -113,8 +113,8 @@ inline bool equal_rows(const SignalAt& a, const SignalAt& b, std::int64_t row) {
 
 }  // namespace detail
 
-/// What a run has of all signals, in the order in which a forward pass produces the rows of a position: by layer, then the
-/// signals' turns, the head's last.
+/// What a run has of all signals, in the order in which a forward pass produces the rows of a position: by layer, then
+/// the signals' turns, the head's last.
 inline std::vector<SignalAt> in_pass_order(const Signals& run) {
   auto all = every_signal(run);
   std::ranges::stable_sort(
@@ -142,8 +142,8 @@ std::optional<Place> first_place(const Signals& run, const std::vector<SignalAt>
 
 }  // namespace detail
 
-/// Calls visit(place, signal, row of the signal) for every row in the order in which a forward pass produces them: by position,
-/// then in_pass_order(). Returns the place of the first visit that returns true.
+/// Calls visit(place, signal, row of the signal) for every row in the order in which a forward pass produces them: by
+/// position, then in_pass_order(). Returns the place of the first visit that returns true.
 template <class Visit>
 std::optional<Place> first_place(const Signals& run, Visit visit) {
   return detail::first_place(run, in_pass_order(run), visit);

@@ -41,8 +41,8 @@ struct TextSpan {
 
 struct StoredStep {
   int step = 0;
-  std::optional<std::int64_t> token_id;         // fed at this step
-  std::optional<std::int64_t> chosen_token_id;  // where tokens are forced: what the run would have fed
+  std::optional<std::int32_t> token_id;         // fed at this step
+  std::optional<std::int32_t> chosen_token_id;  // where tokens are forced: what the run would have fed
   TextSpan token_text;
 };
 

@@ -179,9 +179,9 @@ class Indexer {
       if (*key == "step")
         step.step = static_cast<int>(take_index());
       else if (*key == "token_id")
-        step.token_id = cursor_.take_as<std::int64_t>();
+        step.token_id = take_id();
       else if (*key == "chosen_token_id")
-        step.chosen_token_id = cursor_.take_as<std::int64_t>();
+        step.chosen_token_id = take_id();
       else if (*key == "absolute_position")
         absolute = take_index();
       else if (*key == "token_text")
@@ -208,6 +208,13 @@ class Indexer {
     const auto index = cursor_.take_as<std::int64_t>();
     if (index < 0 || index > 1'000'000'000) cursor_.fail_here(fmt::format("expected 0 to 10^9, found {}", index));
     return index;
+  }
+
+  std::int32_t take_id() {
+    const auto id = cursor_.take_as<std::int64_t>();
+    constexpr auto most = std::numeric_limits<std::int32_t>::max();
+    if (id < 0 || id > most) cursor_.fail_here(fmt::format("expected a token id from 0 to {}, found {}", most, id));
+    return static_cast<std::int32_t>(id);
   }
 
   void read_layers(const SignalInfo& signal) {

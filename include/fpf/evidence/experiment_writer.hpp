@@ -11,21 +11,27 @@
 #include <fpf/evidence/run_json.hpp>
 #include <fpf/evidence/weights.hpp>
 #include <fstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace fpf::evidence {
 
-/// Collects finished configurations in `<path>.partial` and turns them into `path` at the end.
+/// Collects finished configurations in `<path>.partial` and turns them into `path` at the end. What was recorded is on
+/// disk alone: memory holds where it lies.
 ///
-/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ..., "model": ...}; every further line is a
-/// record {"configuration": ..., "runs": [...]} that was synced to disk when it was added. Fingerprint and model say what
-/// the records are made from; resuming with others is refused, and with a record whose vectors do not fit its digests. One
-/// process at a time may hold it.
+/// The partial file's first line is {"experiment_metadata": ..., "fingerprint": ..., "model": ...}; every further line
+/// is a record {"configuration": ..., "runs": [...]} that was synced to disk when it was added. Fingerprint and model
+/// say what the records are made from; resuming with others is refused, and with a record whose vectors do not fit its
+/// digests, or whose tokens are not those that it says. One process at a time may hold it.
 class ExperimentWriter {
  public:
   /// What records are made from.
   struct Origin {
     std::string fingerprint;  // of prompt, options, machine and software
     Json model{};             // its manifest.model
+    std::vector<std::string> tokens{};  // where they are forced, tokens.sha256 of each prompt's runs
   };
 
   /// A finished configuration. The members behind `resumed` are those of one that an earlier process left.
@@ -38,8 +44,8 @@ class ExperimentWriter {
   };
 
   /// Starts anew, or, with `resume`, goes on after the last complete record of an earlier partial file (if
-  /// any). Throws Error when the folder cannot be written, another process writes this experiment, or the partial file was
-  /// made from something else.
+  /// any). Throws Error when the folder cannot be written, another process writes this experiment, or the partial file
+  /// was made from something else.
   ExperimentWriter(std::filesystem::path path, Json metadata, const Origin& origin, bool resume)
       : path_(std::move(path)),
         partial_(path_.string() + ".partial",
@@ -48,16 +54,16 @@ class ExperimentWriter {
     const Json head = {
         {"experiment_metadata", std::move(metadata)}, {"fingerprint", origin.fingerprint}, {"model", origin.model}};
     if (resume) take_up(origin);
-    if (!lines_.empty()) return;
+    if (!head_.empty()) return;
     partial_.truncate(0);
-    lines_.push_back(head.dump());
-    put(lines_.front());
+    head_ = head.dump();
+    put({head_, "\n"});
   }
   ExperimentWriter(const ExperimentWriter&) = delete;
   ExperimentWriter& operator=(const ExperimentWriter&) = delete;
   /// An experiment that ends before its first record leaves no file.
   ~ExperimentWriter() {
-    if (lines_.size() == 1) partial_.remove();
+    if (places_.empty() && !finished_) partial_.remove();
   }
 
   /// The record of a configuration that is finished already; null while it is not.
@@ -72,57 +78,74 @@ class ExperimentWriter {
 
   /// Records a configuration and its runs (each the text of one JSON object), durably.
   void add(const Json& configuration, const std::vector<std::string>& runs) {
-    std::string line = configuration_key + configuration.dump() + runs_key;
-    std::size_t size = line.size() + 3;
-    for (const std::string& run : runs) size += run.size() + 1;
-    line.reserve(size);
+    const std::string own = configuration_key + configuration.dump();
+    std::vector<std::string_view> parts{own, runs_key};
     for (const std::string& run : runs) {
-      if (line.back() != '[') line += ',';
-      append_on_one_line(line, run);
+      if (&run != runs.data()) parts.emplace_back(",");
+      add_on_one_line(parts, run);
     }
-    line += "]}";
-    put(line);
+    parts.emplace_back("]}\n");
+    const std::uintmax_t begin = size_;
+    put(parts);
     recorded_.push_back({.config_id = configuration.at("config_id").get<std::string>()});
-    lines_.push_back(std::move(line));
+    places_.push_back({begin, begin + own.size(), size_});
   }
 
   /// Writes the experiment file and removes the partial one.
   void finish() {
     AtomicFile file(path_);
-    const Json head = parse_json<Json>(lines_.front(), partial().string());
+    const Json head = parse_json<Json>(head_, partial().string());
     file.append("{\"experiment_metadata\":" + head.at("experiment_metadata").dump() + ",\n\"configurations\":[");
-    for (std::size_t i = 1; i < lines_.size(); ++i) {
-      const std::string_view line = lines_[i];
-      file.append(i == 1 ? "\n" : ",\n")
-          .append(line.substr(configuration_key.size(), split(line) - configuration_key.size()));
+    const auto separator = [&](const Place& one) { return &one == places_.data() ? "\n" : ",\n"; };
+    for (const Place& one : places_) {
+      file.append(separator(one));
+      copy(one.begin + configuration_key.size(), one.split, file);
     }
     file.append("],\n\"runs\":[");
-    for (std::size_t i = 1; i < lines_.size(); ++i) {
-      std::string_view line = lines_[i];
-      line.remove_prefix(split(line) + runs_key.size());
-      file.append(i == 1 ? "\n" : ",\n").append(line.substr(0, line.size() - 2));
+    for (const Place& one : places_) {
+      file.append(separator(one));
+      copy(one.split + runs_key.size(), one.end - std::string_view("]}\n").size(), file);
     }
     file.append("]}\n").commit();
     partial_.remove();
-    lines_.clear();
+    finished_ = true;
   }
 
  private:
   inline static const std::string configuration_key = "{\"configuration\":";
   inline static const std::string runs_key = ",\"runs\":[";  // inside JSON strings the quotes would be escaped
 
+  /// Where a record lies in the partial file, and where its configuration ends; in bytes.
+  struct Place {
+    std::uintmax_t begin, split, end;
+  };
+
   static std::size_t split(std::string_view line) { return line.find(runs_key); }
 
   /// A record is a line, and JSON has line breaks between its tokens alone.
-  static void append_on_one_line(std::string& line, std::string_view text) {
+  static void add_on_one_line(std::vector<std::string_view>& parts, std::string_view text) {
     while (!text.empty()) {
       const std::size_t end = std::min(text.find('\n'), text.size());
-      line += text.substr(0, end);
+      parts.push_back(text.substr(0, end));
       text.remove_prefix(std::min(end + 1, text.size()));
     }
   }
 
-  void put(const std::string& line) { partial_.append(line + "\n"); }
+  void put(const std::vector<std::string_view>& parts) {
+    partial_.append(parts);
+    for (const std::string_view part : parts) size_ += part.size();
+  }
+
+  /// Bytes of the partial file, through a small buffer.
+  void copy(std::uintmax_t begin, std::uintmax_t end, AtomicFile& to) const {
+    constexpr std::uintmax_t most = 1 << 20;
+    std::string buffer;
+    for (; begin < end; begin += buffer.size()) {
+      buffer.resize(static_cast<std::size_t>(std::min(most, end - begin)));
+      partial_.read(begin, buffer);
+      to.append(buffer);
+    }
+  }
 
   /// Reads the complete lines of an earlier partial file and cuts off what was being written when it stopped.
   void take_up(const Origin& origin) {
@@ -131,15 +154,19 @@ class ExperimentWriter {
     for (std::string line; std::getline(file, line) && !file.eof();) {
       const Json record = partial_record(line);
       try {
-        lines_.empty() ? check_head(record, origin) : take_up(record, line);
+        head_.empty() ? check_head(record, origin) : take_up(record, line, origin);
       } catch (const Json::exception&) {
         fail("{} is damaged at byte {}: expected what an interrupted experiment leaves; remove it", partial().string(),
              whole);
       }
-      whole += line.size() + 1;
-      lines_.push_back(std::move(line));
+      const std::uintmax_t begin = std::exchange(whole, whole + line.size() + 1);
+      if (head_.empty())
+        head_ = std::move(line);
+      else
+        places_.push_back({begin, begin + split(line), whole});
     }
     partial_.truncate(whole);
+    size_ = whole;
   }
 
   void check_head(const Json& head, const Origin& origin) const {
@@ -156,7 +183,7 @@ class ExperimentWriter {
           partial().string(), difference.field, difference.a, difference.b);
   }
 
-  void take_up(const Json& record, const std::string& line) {
+  void take_up(const Json& record, const std::string& line, const Origin& origin) {
     using Pointer = Json::json_pointer;
     const Json& configuration = record.at("configuration");
     Recorded& out = recorded_.emplace_back();
@@ -169,15 +196,16 @@ class ExperimentWriter {
                      !run.value(Pointer("/contention/accompanied"), true);
     for (const Json& one : record.at("runs").at(0).value("neighbours", Json::array()))
       out.neighbours.push_back(one.at("prompt_sha256").get<std::string>());
-    check_digests(out.config_id, line);
+    check_record(out.config_id, line, origin);
   }
 
-  void check_digests(const std::string& config_id, std::string_view line) const {
-    const Json metadata = parse_json<Json>(lines_.front(), partial().string()).at("experiment_metadata");
+  void check_record(const std::string& config_id, std::string_view line, const Origin& origin) const {
+    const Json metadata = parse_json<Json>(head_, partial().string()).at("experiment_metadata");
     const auto configuration = line.substr(configuration_key.size(), split(line) - configuration_key.size());
     const auto runs = line.substr(split(line) + runs_key.size());
-    const std::string fault = digest_fault(fmt::format(R"({{"experiment_metadata":{},"configurations":[{}],"runs":[{})",
-                                                       metadata.dump(), configuration, runs));
+    const std::string fault = record_fault(fmt::format(R"({{"experiment_metadata":{},"configurations":[{}],"runs":[{})",
+                                                       metadata.dump(), configuration, runs),
+                                           origin.tokens);
     if (!fault.empty())
       fail("{} holds {}, which is not what was recorded ({}): remove it, or run without --resume", partial().string(),
            config_id, fault);
@@ -185,8 +213,11 @@ class ExperimentWriter {
 
   std::filesystem::path path_;
   LockedFile partial_;
-  std::vector<std::string> lines_;
+  std::string head_;  // the first line
+  std::uintmax_t size_ = 0;
+  std::vector<Place> places_;  // of recorded_
   std::vector<Recorded> recorded_;
+  bool finished_ = false;
 };
 
 }  // namespace fpf::evidence

@@ -14,13 +14,23 @@
 
 namespace fpf::evidence::detail {
 
-/// Looks at one run of a file; `add` takes what contradicts, a sentence each. What every file of fpf's says is asked of those
-/// with a manifest.
+/// Whether a configuration is one that fpf wrote.
+inline bool has_manifest(const nlohmann::json& configuration) {
+  const auto& manifest = member_or_null(configuration, "manifest");
+  return member_or_null(member_or_null(manifest, "fpf"), "version").is_string();
+}
+
+/// Looks at one run of a file; `add` takes what contradicts, a sentence each. What every file of fpf's says is asked of
+/// those with a manifest.
 class FedInspector {
  public:
-  FedInspector(const ExperimentFile& file, const nlohmann::json& configuration, const StoredRun& run, bool has_manifest,
+  FedInspector(const ExperimentFile& file, const nlohmann::json& configuration, const StoredRun& run,
                std::function<void(const std::string&)> add)
-      : file_(file), configuration_(configuration), run_(run), has_manifest_(has_manifest), add_(std::move(add)) {}
+      : file_(file),
+        configuration_(configuration),
+        run_(run),
+        has_manifest_(has_manifest(configuration)),
+        add_(std::move(add)) {}
 
   /// Ids are those of their digest, and as many as the first step stands behind.
   void prompt() {
@@ -34,7 +44,8 @@ class FedInspector {
     }
   }
 
-  /// Runs of one prompt_index answer one prompt, those of others another, and a configuration answers all that there are.
+  /// Runs of one prompt_index answer one prompt, those of others another, and a configuration answers all that there
+  /// are.
   void prompts() {
     if (!has_manifest_) return;
     const std::size_t own = prompt_index(run_);
@@ -48,27 +59,34 @@ class FedInspector {
                    run_name(file_, other), b.dump());
     }
     const json& stated = member(file_.metadata, "prompts");
-    const std::size_t count = stated_prompts(file_).count;
+    const StatedPrompts prompts = stated_prompts(file_);
+    const std::size_t count = prompts.count;
     if (member(run_.members, "prompt_index").is_null() != stated.is_null())
       add("prompt_index is {}, experiment_metadata.prompts is {:.60}", member(run_.members, "prompt_index").dump(),
           stated.dump());
+    const json& document = member(run_.members, "document_sha256");
+    if (document.is_null() != prompts.documents.empty() ||
+        (!document.is_null() && std::ranges::find(prompts.documents, document.get<std::string>()) ==
+                                    prompts.documents.end()))
+      add("document_sha256 is {:.80}, experiment_metadata.prompts has {} documents, and not one of that digest",
+          document.dump(), prompts.documents.size());
     if (answered.size() != count || *answered.rbegin() != count - 1)
       add("its configuration answers {} prompts, the last of them {}: expected {}, which experiment_metadata.prompts says",
           answered.size(), *answered.rbegin(), count);
   }
 
-  /// Every token fed is the most probable one of the position before; where tokens are forced, chosen_token_id is, and those
-  /// fed are the baseline's, where it says so.
+  /// Every token fed is the most probable one of the position before; where tokens are forced, chosen_token_id is, and
+  /// those fed are the baseline's, where it says so.
   void tokens() {
+    own_tokens();
+    if (!member(run_.members, "tokens").is_null()) hold_baselines();
+  }
+
+  /// What tokens() says of a run without the other runs of its file.
+  void own_tokens() {
     const json& forced = member(run_.members, "tokens");
-    const json& mode = member(file_.metadata, "tokens");
-    const bool of_baseline = member(configuration_, "baseline") == true;
-    if (!forced.is_null()) hold_forced(forced);
-    if (!mode.is_null() && forced.is_null() && !of_baseline)
-      add("it has no tokens, experiment_metadata.tokens is {:.40}", mode.dump());
-    if (mode == "file" && !forced.is_null() && member(forced, "from") != mode)
-      add("tokens.from is {:.40}, experiment_metadata.tokens is {:.40}", member(forced, "from").dump(), mode.dump());
-    if (!forced.is_null() && mode.is_null()) add("its tokens are forced, and experiment_metadata has no tokens");
+    if (!forced.is_null()) hold_digest(forced);
+    hold_source(forced);
     if (!has_manifest_ || run_.steps.empty()) return;
     const Rows<float> top = read_positions(file_, run_, info(StoredSignal::logprobs), -1);
     for (std::size_t step = 0; step < run_.steps.size(); ++step) {
@@ -104,33 +122,47 @@ class FedInspector {
           *run_.prompt_tokens);
   }
 
-  static std::vector<std::int32_t> fed(const StoredRun& run) {
-    std::vector<std::int32_t> out;
-    for (const StoredStep& step : run.steps) out.push_back(static_cast<std::int32_t>(step.token_id.value_or(-1)));
-    return out;
-  }
-
-  void hold_forced(const json& forced) {
-    const auto ids = fed(run_);
+  void hold_digest(const json& forced) {
+    const auto ids = tokens_fed(run_);
     const std::string found = sha256_hex(std::as_bytes(std::span(ids)));
     if (is_complete() && forced.at("sha256") != found)
       add("tokens.sha256 is {:.80}, those that it was fed have {}", forced.at("sha256").dump(), found);
+  }
+
+  /// Where a run's tokens are from is where its file says that tokens are from; the baseline's own are not from it.
+  void hold_source(const json& forced) {
+    const json& mode = member(file_.metadata, "tokens");
+    const bool of_baseline = member(configuration_, "baseline") == true;
+    if (mode == "baseline" && member(file_.metadata, "experiment_type") == "reference")
+      add("experiment_metadata.tokens is \"baseline\": experiment 0 is the baseline, and may be fed a file's alone");
+    if (!mode.is_null() && forced.is_null() && !of_baseline)
+      add("it has no tokens, experiment_metadata.tokens is {:.40}", mode.dump());
+    if (forced.is_null()) return;
+    if (mode.is_null()) return add("its tokens are forced, and experiment_metadata has no tokens");
+    const json& from = member(forced, "from");
+    if (of_baseline && from != "file")
+      add("tokens.from is {:.40}: it is the baseline, and may be fed a file's alone", from.dump());
+    if (!of_baseline && from != mode)
+      add("tokens.from is {:.40}, experiment_metadata.tokens is {:.40}", from.dump(), mode.dump());
+  }
+
+  /// Its tokens are the baseline's, where the file says so.
+  void hold_baselines() {
     if (member(file_.metadata, "tokens") != "baseline") return;
+    const auto ids = tokens_fed(run_);
     bool any = false;
-    for (const json& one : file_.configurations)
-      for (const StoredRun& run : file_.runs) {
-        if (member(one, "baseline") != true || member(one, "config_id") != run.config_id) continue;
-        if (prompt_index(run) != prompt_index(run_)) continue;
-        any = true;
-        const auto theirs = fed(run);
-        const std::size_t common = is_complete() ? std::max(ids.size(), theirs.size()) : ids.size();
-        for (std::size_t step = 0; step < common; ++step)
-          if (step >= ids.size() || step >= theirs.size() || ids[step] != theirs[step])
-            return add(
-                "decode_steps[{}].token_id is {}: the baseline's is {}, and experiment_metadata.tokens is baseline",
-                step, step < ids.size() ? std::to_string(ids[step]) : "none",
-                step < theirs.size() ? std::to_string(theirs[step]) : "none");
-      }
+    for (const StoredRun& run : file_.runs) {
+      if (!is_of_baseline(file_, run) || prompt_index(run) != prompt_index(run_)) continue;
+      any = true;
+      const auto theirs = tokens_fed(run);
+      const std::size_t common = is_complete() ? std::max(ids.size(), theirs.size()) : ids.size();
+      for (std::size_t step = 0; step < common; ++step)
+        if (step >= ids.size() || step >= theirs.size() || ids[step] != theirs[step])
+          return add(
+              "decode_steps[{}].token_id is {}: the baseline's is {}, and experiment_metadata.tokens is baseline", step,
+              step < ids.size() ? std::to_string(ids[step]) : "none",
+              step < theirs.size() ? std::to_string(theirs[step]) : "none");
+    }
     if (!any) add("experiment_metadata.tokens is baseline, and the file has no run of one");
   }
 

@@ -1,8 +1,8 @@
 // SHA-256 of large files: hashed beside other work, or taken from a cache that only the user's own programs fill.
 //
-// A digest that travels with a file proves nothing of it, and size and modification time are kept by whoever copies. The
-// cache is therefore a folder of the user's own, and an entry counts for one inode in one state: device, inode, size, time
-// of modification and time of change, which no program can set, in nanoseconds.
+// A digest that travels with a file proves nothing of it, and size and modification time are kept by whoever copies.
+// The cache is therefore a folder of the user's own, and an entry counts for one inode in one state: device, inode,
+// size, time of modification and time of change, which no program can set, in nanoseconds.
 #pragma once
 
 #include <fcntl.h>
@@ -84,8 +84,9 @@ namespace detail {
        path.string());
 }
 
-/// A file's content, piece by piece: a map's pages would count as this process's memory, beside the model's own. It must be
-/// the file that `stamp` is of; `stamp` becomes that of the state that was read. `advance(bytes)` after each piece may throw.
+/// A file's content, piece by piece: a map's pages would count as this process's memory, beside the model's own. It
+/// must be the file that `stamp` is of; `stamp` becomes that of the state that was read. `advance(bytes)` after each
+/// piece may throw.
 template <class Advance>
 std::string hash_content(const std::filesystem::path& path, FileStamp& stamp, Advance advance) {
   struct Descriptor {
@@ -119,8 +120,8 @@ std::string hash_content(const std::filesystem::path& path, FileStamp& stamp, Ad
 
 }  // namespace detail
 
-/// Digests of a set of files, found by threads of their own from construction on; their content must stay as it is until
-/// the last question. Not to be copied or moved.
+/// Digests of a set of files, found by threads of their own from construction on; their content must stay as it is
+/// until the last question. Not to be copied or moved.
 class FileDigests {
  public:
   /// `stamps`: of each file when it was opened.
@@ -146,8 +147,8 @@ class FileDigests {
   const std::vector<std::filesystem::path>& files() const { return files_; }
   const std::vector<FileStamp>& stamps() const { return stamps_; }
 
-  /// In the order of the files, once all are found; what is left to do is shown as progress. Throws Error for a file that
-  /// cannot be read or is no longer what it was at construction, and Interrupted.
+  /// In the order of the files, once all are found; what is left to do is shown as progress. Throws Error for a file
+  /// that cannot be read or is no longer what it was at construction, and Interrupted.
   const std::vector<FileDigest>& wait(Verbosity verbosity) {
     if (!threads_.empty()) {
       constexpr std::uint64_t unit = 1'000'000;

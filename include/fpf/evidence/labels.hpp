@@ -1,5 +1,5 @@
-// What a file calls its configurations and runs, held against what it says that they are: labels are claims, and conclusions
-// rest on them.
+// What a file calls its configurations and runs, held against what it says that they are: labels are claims, and
+// conclusions rest on them.
 #pragma once
 
 #include <algorithm>
@@ -89,7 +89,7 @@ class LabelInspector {
   }
   json policy(const char* name) const { return at(std::string("/manifest/policies/") + name); }
   json of_run(const char* pointer) const { return run_->members.value(json::json_pointer(pointer), json()); }
-  bool has_manifest() const { return at("/manifest/fpf/version").is_string(); }
+  bool has_manifest() const { return detail::has_manifest(configuration_); }
   const ExperimentKind* kind() const {
     const json& type = member(file_.metadata, "experiment_type");
     return type.is_string() ? kind_of(type.get_ref<const std::string&>()) : nullptr;
@@ -220,7 +220,7 @@ class LabelInspector {
 
   /// What its runs were fed.
   FedInspector fed() {
-    return {file_, configuration_, *run_, has_manifest(), [this](const std::string& text) { add("{}", text); }};
+    return {file_, configuration_, *run_, [this](const std::string& text) { add("{}", text); }};
   }
   void prompt() { fed().prompt(); }
   void prompts() { fed().prompts(); }
@@ -338,15 +338,15 @@ class LabelInspector {
 
 }  // namespace detail
 
-/// Where the labels of a configuration and one of its runs (or none) contradict what the file says they are, one text each.
-/// What follows from a manifest is asked of configurations that have fpf's.
+/// Where the labels of a configuration and one of its runs (or none) contradict what the file says they are, one text
+/// each. What follows from a manifest is asked of configurations that have fpf's.
 inline std::vector<std::string> label_contradictions(const ExperimentFile& file, const nlohmann::json& configuration,
                                                      const StoredRun* run) {
   return detail::LabelInspector(file, configuration, run).inspect();
 }
 
-/// Everything in which an open file contradicts itself, by configuration and run: labels, and rows that are not those of their
-/// digests. One text each, which names the place.
+/// Everything in which an open file contradicts itself, by configuration and run: labels, and rows that are not those
+/// of their digests. One text each, which names the place.
 inline std::vector<std::string> contradictions_of(const ExperimentFile& file, const StoredRun& run) {
   const auto configuration = std::ranges::find_if(file.configurations, [&](const nlohmann::json& one) {
     return member_or_null(one, "config_id") == run.config_id;

@@ -1,4 +1,5 @@
-// Which files are experiments, by what they say: for folders that hold other JSON, too, and before a file is overwritten.
+// Which files are experiments, by what they say: for folders that hold other JSON, too, and before a file is
+// overwritten.
 #pragma once
 
 #include <filesystem>
@@ -8,8 +9,8 @@
 
 namespace fpf::evidence {
 
-/// Whether a file says that it is an experiment, as far as it can be read: results of analyses and verifications, prompts and
-/// journals do not. One that cannot be opened counts, so that somebody says so.
+/// Whether a file says that it is an experiment, as far as it can be read: results of analyses and verifications,
+/// prompts and journals do not. One that cannot be opened counts, so that somebody says so.
 inline bool looks_like_experiment(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(std::filesystem::status(path, ignored))) return false;

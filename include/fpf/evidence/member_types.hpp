@@ -10,7 +10,7 @@
 
 namespace fpf::evidence {
 
-enum class MemberType : std::uint8_t { string, boolean, integer, number, object, array };
+enum class MemberType : std::uint8_t { string, boolean, integer, number, object, array, token_source };
 
 /// A member by its path, "*" for every element of an array; where there is one, it is of that type.
 struct TypedMember {
@@ -22,7 +22,8 @@ struct TypedMember {
 inline constexpr TypedMember metadata_types[] = {
     {"experiment_type", MemberType::string},  {"decode_steps", MemberType::integer},
     {"sequence_length", MemberType::integer}, {"prompts", MemberType::object},
-    {"prompts/count", MemberType::integer},   {"tokens", MemberType::string}};
+    {"prompts/count", MemberType::integer},   {"prompts/documents", MemberType::array},
+    {"tokens", MemberType::token_source}};
 
 inline constexpr TypedMember configuration_types[] = {{"cuda_version", MemberType::string, true},
                                                       {"fixed_params", MemberType::object},
@@ -40,10 +41,11 @@ inline constexpr TypedMember configuration_types[] = {{"cuda_version", MemberTyp
 inline constexpr TypedMember run_types[] = {{"status", MemberType::string},
                                             {"prompt_sha256", MemberType::string},
                                             {"prompt_index", MemberType::integer},
+                                            {"document_sha256", MemberType::string},
                                             {"document_offset", MemberType::integer},
                                             {"signals_sha256", MemberType::string},
                                             {"tokens", MemberType::object},
-                                            {"tokens/from", MemberType::string},
+                                            {"tokens/from", MemberType::token_source},
                                             {"tokens/sha256", MemberType::string},
                                             {"non_finite", MemberType::object, true},
                                             {"non_finite/signal", MemberType::string},
@@ -59,7 +61,8 @@ inline constexpr TypedMember run_types[] = {{"status", MemberType::string},
                                             {"reproducibility/digests/*/rep_id", MemberType::integer}};
 
 constexpr std::string_view name_of(MemberType type) {
-  constexpr std::string_view names[] = {"a string", "true or false", "an integer", "a number", "an object", "an array"};
+  constexpr std::string_view names[] = {"a string",  "true or false", "an integer",           "a number",
+                                        "an object", "an array",      "\"baseline\" or \"file\""};
   return names[static_cast<std::size_t>(type)];
 }
 
@@ -77,6 +80,8 @@ inline bool is_of(const nlohmann::json& value, MemberType type) {
       return value.is_object();
     case MemberType::array:
       return value.is_array();
+    case MemberType::token_source:
+      return value == "baseline" || value == "file";
   }
   return false;
 }

@@ -7,9 +7,9 @@
 
 namespace fpf::evidence {
 
-/// What a resumed experiment knows of a line: all of a first line, and of a record {"configuration", "runs"} what is small,
-/// without decode_steps and prompts. The line is checked to be JSON throughout. Null for one that is not, that nests too
-/// deeply or that has too much in it.
+/// What a resumed experiment knows of a line: all of a first line, and of a record {"configuration", "runs"} what is
+/// small, without decode_steps and prompts. The line is checked to be JSON throughout. Null for one that is not, that
+/// nests too deeply or that has too much in it.
 inline Json partial_record(std::string_view line) {
   const auto is_rows = [](std::string_view key) {
     return key == "decode_steps" || key == "prompt_text" || key == "prompt_token_ids";

@@ -37,6 +37,7 @@ struct RunRecord {
   std::string timestamp;  // YYYY-MM-DD HH:MM:SS, UTC
   double runtime_seconds = 0;
   std::optional<std::size_t> prompt_index{};     // of several prompts
+  std::string document_sha256{};                 // of the text that it is of, where there are several documents
   std::optional<std::size_t> document_offset{};  // byte of the document's text at which the prompt begins, where drawn
   std::string prompt_text;
   std::vector<std::int32_t> prompt_token_ids;
@@ -217,6 +218,7 @@ inline std::string to_json(const RunRecord& run) {
   if (!run.tokens.is_null()) head["tokens"] = run.tokens;
   if (run.extra.is_object()) head.update(run.extra);
   if (run.prompt_index) head["prompt_index"] = *run.prompt_index;
+  if (!run.document_sha256.empty()) head["document_sha256"] = run.document_sha256;
   if (run.document_offset) head["document_offset"] = *run.document_offset;
   head["prompt_sha256"] = run.prompt_sha256;
   head["prompt_text"] = run.prompt_text;

@@ -44,6 +44,8 @@ inline constexpr auto schema_fields = [] {
       {"experiment_metadata/tokens", derived},
       {"experiment_metadata/prompts/count", derived},
       {"experiment_metadata/prompts/seed", not_checked},
+      {"experiment_metadata/prompts/documents/*/name", not_checked},
+      {"experiment_metadata/prompts/documents/*/sha256", not_checked},
       {"experiment_metadata/date_created", not_checked},
       {"experiment_metadata/extraction_config/layers/*", re_executed},
       {"experiment_metadata/extraction_config/positions/*", reader},
@@ -93,6 +95,7 @@ inline constexpr auto schema_fields = [] {
       {"runs/*/tokens/*", derived},
       {"runs/*/signals_sha256", digest},
       {"runs/*/prompt_index", derived},
+      {"runs/*/document_sha256", not_checked},
       {"runs/*/document_offset", not_checked},
       {"runs/*/prompt_sha256", derived},
       {"runs/*/prompt_text", re_executed},
@@ -127,21 +130,18 @@ constexpr const SchemaField* field_of(std::string_view path) {
   return nullptr;
 }
 
-/// Who says what is not checked: compare re-executes nothing.
-enum class Checker : std::uint8_t { compare, verify };
-
 namespace detail {
 
-/// Whether a value's field is taken on trust. What follows from a manifest is where there is none, and what an experiment
-/// varies where it is a user's own.
-inline bool is_trusted(std::string_view path, const SchemaField* row, Checker checker, bool manifest, bool own_type) {
+/// Whether a value's field is taken on trust. What follows from a manifest is where there is none, and what an
+/// experiment varies where it is a user's own.
+inline bool is_trusted(std::string_view path, const SchemaField* row, bool manifest, bool own_type) {
   if (row == nullptr || row->support == Support::not_checked) return true;
   if (own_type && (path.ends_with("/variable_value") || path.ends_with("/variable_tested") ||
                    path.ends_with("/baseline") || path.ends_with("/experiment_type")))
     return true;
   if (row->support == Support::derived) return !manifest && !path.starts_with("runs/");
-  return row->support == Support::re_executed && checker == Checker::compare &&
-         path.find("/manifest/") == std::string_view::npos && !path.ends_with("/config_id");
+  return row->support == Support::re_executed && path.find("/manifest/") == std::string_view::npos &&
+         !path.ends_with("/config_id");
 }
 
 /// Adds the rows of all values below `path` that `trusted` says so of.
@@ -160,21 +160,22 @@ void add_not_checked(const nlohmann::json& value, const std::string& path, const
 
 }  // namespace detail
 
-/// The fields of a file that nothing supports: rows of the table, or a path that no row covers, ascending.
-inline std::set<std::string> fields_not_checked(const ExperimentFile& file, Checker checker) {
+/// The fields of a file that nothing supports where nothing is re-executed: rows of the table, or a path that no row
+/// covers, ascending.
+inline std::set<std::string> fields_not_checked(const ExperimentFile& file) {
   const auto& type = member_or_null(file.metadata, "experiment_type");
   const bool own_type = !type.is_string() || kind_of(type.get_ref<const std::string&>()) == nullptr;
   const bool manifest =
       std::ranges::all_of(file.configurations, [](const auto& one) { return one.contains("manifest"); });
   const auto trusted = [&](std::string_view path, const SchemaField* row) {
-    return detail::is_trusted(path, row, checker, manifest, own_type);
+    return detail::is_trusted(path, row, manifest, own_type);
   };
   std::set<std::string> out;
   detail::add_not_checked(file.metadata, "experiment_metadata", trusted, out);
   for (const auto& one : file.configurations) detail::add_not_checked(one, "configurations/*", trusted, out);
   for (const auto& one : file.runs) {
     detail::add_not_checked(one.members, "runs/*", trusted, out);
-    if (checker == Checker::compare && one.prompt_text) out.emplace("runs/*/prompt_text");
+    if (one.prompt_text) out.emplace("runs/*/prompt_text");
     if (member_or_null(member_or_null(one.members, "reproducibility"), "digests").size() > 1)
       out.emplace("runs/*/reproducibility/digests of repetitions that are not stored");
   }

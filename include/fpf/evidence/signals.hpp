@@ -1,6 +1,6 @@
-// The signals of one repetition, each position once: what a run leaves behind as evidence. And the table of them, from which
-// all that writes, reads, hashes or holds signals takes their names, order and fields: a new signal is a row there with a member
-// of LayerSignals or Signals, the call that records it, and the schema.
+// The signals of one repetition, each position once: what a run leaves behind as evidence. And the table of them, from
+// which all that writes, reads, hashes or holds signals takes their names, order and fields: a new signal is a row
+// there with a member of LayerSignals or Signals, the call that records it, and the schema.
 #pragma once
 
 #include <algorithm>
@@ -77,8 +77,8 @@ struct Signals {
 /// In the order in which files and digests have them.
 enum class StoredSignal : std::uint8_t { hidden_states, key_vectors, logprobs, router };
 
-/// A field of a signal's rows: an array of numbers, or one number. A row whose only field has no name is that array itself;
-/// other rows are objects of their fields, in which all arrays are equally long.
+/// A field of a signal's rows: an array of numbers, or one number. A row whose only field has no name is that array
+/// itself; other rows are objects of their fields, in which all arrays are equally long.
 struct SignalField {
   enum class Type : std::uint8_t { activation, int32, float32 };  // activation: of the run's own dtype
   std::string_view name{};

@@ -74,8 +74,9 @@ inline void append_values(std::vector<std::byte>& to, DType dtype, std::span<con
   }
 }
 
-/// The rows of every position of a run, from as many before its first step's as a step looks back to its last step's, ascending; none of a run without
-/// steps. Throws Error naming the place where a row is missing or too many, or repeats a position with other values.
+/// The rows of every position of a run, from as many before its first step's as a step looks back to its last step's,
+/// ascending; none of a run without steps. Throws Error naming the place where a row is missing or too many, or repeats
+/// a position with other values.
 inline Rows<float> read_positions(const ExperimentFile& file, const StoredRun& run, const SignalInfo& info, int layer) {
   const std::int64_t before = info.look_back - 1;
   const auto steps = static_cast<std::int64_t>(run.steps.size());
@@ -116,8 +117,8 @@ inline std::size_t width_of(const Rows<float>& rows, std::int64_t expected, cons
   return width;
 }
 
-/// A signal at one layer (-1 for one of the head), by its fields. `dtype`: of vectors. `width`: what each row must have; 0 for
-/// any.
+/// A signal at one layer (-1 for one of the head), by its fields. `dtype`: of vectors. `width`: what each row must
+/// have; 0 for any.
 inline std::vector<ColumnValues> read_columns(const ExperimentFile& file, const StoredRun& run, const SignalInfo& info,
                                               int layer, DType dtype, std::int64_t width) {
   const Rows<float> rows = read_positions(file, run, info, layer);
@@ -150,8 +151,8 @@ inline bool stores(const StoredRun& run, StoredSignal signal) {
   return std::ranges::any_of(run.rows, [&](const StoredRow& row) { return row.signal == signal; });
 }
 
-/// Calls visit(signal, index of the layer, columns) for every signal that a run has, of each of `layers` in turn; one is in
-/// memory at a time. shape(signal) gives the dtype of vectors and the width of rows (0 for any).
+/// Calls visit(signal, index of the layer, columns) for every signal that a run has, of each of `layers` in turn; one
+/// is in memory at a time. shape(signal) gives the dtype of vectors and the width of rows (0 for any).
 template <class Shape, class Visit>
 void for_each_signal(const ExperimentFile& file, const StoredRun& run, const std::vector<int>& layers, Shape shape,
                      Visit visit) {
@@ -170,8 +171,8 @@ inline nlohmann::json parsed(const ExperimentFile& file, const StoredRun& run, T
       .take_as(text_limit);
 }
 
-/// What extraction_config.signal_dtypes names for a signal of vectors; float32 where it names none. Throws Error for a name
-/// that is no dtype's.
+/// What extraction_config.signal_dtypes names for a signal of vectors; float32 where it names none. Throws Error for a
+/// name that is no dtype's.
 inline DType stored_dtype(const ExperimentFile& file, StoredSignal signal) {
   const auto& config = member_or_null(file.metadata, "extraction_config");
   const auto& name = member_or_null(member_or_null(config, "signal_dtypes"), std::string(name_of(signal)).c_str());
@@ -187,8 +188,8 @@ inline std::vector<std::int32_t> read_prompt_ids(const ExperimentFile& file, con
   return ids_of(detail::parsed(file, run, run.prompt_token_ids, "prompt_token_ids"), "prompt_token_ids");
 }
 
-/// Reads a run's prompt and what its steps hold beside numbers. Throws Error with the JSON path for what is missing or of
-/// another type.
+/// Reads a run's prompt and what its steps hold beside numbers. Throws Error with the JSON path for what is missing or
+/// of another type.
 inline RunTexts read_texts(const ExperimentFile& file, const StoredRun& run) {
   const std::string name = run_name(file, run);
   const auto text = detail::parsed(file, run, run.prompt_text, "prompt_text");
@@ -206,8 +207,8 @@ inline RunTexts read_texts(const ExperimentFile& file, const StoredRun& run) {
   return out;
 }
 
-/// A run's signals, each position once. Throws Error naming the place for rows that are missing or of another width than
-/// extraction_config says, for repeated rows that differ, and for values that are none of the signal's dtype.
+/// A run's signals, each position once. Throws Error naming the place for rows that are missing or of another width
+/// than extraction_config says, for repeated rows that differ, and for values that are none of the signal's dtype.
 inline Signals read_signals(const ExperimentFile& file, const StoredRun& run, std::size_t prompt_tokens) {
   const JsonObject metadata(file.metadata, "experiment_metadata");
   const auto extraction_json = metadata.get<nlohmann::json>("extraction_config");
@@ -219,7 +220,7 @@ inline Signals read_signals(const ExperimentFile& file, const StoredRun& run, st
   out.prompt_tokens = static_cast<std::int64_t>(prompt_tokens);
   for (const StoredStep& step : run.steps) {
     if (!step.token_id) fail("{}, decode_steps[{}] has no token_id", run_name(file, run), step.step);
-    out.token_ids.push_back(static_cast<std::int32_t>(*step.token_id));
+    out.token_ids.push_back(*step.token_id);
   }
   for (const StoredRow& row : run.rows)
     if (row.layer >= 0 && std::ranges::find(layers, row.layer) == layers.end())

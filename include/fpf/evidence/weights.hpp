@@ -65,7 +65,8 @@ inline ModelDifference naming_difference(const nlohmann::json& a, const nlohmann
 }  // namespace detail
 
 /// The field in which two models that both identify their weights differ: a file's digest, the number of files, how a
-/// synthetic model is made, the configuration's digest, which of several tensors of one name are read. Names do not count.
+/// synthetic model is made, the configuration's digest, which of several tensors of one name are read. Names do not
+/// count.
 inline ModelDifference weights_difference(const nlohmann::json& a, const nlohmann::json& b) {
   const auto x = detail::contents_of(a), y = detail::contents_of(b);
   for (std::size_t i = 0; i < std::min(x.size(), y.size()); ++i)
@@ -87,8 +88,8 @@ inline ModelDifference outline_difference(const nlohmann::json& a, const nlohman
   return {};
 }
 
-/// The same as weights_difference() for two checkpoints of one model in different formats: the configuration less quantisation and dtype, and the
-/// tokeniser. Only what both say counts.
+/// The same as weights_difference() for two checkpoints of one model in different formats: the configuration less
+/// quantisation and dtype, and the tokeniser. Only what both say counts.
 inline ModelDifference base_difference(const nlohmann::json& a, const nlohmann::json& b) {
   for (const char* field : {"base_config_sha256", "tokenizer_sha256"}) {
     const auto &left = member_or_null(a, field), &right = member_or_null(b, field);

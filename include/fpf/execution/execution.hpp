@@ -26,7 +26,7 @@ struct RopeTable {
 
 struct Portable;
 
-/// What carries out a policy's words on the CPU, for the manifest: "libtorch F", or a function of fpf's.
+/// What carries out a policy's operators on the CPU, for the manifest: "libtorch F", or a function of fpf's.
 struct Kernels {
   std::string_view norm, head_norm_rope, silu_mul, route;
 };
@@ -53,13 +53,13 @@ concept HasRoute = requires(const at::Tensor& t, std::int64_t k, bool renormalis
   { X::route(t, k, renormalise) } -> std::same_as<Routing>;
 };
 
-/// Whether a policy is the portable one, whose decoder is its own: it has none of the words.
+/// Whether a policy is the portable one, whose decoder is its own: it has none of the operators.
 template <class X>
 constexpr bool is_portable() {
   return std::same_as<X, Portable>;
 }
 
-/// Whether fpf's GPU kernels stand for a policy's words, by its own statement.
+/// Whether fpf's GPU kernels stand for a policy's operators, by its own statement.
 template <class X>
 constexpr bool runs_on_gpu() {
   if constexpr (requires { X::runs_on_gpu.value; }) return states<X>(X::runs_on_gpu) && X::runs_on_gpu.value;
@@ -92,21 +92,21 @@ constexpr bool is_fused() {
 ///   name                              "eager", "compiled", "portable"
 ///   norm(x, w, eps)                   RMSNorm over the last dimension, times w
 ///   add_norm(residual, delta, w, eps) residual += delta, returns norm(residual)
-///   head_norm_rope(x, w, eps, rope)   x [batch, tokens, heads, head_dim] -> [batch, heads, tokens, head_dim]: RMSNorm over
-///                                     head_dim (skipped when w is undefined), then RoPE by halves
+///   head_norm_rope(x, w, eps, rope)   x [batch, tokens, heads, head_dim] -> [batch, heads, tokens, head_dim]: RMSNorm
+///                                     over head_dim (skipped when w is undefined), then RoPE by halves
 ///   silu_mul(gate, up)                silu(gate) * up
 ///   route(logits, k, renormalise)     logits [rows, experts] -> the chosen k
-///   fused                             optional: true where chains keep float32 intermediates; on a GPU the decode step is
-///                                     then fused and captured
-///   runs_on_gpu                       optional, Stated<Policy, bool>: fpf's GPU kernels compute what the words say, each
-///                                     operation rounded, or in chains where `fused`. Words are not called on a GPU, so a
+///   fused                             optional: true where chains keep float32 intermediates; on a GPU the decode step
+///                                     is then fused and captured
+///   runs_on_gpu                       optional, Stated<Policy, bool>: fpf's GPU kernels compute what the operators do,
+///                                     each operation rounded, or in chains where `fused`. None is called on a GPU: a
 ///                                     policy without this is refused there
 ///   kernels, description              optional, Stated<Policy, Kernels> and Stated<Policy, std::string_view>, for the
-///                                     manifest: what carries the words out, what the policy does
-/// Portable alone has none of the words: its decoder is its own.
+///                                     manifest: what carries the operators out, what the policy does
+/// Portable alone has none of the operators: its decoder is its own.
 ///
-/// A policy may derive from another to override some of its words. Statements are not inherited (core/stated.hpp), and it
-/// needs a name of its own.
+/// A policy may derive from another to override some of its operators. Statements are not inherited (core/stated.hpp),
+/// and it needs a name of its own.
 ///
 /// add_norm may write the sum into `residual`'s memory or give it new memory: who keeps a residual copies it.
 template <class X>
@@ -126,11 +126,11 @@ struct Require {
                 "fpf: an execution policy needs `Routing route(logits, k, renormalise)`");
 };
 
-/// A policy as a value. Portable has no words: its are nullptr.
+/// A policy as a value. Portable has no operators: its are nullptr.
 struct Policy {
   std::string_view name, description;
   bool fused = false, portable = false, runs_on_gpu = false;
-  std::optional<Kernels> kernels{};  // what carries the words out on the CPU, where the policy states it
+  std::optional<Kernels> kernels{};  // what carries the operators out on the CPU, where the policy states it
   at::Tensor (*norm)(const at::Tensor& x, const at::Tensor& weight, double eps) = nullptr;
   at::Tensor (*add_norm)(at::Tensor& residual, const at::Tensor& delta, const at::Tensor& weight, double eps) = nullptr;
   at::Tensor (*head_norm_rope)(const at::Tensor& x, const at::Tensor& weight, double eps,

@@ -10,8 +10,8 @@
 
 namespace fpf::execution {
 
-/// logits [rows, experts], expert_ids [rows, k] int64 -> [rows] float32: the least logit of the chosen less the greatest of
-/// the rejected, 0 where none was rejected.
+/// logits [rows, experts], expert_ids [rows, k] int64 -> [rows] float32: the least logit of the chosen less the
+/// greatest of the rejected, 0 where none was rejected.
 inline at::Tensor router_margin(const at::Tensor& logits, const at::Tensor& expert_ids) {
   const at::Tensor wide = logits.to(at::kFloat).contiguous(), ids = expert_ids.contiguous();
   const std::int64_t rows = wide.size(0), experts = wide.size(1), k = ids.size(1);

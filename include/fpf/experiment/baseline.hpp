@@ -35,7 +35,8 @@ inline std::optional<DifferingMember> differing_member(const nlohmann::json& fou
 /// name.
 class Baseline {
  public:
-  /// Throws Error when the file is missing, is no experiment file, holds no reference configuration, or contradicts itself.
+  /// Throws Error when the file is missing, is no experiment file, holds no reference configuration, or contradicts
+  /// itself.
   static Baseline read(const std::filesystem::path& path) {
     if (!std::filesystem::exists(path))
       fail(
@@ -55,8 +56,9 @@ class Baseline {
   }
 
   /// Throws Error naming the field in which this baseline and an experiment with that metadata and those prompts
-  /// (their prompt_sha256, each once, in order) differ. The model's name counts where the file does not identify its weights (require_model()), with `any_checkpoint`
-  /// not at all. `params` are fixed_params that it must have because they are not what the experiment varies.
+  /// (their prompt_sha256, each once, in order) differ. The model's name counts where the file does not identify its
+  /// weights (require_model()), with `any_checkpoint` not at all. `params` are fixed_params that it must have because
+  /// they are not what the experiment varies.
   void require_match(const std::string& path, const Json& metadata, const std::vector<std::string>& prompts,
                      bool any_checkpoint, const Json& params = Json::object()) const {
     const nlohmann::json wanted = metadata;
@@ -77,8 +79,9 @@ class Baseline {
              value.dump());
   }
 
-  /// Throws Error, naming both digests, when the baseline's weights are not those of `model` (as ModelIdentity describes
-  /// it), or, with `any_checkpoint`, not another format of the same model; or when the file does not say which they are and this run does.
+  /// Throws Error, naming both digests, when the baseline's weights are not those of `model` (as ModelIdentity
+  /// describes it), or, with `any_checkpoint`, not another format of the same model; or when the file does not say
+  /// which they are and this run does.
   void require_model(const std::string& path, const nlohmann::json& model, bool any_checkpoint) const {
     const auto& own = evidence::model_of(configuration());
     const bool known = evidence::identifies_weights(own) && evidence::identifies_weights(model);
@@ -93,8 +96,8 @@ class Baseline {
   }
 
   /// The conditions in which a configuration of an experiment of that type differs from the baseline, beside what the
-  /// experiment varies, as sentences. Throws Error for one that changes results. With `in_part` only what `configuration`
-  /// names is held against the baseline.
+  /// experiment varies, as sentences. Throws Error for one that changes results. With `in_part` only what
+  /// `configuration` names is held against the baseline.
   std::vector<std::string> require_conditions(const std::string& path, const nlohmann::json& other,
                                               const std::string& experiment_type, bool in_part = false) const {
     auto own = evidence::conditions_of(configuration(), nullptr);
@@ -116,10 +119,7 @@ class Baseline {
   const std::vector<evidence::StoredRun>& runs() const { return file_.runs; }
   /// The lowest repetition stored that was given a prompt, which must be one of its own.
   const evidence::StoredRun& first_run(const std::string& prompt_sha256) const {
-    const evidence::StoredRun* found = nullptr;
-    for (const evidence::StoredRun& run : file_.runs)
-      if (run.members.value("prompt_sha256", "") == prompt_sha256 && (found == nullptr || run.rep_id < found->rep_id))
-        found = &run;
+    const auto* found = evidence::first_run(file_, prompt_sha256, [](const auto&) { return true; });
     if (found == nullptr) fail("the baseline {} has no run of the prompt {}", name(), prompt_sha256);
     return *found;
   }

@@ -14,13 +14,13 @@
 
 namespace fpf {
 
-/// A finished experiment file. It is replaced by a run of the same model, prompt, options and machine (a repetition of the
-/// experiment, or one by a newer fpf) and kept where anything else was asked for; every require_ throws Error then, naming
-/// what differs and what to do.
+/// A finished experiment file. It is replaced by a run of the same model, prompt, options and machine (a repetition of
+/// the experiment, or one by a newer fpf) and kept where anything else was asked for; every require_ throws Error then,
+/// naming what differs and what to do.
 class EarlierFile {
  public:
-  /// Nothing where there is no file (a folder gives way to none, and needs no keeping). Throws Error for anything but an
-  /// experiment file.
+  /// Nothing where there is no file (a folder gives way to none, and needs no keeping). Throws Error for anything but
+  /// an experiment file.
   static std::optional<EarlierFile> at(const std::filesystem::path& path) {
     std::error_code error;
     const auto status = std::filesystem::status(path, error);
@@ -70,8 +70,8 @@ class EarlierFile {
       if (const auto& found = configuration.at("hardware"); found != name) refuse("hardware", found.dump(), name);
   }
 
-  /// A configuration that is about to run, beside those prompts: where the file has one of its name, all that results depend
-  /// on is the same. fpf's own version may be another.
+  /// A configuration that is about to run, beside those prompts: where the file has one of its name, all that results
+  /// depend on is the same. fpf's own version may be another.
   void require_same(const Json& configuration, const std::vector<std::string>& neighbours) const {
     const std::string id = configuration.at("config_id");
     for (const auto& mine : file_.configurations) {
@@ -94,7 +94,8 @@ class EarlierFile {
     }
   }
 
-  /// Before the file is replaced: whether `has(config_id)` holds for all its configurations. The new ones lie in `partial`.
+  /// Before the file is replaced: whether `has(config_id)` holds for all its configurations. The new ones lie in
+  /// `partial`.
   void require_all_in(const std::filesystem::path& partial, const std::function<bool(const std::string&)>& has) const {
     for (const auto& configuration : file_.configurations)
       if (const std::string id = configuration.at("config_id"); !has(id))

@@ -11,8 +11,8 @@
 
 namespace fpf {
 
-/// An inference set-up: five choices of numerics, each a policy. Without arguments it is the reference configuration. Types at
-/// the door, values behind it.
+/// An inference set-up: five choices of numerics, each a policy. Without arguments it is the reference configuration.
+/// Types at the door, values behind it.
 template <class Quant = quant::None, class Attention = attention::Flash, class Parallel = parallel::Single,
           class Stream = stream::Exclusive, class Execution = execution::Eager>
 class Experiment final : public Session {
@@ -23,8 +23,8 @@ class Experiment final : public Session {
             stream::contention(std::move(stream)), &execution::policy<Execution>()};
   }
 
-  /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the policies, and for tensors
-  /// that would have to be read (model/account.hpp).
+  /// Loads the model. `checkpoint` must outlive the experiment. Throws Error when it does not fit the policies, and for
+  /// tensors that would have to be read (model/account.hpp).
   Experiment(const model::Checkpoint& checkpoint, const RunSettings& settings, Stream stream = {})
       : Session(checkpoint, settings, setup(std::move(stream))) {}
 };

@@ -1,9 +1,9 @@
 // The tokens that decode steps are fed where they are not each run's own choice: --tokens.
 #pragma once
 
-#include <fpf/evidence/looks_like.hpp>
 #include <fpf/experiment/baseline.hpp>
 #include <fpf/experiment/inputs.hpp>
+#include <fpf/experiment/token_file.hpp>
 #include <string>
 #include <vector>
 
@@ -18,33 +18,14 @@ struct ForcedTokens {
   Json describe(std::size_t prompt) const {
     return {{"from", from}, {"sha256", prompt::prompt_sha256(ids.at(prompt))}};
   }
+
+  /// Of each prompt.
+  std::vector<std::string> digests() const {
+    std::vector<std::string> out;
+    for (const auto& one : ids) out.push_back(prompt::prompt_sha256(one));
+    return out;
+  }
 };
-
-namespace detail {
-
-/// The tokens that a run was fed, the first `steps` of them. Throws Error, naming `what`, where it has fewer.
-inline std::vector<std::int32_t> fed_tokens(const evidence::StoredRun& run, std::int64_t steps,
-                                            const std::string& what) {
-  std::vector<std::int32_t> out;
-  for (const evidence::StoredStep& step : run.steps)
-    if (std::ssize(out) < steps && step.step == std::ssize(out) && step.token_id)
-      out.push_back(static_cast<std::int32_t>(*step.token_id));
-  if (std::ssize(out) < steps) fail("{}: expected the tokens of {} decode steps, found {}", what, steps, out.size());
-  return out;
-}
-
-/// Of a file's baseline, the lowest repetition that was given a prompt; null where there is none.
-inline const evidence::StoredRun* baseline_run(const evidence::ExperimentFile& file, const std::string& prompt_sha256) {
-  const evidence::StoredRun* found = nullptr;
-  for (const nlohmann::json& configuration : file.configurations)
-    for (const evidence::StoredRun& run : file.runs)
-      if (configuration.value("baseline", false) && configuration.at("config_id") == run.config_id &&
-          run.members.value("prompt_sha256", "") == prompt_sha256 && (found == nullptr || run.rep_id < found->rep_id))
-        found = &run;
-  return found;
-}
-
-}  // namespace detail
 
 /// Those that the baseline was fed. Throws Error for a run that ended early.
 inline std::vector<std::vector<std::int32_t>> tokens_of_baseline(const Baseline& baseline, const Inputs& inputs,
@@ -52,40 +33,6 @@ inline std::vector<std::vector<std::int32_t>> tokens_of_baseline(const Baseline&
   std::vector<std::vector<std::int32_t>> out;
   for (const prompt::Prompt& one : inputs.prompts)
     out.push_back(detail::fed_tokens(baseline.first_run(one.sha256), steps, "the baseline " + baseline.name()));
-  return out;
-}
-
-/// Those that --tokens FILE names: a JSON array of ids where there is one prompt, or the baseline's of an experiment file of
-/// the same prompts, which are given by their prompt_sha256. Throws Error for another file, too few tokens, and ids that the
-/// model does not know.
-inline std::vector<std::vector<std::int32_t>> tokens_of_file(const std::string& path,
-                                                             const std::vector<std::string>& prompts,
-                                                             std::int64_t steps, std::int64_t vocabulary) {
-  const std::string what = "--tokens " + path;
-  if (!std::filesystem::exists(path))
-    fail("{}: there is no such file: expected own, baseline, a JSON array of token ids, or an experiment file", what);
-  std::vector<std::vector<std::int32_t>> out;
-  if (evidence::looks_like_experiment(path)) {
-    const auto file = evidence::open_experiment(path);
-    for (const std::string& one : prompts) {
-      const auto* found = detail::baseline_run(file, one);
-      if (found == nullptr)
-        fail("{}: expected a baseline that was given this prompt, whose prompt_sha256 is {}, found none", what, one);
-      out.push_back(detail::fed_tokens(*found, steps, what));
-    }
-  } else {
-    if (prompts.size() > 1)
-      fail("{}: expected an experiment file, which has tokens for each of {} prompts, found ids of one", what,
-           prompts.size());
-    out.push_back(prompt::read_prompt_ids(path).token_ids);
-    if (std::ssize(out.front()) < steps)
-      fail("{}: expected the tokens of {} decode steps, found {}", what, steps, out.front().size());
-    out.front().resize(static_cast<std::size_t>(steps));
-  }
-  for (const auto& ids : out)
-    for (const std::int32_t id : ids)
-      if (id < 0 || id >= vocabulary)
-        fail("{} has token id {}: the model's vocabulary ends at {}", what, id, vocabulary - 1);
   return out;
 }
 

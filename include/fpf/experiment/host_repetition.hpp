@@ -54,9 +54,9 @@ inline Repetition run_on_host(engine::Decoder& decoder, const RunSettings& setti
   return out;
 }
 
-/// One rank's re-execution: the prompt and the tokens that were decoded behind it in one prefill, on any device. Signals
-/// are those of a run that decoded these tokens, position for position; the arithmetic is another (products of many
-/// rows), so that even an honest run may differ in bits.
+/// One rank's re-execution: the prompt and the tokens that were decoded behind it in one prefill, on any device.
+/// Signals are those of a run that decoded these tokens, position for position; the arithmetic is another (products of
+/// many rows), so that even an honest run may differ in bits.
 inline Repetition run_prefill(engine::Decoder& decoder, const RunSettings& settings, std::vector<std::int32_t> prompt,
                               const std::vector<std::int32_t>& tokens) {
   const c10::InferenceMode guard;

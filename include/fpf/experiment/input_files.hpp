@@ -14,9 +14,9 @@ inline std::vector<NamedPath> input_files(const Options& options, bool with_base
                              {"--model-gptq", options.model_gptq},
                              {"--model-bnb", options.model_bnb},
                              {"--tokenizer", options.tokenizer},
-                             {"--prompt-pdf", options.prompt.pdf},
-                             {"--prompt-text", options.prompt.text},
                              config_file(values)};
+  append_paths(out, "--prompt-pdf", options.prompt.pdfs);
+  append_paths(out, "--prompt-text", options.prompt.texts);
   append_paths(out, "--prompt-ids", options.prompt_ids);
   if (options.tokens != "own" && options.tokens != "baseline") out.push_back({"--tokens", options.tokens});
   append_paths(out, "--neighbour-pdf", options.neighbour_pdfs);

@@ -17,6 +17,7 @@ namespace fpf {
 /// What a model is fed, and the tokeniser that says what its tokens mean (absent where only ids were given).
 struct Inputs {
   std::vector<prompt::Prompt> prompts;  // at least one; of one length, no two alike
+  Json documents;                       // that they are drawn over, where these are several: [{"name", "sha256"}]
   std::optional<prompt::Tokenizer> tokenizer;
   std::string unknown_tokenizer;  // why the model's own could not be read, where that is so
 
@@ -130,9 +131,14 @@ inline Inputs load_inputs(const Options& options, const model::Checkpoint& check
     if (!out.unknown_tokenizer.empty() && options.verbosity == Verbosity::normal)
       tell("the model's tokeniser is not known, so that tokens stand without their text: {}", out.unknown_tokenizer);
   } else {
-    out.prompts = prompt::prompts_from_document(tokenizer_for_documents(options, out), options.prompt,
-                                                {options.prompts, static_cast<std::uint64_t>(options.seed)},
-                                                note_damage(options.verbosity));
+    const auto& tokenizer = tokenizer_for_documents(options, out);
+    const auto documents = prompt::read_documents(options.prompt, note_damage(options.verbosity));
+    out.prompts = prompt::cut_prompts(tokenizer, documents, options.prompt.options,
+                                      {options.prompts, options.seed});
+    if (documents.size() > 1)
+      for (const prompt::Document& one : documents)
+        out.documents.push_back(
+            {{"name", std::filesystem::path(one.name).filename().string()}, {"sha256", sha256_hex(one.text)}});
   }
   for (const prompt::Prompt& one : out.prompts) require_fit(one, checkpoint.config(), options.decode_steps);
   return out;

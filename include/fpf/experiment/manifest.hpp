@@ -6,8 +6,8 @@
 
 namespace fpf {
 
-/// What a set-up says of itself, with its environment and the model's content. On a GPU complete once a repetition has run.
-/// `model`: as ModelIdentity describes it.
+/// What a set-up says of itself, with its environment and the model's content. On a GPU complete once a repetition has
+/// run. `model`: as ModelIdentity describes it.
 inline Json manifest_of(const Json& model, const RunSettings& settings, const Session& setup) {
   Json out = describe_environment(settings.device);
   if (const Json kernels = describe_kernels(settings.device); !kernels.empty()) {

@@ -45,8 +45,9 @@ class ModelIdentity {
     return out;
   }
 
-  /// The same with every file's "sha256" and "digest_from": "content" when it was hashed now, "cache" when an earlier run
-  /// hashed the same state of the file. Waits until all are found. Throws Error when a file changed since it was opened.
+  /// The same with every file's "sha256" and "digest_from": "content" when it was hashed now, "cache" when an earlier
+  /// run hashed the same state of the file. Waits until all are found. Throws Error when a file changed since it was
+  /// opened.
   Json describe() const {
     Json out = outline();
     const auto& digests = digests_->wait(verbosity_);

@@ -1,6 +1,7 @@
 // The other sequences of a batch: from other documents, exactly as long as the reference prompt.
 #pragma once
 
+#include <fpf/evidence/prompts.hpp>
 #include <fpf/experiment/inputs.hpp>
 #include <string>
 #include <utility>
@@ -15,12 +16,13 @@ inline std::vector<prompt::Prompt> load_neighbours(const Options& options, const
                                                    const model::ModelConfig& config, std::size_t count) {
   std::vector<std::pair<std::string, prompt::Prompt>> found;
   for (std::size_t i = 0; i < inputs.prompts.size(); ++i)
-    found.emplace_back(inputs.prompts.size() == 1 ? "the prompt" : fmt::format("prompt {}", i), inputs.prompts[i]);
+    found.emplace_back(inputs.prompts.size() == 1 ? "the prompt" : evidence::prompt_name(static_cast<std::int64_t>(i)),
+                       inputs.prompts[i]);
   const std::size_t first = found.size();
   prompt::PromptOptions as_long = options.prompt.options;
   as_long.tokens = static_cast<std::int64_t>(inputs.prompt_tokens());
   for (const auto& file : options.neighbour_pdfs)
-    found.emplace_back(file, prompt_from_document(options, inputs, {.pdf = file, .text = "", .options = as_long}));
+    found.emplace_back(file, prompt_from_document(options, inputs, {.pdfs = {file}, .texts = {}, .options = as_long}));
   for (const auto& file : options.neighbour_ids) {
     found.emplace_back(file, prompt::read_prompt_ids(file));
     prompt::Prompt& added = found.back().second;

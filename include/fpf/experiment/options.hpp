@@ -9,6 +9,7 @@
 #include <fpf/core/thread_limit.hpp>
 #include <fpf/execution/names.hpp>
 #include <fpf/prompt/prompt_options.hpp>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -20,8 +21,9 @@ namespace fpf {
 struct Options {
   std::string model, model_gptq, model_bnb;
   prompt::PromptSource prompt;
-  std::vector<std::string> prompt_ids;  // in place of a document: one file a prompt
-  std::int64_t prompts = 1, seed = 0;   // of a document: how many, and where they are cut
+  std::vector<std::string> prompt_ids;  // in place of documents: one file a prompt
+  std::int64_t prompts = 1;             // of documents: how many
+  std::uint64_t seed = 0;               // and where they are cut
   std::vector<std::string> neighbour_pdfs, neighbour_ids;
   std::string tokenizer;
   std::int64_t decode_steps = 30;
@@ -84,6 +86,14 @@ inline std::vector<std::int64_t> positive_list(const std::string& option, const 
   return out;
 }
 
+/// Throws Error for anything but a whole number that files can hold.
+inline std::uint64_t seed_of(const std::string& text) {
+  const auto seed = parse_number<std::uint64_t>(text);
+  if (!seed)
+    fail("--seed {}: expected a whole number from 0 to {}", text, std::numeric_limits<std::uint64_t>::max());
+  return *seed;
+}
+
 inline void require_positive(const char* option, std::int64_t value) {
   if (value <= 0) fail("--{} {}: expected a positive number", option, value);
 }
@@ -102,8 +112,11 @@ inline po::options_description shared_options(Options& out, bool with_resume = t
   prompt::prompt_options(model, out.prompt);
   model.add_options()  //
       ("prompts", po::value(&out.prompts)->value_name("N")->default_value(out.prompts),
-       "how many prompts to make of the document, of parts that do not overlap")  //
-      ("seed", po::value(&out.seed)->value_name("S")->default_value(out.seed),
+       "how many prompts to make of the document, or of several (--prompt-pdf and --prompt-text repeated), of parts that "
+       "do not overlap")  //
+      ("seed",
+       po::value<std::string>()->value_name("S")->default_value(std::to_string(out.seed))->notifier(
+           [&out](const std::string& seed) { out.seed = detail::seed_of(seed); }),
        "where the parts of --prompts are drawn");
   po::options_description run("Run");
   run.add_options()  //
@@ -142,14 +155,18 @@ inline po::options_description shared_options(Options& out, bool with_resume = t
 inline void validate(Options& options, const po::variables_map& values) {
   if (options.model.empty())
     fail("--model is missing: expected a Hugging Face directory, a GGUF file or synthetic:...");
-  const int prompts = !options.prompt.pdf.empty() + !options.prompt.text.empty() + !options.prompt_ids.empty();
-  if (prompts != 1) fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}", prompts);
+  const std::size_t documents = options.prompt.documents(), prompts = documents + !options.prompt_ids.empty();
+  const bool several = documents > 1 && documents == prompts;
+  if (prompts != 1 && !(several && options.prompts > 1))
+    fail("expected exactly one of --prompt-pdf, --prompt-text and --prompt-ids, found {}{}", prompts,
+         several ? ": several documents go with --prompts, which draws prompts over all of them" : "");
+  for (const std::string& file : options.prompt.files())
+    if (file.empty()) fail("--prompt-pdf and --prompt-text: expected a value, found none");
   detail::require_positive("prompts", options.prompts);
-  if (options.seed < 0) fail("--seed {}: expected a number from 0 on", options.seed);
   if (options.prompts > 1 && !options.prompt_ids.empty())
     fail("--prompts {} makes prompts of a document: found --prompt-ids, of which each file is one", options.prompts);
   if (options.prompts == 1 && !values["seed"].defaulted())
-    fail("--seed {} draws where several prompts are cut: expected --prompts with it", options.seed);
+    fail("--seed {} draws where several prompts are cut: expected --prompts 2 or more with it", options.seed);
   detail::require_positive("prompt-tokens", options.prompt.options.tokens);
   detail::require_positive("decode-steps", options.decode_steps);
   detail::require_positive("reps", options.reps);

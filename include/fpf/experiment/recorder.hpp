@@ -69,7 +69,8 @@ class Recorder : public model::Taps {
     return signals_.logprobs.ids[signals_.logprobs.ids.size() - static_cast<std::size_t>(signals_.logprobs.k)];
   }
 
-  /// The keys that the ranks' caches hold of sequence 0 at positions from `begin` on: where decoding on a GPU left them.
+  /// The keys that the ranks' caches hold of sequence 0 at positions from `begin` on: where decoding on a GPU left
+  /// them.
   void gpu_keys(const engine::Decoder& decoder, const model::KvCache& cache, std::int64_t begin, std::int64_t count) {
     for (std::size_t place = 0; place < signals_.layers.size(); ++place) {
       const at::Tensor own =

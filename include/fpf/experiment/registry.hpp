@@ -1,4 +1,5 @@
-// The policies that set-ups are made of, by the names that manifests give them: those of fpf and those that a project adds.
+// The policies that set-ups are made of, by the names that manifests give them: those of fpf and those that a project
+// adds.
 #pragma once
 
 #include <algorithm>

@@ -11,12 +11,14 @@
 
 namespace fpf {
 
-/// How often a repetition is made at most for a load to go with it: on a machine that is busy otherwise it may come late.
+/// How often a repetition is made at most for a load to go with it: on a machine that is busy otherwise it may come
+/// late.
 inline constexpr int most_attempts = 5;
 
-/// Appends a repetition: the first that its load went with, of at most `most_attempts`, or, where there was none, the one
-/// that it went with for longest, which is not accompanied() then. Its `contention` says how many were made. One with other
-/// bits than that is not dropped: it is a repetition, too. `forced`: as Session::run takes it. `say` is told of each that is made again. Throws Interrupted.
+/// Appends a repetition: the first that its load went with, of at most `most_attempts`, or, where there was none, the
+/// one that it went with for longest, which is not accompanied() then. Its `contention` says how many were made. One
+/// with other bits than that is not dropped: it is a repetition, too. `forced`: as Session::run takes it. `say` is told
+/// of each that is made again. Throws Interrupted.
 inline void append_repetition(std::vector<Repetition>& to, Session& setup,
                               const std::vector<std::vector<std::int32_t>>& prompts,
                               const std::vector<std::int32_t>& forced, RunProgress& progress,

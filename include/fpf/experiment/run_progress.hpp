@@ -10,7 +10,8 @@
 
 namespace fpf {
 
-/// Shows repetitions of one configuration. A prefill may take as long as a hundred steps, so that the two are counted apart.
+/// Shows repetitions of one configuration. A prefill may take as long as a hundred steps, so that the two are counted
+/// apart.
 class RunProgress {
  public:
   /// `prefills_alone`: those that no decode steps follow.

@@ -51,7 +51,9 @@ BasicRunner<T>::BasicRunner(ExperimentInfo info, Options options, parallel::Worl
   std::filesystem::create_directories(options_.out, error);
   if (error) fail("--out {}: cannot make that folder: {}", options_.out, error.message());
   state_->writer.emplace(file(), metadata(),
-                         evidence::ExperimentWriter::Origin{fingerprint(), state_->identity->describe()},
+                         evidence::ExperimentWriter::Origin{fingerprint(), state_->identity->describe(),
+                                                            state_->forced ? state_->forced->digests()
+                                                                           : std::vector<std::string>()},
                          options_.resume);
 }
 
@@ -129,6 +131,7 @@ Json BasicRunner<T>::metadata() const {
   if (const std::size_t count = state_->inputs.prompts.size(); count > 1) {
     out["prompts"] = {{"count", count}};
     if (options_.prompt_ids.empty()) out["prompts"]["seed"] = options_.seed;
+    if (!state_->inputs.documents.is_null()) out["prompts"]["documents"] = state_->inputs.documents;
   }
   if (state_->forced) out["tokens"] = state_->forced->from;
   return out;
@@ -222,7 +225,8 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                                                  std::vector<Repetition>& repetitions) {
   const bool several = state_->inputs.prompts.size() > 1;
   const prompt::Prompt& prompt = state_->inputs.prompts[prompt_index];
-  const std::string who = several ? fmt::format("{}, prompt {}", id, prompt_index) : id;
+  const std::string who =
+      evidence::beside_prompt(id, static_cast<std::int64_t>(prompt_index), state_->inputs.prompts.size());
   const auto difference = first_difference(repetitions);
   const Json reproducibility = reproducibility_of(repetitions, difference), runtime = runtime_of(repetitions);
   if (difference)
@@ -236,6 +240,7 @@ std::vector<std::string> BasicRunner<T>::runs_of(const Variant& variant, const s
                             .timestamp = evidence::timestamp(),
                             .runtime_seconds = repetitions[rep].timing.total,
                             .prompt_index = several ? std::optional(prompt_index) : std::nullopt,
+                            .document_sha256 = state_->inputs.documents.is_null() ? "" : prompt.document_sha256,
                             .document_offset = prompt.document_offset,
                             .prompt_text = prompt.text,
                             .prompt_token_ids = prompt.token_ids,
@@ -316,8 +321,9 @@ void BasicRunner<T>::report(const std::string& finding) {
 
 namespace detail {
 
-/// Meets the processes that a launcher started, which must have been given the same options but for those that may differ
-/// between hosts; nothing without a launcher. Throws Error where one started several of an experiment that has no ranks.
+/// Meets the processes that a launcher started, which must have been given the same options but for those that may
+/// differ between hosts; nothing without a launcher. Throws Error where one started several of an experiment that has
+/// no ranks.
 inline std::unique_ptr<parallel::World> join_launcher(const ExperimentInfo& info, const Options& options,
                                                       const po::variables_map& values) {
   if (!info.takes_ranks) {

@@ -46,8 +46,8 @@ class BasicRunner {
   std::shared_ptr<const model::Checkpoint> open(const std::string& option, const std::string& model,
                                                 quant::Method method) const;
 
-  /// The rank counts to run: those asked for, else the launcher's or 2 and 4. Throws Error when the model does not divide
-  /// over one of them, before anything has run.
+  /// The rank counts to run: those asked for, else the launcher's or 2 and 4. Throws Error when the model does not
+  /// divide over one of them, before anything has run.
   std::vector<std::int64_t> rank_counts(const parallel::Scheme& scheme, const std::vector<std::int64_t>& asked) const;
 
   /// Loads and runs one configuration, `--reps` times, unless the resumed file has it already.

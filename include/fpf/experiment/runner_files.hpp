@@ -1,4 +1,5 @@
-// What a runner takes from files and leaves in them: the baseline, what an interrupted run recorded, the file that is there.
+// What a runner takes from files and leaves in them: the baseline, what an interrupted run recorded, the file that is
+// there.
 #pragma once
 
 #include <fpf/experiment/description.hpp>
@@ -63,8 +64,11 @@ void BasicRunner<T>::force_tokens() {
   if (is_root()) {
     if (state_->baseline) ids = tokens_of_baseline(*state_->baseline, state_->inputs, steps);
     if (!baselines) {
-      const auto read = tokens_of_file(options_.tokens, state_->inputs.prompt_digests(), steps,
-                                       state_->checkpoint.config().vocab_size);
+      const TokenFile file(options_.tokens);
+      const auto prompts = state_->inputs.prompt_digests();
+      std::vector<std::vector<std::int32_t>> read;
+      for (const std::string& one : prompts)
+        read.push_back(file.of(one, prompts.size(), steps, state_->checkpoint.config().vocab_size));
       if (state_->baseline && ids != read)
         fail("the baseline {} was fed other tokens than --tokens {} has: run exp0_reference with them, too",
              options_.baseline, options_.tokens);
@@ -105,8 +109,8 @@ void BasicRunner<T>::add_baseline() {
     state_->writer->add(state_->baseline->relabelled(id, info_.baseline_value), state_->baseline->runs_as(id));
 }
 
-/// Whether the resumed file has a configuration. Throws Error unless that is what this run would make: of the same weights,
-/// beside the same neighbours.
+/// Whether the resumed file has a configuration. Throws Error unless that is what this run would make: of the same
+/// weights, beside the same neighbours.
 template <class T>
 bool BasicRunner<T>::is_resumed(const Variant& variant) {
   const std::string id = config_id(state_->hardware, variant.tag);

@@ -20,8 +20,8 @@ namespace fpf {
 template <class>
 class BasicSession {
  public:
-  /// Loads the model. `checkpoint` must outlive the session. Throws Error when it does not fit the policies, and for tensors
-  /// that would have to be read (model/account.hpp).
+  /// Loads the model. `checkpoint` must outlive the session. Throws Error when it does not fit the policies, and for
+  /// tensors that would have to be read (model/account.hpp).
   BasicSession(const model::Checkpoint& checkpoint, const RunSettings& settings, const Setup& setup);
   BasicSession(const BasicSession&) = delete;
   BasicSession& operator=(const BasicSession&) = delete;
@@ -90,8 +90,8 @@ class BasicSession {
     return setup_.execution->portable ? setup_.execution->name : setup_.attention->name;
   }
 
-  /// Once this process's ranks are loaded: what all ranks hold, those of other processes too, and what of the model none
-  /// of them read. Throws Error for what may not be left unread.
+  /// Once this process's ranks are loaded: what all ranks hold, those of other processes too, and what of the model
+  /// none of them read. Throws Error for what may not be left unread.
   void meet(const model::Checkpoint& checkpoint) {
     std::vector<Json> own;
     for (const auto& decoder : decoders_) own.push_back(describe_rank(*decoder));

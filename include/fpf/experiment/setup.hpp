@@ -1,4 +1,5 @@
-// An inference set-up as a value: five choices of numerics, and who runs them. Names alone: what a choice does is its own header's.
+// An inference set-up as a value: five choices of numerics, and who runs them. Names alone: what a choice does is its
+// own header's.
 #pragma once
 
 #include <memory>
@@ -46,8 +47,8 @@ struct Setup {
   }
 };
 
-/// A loaded set-up. Defined in session.hpp; a template without parameters of its own, so that a project of many programs can
-/// compile it once (`extern template`, as drivers/compiled.hpp does).
+/// A loaded set-up. Defined in session.hpp; a template without parameters of its own, so that a project of many
+/// programs can compile it once (`extern template`, as drivers/compiled.hpp does).
 template <class = void>
 class BasicSession;
 using Session = BasicSession<>;

@@ -43,8 +43,8 @@ inline Baseline run_stack(const Options& options, const std::filesystem::path& b
 }
 
 /// Runs --stack's builds and adds each under its CUDA version, which must differ from `cuda`, that of this build. Until
-/// the experiment is done their files lie in OUT/cuda_version_experiment.parts. Throws Error where it does not differ, and
-/// what run_stack() throws.
+/// the experiment is done their files lie in OUT/cuda_version_experiment.parts. Throws Error where it does not differ,
+/// and what run_stack() throws.
 inline void add_stacks(Runner& runner, const std::string& cuda) {
   const Options& options = runner.options();
   const auto cuda_of = [](const Baseline& reference) { return reference.configuration().value("cuda_version", ""); };

@@ -1,5 +1,5 @@
-// What a family of models is, as data: its names in files, what its layers have, how its configuration is read. Each family
-// is a file of architectures/; architectures.hpp lists them.
+// What a family of models is, as data: its names in files, what its layers have, how its configuration is read. Each
+// family is a file of architectures/; architectures.hpp lists them.
 #pragma once
 
 #include <fpf/model/config.hpp>

@@ -13,8 +13,8 @@
 
 namespace fpf::model {
 
-/// What the layers of a family have beside RMSNorm before attention and MLP, RoPE by halves, grouped queries and a gated
-/// SiLU MLP. An engine states the flags that it carries out, and is refused for others.
+/// What the layers of a family have beside RMSNorm before attention and MLP, RoPE by halves, grouped queries and a
+/// gated SiLU MLP. An engine states the flags that it carries out, and is refused for others.
 struct Block {
   bool qk_norm = false;   // RMSNorm per head on q and k, before RoPE
   bool experts = false;   // a router and experts in every layer instead of one MLP

@@ -24,8 +24,8 @@ inline DType activations_of(const std::string& name, const std::string& key, con
   fail("'{}' in {} is '{}': expected float32, float16 or bfloat16", key, file, name);
 }
 
-/// The base of RoPE's angles. transformers 5 keeps it in rope_parameters, 4 at the top level; rope_scaling is 4's name of
-/// the parameters. Throws Error for RoPE that is scaled, partial, or another one in some layers.
+/// The base of RoPE's angles. transformers 5 keeps it in rope_parameters, 4 at the top level; rope_scaling is 4's name
+/// of the parameters. Throws Error for RoPE that is scaled, partial, or another one in some layers.
 inline double rope_theta(const JsonObject& config) {
   Fact theta(config.name()), type(config.name());
   theta.add(config, "rope_theta");
@@ -194,8 +194,8 @@ inline bool names_dtype(const nlohmann::json& json) {
                              [&](const char* key) { return json.contains(key) && !json.at(key).is_null(); });
 }
 
-/// Reads a Hugging Face config.json. `file` names it in messages. Throws Error for other architectures, for what fpf does
-/// not compute, and naming two keys that contradict each other.
+/// Reads a Hugging Face config.json. `file` names it in messages. Throws Error for other architectures, for what fpf
+/// does not compute, and naming two keys that contradict each other.
 inline ModelConfig config_from_json(const nlohmann::json& json, const std::string& file) {
   if (!json.is_object()) fail("{} is not a JSON object", file);
   const JsonObject in(json, file);

@@ -26,8 +26,8 @@ inline weights::StoredTensor expert_of(const weights::StoredTensor& stacked, std
 }
 
 /// The tensors of a Hugging Face directory with one an expert and projection, also where transformers 5 wrote its own
-/// modules' (save_original_format=False): `mlp.experts.gate_up_proj` [experts, 2 * intermediate, hidden], the gate's rows
-/// first, and `mlp.experts.down_proj` [experts, hidden, intermediate].
+/// modules' (save_original_format=False): `mlp.experts.gate_up_proj` [experts, 2 * intermediate, hidden], the gate's
+/// rows first, and `mlp.experts.down_proj` [experts, hidden, intermediate].
 class UnstackedExperts : public weights::TensorSource {
  public:
   explicit UnstackedExperts(std::unique_ptr<weights::SafetensorsDirectory> base) : base_(std::move(base)) {

@@ -13,8 +13,8 @@ namespace fpf::model {
 
 /// The tensors of a GGUF file as views with the names that a Hugging Face checkpoint of the same model has
 /// (gguf-py's tensor_mapping, backwards). `blk.N.ffn_gate_exps.weight` [experts, out, in] becomes one tensor an expert.
-/// Rows stay as stored: llama files keep those of q and k interleaved, see Checkpoint::interleaved_rope. What has no such
-/// name keeps its own, so that it is accounted for.
+/// Rows stay as stored: llama files keep those of q and k interleaved, see Checkpoint::interleaved_rope. What has no
+/// such name keeps its own, so that it is accounted for.
 class GgufAsHuggingFace : public weights::TensorSource {
  public:
   explicit GgufAsHuggingFace(const std::filesystem::path& path) : gguf_(path) {

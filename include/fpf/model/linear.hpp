@@ -16,17 +16,17 @@
 namespace fpf::model {
 
 /// One linear layer, or several of one input whose outputs follow one another (q, k and v). Which tensors are present
-/// decides what a layer is: quantised checkpoints keep some as they were (modules_to_not_convert, the head, router gates).
-/// A bias stands beside either and is a part of the product, as transformers' nn.Linear has it: libtorch's addmm, which
-/// rounds the sum of products and bias once.
+/// decides what a layer is: quantised checkpoints keep some as they were (modules_to_not_convert, the head, router
+/// gates). A bias stands beside either and is a part of the product, as transformers' nn.Linear has it: libtorch's
+/// addmm, which rounds the sum of products and bias once.
 /// On a GPU the layers are one packed matrix; those that cannot be packed together, such as dense ones beside quantised
 /// ones, are one dense matrix in the activations' dtype, each value rounded once.
 class Linear {
  public:
   Linear() = default;
 
-  /// Loads the layers, or the parts of them, that `specs` name. Throws Error for a layer that is stored twice, dense and
-  /// quantised, and for layers that only a dense matrix could hold where the loader keeps values.
+  /// Loads the layers, or the parts of them, that `specs` name. Throws Error for a layer that is stored twice, dense
+  /// and quantised, and for layers that only a dense matrix could hold where the loader keeps values.
   Linear(const quant::Loader& loader, const quant::Scheme& scheme, const std::vector<quant::LinearSpec>& specs) {
     for (const auto& spec : specs) parts_.push_back(load(loader, scheme, spec));
     for (const Part& part : parts_) form_ += {!part.quantised, part.quantised};

@@ -1,5 +1,5 @@
-// Shapes of synthetic models: Qwen3-30B-A3B's and Qwen2.5-7B's own config.json, and the same topologies small enough for two
-// CPU cores.
+// Shapes of synthetic models: Qwen3-30B-A3B's and Qwen2.5-7B's own config.json, and the same topologies small enough
+// for two CPU cores.
 #pragma once
 
 #include <array>

@@ -118,8 +118,8 @@ struct Layer {
   }
 
  private:
-  /// A router that the checkpoint quantises is dequantised once, to the activations' dtype, on every device and under every
-  /// policy: its product is small, and the choice of experts hangs on its last bits.
+  /// A router that the checkpoint quantises is dequantised once, to the activations' dtype, on every device and under
+  /// every policy: its product is small, and the choice of experts hangs on its last bits.
   void load_router(const quant::Loader& loader, const quant::LinearSpec& spec) {
     const quant::Scheme& stored = quant::scheme_of(loader.quantization);
     if (!stored.is_dense && stored.stores(loader.source, spec.name)) {
@@ -133,8 +133,8 @@ struct Layer {
     router_form = router.form();
   }
 
-  /// A GPU's kernels read the gates and ups of a layer's MLPs by one format, and their downs by one. Where a checkpoint has
-  /// several, all of them become dense.
+  /// A GPU's kernels read the gates and ups of a layer's MLPs by one format, and their downs by one. Where a checkpoint
+  /// has several, all of them become dense.
   static void unify(std::span<Mlp> mlps, const quant::Loader& loader, const std::string& first) {
     if (!loader.device.is_cuda()) return;
     const auto make_one = [&](const std::vector<Linear*>& projections) {
@@ -177,8 +177,8 @@ struct Layer {
   }
 };
 
-/// What a rank holds of a model. KeptLayer and KeptLinear are a layer and a head as the engine that computes reads them:
-/// made of Layer and Linear one after another, so that no more than one layer is there twice.
+/// What a rank holds of a model. KeptLayer and KeptLinear are a layer and a head as the engine that computes reads
+/// them: made of Layer and Linear one after another, so that no more than one layer is there twice.
 template <class KeptLayer = Layer, class KeptLinear = Linear>
 struct Weights {
   at::Tensor embedding;  // [vocabulary, hidden]
@@ -188,8 +188,8 @@ struct Weights {
   StoredForms forms;
   bool tied_head = false;
 
-  /// Throws Error, by name, for tensors that are missing or misshapen. keep_layer(Layer) and keep_head(Linear) make what is
-  /// kept.
+  /// Throws Error, by name, for tensors that are missing or misshapen. keep_layer(Layer) and keep_head(Linear) make
+  /// what is kept.
   template <class KeepLayer = std::identity, class KeepHead = std::identity>
   Weights(const quant::Loader& loader, const quant::Scheme& scheme, const Checkpoint& checkpoint,
           const parallel::Shard& shard, KeepLayer keep_layer = {}, KeepHead keep_head = {})

@@ -12,8 +12,8 @@
 namespace fpf::parallel {
 
 /// The communicator of one of `size` threads. all_reduce adds in rank order, ((r0 + r1) + r2) + ..., rounding
-/// to the dtype after each addition; every rank adds for itself, so that all have the same bits. On a GPU the ranks share
-/// one stream.
+/// to the dtype after each addition; every rank adds for itself, so that all have the same bits. On a GPU the ranks
+/// share one stream.
 class InProcess : public Communicator {
  public:
   /// One communicator a rank, in rank order.

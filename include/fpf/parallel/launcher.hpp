@@ -23,8 +23,8 @@ struct Launch {
   std::string run;           // tells this run from an earlier one at the same place
   std::string secret;        // what the ranks' values are signed with
 
-  /// None without WORLD_SIZE or with WORLD_SIZE=1. Throws Error naming the variable that is missing or is no number; see
-  /// run_secret() for FPF_RENDEZVOUS_SECRET.
+  /// None without WORLD_SIZE or with WORLD_SIZE=1. Throws Error naming the variable that is missing or is no number;
+  /// see run_secret() for FPF_RENDEZVOUS_SECRET.
   static std::optional<Launch> from_environment() {
     if (text("WORLD_SIZE").empty() || text("WORLD_SIZE") == "1") return std::nullopt;
     const auto number = [&](const char* name, int least, int most) {
@@ -52,9 +52,9 @@ struct Launch {
     return out;
   }
 
-  /// For a program whose work is one process's: throws Error where a launcher started several, which would all write one
-  /// file. A WORLD_SIZE that stands there without a RANK is left over from something else (a shell, a container); returns
-  /// what to say of it, or nothing.
+  /// For a program whose work is one process's: throws Error where a launcher started several, which would all write
+  /// one file. A WORLD_SIZE that stands there without a RANK is left over from something else (a shell, a container);
+  /// returns what to say of it, or nothing.
   static std::string alone(const std::string& program) {
     const std::string size = text("WORLD_SIZE"), rank = text("RANK");
     if (size.empty() || size == "1") return {};

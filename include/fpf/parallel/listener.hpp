@@ -37,8 +37,8 @@ struct Endpoint {
   }
 };
 
-/// What a host's name or address stands for on this machine, IPv4 first: rank 0 listens at the first. Throws Error when it is
-/// no host's.
+/// What a host's name or address stands for on this machine, IPv4 first: rank 0 listens at the first. Throws Error when
+/// it is no host's.
 inline std::vector<Endpoint> endpoints_of(const std::string& host, std::uint16_t port) {
   addrinfo asked{}, *found = nullptr;
   asked.ai_socktype = SOCK_STREAM;
@@ -58,8 +58,8 @@ inline std::vector<Endpoint> endpoints_of(const std::string& host, std::uint16_t
   return out;
 }
 
-/// A socket that listens at that address alone, not at the machine's others; the caller closes it. Nothing when the port is
-/// in use. Throws Error when the address is none of this machine's.
+/// A socket that listens at that address alone, not at the machine's others; the caller closes it. Nothing when the
+/// port is in use. Throws Error when the address is none of this machine's.
 inline std::optional<int> listen_at(const Endpoint& endpoint) {
   const int fd = ::socket(endpoint.family(), SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
   if (fd >= 0 && ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&

@@ -13,8 +13,8 @@
 
 namespace fpf::parallel {
 
-/// One rank's NCCL communicator. Sums are in the tensors' dtype, in the order of NCCL's ring: of two ranks the same bits
-/// as in rank order.
+/// One rank's NCCL communicator. Sums are in the tensors' dtype, in the order of NCCL's ring: of two ranks the same
+/// bits as in rank order.
 class Nccl : public Communicator {
  public:
   /// The communicators of one process's threads, rank r on devices[r].
@@ -146,8 +146,8 @@ class Nccl : public Communicator {
   void call(const char* name, Function function, Arguments... arguments) {
     check();
     nccl::api().check(function(arguments..., handle_, device::current_stream(device_)), name);
-    // Of threads, none goes on while one has still to enqueue its part: a call that waits for its GPU while it holds a lock
-    // of CUDA's (loading a kernel, memory) would wait for ever.
+    // Of threads, none goes on while one has still to enqueue its part: a call that waits for its GPU while it holds a
+    // lock of CUDA's (loading a kernel, memory) would wait for ever.
     if (threads_) threads_->meet();
   }
 

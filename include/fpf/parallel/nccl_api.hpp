@@ -12,21 +12,25 @@
 
 namespace fpf::parallel::nccl {
 
+using kernel::SharedObject, kernel::Symbol;
+
 /// NCCL's functions that fpf calls, under NCCL's names without "nccl".
 struct Api {
-  decltype(::ncclGetVersion)* get_version;
-  decltype(::ncclGetUniqueId)* get_unique_id;
-  decltype(::ncclCommInitRank)* comm_init_rank;
-  decltype(::ncclCommDestroy)* comm_destroy;
-  decltype(::ncclCommAbort)* comm_abort;
-  decltype(::ncclCommGetAsyncError)* comm_get_async_error;
-  decltype(::ncclAllReduce)* all_reduce;
-  decltype(::ncclAllGather)* all_gather;
-  decltype(::ncclBroadcast)* broadcast;
-  decltype(::ncclGroupStart)* group_start;
-  decltype(::ncclGroupEnd)* group_end;
-  decltype(::ncclGetErrorString)* get_error_string;
-  decltype(::ncclGetLastError)* get_last_error;
+  SharedObject library;
+
+  Symbol<decltype(::ncclGetVersion)> get_version{library, "ncclGetVersion"};
+  Symbol<decltype(::ncclGetUniqueId)> get_unique_id{library, "ncclGetUniqueId"};
+  Symbol<decltype(::ncclCommInitRank)> comm_init_rank{library, "ncclCommInitRank"};
+  Symbol<decltype(::ncclCommDestroy)> comm_destroy{library, "ncclCommDestroy"};
+  Symbol<decltype(::ncclCommAbort)> comm_abort{library, "ncclCommAbort"};
+  Symbol<decltype(::ncclCommGetAsyncError)> comm_get_async_error{library, "ncclCommGetAsyncError"};
+  Symbol<decltype(::ncclAllReduce)> all_reduce{library, "ncclAllReduce"};
+  Symbol<decltype(::ncclAllGather)> all_gather{library, "ncclAllGather"};
+  Symbol<decltype(::ncclBroadcast)> broadcast{library, "ncclBroadcast"};
+  Symbol<decltype(::ncclGroupStart)> group_start{library, "ncclGroupStart"};
+  Symbol<decltype(::ncclGroupEnd)> group_end{library, "ncclGroupEnd"};
+  Symbol<decltype(::ncclGetErrorString)> get_error_string{library, "ncclGetErrorString"};
+  Symbol<decltype(::ncclGetLastError)> get_last_error{library, "ncclGetLastError"};
 
   /// Throws Error with NCCL's own words when a call failed.
   void check(ncclResult_t result, const char* what) const {
@@ -48,23 +52,9 @@ inline const Api& api() {
   static const Api loaded = [] {
     for (const auto& [name, value] : pinned) ::setenv(name, value, 0);
     std::string reason;
-    const auto library = kernel::SharedObject::open("libnccl.so.2", reason);
+    const auto library = SharedObject::open("libnccl.so.2", reason);
     if (!library) fail("ranks on GPUs need NCCL, which libtorch brings: {}", reason);
-    Api out{};
-    library.resolve(out.get_version, "ncclGetVersion");
-    library.resolve(out.get_unique_id, "ncclGetUniqueId");
-    library.resolve(out.comm_init_rank, "ncclCommInitRank");
-    library.resolve(out.comm_destroy, "ncclCommDestroy");
-    library.resolve(out.comm_abort, "ncclCommAbort");
-    library.resolve(out.comm_get_async_error, "ncclCommGetAsyncError");
-    library.resolve(out.all_reduce, "ncclAllReduce");
-    library.resolve(out.all_gather, "ncclAllGather");
-    library.resolve(out.broadcast, "ncclBroadcast");
-    library.resolve(out.group_start, "ncclGroupStart");
-    library.resolve(out.group_end, "ncclGroupEnd");
-    library.resolve(out.get_error_string, "ncclGetErrorString");
-    library.resolve(out.get_last_error, "ncclGetLastError");
-    return out;
+    return Api{library};
   }();
   return loaded;
 }

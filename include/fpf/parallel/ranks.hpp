@@ -28,8 +28,8 @@ inline std::exception_ptr naming(std::size_t rank, const std::exception_ptr& thr
 
 /// Runs work(r) for r in [0, ranks), each on a thread of its own with its share of the intra-op threads, and
 /// waits for all of them; one rank runs here. When a rank throws, give_up() must release the others; the
-/// first error is thrown again here, naming its rank, after all ranks have ended; and an Error where they had been released
-/// before, so that nothing was computed.
+/// first error is thrown again here, naming its rank, after all ranks have ended; and an Error where they had been
+/// released before, so that nothing was computed.
 template <class Work, class GiveUp>
 void run_ranks(std::size_t ranks, Work work, GiveUp give_up) {
   if (ranks == 1) {

@@ -66,9 +66,9 @@ inline std::string own_secret() {
 
 }  // namespace detail
 
-/// The run's secret: FPF_RENDEZVOUS_SECRET, or the first line of the file FPF_RENDEZVOUS_SECRET_FILE, which nobody else may
-/// read. With neither, where all ranks are on `one_machine`, a secret of this user's (~/.cache/fpf/rendezvous-secret). Throws
-/// Error without any, or with one of fewer than 16 characters.
+/// The run's secret: FPF_RENDEZVOUS_SECRET, or the first line of the file FPF_RENDEZVOUS_SECRET_FILE, which nobody else
+/// may read. With neither, where all ranks are on `one_machine`, a secret of this user's
+/// (~/.cache/fpf/rendezvous-secret). Throws Error without any, or with one of fewer than 16 characters.
 inline std::string run_secret(bool one_machine, const std::string& address) {
   const std::string text = detail::environment_text("FPF_RENDEZVOUS_SECRET");
   const std::string file = detail::environment_text("FPF_RENDEZVOUS_SECRET_FILE");

@@ -12,9 +12,9 @@
 
 namespace fpf::parallel {
 
-/// libtorch's TCPStore with an HMAC-SHA256 of name and value before every value. Who does not know the key can neither make a
-/// value that is believed nor give one another's name; who reaches the store can read, overwrite and delete: that ends a run,
-/// but never changes it. What the store throws passes through.
+/// libtorch's TCPStore with an HMAC-SHA256 of name and value before every value. Who does not know the key can neither
+/// make a value that is believed nor give one another's name; who reaches the store can read, overwrite and delete:
+/// that ends a run, but never changes it. What the store throws passes through.
 class SignedStore {
  public:
   using Store = c10::intrusive_ptr<c10d::TCPStore>;

@@ -10,9 +10,9 @@
 
 namespace fpf::parallel {
 
-/// The communicators of the ranks that live in this process, in rank order: under a launcher its one rank, else a thread
-/// each. GPUs of their own speak through NCCL; ranks that share a device are added up there. Throws Error when there are
-/// fewer GPUs than ranks.
+/// The communicators of the ranks that live in this process, in rank order: under a launcher its one rank, else a
+/// thread each. GPUs of their own speak through NCCL; ranks that share a device are added up there. Throws Error when
+/// there are fewer GPUs than ranks.
 inline std::vector<std::shared_ptr<Communicator>> local_communicators(const RankOptions& options) {
   const bool own_gpus = options.device.starts_with("cuda") && !options.emulate && options.size > 1;
   if (options.world != nullptr && options.size != options.world->size())

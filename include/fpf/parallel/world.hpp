@@ -1,4 +1,5 @@
-// The processes of one run, one rank each: they meet, agree on what they run, watch over one another, and leave together.
+// The processes of one run, one rank each: they meet, agree on what they run, watch over one another, and leave
+// together.
 #pragma once
 
 #include <unistd.h>
@@ -30,16 +31,16 @@ namespace fpf::parallel {
 /// with one message that names the rank: the first is kept where all meet (libtorch's TCPStore), and a thread of every
 /// process looks for it and for ranks that show no sign of life.
 ///
-/// Rank 0 keeps the store at MASTER_ADDR's address alone; torchrun's agent keeps its own, at all of its machine's. Every value
-/// is signed with the run's secret (Launch::secret), from when all have met also with random numbers of all of them, so that
-/// strangers' values, and those of an earlier run, are ignored. What is said is not hidden, a stranger who reaches the store
-/// can end a run, and NCCL's own connections are NCCL's: not on a network of others.
+/// Rank 0 keeps the store at MASTER_ADDR's address alone; torchrun's agent keeps its own, at all of its machine's.
+/// Every value is signed with the run's secret (Launch::secret), from when all have met also with random numbers of all
+/// of them, so that strangers' values, and those of an earlier run, are ignored. What is said is not hidden, a stranger
+/// who reaches the store can end a run, and NCCL's own connections are NCCL's: not on a network of others.
 class World {
  public:
   using Seconds = std::chrono::duration<double>;
 
-  /// Meets the other ranks. `description` is what all must agree in, field by field. Throws Error when they do not, when a
-  /// rank has not come within `limit`, and when a rank's number is taken or WORLD_SIZE is not the same for all.
+  /// Meets the other ranks. `description` is what all must agree in, field by field. Throws Error when they do not,
+  /// when a rank has not come within `limit`, and when a rank's number is taken or WORLD_SIZE is not the same for all.
   World(Launch launch, Seconds limit, const nlohmann::json& description)
       : launch_(std::move(launch)), limit_(limit), tcp_(connect()), lobby_(tcp_, launch_.secret), store_(tcp_, {}) {
     const std::string taken = take_place(description);
@@ -94,7 +95,8 @@ class World {
     if (failed_ && give_up_) give_up_();
   }
 
-  /// Every rank's text, in rank order. All ranks call these in the same order. Throws Error when a rank fails meanwhile.
+  /// Every rank's text, in rank order. All ranks call these in the same order. Throws Error when a rank fails
+  /// meanwhile.
   std::vector<std::string> all(const std::string& own) {
     const std::string name = key("all/" + std::to_string(round_++));
     spoken([&] { store_.set(name + "/" + std::to_string(rank()), own); });

@@ -28,7 +28,8 @@ inline at::Tensor narrowed(const at::Tensor& values, at::ScalarType type) {
   return out;
 }
 
-/// The keys and values of one sequence's kv head in float32, position blocks whole: what is past the last position is 0.
+/// The keys and values of one sequence's kv head in float32, position blocks whole: what is past the last position is
+/// 0.
 struct HeadCache {
   std::vector<float> keys;    // [blocks, 4 panels, d, 16]
   std::vector<float> values;  // [blocks * 64, padded(d)]
@@ -92,8 +93,8 @@ struct QueryTile {
   }
 
  private:
-  /// scores [rows, 64] of the block at `first`; -infinity where a row does not see a position. Positions ascend, and rows
-  /// before `skipped` see none.
+  /// scores [rows, 64] of the block at `first`; -infinity where a row does not see a position. Positions ascend, and
+  /// rows before `skipped` see none.
   void score(const HeadCache& cache, std::int64_t first, std::int64_t skipped, std::int64_t d, float scale,
              std::vector<float>& scores, std::vector<float>& panel) const {
     const auto rows = static_cast<std::int64_t>(q.size()) - skipped;

@@ -8,7 +8,8 @@
 #include <fpf/core/text.hpp>
 #include <string_view>
 
-// Compilers may not join a product and a sum: GCC does where an instruction for both is at hand, even across statements.
+// Compilers may not join a product and a sum: GCC does where an instruction for both is at hand, even across
+// statements.
 #if defined(__clang__)
 #define FPF_EXACT
 #pragma clang fp contract(off)
@@ -112,8 +113,8 @@ inline InstructionSet first_instruction_set() {
 
 }  // namespace detail
 
-/// What is used from now on; to be assigned to, while nothing runs, where another is wanted. Throws Error, at first, for an
-/// environment variable that names none.
+/// What is used from now on; to be assigned to, while nothing runs, where another is wanted. Throws Error, at first,
+/// for an environment variable that names none.
 inline InstructionSet& instruction_set() {
   static InstructionSet chosen = detail::first_instruction_set();
   return chosen;

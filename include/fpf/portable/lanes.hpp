@@ -1,5 +1,5 @@
-// The loops that vector instructions carry out, as a table of functions, and their plain form: sixteen independent results
-// at a time, so that no order of additions depends on how wide a CPU's vectors are.
+// The loops that vector instructions carry out, as a table of functions, and their plain form: sixteen independent
+// results at a time, so that no order of additions depends on how wide a CPU's vectors are.
 #pragma once
 
 #include <cmath>

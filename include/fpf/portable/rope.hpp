@@ -71,8 +71,8 @@ FPF_EXACT inline std::vector<double> inverse_frequencies(std::int64_t head_dim, 
   return out;
 }
 
-/// cos and sin of position * inverse frequency for `count` positions from `begin` on, [count, head_dim / 2] each, rounded
-/// once to binary32 from values that are within 1e-10 of the angle's at 2^17 positions.
+/// cos and sin of position * inverse frequency for `count` positions from `begin` on, [count, head_dim / 2] each,
+/// rounded once to binary32 from values that are within 1e-10 of the angle's at 2^17 positions.
 struct RopeTable {
   std::vector<float> cos, sin;
 

@@ -12,8 +12,8 @@
 
 namespace fpf::portable {
 
-/// logits [rows, experts] float32 -> the k largest, ties by the lower id; weights exp(logit - largest) over their sum in that
-/// order, or over the sum of all experts' unless renormalised. ids int64, weights and margin float32.
+/// logits [rows, experts] float32 -> the k largest, ties by the lower id; weights exp(logit - largest) over their sum
+/// in that order, or over the sum of all experts' unless renormalised. ids int64, weights and margin float32.
 inline execution::Routing route(const at::Tensor& logits, std::int64_t k, bool renormalise) {
   const std::int64_t rows = logits.size(0), experts = logits.size(1), kept = std::min(k + 1, experts);
   const execution::TopK top = execution::top_k(logits, kept);

@@ -12,8 +12,8 @@
 
 namespace fpf::preflight {
 
-/// Where `document` does not fit `schema`, the innermost place first, as "/runs/0/status: ..."; none where it fits. Throws
-/// std::runtime_error for a schema that is none.
+/// Where `document` does not fit `schema`, the innermost place first, as "/runs/0/status: ..."; none where it fits.
+/// Throws std::runtime_error for a schema that is none.
 inline std::vector<std::string> schema_errors(const nlohmann::json& schema, const nlohmann::json& document) {
   valijson::Schema parsed;
   valijson::SchemaParser parser(valijson::SchemaParser::kDraft7);

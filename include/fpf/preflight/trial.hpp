@@ -49,8 +49,8 @@ inline std::string first_layer_of(const std::string& name, const model::Checkpoi
 }  // namespace detail
 
 /// Runs `reps` repetitions of `ids` and two decode steps on the first layer, or with `full` on the whole model, as
-/// `options` says for device, dtype, threads and execution. Leaves nothing behind. Throws Error where it cannot be tried at
-/// all, and Interrupted.
+/// `options` says for device, dtype, threads and execution. Leaves nothing behind. Throws Error where it cannot be
+/// tried at all, and Interrupted.
 inline Trial try_model(const std::string& name, const model::Checkpoint& checkpoint,
                        const std::vector<std::int32_t>& ids, const Options& options, bool full) {
   Trial out;

@@ -24,8 +24,8 @@ class AddedTokens {
   }
 
   /// Calls visit(piece, token) for every added token (its text, a pointer) and every stretch between
-  /// (nullptr), in order, until one returns false, which is returned then. With `special` off, special tokens are plain text; what they cover is still passed
-  /// over as a whole.
+  /// (nullptr), in order, until one returns false, which is returned then. With `special` off, special tokens are plain
+  /// text; what they cover is still passed over as a whole.
   template <class Visit>
   bool for_each_piece(std::string_view text, bool special, Visit&& visit) const {
     std::size_t done = 0;

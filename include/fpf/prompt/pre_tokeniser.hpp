@@ -24,8 +24,8 @@ struct PreTokeniser {
   bool prefix_space = false;            // ByteLevel's add_prefix_space: each piece that lacks a leading space gets one
   std::size_t prefix_space_before = 0;  // ... before this step
 
-  /// Calls visit(piece) for every piece of well-formed UTF-8, in order, until one returns false, which is returned then.
-  /// The views live until visit returns.
+  /// Calls visit(piece) for every piece of well-formed UTF-8, in order, until one returns false, which is returned
+  /// then. The views live until visit returns.
   template <class Visit>
   bool for_each_piece(std::string_view text, Visit&& visit) const {
     return run(0, text, visit);

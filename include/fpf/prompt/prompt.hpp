@@ -84,12 +84,12 @@ inline PromptParts raw_parts(const Tokenizer& tokenizer, std::string_view docume
   return out;
 }
 
-/// How many of a document's tokens are found beyond those that the prompt needs: enough to say of most documents how many
-/// they have, and to offer another length.
+/// How many of a document's tokens are found beyond those that the prompt needs: enough to say of most documents how
+/// many they have, and to offer another length.
 inline constexpr std::size_t tokens_ahead = std::size_t{1} << 19;
 
-/// A document that is too long for a template to show, without its middle: what a template trims stands at the ends, and
-/// that it shows the prompt's own part as it is, require_exact_rendering() makes sure of.
+/// A document that is too long for a template to show, without its middle: what a template trims stands at the ends,
+/// and that it shows the prompt's own part as it is, require_exact_rendering() makes sure of.
 inline std::string without_middle(std::string_view document) {
   constexpr std::size_t end = std::size_t{1} << 19;
   const auto start_of_character = [&](std::size_t at) {
@@ -125,6 +125,10 @@ inline PromptParts chat_parts(const Tokenizer& tokenizer, std::string_view docum
   out.request = tokenizer.encode(out.request_text, false);
   out.after = tokenizer.encode(out.turn.after, true);
   return out;
+}
+
+inline PromptParts parts_of(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options) {
+  return options.chat_template ? chat_parts(tokenizer, document, options) : raw_parts(tokenizer, document, options);
 }
 
 /// Whether the first `count` of a document's tokens end in white space that a template would trim.
@@ -176,13 +180,12 @@ inline void require_exact_rendering(const Tokenizer& tokenizer, const PromptPart
 /// tokeniser's post-processor puts around a text, or nothing. The parts are encoded apart, so that no token spans a
 /// seam and the document is cut at one of its own tokens; rendered around the document so cut, the template gives the
 /// prompt's text. Throws Error when the document is too short (with the tokens it has), when not one of its tokens
-/// fits, for a length that the template's trimming makes impossible, and as render_turn() does. `tokens_ahead`: how many of
-/// the document's tokens beyond the prompt's are counted.
+/// fits, for a length that the template's trimming makes impossible, and as render_turn() does. `tokens_ahead`: how
+/// many of the document's tokens beyond the prompt's are counted.
 inline Prompt make_prompt(const Tokenizer& tokenizer, std::string_view document, const PromptOptions& options,
                           std::string_view document_name = "the document",
                           std::size_t tokens_ahead = detail::tokens_ahead) {
-  const detail::PromptParts parts = options.chat_template ? detail::chat_parts(tokenizer, document, options)
-                                                          : detail::raw_parts(tokenizer, document, options);
+  const detail::PromptParts parts = detail::parts_of(tokenizer, document, options);
   const auto around = static_cast<std::int64_t>(parts.around());
   if (options.tokens <= around)
     fail(

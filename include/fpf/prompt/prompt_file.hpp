@@ -74,10 +74,13 @@ inline void write_prompt_file(const std::filesystem::path& path, const Prompt& p
   file.commit();
 }
 
-/// Reads token ids, as they are: a JSON array of them, or a file that make_prompt wrote, whose digest must
+/// A JSON array of ids, or that or a prompt's object, which make_prompt writes.
+enum class IdForms : std::uint8_t { array, any };
+
+/// Reads token ids, as they are: a JSON array of them, or (of any form) a file that make_prompt wrote, whose digest must
 /// fit. `text` is the file's or empty; the document's counts are zero. Throws Error when the file is neither,
 /// has no ids, or an id is no integer from 0 to 2^31 - 1.
-inline Prompt read_prompt_ids(const std::filesystem::path& path) {
+inline Prompt read_prompt_ids(const std::filesystem::path& path, IdForms forms = IdForms::any) {
   const MappedFile file(path);
   const std::string name = path.string();
   refuse_git_lfs_pointer(file.text(), name);
@@ -86,6 +89,9 @@ inline Prompt read_prompt_ids(const std::filesystem::path& path) {
     fail("{} is not JSON: expected an array of token ids, or a file of make_prompt", name);
   });
   const bool bare = json.is_array();
+  if (!bare && forms == IdForms::array)
+    fail("{} is no JSON array of token ids{}", name,
+         json.is_object() ? ": an object, such as a prompt's with its prompt_token_ids, is none" : "");
   if (!bare && !(json.is_object() && json.contains("prompt_token_ids") && json["prompt_token_ids"].is_array()))
     fail("{} has no token ids: expected a JSON array, or an object with prompt_token_ids", name);
   Prompt out;

@@ -1,4 +1,4 @@
-// From a document to prompts of it.
+// From documents to prompts of them.
 #pragma once
 
 #include <fpf/core/interrupt.hpp>
@@ -9,34 +9,30 @@
 
 namespace fpf::prompt {
 
-/// A document's text. Where a PDF is damaged but readable, on_damage(sentence) is called. Throws Error as document_text()
-/// does, and Interrupted.
+/// The documents' texts, in the order of source.files(). Where a PDF is damaged but readable, on_damage(sentence) is
+/// called. Throws Error as document_text() does, and Interrupted.
 template <class OnDamage>
-std::string text_of_document(const PromptSource& source, OnDamage on_damage) {
-  const std::string& file = source.file();
-  const auto kind = source.pdf.empty() ? DocumentKind::text : DocumentKind::pdf;
-  std::vector<std::string> problems;
-  std::string text = document_text(file, kind, &problems);
-  check_interrupt();
-  if (!problems.empty()) on_damage(describe_damage(file, problems));
-  return text;
-}
-
-/// A prompt of exactly source.options.tokens tokens of a document from a byte of its text on. Throws Error as
-/// text_of_document() and make_prompt() do, and Interrupted.
-template <class OnDamage>
-Prompt prompt_from_document(const Tokenizer& tokenizer, const PromptSource& source, OnDamage on_damage,
-                            std::size_t offset = 0) {
-  Prompt out = prompt_from(tokenizer, text_of_document(source, on_damage), offset, source.options, source.file());
-  check_interrupt();
+std::vector<Document> read_documents(const PromptSource& source, OnDamage on_damage) {
+  std::vector<Document> out;
+  const auto read = [&](const std::string& file, DocumentKind kind) {
+    std::vector<std::string> problems;
+    out.push_back({file, document_text(file, kind, &problems)});
+    check_interrupt();
+    if (!problems.empty()) on_damage(describe_damage(file, problems));
+  };
+  for (const std::string& file : source.pdfs) read(file, DocumentKind::pdf);
+  for (const std::string& file : source.texts) read(file, DocumentKind::text);
   return out;
 }
 
-/// The prompts that `cuts` asks for, of a document. Throws as prompt_from_document() and cut_prompts() do.
+/// A prompt of exactly source.options.tokens tokens of its first document from a byte of its text on. Throws Error as
+/// read_documents() and make_prompt() do, and Interrupted.
 template <class OnDamage>
-std::vector<Prompt> prompts_from_document(const Tokenizer& tokenizer, const PromptSource& source, const Cuts& cuts,
-                                          OnDamage on_damage) {
-  return cut_prompts(tokenizer, text_of_document(source, on_damage), source.options, cuts, source.file());
+Prompt prompt_from_document(const Tokenizer& tokenizer, const PromptSource& source, OnDamage on_damage,
+                            std::size_t offset = 0) {
+  Prompt out = prompt_from(tokenizer, read_documents(source, on_damage).front(), offset, source.options);
+  check_interrupt();
+  return out;
 }
 
 }  // namespace fpf::prompt

@@ -8,6 +8,7 @@
 #include <fpf/core/program.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fpf::prompt {
 
@@ -20,12 +21,25 @@ struct PromptOptions {
   std::string template_date{};     // YYYY-MM-DD, today's date as a chat template is told; may be empty
 };
 
-/// A document and how to make a prompt of it.
+/// Documents and how to make prompts of them: one, but where prompts are drawn over several.
 struct PromptSource {
-  std::string pdf, text;  // its path, as one of the two
+  std::vector<std::string> pdfs, texts;  // paths, as given
   PromptOptions options;
 
-  const std::string& file() const { return pdf.empty() ? text : pdf; }
+  std::size_t documents() const { return pdfs.size() + texts.size(); }
+  /// All paths, PDFs first: the order in which they are drawn from.
+  std::vector<std::string> files() const {
+    std::vector<std::string> out = pdfs;
+    out.insert(out.end(), texts.begin(), texts.end());
+    return out;
+  }
+  /// "--prompt-pdf A --prompt-text B"
+  std::string option() const {
+    std::string out;
+    for (const std::string& one : pdfs) out += " --prompt-pdf " + one;
+    for (const std::string& one : texts) out += " --prompt-text " + one;
+    return out.empty() ? out : out.substr(1);
+  }
 };
 
 namespace detail {
@@ -60,11 +74,13 @@ inline void require_date(const std::string& option, const std::string& text) {
 
 /// Adds the options, into `out` when notified; notifying throws Error for a value that is none.
 inline void prompt_options(po::options_description& described, PromptSource& out) {
-  const auto file = [](std::string& to) { return po::value(&to)->value_name("F"); };
+  const auto file = [](std::vector<std::string>& to) {  // those given replace a --config file's
+    return po::value(&to)->value_name("F");
+  };
   PromptOptions& options = out.options;
   described.add_options()                                                    //
-      ("prompt-pdf", file(out.pdf), "the document, a PDF (.gz too)")         //
-      ("prompt-text", file(out.text), "the document, plain text (.gz too)")  //
+      ("prompt-pdf", file(out.pdfs), "the document, a PDF (.gz too)")         //
+      ("prompt-text", file(out.texts), "the document, plain text (.gz too)")  //
       ("prompt-tokens", po::value(&options.tokens)->value_name("N")->default_value(options.tokens),
        "exact length of the prompt, chat template and request included")  //
       ("request", po::value(&options.request)->value_name("TEXT")->default_value(options.request),

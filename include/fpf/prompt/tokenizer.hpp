@@ -51,8 +51,8 @@ class Tokenizer {
     return encode_first(text, special, std::numeric_limits<std::size_t>::max());
   }
 
-  /// The start of what encode() gives: at least `count` ids, or all of them. No more is merged than they need; each word
-  /// is found with the whole text before the pattern's eyes, so that they are encode()'s whatever the pattern is.
+  /// The start of what encode() gives: at least `count` ids, or all of them. No more is merged than they need; each
+  /// word is found with the whole text before the pattern's eyes, so that they are encode()'s whatever the pattern is.
   std::vector<std::int32_t> encode_first(std::string_view text, bool special, std::size_t count) const {
     const std::string clean = replace_invalid_utf8(text);
     std::vector<std::int32_t> ids;

@@ -33,8 +33,8 @@ struct AwqTensors {
   const weights::StoredTensor* scales = nullptr;
   std::int64_t in = 0, out = 0, group = 0;
 
-  /// Throws Error by name for a missing tensor, a wrong dtype or shape, groups that do not divide the inputs, and stored
-  /// zeros other than 8 where the configuration says that there are none.
+  /// Throws Error by name for a missing tensor, a wrong dtype or shape, groups that do not divide the inputs, and
+  /// stored zeros other than 8 where the configuration says that there are none.
   static AwqTensors find(const weights::TensorSource& source, const QuantisationConfig& config, const std::string& name,
                          std::int64_t out, std::int64_t in) {
     AwqTensors found;

@@ -14,7 +14,8 @@ namespace fpf::quant {
 
 namespace detail {
 
-/// The stored row of row `row` of a layer whose heads' rows are interleaved for RoPE: (j, i) of [2, d/2] stands at (i, j).
+/// The stored row of row `row` of a layer whose heads' rows are interleaved for RoPE: (j, i) of [2, d/2] stands at (i,
+/// j).
 inline std::int64_t stored_row(const LinearSpec& spec, std::int64_t row) {
   if (spec.interleaved_heads == 0) return row;
   const std::int64_t d = spec.out_features / spec.interleaved_heads;
@@ -68,8 +69,8 @@ inline at::Tensor load_vector(const Loader& loader, const std::string& name, std
   return device::stored_tensor(loader.source, stored, loader.device).to(loader.dtype).contiguous();
 }
 
-/// `<name>.bias` of a layer, or the part that spec's rows ask for: [out] in the loader's dtype. Throws Error for a missing
-/// tensor or a shape other than the model's.
+/// `<name>.bias` of a layer, or the part that spec's rows ask for: [out] in the loader's dtype. Throws Error for a
+/// missing tensor or a shape other than the model's.
 inline at::Tensor load_bias(const Loader& loader, const LinearSpec& spec) {
   if (spec.in != Range{0, spec.in_features})
     throw std::logic_error("a rank's share of the reduction of " + spec.name + " would add its bias once a rank");

@@ -80,9 +80,9 @@ struct Gptq {
   static at::Tensor linear(const at::Tensor& x, const Weight& weight) {
     return at::linear(x, dequantise(weight, x.scalar_type()));
   }
-  /// The same layer with groups of one length that follow one another: zeros (from a word's first nibble) and scales are
-  /// repeated for groups as short as its inputs need. Throws Error for a part of the inputs of a layer whose groups do
-  /// not follow one another (desc_act).
+  /// The same layer with groups of one length that follow one another: zeros (from a word's first nibble) and scales
+  /// are repeated for groups as short as its inputs need. Throws Error for a part of the inputs of a layer whose groups
+  /// do not follow one another (desc_act).
   static Weight regroup(const Weight& weight) {
     const std::int64_t in = weight.g_idx.size(0);
     const auto* group_of = weight.g_idx.const_data_ptr<int>();
@@ -124,7 +124,8 @@ struct Gptq {
       return weight->scale_dtype == weights.front()->scale_dtype && weight->g_idx.equal(weights.front()->g_idx);
     });
   }
-  /// Layers of one input as one matrix on their GPU. They must be such that can_stack(), and groups must have one length.
+  /// Layers of one input as one matrix on their GPU. They must be such that can_stack(), and groups must have one
+  /// length.
   static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
     std::vector<Weight> regrouped;
     for (const Weight* weight : weights) regrouped.push_back(regroup(*weight));

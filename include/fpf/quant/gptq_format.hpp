@@ -3,8 +3,8 @@
 //   qweight  int32 [ceil(in/8), out]        nibble i of word r is input 8r + i
 //   qzeros   int32 [groups, ceil(out/8)]    nibbles in order; checkpoint_format "gptq" stores the words less 0x11111111
 //   scales   [groups, out]                  groups = ceil(in / group_size)
-//   g_idx    int32 [in]                     the group of each input; not ascending with desc_act, and without it often left
-//                                           out: input k is in group k / group_size
+//   g_idx    int32 [in]                     the group of each input; not ascending with desc_act, and without it often
+//                                           left out: input k is in group k / group_size
 #pragma once
 
 #include <fpf/quant/int4_groups.hpp>
@@ -113,9 +113,9 @@ struct GptqTensors {
   }
 
  private:
-  /// Symmetric codes have the zero 8, which version 1 stores as 7. Engines that go by `sym` (vLLM's and GPTQModel's Marlin,
-  /// Machete) do not read zeros, others do. Throws Error for a zero that both do not agree on; where nothing is said, for
-  /// zeros that are all what the other version stores.
+  /// Symmetric codes have the zero 8, which version 1 stores as 7. Engines that go by `sym` (vLLM's and GPTQModel's
+  /// Marlin, Machete) do not read zeros, others do. Throws Error for a zero that both do not agree on; where nothing is
+  /// said, for zeros that are all what the other version stores.
   void require_zeros(const weights::TensorSource& source, const QuantisationConfig& config) const {
     if (config.symmetric == false) return;
     const std::uint32_t offset = zeros_are_one_less ? gptq_v1_offset : 0, own = 8 - (zeros_are_one_less ? 1 : 0),

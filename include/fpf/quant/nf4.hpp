@@ -16,8 +16,8 @@
 namespace fpf::quant {
 
 /// 4-bit normal-float codes in blocks, with or without nested maxima, kept as stored. A part of a layer keeps
-/// the whole layer's tensors, whose blocks need not end with its rows. linear() and dequantise() are the CPU's: linear() is
-/// that of the dequantised weights in x's dtype.
+/// the whole layer's tensors, whose blocks need not end with its rows. linear() and dequantise() are the CPU's:
+/// linear() is that of the dequantised weights in x's dtype.
 struct Nf4 {
   static constexpr std::string_view name = "bnb";
   static constexpr Stated<Nf4, bool> dequantises{true};
@@ -99,7 +99,8 @@ struct Nf4 {
     const at::Tensor inner = weight.nested_quant_map.index_select(0, weight.absmax.to(at::kInt));
     return inner.mul(outer).add(weight.nested_offset);  // each rounded on its own
   }
-  /// The layer's part of codes and maxima, as a layer of its own that is not nested. Throws Error for parts that cut blocks.
+  /// The layer's part of codes and maxima, as a layer of its own that is not nested. Throws Error for parts that cut
+  /// blocks.
   static Weight part_of(const Weight& weight) {
     for (const auto edge : {weight.in, weight.ins.begin, weight.ins.end})
       if (edge % weight.blocksize != 0)
@@ -128,7 +129,8 @@ struct Nf4 {
     return std::ranges::all_of(
         weights, [&](const Weight* weight) { return weight->quant_map.equal(weights.front()->quant_map); });
   }
-  /// Layers of one input as one matrix on their GPU. They must be such that can_stack(). Throws Error for parts that cut blocks.
+  /// Layers of one input as one matrix on their GPU. They must be such that can_stack(). Throws Error for parts that
+  /// cut blocks.
   static PackedMatrix pack(const std::vector<const Weight*>& weights, at::ScalarType dtype) {
     std::vector<PackedPart> parts;
     for (const Weight* weight : weights) {

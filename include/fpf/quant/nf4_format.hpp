@@ -1,9 +1,9 @@
 // bitsandbytes' NF4 (QLoRA, arXiv:2305.14314; bitsandbytes 0.50.2): reading, slicing, writing. No tensor
 // library.
 //
-//   X.weight                                uint8 [ceil(out*in/2), 1]   row-major over [out, in], the high nibble is the
-//                                                                       even element; the same bytes may be stored under
-//                                                                       another dtype (bnb_4bit_quant_storage)
+//   X.weight                                uint8 [ceil(out*in/2), 1]   row-major over [out, in], the high nibble is
+//                                                                       the even element; the same bytes may be stored
+//                                                                       under another dtype (bnb_4bit_quant_storage)
 //   X.weight.absmax                         float32 [blocks], or uint8 when nested; blocks = ceil(out*in / blocksize)
 //   X.weight.quant_map                      float32 [16]
 //   X.weight.nested_absmax                  float32 [ceil(blocks/nested_blocksize)]
@@ -63,8 +63,8 @@ struct Nf4Tensors {
 
   static constexpr std::string_view state_suffix = ".weight.quant_state.bitsandbytes__nf4";
 
-  /// Throws Error by name for a missing tensor, a wrong dtype or length (of codes in bytes), and a quant_state that is no
-  /// JSON or describes something else.
+  /// Throws Error by name for a missing tensor, a wrong dtype or length (of codes in bytes), and a quant_state that is
+  /// no JSON or describes something else.
   static Nf4Tensors find(const weights::TensorSource& source, const std::string& name, std::int64_t out,
                          std::int64_t in) {
     Nf4Tensors found;

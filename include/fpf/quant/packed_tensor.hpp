@@ -12,8 +12,8 @@
 
 namespace fpf::quant::detail {
 
-/// Rows and columns of a stored matrix [rows, columns] on the loader's device: of a mapped file a view, or a copy of just
-/// those elements; else made by the source.
+/// Rows and columns of a stored matrix [rows, columns] on the loader's device: of a mapped file a view, or a copy of
+/// just those elements; else made by the source.
 inline at::Tensor rectangle(const Loader& loader, const weights::StoredTensor& stored, Range rows, Range columns) {
   const auto cut = [&](const at::Tensor& whole) {
     return whole.narrow(0, rows.begin, rows.size()).narrow(1, columns.begin, columns.size());

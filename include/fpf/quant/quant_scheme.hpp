@@ -48,8 +48,8 @@ concept HasBytes = requires(const typename Q::Weight& weight) {
   { Q::bytes(weight) } -> std::convertible_to<std::size_t>;
 };
 
-/// Whether layer `name` is stored in the policy's format; what is not is loaded as it stands, dense. A policy that does not
-/// say takes every layer.
+/// Whether layer `name` is stored in the policy's format; what is not is loaded as it stands, dense. A policy that does
+/// not say takes every layer.
 template <class Q>
 bool stores(const weights::TensorSource& source, const std::string& name) {
   if constexpr (requires { Q::stores(source, name); }) return Q::stores(source, name);
@@ -78,10 +78,10 @@ constexpr bool has_own_name() {
 ///   dequantise(w, t)   [out, in] in dtype t: the values that linear() stands for
 ///   bytes(w)           memory the weight holds
 ///   stores(source, name)  optional: whether a checkpoint has that layer in this format; what it has not is dense
-///   dequantises        optional, Stated<Policy, bool>: linear() is libtorch's of dequantise() in x's dtype, and pack(), the
-///                      form on a GPU, stands for both. A policy without this is refused on a GPU
-/// A policy may derive from another to override a part. Statements are not inherited (core/stated.hpp), and it needs a name
-/// of its own.
+///   dequantises        optional, Stated<Policy, bool>: linear() is libtorch's of dequantise() in x's dtype, and
+///                      pack(), the form on a GPU, stands for both. A policy without this is refused on a GPU
+/// A policy may derive from another to override a part. Statements are not inherited (core/stated.hpp), and it needs a
+/// name of its own.
 template <class Q>
 concept QuantScheme = HasName<Q> && HasWeight<Q> && HasLoad<Q> && HasLinear<Q> && HasDequantise<Q> && HasBytes<Q>;
 

@@ -22,7 +22,8 @@ class LoadedLinear {
   /// [out, in]: the values that linear() stands for.
   virtual at::Tensor dequantise(at::ScalarType dtype) const = 0;
   virtual std::size_t bytes() const = 0;
-  /// Layers of one input, all of this one's policy, as one matrix on their GPU; nothing where no one format has them all.
+  /// Layers of one input, all of this one's policy, as one matrix on their GPU; nothing where no one format has them
+  /// all.
   virtual std::optional<PackedMatrix> pack(const std::vector<const LoadedLinear*>& layers,
                                            at::ScalarType dtype) const = 0;
 };

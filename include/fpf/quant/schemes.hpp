@@ -10,8 +10,8 @@
 
 namespace fpf::quant {
 
-/// Calls f.template operator()<Policy>() for the policy of a quantization_config (null: none). Throws Error for a quant_method
-/// that fpf does not read.
+/// Calls f.template operator()<Policy>() for the policy of a quantization_config (null: none). Throws Error for a
+/// quant_method that fpf does not read.
 template <class F>
 decltype(auto) select(const nlohmann::json& quantization_config, F f) {
   if (quantization_config.is_null()) return f.template operator()<None>();
@@ -31,7 +31,8 @@ inline const Scheme& scheme_of(const nlohmann::json& quantization_config) {
   return select(quantization_config, []<class Q>() -> const Scheme& { return scheme<Q>(); });
 }
 
-/// Calls f(weight) with the weight of a layer that is of one of them. Throws Error, naming `what`, for another policy's.
+/// Calls f(weight) with the weight of a layer that is of one of them. Throws Error, naming `what`, for another
+/// policy's.
 template <class F>
 decltype(auto) visit(const LoadedLinear& layer, F f) {
   if (const auto* weight = weight_if<Awq>(layer)) return f(*weight);

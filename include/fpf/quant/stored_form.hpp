@@ -9,8 +9,8 @@
 
 namespace fpf::quant {
 
-/// What a layer's name is followed by in tensors that only a 4-bit format has (AWQ's and GPTQ's, then bitsandbytes'). Not
-/// what bitsandbytes keeps under `.weight`: its codes may have any dtype (bnb_4bit_quant_storage).
+/// What a layer's name is followed by in tensors that only a 4-bit format has (AWQ's and GPTQ's, then bitsandbytes').
+/// Not what bitsandbytes keeps under `.weight`: its codes may have any dtype (bnb_4bit_quant_storage).
 inline constexpr std::array<std::string_view, 8> packed_suffixes{".qweight",
                                                                  ".qzeros",
                                                                  ".scales",

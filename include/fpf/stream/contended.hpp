@@ -9,8 +9,8 @@
 
 namespace fpf::stream {
 
-/// A load that starts before a repetition and stops after it. The run's record says when both worked, and whether the load
-/// accompanied it for at least nine tenths of its time: one that it did not might show nothing.
+/// A load that starts before a repetition and stops after it. The run's record says when both worked, and whether the
+/// load accompanied it for at least nine tenths of its time: one that it did not might show nothing.
 class Contended {
  public:
   static constexpr std::string_view name = "contended";

@@ -27,9 +27,9 @@ inline double common_seconds(const Spans& a, const Spans& b) {
   return total;
 }
 
-/// Pieces of work of a load that is to be busy for `duty` of the time, as activities: a pause that is longer than four times
-/// what `duty` asks for after the piece before it, or after a usual one, and some scheduling, ends one. (On a busy machine
-/// a piece may take a hundred times the usual time, and the pause behind it as well.)
+/// Pieces of work of a load that is to be busy for `duty` of the time, as activities: a pause that is longer than four
+/// times what `duty` asks for after the piece before it, or after a usual one, and some scheduling, ends one. (On a
+/// busy machine a piece may take a hundred times the usual time, and the pause behind it as well.)
 inline Spans activity(const Spans& pieces, double duty) {
   constexpr double scheduling = 0.02;  // seconds
   const double usual = total_seconds(pieces) / static_cast<double>(std::max<std::size_t>(pieces.size(), 1));

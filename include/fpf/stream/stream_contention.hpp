@@ -30,8 +30,9 @@ concept HasLoad = requires(S& s, const std::vector<Span>& work) {
 ///   name        "exclusive", "contended"
 ///   start()     called before a repetition begins
 ///   stop(work)  called after it ended, with when each of its passes began and ended; what happened beside it, for the
-///               run's record (null: nothing to say). Its `accompanied` is false where that was less than the experiment
-///               rests on, `overlap_fraction` how much it was: then the repetition is made again, a few times.
+///               run's record (null: nothing to say). Its `accompanied` is false where that was less than the
+///               experiment rests on, `overlap_fraction` how much it was: then the repetition is made again, a few
+///               times.
 ///   contends    optional: true where something runs beside the measured work
 template <class S>
 concept StreamContention = HasName<S> && HasLoad<S>;

@@ -11,8 +11,9 @@
 namespace fpf::verify {
 
 /// Rows of runs by their bytes. Runs that answer other prompts share none: what stands behind the first layer's
-/// attention depends on all tokens before it. Left out is what the table of signals says of each (keys of layer 0 depend on one
-/// token and its position alone), everything at position 0, and rows of one number: a log-probability may be certainty.
+/// attention depends on all tokens before it. Left out is what the table of signals says of each (keys of layer 0
+/// depend on one token and its position alone), everything at position 0, and rows of one number: a log-probability may
+/// be certainty.
 class SeenRows {
  public:
   /// Adds a run. `name` is what copy_of() calls it.

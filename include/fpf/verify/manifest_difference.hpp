@@ -49,8 +49,8 @@ inline std::map<std::string, std::string> fields_of(const json& manifest) {
 
 }  // namespace detail
 
-/// All fields in which a claimed manifest and that of a re-execution differ, by name. Kernels that only the latter lists
-/// are no difference.
+/// All fields in which a claimed manifest and that of a re-execution differ, by name. Kernels that only the latter
+/// lists are no difference.
 inline std::vector<FieldDifference> manifest_differences(const json& claimed, const json& here) {
   std::vector<FieldDifference> out;
   const auto theirs = detail::fields_of(claimed), ours = detail::fields_of(here);

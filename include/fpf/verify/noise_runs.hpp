@@ -27,9 +27,9 @@ class NoiseRuns {
       for (const Claim& one : evidence) seen_.add(one, "the evidence, " + one.name() + ",");
   }
 
-  /// Those that are noise for this claim: its policies on its kind of machine, of each configuration of a file one run a
-  /// prompt. Why a file has none goes into `report`'s notes. Throws Error where one holds contradictions, is a copy of a run
-  /// of the evidence or of another, or answers its prompt.
+  /// Those that are noise for this claim: its policies on its kind of machine, of each configuration of a file one run
+  /// a prompt. Why a file has none goes into `report`'s notes. Throws Error where one holds contradictions, is a copy
+  /// of a run of the evidence or of another, or answers its prompt.
   std::vector<const Claim*> honest_for(const Claim& claim, Verifier& verifier, RunReport& report) {
     std::vector<const Claim*> out;
     for (File& one : files_) {
@@ -75,8 +75,8 @@ class NoiseRuns {
     bool used = false;
   };
 
-  /// Why an honest run says nothing about a claim's noise; empty when it does. Its distances count where the claim's do:
-  /// at the same signals and at least as many steps.
+  /// Why an honest run says nothing about a claim's noise; empty when it does. Its distances count where the claim's
+  /// do: at the same signals and at least as many steps.
   static std::string why_no_noise(const Claim& claim, const Claim& honest) {
     if (honest.at("/fixed_params") != claim.at("/fixed_params")) return "its fixed_params are others";
     const auto differences = machine_differences(claim.at("/manifest"), honest.at("/manifest"));

@@ -109,7 +109,7 @@ inline void validate(const Settings& settings, const po::variables_map& values) 
   append_paths(inputs, "--noise", settings.noise);
   append_paths(inputs, "--prompt-ids", settings.question.ids);
   inputs.push_back({"--tokens", settings.tokens});
-  inputs.push_back({"the question's document", settings.question.document.file()});
+  append_paths(inputs, "the question's document", settings.question.document.files());
   refuse_overwriting({"--output", settings.output}, inputs);
   evidence::refuse_overwriting_evidence("--output", settings.output);
 }

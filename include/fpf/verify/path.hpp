@@ -92,7 +92,8 @@ inline RouterDistance router_distance(std::int64_t layer, const evidence::Router
   return out;
 }
 
-/// Where the tokens that the evidence chose, and fed unless they were forced, stand in a re-execution's log-probabilities.
+/// Where the tokens that the evidence chose, and fed unless they were forced, stand in a re-execution's
+/// log-probabilities.
 inline std::vector<TokenPlace> not_best(const evidence::Signals& claimed, const evidence::Signals& here) {
   std::vector<TokenPlace> out;
   const auto k = static_cast<std::size_t>(here.logprobs.k);

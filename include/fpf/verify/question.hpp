@@ -19,11 +19,10 @@ struct Question {
   std::vector<std::string> ids;     // files, as --prompt-ids takes them: one a prompt
   std::vector<std::string> sha256;  // of the ids alone, in hexadecimal
 
-  bool is_document() const { return !document.file().empty(); }
+  bool is_document() const { return document.documents() > 0; }
   /// "--prompt-ids F"; empty where none was given.
   std::string option() const {
-    if (!document.pdf.empty()) return "--prompt-pdf " + document.pdf;
-    if (!document.text.empty()) return "--prompt-text " + document.text;
+    if (is_document()) return document.option();
     if (!ids.empty()) return fmt::format("--prompt-ids {}", fmt::join(ids, " or "));
     return sha256.empty() ? "" : fmt::format("--prompt-sha256 {}", fmt::join(sha256, " or "));
   }
@@ -41,12 +40,11 @@ inline void question_options(po::options_description& described, Question& out) 
 
 /// Throws Error naming the option: at most one way, a digest that is one, and nothing about a document without one.
 inline void validate(const Question& question, const po::variables_map& values) {
-  const int ways = !question.document.pdf.empty() + !question.document.text.empty() + !question.ids.empty() +
-                   !question.sha256.empty();
+  const int ways = question.is_document() + !question.ids.empty() + !question.sha256.empty();
   if (ways > 1)
     fail("expected at most one of --prompt-pdf, --prompt-text, --prompt-ids and --prompt-sha256, found {}", ways);
   for (const char* name : {"prompt-pdf", "prompt-text"})
-    if (values.count(name) != 0 && values[name].as<std::string>().empty())
+    if (values.count(name) != 0 && std::ranges::count(values[name].as<std::vector<std::string>>(), "") != 0)
       fail("--{}: expected a value, found none", name);
   for (const std::string& file : question.ids)
     if (file.empty()) fail("--prompt-ids: expected a value, found none");
@@ -72,6 +70,7 @@ struct PromptReport {
   std::string among{};         // "prompt 3 of 30, cut by seed 7"; empty where there is one
   std::string held_against{};  // Question::option(); empty: nothing
   std::string difference{};    // empty: none
+  std::vector<std::string> held{};  // what the document held beside the ids: rows of evidence::schema_fields
 };
 
 /// Where a run's ids are not those asked for, as a sentence; empty when they are. `text_of(id)` is a token's text.

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <fpf/evidence/experiment_index.hpp>
-#include <fpf/evidence/schema_fields.hpp>
 #include <fpf/verify/noise_runs.hpp>
+#include <fpf/verify/not_checked.hpp>
 #include <fstream>
 #include <set>
 
@@ -13,7 +13,7 @@ namespace fpf::verify {
 struct Result {
   std::string file;
   std::vector<RunReport> runs;
-  std::set<std::string> not_checked;  // fields of the file that neither it nor re-execution supports
+  std::set<std::string> not_checked;  // fields of the file that nothing supported
   Decision decision = Decision::undecided;
 };
 
@@ -42,8 +42,8 @@ inline bool asked_for(const Settings& settings, const Claim& claim) {
 
 }  // namespace detail
 
-/// Does what validated settings ask for. When any run of the evidence is rejected by inspection, nothing is re-executed.
-/// Throws Error for what the user gave, and Interrupted.
+/// Does what validated settings ask for. When any run of the evidence is rejected by inspection, nothing is
+/// re-executed. Throws Error for what the user gave, and Interrupted.
 inline Result run(const Settings& settings) {
   Verifier verifier(settings);
   Result out;
@@ -59,7 +59,6 @@ inline Result run(const Settings& settings) {
   }
   if (!file.metadata.contains("schema_version"))
     fail("{} has no schema_version: expected fpf's evidence, which has digests, prompts and a manifest", file.name());
-  out.not_checked = evidence::fields_not_checked(file, evidence::Checker::verify);
   std::vector<Claim> claims = read_claims(file);
   std::erase_if(claims, [&](const Claim& claim) { return !detail::asked_for(settings, claim); });
   if (claims.empty()) {
@@ -83,6 +82,7 @@ inline Result run(const Settings& settings) {
     for (std::size_t i = 0; i < claims.size(); ++i) verifier.reexecute(claims[i], honest[i], out.runs[i]);
   }
   out.decision = worst_of(out.runs);
+  out.not_checked = fields_not_checked(file, claims, out.runs);
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <fpf/verify/non_finite.hpp>
 #include <fpf/verify/question.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct RunReport {
   std::optional<NoiseTest> noise;
   std::string not_reexecuted;  // why it could not be; empty where it was, or need not be
   std::vector<std::string> notes;
+  std::set<std::string> held;   // rows of schema_fields that the question or the tokeniser held
   bool recorded_exact = false;  // the file records repetitions that are equal
   bool complete = true;         // no value that is no number ended the run
   bool portable = false;        // its execution gives the same bits everywhere
@@ -39,6 +41,8 @@ struct RunReport {
   std::size_t tokens = 0;
   Decision decision = Decision::undecided;
   std::string reason;
+
+  bool reexecuted() const { return decode || non_finite; }
 
   /// Whether a difference in bits cannot be honest: the record says that such a machine repeats exactly, this one does,
   /// and nothing that numbers depend on differs, or the execution is defined to the bit.

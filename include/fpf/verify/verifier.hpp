@@ -11,6 +11,7 @@
 #include <fpf/experiment/model_identity.hpp>
 #include <fpf/experiment/run_progress.hpp>
 #include <fpf/verify/asked_prompts.hpp>
+#include <fpf/verify/not_checked.hpp>
 #include <fpf/verify/setup.hpp>
 #include <fpf/verify/verdict.hpp>
 #include <map>
@@ -50,7 +51,7 @@ class Verifier {
       report.portable = claim.at("/manifest/policies/execution") == execution::names::portable;
       report.same_version = claim.at("/manifest/fpf/version") == json(version);
       Model* found = model_like(claim, report.other_model);
-      if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found);
+      if (claim.contradictions.empty() && found != nullptr) check_fit(claim, *found, report);
       if (found != nullptr && !found->tokenizer)
         report.notes.push_back(
             "the texts of prompt and tokens are not checked, since the model's tokeniser is not known" +
@@ -60,6 +61,7 @@ class Verifier {
         TokenizerOf of;
         if (found != nullptr) of = {found->name, &found->tokenizer, found->unknown_tokenizer};
         report.prompt = asked_.report_of(claim, found == nullptr ? nullptr : &of);
+        report.held.insert(report.prompt->held.begin(), report.prompt->held.end());
       }
     } catch (const json::exception& error) {  // a member of another type
       claim.contradictions.push_back(fmt::format("{}: {}", claim.name(), error.what()));
@@ -89,11 +91,11 @@ class Verifier {
     decide(report);
   }
 
-  /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected, which
-  /// outlive this.
+  /// Re-executes an identified claim and fills the report. `honest`: claims of the noise files, already inspected,
+  /// which outlive this.
   void reexecute(const Claim& claim, const std::vector<const Claim*>& honest, RunReport& report) {
     if (!report.complete) {
-      if (claim.is_forced() && !tokens_fed(claim))
+      if (claim.is_forced() && !all_tokens_of(claim))
         report.not_reexecuted = "the tokens that it would have been fed behind its last step are not in the file";
       else
         report.non_finite = non_finite_of(claim, report);
@@ -160,7 +162,8 @@ class Verifier {
     });
   }
 
-  static void check_fit(Claim& claim, const Model& model) {
+  /// What a claim says of its model and of texts; `report` gets the fields that were held so.
+  static void check_fit(Claim& claim, const Model& model, RunReport& report) {
     const auto& config = model.checkpoint.config();
     const auto add = [&]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
       claim.contradictions.push_back(claim.name() + ": " + fmt::format(format, std::forward<Args>(args)...));
@@ -193,7 +196,10 @@ class Verifier {
       if (experts != (config.is_moe() ? config.experts_per_token : 0) && !claim.signals.token_ids.empty())
         add("layer {} routes to {} experts", layer.layer, experts);
     }
+    report.held.insert({"experiment_metadata/model_size", "experiment_metadata/model_architecture",
+                        "experiment_metadata/extraction_config/num_hidden_layers"});
     if (!model.tokenizer) return;
+    report.held.insert(std::begin(detail::text_fields), std::end(detail::text_fields));
     if (const std::string text = model.tokenizer->decode(claim.prompts.front()); text != claim.texts.prompt_text) {
       const auto at = std::ranges::mismatch(text, claim.texts.prompt_text).in1 - text.begin();
       add("prompt_text is not what its token ids say: they differ at byte {}", at);
@@ -211,15 +217,15 @@ class Verifier {
   }
 
   /// What a run was fed against --tokens.
-  void hold_tokens(Claim& claim, const Model& model, RunReport& report) const {
+  void hold_tokens(Claim& claim, const Model& model, RunReport& report) {
     if (settings_.tokens.empty()) {
       if (claim.is_forced() && claim.run->members.at("tokens").at("from") == "file")
         report.notes.push_back("it was fed tokens of a file, and they were held against none (--tokens FILE)");
       return;
     }
-    const auto expected = tokens_of_file(settings_.tokens, {claim.run->members.value("prompt_sha256", "")},
-                                         claim.signals.steps(), model.checkpoint.config().vocab_size)
-                              .front();
+    if (!tokens_) tokens_.emplace(settings_.tokens);
+    const auto expected = tokens_->of(claim.run->members.value("prompt_sha256", ""), 1, claim.signals.steps(),
+                                      model.checkpoint.config().vocab_size);
     const auto at = std::ranges::mismatch(claim.signals.token_ids, expected).in1 - claim.signals.token_ids.begin();
     if (at != std::ssize(expected))
       claim.contradictions.push_back(fmt::format("{}: step {} was fed token {}, --tokens {} has {}", claim.name(), at,
@@ -229,13 +235,11 @@ class Verifier {
 
   /// All tokens that a run with forced ones is fed: its own, or, where it ended early, those of a complete run of its
   /// prompt that was fed the same as far as it went; nothing where there is none.
-  static std::optional<std::vector<std::int32_t>> tokens_fed(const Claim& claim) {
+  static std::optional<std::vector<std::int32_t>> all_tokens_of(const Claim& claim) {
     if (claim.complete()) return claim.signals.token_ids;
     for (const evidence::StoredRun& other : claim.file->runs) {
       if (evidence::prompt_index(other) != evidence::prompt_index(*claim.run)) continue;
-      std::vector<std::int32_t> ids;
-      for (const evidence::StoredStep& step : other.steps)
-        ids.push_back(static_cast<std::int32_t>(step.token_id.value_or(-1)));
+      auto ids = evidence::tokens_fed(other);
       if (prompt::prompt_sha256(ids) == claim.run->members.at("tokens").value("sha256", "")) return ids;
     }
     return {};
@@ -254,7 +258,8 @@ class Verifier {
     const RunSettings settings = settings_for(claim);
     Session& setup = setup_for(claim, model, settings);
     Progress progress(claim.id(), settings_.reps * (settings.decode_steps + 1), settings_.verbosity);
-    const std::vector<std::int32_t> fed = claim.is_forced() ? tokens_fed(claim).value() : std::vector<std::int32_t>();
+    std::vector<std::int32_t> fed;
+    if (claim.is_forced()) fed = all_tokens_of(claim).value();
     const auto run = [&] { return setup.run(claim.prompts, fed, [&] { progress.advance(); }).signals; };
     const evidence::Signals here = run();
     for (int rep = 1; rep < settings_.reps; ++rep)
@@ -343,6 +348,7 @@ class Verifier {
 
   const Settings& settings_;
   AskedPrompts asked_;
+  std::optional<TokenFile> tokens_;  // --tokens, once it was asked for
   std::vector<Model> models_;
   std::map<const Claim*, Paths> noise_paths_;  // of honest runs that were re-executed
   std::shared_ptr<Session> setup_;

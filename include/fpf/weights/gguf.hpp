@@ -51,8 +51,8 @@ inline GgufSplit split_of(const GgufPart& part) {
 /// those of the first part.
 class GgufFile : public TensorSource {
  public:
-  /// Throws Error, naming the file and what is wrong with it, for anything that is no complete, consistent GGUF v3 file,
-  /// and for a part that is missing or does not belong to the others.
+  /// Throws Error, naming the file and what is wrong with it, for anything that is no complete, consistent GGUF v3
+  /// file, and for a part that is missing or does not belong to the others.
   explicit GgufFile(const std::filesystem::path& path) {
     open(path);
     for (const GgufPart& part : parts_) {

@@ -62,11 +62,12 @@ inline constexpr std::array<GgmlType, 42> ggml_types{{{"F32", 1, 4},
                                                       {"NVFP4", 64, 36},
                                                       {"Q1_0", 128, 18}}};
 
-/// A file of a model: the whole of it, or a part of a split one. Tensor shapes are reversed to row-major, so that ggml's
-/// [in, out] reads [out, in]. Tensors of types that fpf does not read are of Format::other.
+/// A file of a model: the whole of it, or a part of a split one. Tensor shapes are reversed to row-major, so that
+/// ggml's [in, out] reads [out, in]. Tensors of types that fpf does not read are of Format::other.
 class GgufPart {
  public:
-  /// Throws Error, naming the file and what is wrong with it, for anything that is no complete, consistent GGUF v3 file.
+  /// Throws Error, naming the file and what is wrong with it, for anything that is no complete, consistent GGUF v3
+  /// file.
   explicit GgufPart(const std::filesystem::path& path)
       : map_(path), name_(path.string()), metadata_(name_), rest_(map_.bytes()) {
     refuse_git_lfs_pointer(map_.text(), name_);

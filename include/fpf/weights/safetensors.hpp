@@ -156,8 +156,8 @@ class SafetensorsDirectory : public TensorSource {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   /// The dtype that transformers 5 takes where config.json names none: the index's metadata's, or that of the first
-  /// floating-point tensor of the first file, in the order of their names (modeling_utils, _get_dtype). Nothing when there
-  /// is none.
+  /// floating-point tensor of the first file, in the order of their names (modeling_utils, _get_dtype). Nothing when
+  /// there is none.
   const std::optional<std::string>& dtype() const { return dtype_; }
 
  private:

@@ -3,7 +3,8 @@
 // A tensor has a 64-bit key, hashed from (seed, name). Its hash number j is SplitMix64's output function
 // (Steele, Lea and Flood, OOPSLA 2014) of key + j * the golden ratio: a counter, so any part can be made
 // anywhere in any order. From hash j
-//   codes    the 8 bytes at byte 8 j are (hash & mask) + addend, little-endian: packed 4-bit codes or zeros, 8-bit codes
+//   codes    the 8 bytes at byte 8 j are (hash & mask) + addend, little-endian: packed 4-bit codes or zeros, 8-bit
+//            codes
 //   floats   elements 2 j (low half) and 2 j + 1 (high half) are mean + step * (sum of the half's 4 bytes - 510),
 //            rounded to float32, then to nearest even in the tensor's own type
 // The sum of four bytes is near-normal with variance 21845. `step` has at most 14 significant bits and the

@@ -208,8 +208,8 @@ class TensorSource {
   const std::vector<std::filesystem::path>& files() const { return files_; }
   /// Their states when they were mapped, in the same order.
   const std::vector<FileStamp>& stamps() const { return stamps_; }
-  /// What beside the files' content decides which tensors are read: "name in file" a line, of every tensor that stands in
-  /// several files; empty where none does.
+  /// What beside the files' content decides which tensors are read: "name in file" a line, of every tensor that stands
+  /// in several files; empty where none does.
   const std::string& placement() const { return placement_; }
 
   /// Sum of the tensors' stored bytes.

@@ -21,15 +21,15 @@
 
 namespace fpf::compare::report {
 
-/// Whether a spreadsheet would compute the text instead of showing it (OWASP, "CSV Injection": what begins with =, +, -, @,
-/// their full-width forms, a tab or an end of line). A number is one as it stands.
+/// Whether a spreadsheet would compute the text instead of showing it (OWASP, "CSV Injection": what begins with =, +,
+/// -, @, their full-width forms, a tab or an end of line). A number is one as it stands.
 inline bool begins_formula(std::string_view text) {
   constexpr std::string_view signs[] = {"=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"};
   return std::ranges::any_of(signs, [&](auto sign) { return text.starts_with(sign); }) && !parse_number<double>(text);
 }
 
-/// Appends rows to a file. Numbers in their shortest form that reads back the same; nothing for what is missing; text that
-/// begins a formula behind a quote ('), quoted.
+/// Appends rows to a file. Numbers in their shortest form that reads back the same; nothing for what is missing; text
+/// that begins a formula behind a quote ('), quoted.
 class CsvFile {
  public:
   CsvFile(const std::filesystem::path& path, std::string_view header) : file_(path) {

@@ -50,23 +50,12 @@ struct Sample {
   std::vector<double> largest;  // of each comparison and prompt: what the threshold is held against
 };
 
-inline std::vector<double> largest_of(const Analysis& analysis, const Verdict& verdict, bool noise) {
-  std::vector<double> out;
-  for (const Comparison& comparison : analysis.comparisons) {
-    const bool belongs = noise ? is_noise_of(comparison, verdict.scope)
-                               : is_signal_of(analysis, comparison, verdict.scope, verdict.value);
-    if (const TapDistance* found = belongs ? comparison.find(verdict.tap) : nullptr)
-      compare::detail::add_levels(*found, out);
-  }
-  return out;
-}
-
 inline std::vector<Sample> samples_of(const Analysis& analysis, const std::vector<const Verdict*>& verdicts) {
   std::vector<Sample> out;
   const Verdict& first = *verdicts.front();
   if (!first.noise.empty())
     out.push_back({fmt::format("noise, {}", count_text(first.noise.size(), "row")), noise_colour, 7, &first.noise,
-                   largest_of(analysis, first, true)});
+                   first.noise_largest});
   const auto values = tested_values(analysis);
   for (const Verdict* verdict : verdicts) {
     if (verdict->signal.empty()) continue;
@@ -74,7 +63,7 @@ inline std::vector<Sample> samples_of(const Analysis& analysis, const std::vecto
     series.style = static_cast<std::size_t>(std::ranges::find(values, verdict->value) - values.begin());
     out.push_back({fmt::format("{}, {}", change_text(analysis, verdict->value, in_figures),
                                count_text(verdict->signal.size(), "row")),
-                   colour_of(series), point_of(series), &verdict->signal, largest_of(analysis, *verdict, false)});
+                   colour_of(series), point_of(series), &verdict->signal, verdict->signal_largest});
   }
   if (out.size() > most_series) out.resize(most_series);
   return out;

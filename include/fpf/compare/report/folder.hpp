@@ -31,8 +31,8 @@ inline std::string report_page(const fs::path& path) {
   return page.append(std::istreambuf_iterator<char>(file), {});
 }
 
-/// The first entry that is not this page's own; an empty path when there is none. A report's files are those that it links to,
-/// and what gnuplot makes of its scripts.
+/// The first entry that is not this page's own; an empty path when there is none. A report's files are those that it
+/// links to, and what gnuplot makes of its scripts.
 inline fs::path foreign_entry(const fs::path& folder, const std::string& page) {
   const auto links_to = [&](const fs::path& file) {
     return page.find(fmt::format("href=\"{}\"", file.string())) != std::string::npos;

@@ -72,10 +72,12 @@ inline std::string terms_html(double threshold) {
            "What is exchanged as a whole: a prompt with all its rows, from {} prompts on; of fewer prompts each "
            "step, which takes steps as independent of one another. At least {} units on both sides, or {} on each "
            "of two, are needed before any data could be told from chance.",
-           fewest_prompts, fewest_paired, fewest_apart));
-  term("Ratio", fmt::format("The signal's largest {} of a comparison and prompt, on average, over the noise floor. The "
-                            "plan calls a change detectable from {:g} on; here it is shown and decides nothing.",
-                            deciding_title, threshold));
+           fewest_paired, fewest_paired, fewest_apart));
+  term("Ratio",
+       fmt::format("The signal's largest {} of a comparison and prompt, on average, over the noise floor. The "
+                   "plan calls a change detectable from {:g} on; here it makes nothing detectable: from there on, "
+                   "what the test does not confirm is \"cannot tell\" instead of \"not detectable\".",
+                   deciding_title, threshold));
   term("The plan", plan::sentence);
   term("AUC",
        fmt::format("The probability that a signal row is further than a noise row; 0.5 is chance, 1 is certainty. The "

@@ -46,8 +46,8 @@ __device__ __forceinline__ u32 transpose8x8(u32 pairs) {
 }
 
 /// A warp's tile of 16 keys and values in shared memory (KvTileLayout), and how its lanes read them: lane 4 g + t takes
-/// keys g and g + 8, eight dimensions from 8 t on of each 32; and values 2t, 2t+1, 2t+8, 2t+9, eight dimensions from 8 g
-/// on of each 64.
+/// keys g and g + 8, eight dimensions from 8 t on of each 32; and values 2t, 2t+1, 2t+8, 2t+9, eight dimensions from 8
+/// g on of each 64.
 template <class T, int HeadDim>
 struct KvTile {
   static constexpr KvTileLayout layout{HeadDim};

@@ -8,8 +8,8 @@
 
 namespace fpf::kernel {
 
-/// T(T(q k) * scale) for the positions that a row sees. Grid: (any number, KvHeads, rows) blocks of threads_of::eager_scores;
-/// a warp takes one position at a time, its lane l the dimensions l + 32 i.
+/// T(T(q k) * scale) for the positions that a row sees. Grid: (any number, KvHeads, rows) blocks of
+/// threads_of::eager_scores; a warp takes one position at a time, its lane l the dimensions l + 32 i.
 template <class T, int Heads, int KvHeads, int HeadDim>
 __global__ void __launch_bounds__(threads_of::eager_scores) eager_scores(const AttentionParams p) {
   constexpr int warps = threads_of::eager_scores / 32;

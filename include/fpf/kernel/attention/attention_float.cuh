@@ -1,4 +1,4 @@
-// The split attention of attention.cuh for float32 activations, without matrix units: one position a warp at
+// The split attention of attention.cuh for float32 activations, without tensor cores: one position a warp at
 // a time.
 #pragma once
 

@@ -51,6 +51,33 @@ __device__ __forceinline__ u64 block_largest(u64 key, u64* scratch) {
   return key;
 }
 
+/// A thread's part of logits [first, end): every Threads-th from its own on, and 0 beyond the end.
+template <int Threads, class T, int Each>
+__device__ __forceinline__ void load_keys(u64 (&keys)[Each], const T* logits, int first, int end) {
+#pragma unroll
+  for (int i = 0; i < Each; ++i) {
+    const int at = first + i * Threads + int(threadIdx.x);
+    keys[i] = at < end ? order_key(to_float(logits[at]), u32(at)) : 0;
+  }
+}
+
+/// The largest of all keys of a block's threads.
+template <int Threads, int Each>
+__device__ __forceinline__ u64 largest_key(const u64 (&keys)[Each], u64* scratch) {
+  u64 mine = 0;
+#pragma unroll
+  for (int i = 0; i < Each; ++i) mine = keys[i] > mine ? keys[i] : mine;
+  return block_largest<Threads>(mine, scratch);
+}
+
+/// Keys are unlike, since each holds its place: one thread loses one.
+template <int Each>
+__device__ __forceinline__ void take_out(u64 (&keys)[Each], u64 key) {
+#pragma unroll
+  for (int i = 0; i < Each; ++i)
+    if (keys[i] == key) keys[i] = 0;
+}
+
 /// First half: the K largest of each block's slice of the vocabulary, its maximum and its sum of
 /// exponentials. Grid: (Blocks, rows); a slice is ceil(vocabulary / Blocks) <= threads * Each.
 template <class T, int K, int Blocks, int Each>
@@ -64,19 +91,12 @@ __global__ void __launch_bounds__(threads_of::log_probs) log_prob_slices(const L
   wait_for_previous();
   const T* logits = static_cast<const T*>(p.logits) + i64(row) * p.vocabulary;
   u64 keys[Each];
-#pragma unroll
-  for (int i = 0; i < Each; ++i) {
-    const int at = first + i * threads + int(threadIdx.x);
-    keys[i] = at < end ? order_key(to_float(logits[at]), u32(at)) : 0;
-  }
+  load_keys<threads>(keys, logits, first, end);
   u64* candidates = static_cast<u64*>(p.candidates) + (i64(row) * Blocks + blockIdx.x) * K;
   float maximum = 0, sum = 0;
 #pragma unroll 1
   for (int k = 0; k < K; ++k) {
-    u64 mine = 0;
-#pragma unroll
-    for (int i = 0; i < Each; ++i) mine = keys[i] > mine ? keys[i] : mine;
-    const u64 largest = block_largest<threads>(mine, scratch);
+    const u64 largest = largest_key<threads>(keys, scratch);
     if (threadIdx.x == 0) candidates[k] = largest;
     if (k == 0) {
       maximum = value_of(largest);
@@ -84,9 +104,7 @@ __global__ void __launch_bounds__(threads_of::log_probs) log_prob_slices(const L
       for (int i = 0; i < Each; ++i)
         if (keys[i] != 0) sum += expf(value_of(keys[i]) - maximum);
     }
-#pragma unroll
-    for (int i = 0; i < Each; ++i)
-      if (keys[i] == largest) keys[i] = 0;
+    take_out(keys, largest);
   }
   sum = block_sum<threads>(sum, sums);
   if (threadIdx.x == 0) {
@@ -95,7 +113,8 @@ __global__ void __launch_bounds__(threads_of::log_probs) log_prob_slices(const L
   }
 }
 
-/// Second half: one block per row. K <= most_best(Blocks), Blocks <= threads.
+/// Second half: one block per row. K <= most_best(Blocks), Blocks <= threads. Its choice of the largest is written out:
+/// by largest_key and take_out NVRTC makes other machine code of it.
 template <int K, int Blocks>
 __global__ void __launch_bounds__(threads_of::log_probs) log_probs(const LogProbParams p) {
   constexpr int each = ceil_div(K * Blocks, threads_of::log_probs);

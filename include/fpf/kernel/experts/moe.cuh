@@ -1,4 +1,4 @@
-// The chosen experts' MLPs without matrix units: float32 activations, and 16-bit ones where each row is to be
+// The chosen experts' MLPs without tensor cores: float32 activations, and 16-bit ones where each row is to be
 // computed in gemv.cuh's arithmetic. moe_rows.cuh has the fast ones. A row's result does not depend on the
 // others.
 #pragma once

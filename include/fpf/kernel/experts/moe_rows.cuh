@@ -1,4 +1,4 @@
-// The chosen experts' MLPs on the matrix units, for 1 to 8 rows: gate and up with SiLU in one launch, down
+// The chosen experts' MLPs on the tensor cores, for 1 to 8 rows: gate and up with SiLU in one launch, down
 // with the router's weights and the sum in another. Rows that share an expert share its weights' way through
 // the chip. (moe_one.cuh has one row, whose choice the kernels make themselves.)
 //

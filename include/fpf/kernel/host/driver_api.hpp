@@ -69,49 +69,54 @@ static_assert(sizeof(LaunchConfig) == 56);
 
 /// The driver's functions that fpf calls, under the driver's names without "cu".
 struct Driver {
-  Result (*init)(unsigned);
-  Result (*driver_get_version)(int*);
-  Result (*get_error_name)(Result, const char**);
-  Result (*get_error_string)(Result, const char**);
-  Result (*device_get_count)(int*);
-  Result (*device_get)(Device*, int);
-  Result (*device_get_name)(char*, int, Device);
-  Result (*device_get_attribute)(int*, int, Device);
-  Result (*device_primary_ctx_retain)(Context*, Device);
-  Result (*ctx_set_current)(Context);
-  Result (*ctx_get_current)(Context*);
-  Result (*ctx_synchronize)();
-  Result (*module_load_data)(Module*, const void*);
-  Result (*module_unload)(Module);
-  Result (*module_get_function)(Function*, Module, const char*);
-  Result (*func_get_attribute)(int*, int, Function);
-  Result (*func_set_attribute)(Function, int, int);
-  Result (*launch_kernel)(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream,
-                          void**, void**);
-  Result (*launch_kernel_ex)(const LaunchConfig*, Function, void**, void**);  // null before CUDA 11.8
-  Result (*mem_get_info)(std::size_t*, std::size_t*);
-  Result (*mem_alloc)(DevicePointer*, std::size_t);
-  Result (*mem_free)(DevicePointer);
-  Result (*memcpy_host_to_device)(DevicePointer, const void*, std::size_t);
-  Result (*memcpy_device_to_host)(void*, DevicePointer, std::size_t);
-  Result (*memcpy_device_to_host_async)(void*, DevicePointer, std::size_t, Stream);
-  Result (*memcpy_device_to_device_async)(DevicePointer, DevicePointer, std::size_t, Stream);
-  Result (*memset_bytes)(DevicePointer, unsigned char, std::size_t);
-  Result (*stream_create)(Stream*, unsigned);
-  Result (*stream_synchronize)(Stream);
-  Result (*stream_query)(Stream);
-  Result (*stream_destroy)(Stream);
-  Result (*stream_begin_capture)(Stream, int);
-  Result (*stream_end_capture)(Stream, Graph*);
-  Result (*event_create)(Event*, unsigned);
-  Result (*event_record)(Event, Stream);
-  Result (*event_synchronize)(Event);
-  Result (*event_elapsed_time)(float*, Event, Event);
-  Result (*event_destroy)(Event);
-  Result (*graph_instantiate)(GraphExec*, Graph, unsigned long long);
-  Result (*graph_launch)(GraphExec, Stream);
-  Result (*graph_exec_destroy)(GraphExec);
-  Result (*graph_destroy)(Graph);
+  SharedObject library;
+
+  Symbol<Result(unsigned)> init{library, "cuInit"};
+  Symbol<Result(int*)> driver_get_version{library, "cuDriverGetVersion"};
+  Symbol<Result(Result, const char**)> get_error_name{library, "cuGetErrorName"};
+  Symbol<Result(Result, const char**)> get_error_string{library, "cuGetErrorString"};
+  Symbol<Result(int*)> device_get_count{library, "cuDeviceGetCount"};
+  Symbol<Result(Device*, int)> device_get{library, "cuDeviceGet"};
+  Symbol<Result(char*, int, Device)> device_get_name{library, "cuDeviceGetName"};
+  Symbol<Result(int*, int, Device)> device_get_attribute{library, "cuDeviceGetAttribute"};
+  Symbol<Result(Context*, Device)> device_primary_ctx_retain{library, "cuDevicePrimaryCtxRetain"};
+  Symbol<Result(Context)> ctx_set_current{library, "cuCtxSetCurrent"};
+  Symbol<Result(Context*)> ctx_get_current{library, "cuCtxGetCurrent"};
+  Symbol<Result()> ctx_synchronize{library, "cuCtxSynchronize"};
+  Symbol<Result(Module*, const void*)> module_load_data{library, "cuModuleLoadData"};
+  Symbol<Result(Module)> module_unload{library, "cuModuleUnload"};
+  Symbol<Result(Function*, Module, const char*)> module_get_function{library, "cuModuleGetFunction"};
+  Symbol<Result(int*, int, Function)> func_get_attribute{library, "cuFuncGetAttribute"};
+  Symbol<Result(Function, int, int)> func_set_attribute{library, "cuFuncSetAttribute"};
+  Symbol<Result(Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void**, void**)>
+      launch_kernel{library, "cuLaunchKernel"};
+  Result (*launch_kernel_ex)(const LaunchConfig*, Function, void**, void**) =  // null before CUDA 11.8
+      library.find<Result(const LaunchConfig*, Function, void**, void**)>("cuLaunchKernelEx");
+  Symbol<Result(std::size_t*, std::size_t*)> mem_get_info{library, "cuMemGetInfo_v2"};
+  Symbol<Result(DevicePointer*, std::size_t)> mem_alloc{library, "cuMemAlloc_v2"};
+  Symbol<Result(DevicePointer)> mem_free{library, "cuMemFree_v2"};
+  Symbol<Result(DevicePointer, const void*, std::size_t)> memcpy_host_to_device{library, "cuMemcpyHtoD_v2"};
+  Symbol<Result(void*, DevicePointer, std::size_t)> memcpy_device_to_host{library, "cuMemcpyDtoH_v2"};
+  Symbol<Result(void*, DevicePointer, std::size_t, Stream)> memcpy_device_to_host_async{library,
+                                                                                        "cuMemcpyDtoHAsync_v2"};
+  Symbol<Result(DevicePointer, DevicePointer, std::size_t, Stream)> memcpy_device_to_device_async{
+      library, "cuMemcpyDtoDAsync_v2"};
+  Symbol<Result(DevicePointer, unsigned char, std::size_t)> memset_bytes{library, "cuMemsetD8_v2"};
+  Symbol<Result(Stream*, unsigned)> stream_create{library, "cuStreamCreate"};
+  Symbol<Result(Stream)> stream_synchronize{library, "cuStreamSynchronize"};
+  Symbol<Result(Stream)> stream_query{library, "cuStreamQuery"};
+  Symbol<Result(Stream)> stream_destroy{library, "cuStreamDestroy_v2"};
+  Symbol<Result(Stream, int)> stream_begin_capture{library, "cuStreamBeginCapture_v2"};
+  Symbol<Result(Stream, Graph*)> stream_end_capture{library, "cuStreamEndCapture"};
+  Symbol<Result(Event*, unsigned)> event_create{library, "cuEventCreate"};
+  Symbol<Result(Event, Stream)> event_record{library, "cuEventRecord"};
+  Symbol<Result(Event)> event_synchronize{library, "cuEventSynchronize"};
+  Symbol<Result(float*, Event, Event)> event_elapsed_time{library, "cuEventElapsedTime"};
+  Symbol<Result(Event)> event_destroy{library, "cuEventDestroy_v2"};
+  Symbol<Result(GraphExec*, Graph, unsigned long long)> graph_instantiate{library, "cuGraphInstantiateWithFlags"};
+  Symbol<Result(GraphExec, Stream)> graph_launch{library, "cuGraphLaunch"};
+  Symbol<Result(GraphExec)> graph_exec_destroy{library, "cuGraphExecDestroy"};
+  Symbol<Result(Graph)> graph_destroy{library, "cuGraphDestroy"};
 
   /// Device memory. Throws Error that says how much was asked for and how much there is.
   DevicePointer allocate(std::size_t bytes) const {
@@ -136,57 +141,6 @@ struct Driver {
   }
 };
 
-namespace detail {
-
-inline Driver load_driver(const SharedObject& library) {
-  Driver driver{};
-  library.resolve(driver.init, "cuInit");
-  library.resolve(driver.driver_get_version, "cuDriverGetVersion");
-  library.resolve(driver.get_error_name, "cuGetErrorName");
-  library.resolve(driver.get_error_string, "cuGetErrorString");
-  library.resolve(driver.device_get_count, "cuDeviceGetCount");
-  library.resolve(driver.device_get, "cuDeviceGet");
-  library.resolve(driver.device_get_name, "cuDeviceGetName");
-  library.resolve(driver.device_get_attribute, "cuDeviceGetAttribute");
-  library.resolve(driver.device_primary_ctx_retain, "cuDevicePrimaryCtxRetain");
-  library.resolve(driver.ctx_set_current, "cuCtxSetCurrent");
-  library.resolve(driver.ctx_get_current, "cuCtxGetCurrent");
-  library.resolve(driver.ctx_synchronize, "cuCtxSynchronize");
-  library.resolve(driver.module_load_data, "cuModuleLoadData");
-  library.resolve(driver.module_unload, "cuModuleUnload");
-  library.resolve(driver.module_get_function, "cuModuleGetFunction");
-  library.resolve(driver.func_get_attribute, "cuFuncGetAttribute");
-  library.resolve(driver.func_set_attribute, "cuFuncSetAttribute");
-  library.resolve(driver.launch_kernel, "cuLaunchKernel");
-  driver.launch_kernel_ex = library.find<Result(const LaunchConfig*, Function, void**, void**)>("cuLaunchKernelEx");
-  library.resolve(driver.mem_get_info, "cuMemGetInfo_v2");
-  library.resolve(driver.mem_alloc, "cuMemAlloc_v2");
-  library.resolve(driver.mem_free, "cuMemFree_v2");
-  library.resolve(driver.memcpy_host_to_device, "cuMemcpyHtoD_v2");
-  library.resolve(driver.memcpy_device_to_host, "cuMemcpyDtoH_v2");
-  library.resolve(driver.memcpy_device_to_host_async, "cuMemcpyDtoHAsync_v2");
-  library.resolve(driver.memcpy_device_to_device_async, "cuMemcpyDtoDAsync_v2");
-  library.resolve(driver.memset_bytes, "cuMemsetD8_v2");
-  library.resolve(driver.stream_create, "cuStreamCreate");
-  library.resolve(driver.stream_synchronize, "cuStreamSynchronize");
-  library.resolve(driver.stream_query, "cuStreamQuery");
-  library.resolve(driver.stream_destroy, "cuStreamDestroy_v2");
-  library.resolve(driver.stream_begin_capture, "cuStreamBeginCapture_v2");
-  library.resolve(driver.stream_end_capture, "cuStreamEndCapture");
-  library.resolve(driver.event_create, "cuEventCreate");
-  library.resolve(driver.event_record, "cuEventRecord");
-  library.resolve(driver.event_synchronize, "cuEventSynchronize");
-  library.resolve(driver.event_elapsed_time, "cuEventElapsedTime");
-  library.resolve(driver.event_destroy, "cuEventDestroy_v2");
-  library.resolve(driver.graph_instantiate, "cuGraphInstantiateWithFlags");
-  library.resolve(driver.graph_launch, "cuGraphLaunch");
-  library.resolve(driver.graph_exec_destroy, "cuGraphExecDestroy");
-  library.resolve(driver.graph_destroy, "cuGraphDestroy");
-  return driver;
-}
-
-}  // namespace detail
-
 /// The machine's driver, loaded and initialised at the first call.
 /// Throws Error when there is none, when it is too old, or when it finds no GPU.
 inline const Driver& driver() {
@@ -194,7 +148,7 @@ inline const Driver& driver() {
     std::string reason;
     const SharedObject library = SharedObject::open("libcuda.so.1", reason);
     if (!library) fail("no CUDA driver on this machine: {}", reason);
-    const Driver found = detail::load_driver(library);
+    const Driver found{library};
     int count = 0;
     if (const Result result = found.init(0); result != success) {
       const char* text = "unknown error";

@@ -125,24 +125,7 @@ struct Compiled {
 class Compiler {
  public:
   /// Loads the library and asks its version. Throws Error when it does not load or is too old (before 11.1).
-  explicit Compiler(Toolkit toolkit = find_toolkit()) : toolkit_(std::move(toolkit)) {
-    std::string reason;
-    // NVRTC opens its built-in declarations by bare name: have them in memory, so that its folder need not be
-    // on the library path.
-    if (!toolkit_.builtins.empty()) SharedObject::open(toolkit_.builtins.string(), reason);
-    library_ = SharedObject::open(toolkit_.nvrtc.string(), reason);
-    if (!library_) fail("cannot load NVRTC from {}: {}", toolkit_.nvrtc.string(), reason);
-    library_.resolve(api_.version, "nvrtcVersion");
-    library_.resolve(api_.error_string, "nvrtcGetErrorString");
-    library_.resolve(api_.create, "nvrtcCreateProgram");
-    library_.resolve(api_.destroy, "nvrtcDestroyProgram");
-    library_.resolve(api_.add_name, "nvrtcAddNameExpression");
-    library_.resolve(api_.compile, "nvrtcCompileProgram");
-    library_.resolve(api_.log_size, "nvrtcGetProgramLogSize");
-    library_.resolve(api_.log, "nvrtcGetProgramLog");
-    library_.resolve(api_.cubin_size, "nvrtcGetCUBINSize");
-    library_.resolve(api_.cubin, "nvrtcGetCUBIN");
-    library_.resolve(api_.lowered, "nvrtcGetLoweredName");
+  explicit Compiler(Toolkit toolkit = find_toolkit()) : toolkit_(std::move(toolkit)), api_{load(toolkit_)} {
     api_.version(&major_, &minor_);
   }
 
@@ -152,8 +135,8 @@ class Compiler {
 
   /// Throws Error when this compiler makes no code for `arch` (90 for sm_90), naming what it does make.
   void require_architecture(int arch) const {
-    const auto count = library_.find<int(int*)>("nvrtcGetNumSupportedArchs");
-    const auto list = library_.find<int(int*)>("nvrtcGetSupportedArchs");
+    const auto count = api_.library.find<int(int*)>("nvrtcGetNumSupportedArchs");
+    const auto list = api_.library.find<int(int*)>("nvrtcGetSupportedArchs");
     if (count == nullptr || list == nullptr) return;  // before 11.2: the compiler itself will say so
     int known = 0;
     count(&known);
@@ -202,17 +185,20 @@ class Compiler {
  private:
   using ProgramHandle = struct NvrtcProgram*;
   struct Api {
-    int (*version)(int*, int*);
-    const char* (*error_string)(int);
-    int (*create)(ProgramHandle*, const char*, const char*, int, const char* const*, const char* const*);
-    int (*destroy)(ProgramHandle*);
-    int (*add_name)(ProgramHandle, const char*);
-    int (*compile)(ProgramHandle, int, const char* const*);
-    int (*log_size)(ProgramHandle, std::size_t*);
-    int (*log)(ProgramHandle, char*);
-    int (*cubin_size)(ProgramHandle, std::size_t*);
-    int (*cubin)(ProgramHandle, char*);
-    int (*lowered)(ProgramHandle, const char*, const char**);
+    SharedObject library;
+
+    Symbol<int(int*, int*)> version{library, "nvrtcVersion"};
+    Symbol<const char*(int)> error_string{library, "nvrtcGetErrorString"};
+    Symbol<int(ProgramHandle*, const char*, const char*, int, const char* const*, const char* const*)> create{
+        library, "nvrtcCreateProgram"};
+    Symbol<int(ProgramHandle*)> destroy{library, "nvrtcDestroyProgram"};
+    Symbol<int(ProgramHandle, const char*)> add_name{library, "nvrtcAddNameExpression"};
+    Symbol<int(ProgramHandle, int, const char* const*)> compile{library, "nvrtcCompileProgram"};
+    Symbol<int(ProgramHandle, std::size_t*)> log_size{library, "nvrtcGetProgramLogSize"};
+    Symbol<int(ProgramHandle, char*)> log{library, "nvrtcGetProgramLog"};
+    Symbol<int(ProgramHandle, std::size_t*)> cubin_size{library, "nvrtcGetCUBINSize"};
+    Symbol<int(ProgramHandle, char*)> cubin{library, "nvrtcGetCUBIN"};
+    Symbol<int(ProgramHandle, const char*, const char**)> lowered{library, "nvrtcGetLoweredName"};
   };
   struct Program {
     explicit Program(const Compiler& owner) : compiler(owner) {}
@@ -222,6 +208,16 @@ class Compiler {
     const Compiler& compiler;
     ProgramHandle handle = nullptr;
   };
+
+  static SharedObject load(const Toolkit& toolkit) {
+    std::string reason;
+    // NVRTC opens its built-in declarations by bare name: have them in memory, so that its folder need not be
+    // on the library path.
+    if (!toolkit.builtins.empty()) SharedObject::open(toolkit.builtins.string(), reason);
+    const auto library = SharedObject::open(toolkit.nvrtc.string(), reason);
+    if (!library) fail("cannot load NVRTC from {}: {}", toolkit.nvrtc.string(), reason);
+    return library;
+  }
 
   void check(int result, const char* what) const {
     if (result != 0) fail("NVRTC {}: {} in {}", version_name(), api_.error_string(result), what);
@@ -240,8 +236,7 @@ class Compiler {
                            const std::vector<SourceText>& headers, const std::vector<std::string>& names) const;
 
   Toolkit toolkit_;
-  SharedObject library_;
-  Api api_{};
+  Api api_;
   int major_ = 0, minor_ = 0;
 };
 

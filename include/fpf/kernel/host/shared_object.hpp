@@ -57,4 +57,17 @@ class SharedObject {
   void* handle_ = nullptr;
 };
 
+/// A function of a library, resolved where it is declared: its type, its name here and its name there are said once.
+/// Called like a pointer to it.
+template <class Signature>
+class Symbol {
+ public:
+  /// Throws Error naming symbol and file when the library is too old.
+  Symbol(const SharedObject& library, const char* name) { library.resolve(function_, name); }
+  operator Signature*() const { return function_; }
+
+ private:
+  Signature* function_ = nullptr;
+};
+
 }  // namespace fpf::kernel

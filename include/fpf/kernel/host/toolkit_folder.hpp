@@ -14,8 +14,8 @@ inline bool is_cuda_version(const std::string& text) {
          parse_number<int>(text.substr(point + 1));
 }
 
-/// The folder that --cuda VERSION or --cuda DIR means: a version's lies beside the programs' folder. Throws Error naming
-/// the option.
+/// The folder that --cuda VERSION or --cuda DIR means: a version's lies beside the programs' folder. Throws Error
+/// naming the option.
 inline std::filesystem::path toolkit_folder(const std::string& given) {
   if (!is_cuda_version(given)) {
     if (!std::filesystem::is_directory(given)) fail("--cuda {}: neither a version, as 12.1, nor a folder", given);

@@ -27,12 +27,9 @@ inline Plan plan_rope_append(DType dtype, const AttentionShape& shape, bool roun
                        {"HeadDim", shape.head_dim},
                        {"HeadNorm", shape.head_norm},
                        {"Round", round}});
-  plan.grid.x = static_cast<unsigned>(shape.heads + 2 * shape.kv_heads);
-  plan.rows_axis = 2;
+  detail::launch_in_steps(plan, {static_cast<unsigned>(shape.heads + 2 * shape.kv_heads)}, 2, threads_of::warp);
   plan.max_rows = 0;
-  plan.block.x = threads_of::warp;
   plan.bytes_per_row = 2.0 * (shape.heads + 2 * shape.kv_heads) * shape.head_dim * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 
@@ -63,12 +60,10 @@ inline Plan plan_attend(DType dtype, const AttentionShape& shape, bool fused) {
                     {"HeadNorm", shape.head_norm}});
     plan.shared_fixed = static_cast<unsigned>(warps * attend_warp_bytes(shape.head_dim));
   }
-  plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
-  plan.rows_axis = 3;
-  plan.block.x = 32 * static_cast<unsigned>(warps);
+  detail::launch_in_steps(plan, {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1}, 3,
+                          32 * warps);
   plan.bytes_per_row = 4.0 * shape.heads * shape.head_dim * shape.splits;
   plan.bytes_per_position = 2.0 * shape.kv_heads * shape.head_dim * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 
@@ -78,11 +73,8 @@ inline Plan plan_combine(DType dtype, const AttentionShape& shape) {
   Plan plan = plan_of(
       "attention/attention.cuh", "combine",
       {{"T", device_type(dtype)}, {"Heads", shape.heads}, {"HeadDim", shape.head_dim}, {"Splits", shape.splits}});
-  plan.grid.x = static_cast<unsigned>(shape.heads * shape.head_dim / 32);
-  plan.rows_axis = 2;
-  plan.block.x = threads_of::combine;
+  detail::launch_in_steps(plan, {static_cast<unsigned>(shape.heads * shape.head_dim / 32)}, 2, threads_of::combine);
   plan.bytes_per_row = 4.0 * shape.heads * shape.head_dim * shape.splits;
-  plan.hot = true;
   return plan;
 }
 
@@ -92,21 +84,16 @@ inline Plan plan_eager_scores(DType dtype, const AttentionShape& shape) {
   Plan plan = plan_of(
       "attention/attention_eager.cuh", "eager_scores",
       {{"T", device_type(dtype)}, {"Heads", shape.heads}, {"KvHeads", shape.kv_heads}, {"HeadDim", shape.head_dim}});
-  plan.grid = {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1};
-  plan.rows_axis = 3;
-  plan.block.x = threads_of::eager_scores;
+  detail::launch_in_steps(plan, {static_cast<unsigned>(shape.splits), static_cast<unsigned>(shape.kv_heads), 1}, 3,
+                          threads_of::eager_scores);
   plan.bytes_per_position = (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 inline Plan plan_eager_softmax(DType dtype, const AttentionShape& shape) {
   Plan plan =
       plan_of("attention/attention_eager.cuh", "eager_softmax", {{"T", device_type(dtype)}, {"Heads", shape.heads}});
-  plan.grid.x = static_cast<unsigned>(shape.heads);
-  plan.rows_axis = 2;
-  plan.block.x = threads_of::eager_softmax;
+  detail::launch_in_steps(plan, {static_cast<unsigned>(shape.heads)}, 2, threads_of::eager_softmax);
   plan.bytes_per_position = 2.0 * shape.heads * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 inline Plan plan_eager_product(DType dtype, const AttentionShape& shape) {
@@ -118,11 +105,8 @@ inline Plan plan_eager_product(DType dtype, const AttentionShape& shape) {
                        {"KvHeads", shape.kv_heads},
                        {"HeadDim", shape.head_dim},
                        {"Warps", warps}});
-  plan.grid.x = static_cast<unsigned>(shape.heads);
-  plan.rows_axis = 2;
-  plan.block.x = 32 * warps;
+  detail::launch_in_steps(plan, {static_cast<unsigned>(shape.heads)}, 2, 32 * warps);
   plan.bytes_per_position = (1.0 * shape.kv_heads * shape.head_dim + shape.heads) * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 

@@ -12,11 +12,9 @@ inline Plan plan_rms_norm(DType dtype, int k, bool round) {
   const int threads = std::clamp(rounded_up(k / vector, 32), 32, 256);
   Plan plan = plan_of("ends/norm.cuh", "rms_norm",
                       {{"T", device_type(dtype)}, {"K", k}, {"Threads", threads}, {"Round", round}});
-  plan.rows_axis = 1;
-  plan.block.x = static_cast<unsigned>(threads);
+  detail::launch_in_steps(plan, {}, 1, threads);
   plan.max_rows = 0;
   plan.bytes_per_row = 4 * k * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 
@@ -56,21 +54,16 @@ inline Plan plan_log_prob_slices(DType dtype, int vocabulary, int k) {
   const int each = ceil_div(ceil_div(vocabulary, log_prob_blocks), threads_of::log_probs);
   Plan plan = plan_of("ends/head.cuh", "log_prob_slices",
                       {{"T", device_type(dtype)}, {"K", k}, {"Blocks", log_prob_blocks}, {"Each", each}});
-  plan.grid.x = log_prob_blocks;
-  plan.rows_axis = 2;
+  detail::launch_in_steps(plan, {log_prob_blocks}, 2, threads_of::log_probs);
   plan.max_rows = 0;
-  plan.block.x = threads_of::log_probs;
   plan.bytes_per_row = vocabulary * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 inline Plan plan_log_probs(int k) {
   Plan plan = plan_of("ends/head.cuh", "log_probs", {{"K", k}, {"Blocks", log_prob_blocks}});
-  plan.rows_axis = 1;
+  detail::launch_in_steps(plan, {}, 1, threads_of::log_probs);
   plan.max_rows = 0;
-  plan.block.x = threads_of::log_probs;
   plan.bytes_per_row = log_prob_blocks * (8.0 * k + 8);
-  plan.hot = true;
   return plan;
 }
 

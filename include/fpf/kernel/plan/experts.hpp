@@ -11,8 +11,8 @@ namespace fpf::kernel {
 struct MoeOptions {
   bool route = false;
   bool round = false;
-  Arithmetic arithmetic = Arithmetic::tiles;
-  int gate_up_warps = 4;  // of a tile, by matrix units
+  Arithmetic arithmetic = Arithmetic::tensor_cores;
+  int gate_up_warps = 4;  // of a tile, by tensor cores
   int gate_up_tiles = 3;  // of a block, with route
   int down_warps = 2;     // of an expert
   int rows = most_rows;   // at most; fewer leave room for more experts at once
@@ -28,19 +28,17 @@ inline Plan plan_route(DType dtype, int experts, int top_k, bool renormalise, bo
                        {"TopK", top_k},
                        {"Renormalise", renormalise},
                        {"Round", round}});
-  plan.rows_axis = 1;
+  detail::launch_in_steps(plan, {}, 1, threads_of::warp);
   plan.max_rows = 0;
-  plan.block.x = threads_of::warp;
   plan.bytes_per_row = experts * detail::element_bytes(dtype);
-  plan.hot = true;
   return plan;
 }
 
 namespace detail {
 
-/// gate and up by matrix units.
-inline Plan plan_gate_up_tiles(const WeightFormat& format, DType dtype, const MoeShape& shape,
-                               const MoeOptions& options) {
+/// gate and up by tensor cores.
+inline Plan plan_gate_up_tensor_cores(const WeightFormat& format, DType dtype, const MoeShape& shape,
+                                      const MoeOptions& options) {
   const std::string weight = format.type(shape.hidden, dtype), type = device_type(dtype);
   check_tile_type(dtype);
   if (options.route && options.round) fail("experts that choose for themselves do not round after each operation");
@@ -84,7 +82,7 @@ inline Plan plan_gate_up_tiles(const WeightFormat& format, DType dtype, const Mo
 }
 
 /// gate and up by fused multiply-adds.
-inline Plan plan_gate_up_lanes(const WeightFormat& format, DType dtype, const MoeShape& shape, bool round) {
+inline Plan plan_gate_up_fma(const WeightFormat& format, DType dtype, const MoeShape& shape, bool round) {
   const std::string weight = format.type(shape.hidden, dtype);  // refuses first
   const int lanes = std::min(256, rounded_up(shape.hidden / format.units(dtype).chunk, 32));
   const int groups = lanes >= 128 ? 1 : 128 / lanes, per_thread = format.is_dense() ? 2 : 4;
@@ -102,14 +100,15 @@ inline Plan plan_gate_up_lanes(const WeightFormat& format, DType dtype, const Mo
   return plan;
 }
 
-/// down by matrix units.
-inline Plan plan_down_tiles(const WeightFormat& format, DType dtype, const MoeShape& shape, const MoeOptions& options) {
+/// down by tensor cores.
+inline Plan plan_down_tensor_cores(const WeightFormat& format, DType dtype, const MoeShape& shape,
+                                   const MoeOptions& options) {
   const std::string weight = format.type(shape.intermediate, dtype), type = device_type(dtype);
   check_tile_type(dtype);
   if (shape.hidden % tile_rows != 0) fail("a hidden size of {}: expected a multiple of {}", shape.hidden, tile_rows);
   if (shape.top_k > most_choices) fail("{} experts a token: the kernels take at most {}", shape.top_k, most_choices);
-  // Experts that a block works on at once. It shows in no result; 160 KB is what every GPU from sm_80's large ones on has
-  // for a block.
+  // Experts that a block works on at once. It shows in no result; 160 KB is what every GPU from sm_80's large ones on
+  // has for a block.
   const unsigned tile = format.tile_bytes(shape.intermediate, dtype);
   const unsigned row = format.staged_bytes(shape.intermediate, dtype);
   const unsigned each = tile + static_cast<unsigned>(options.rows) * row;
@@ -141,7 +140,7 @@ inline Plan plan_down_tiles(const WeightFormat& format, DType dtype, const MoeSh
 }
 
 /// down by fused multiply-adds.
-inline Plan plan_down_lanes(const WeightFormat& format, DType dtype, const MoeShape& shape, bool round) {
+inline Plan plan_down_fma(const WeightFormat& format, DType dtype, const MoeShape& shape, bool round) {
   const int lanes =
       std::min(rounded_up(shape.intermediate / format.units(dtype).chunk, 32), 1024 / shape.top_k / 32 * 32);
   const int per_thread = format.is_dense() ? 2 : 8;
@@ -163,8 +162,9 @@ inline Plan plan_down_lanes(const WeightFormat& format, DType dtype, const MoeSh
 
 /// gate, up and SiLU of the chosen experts. MoeParams.
 inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape& shape, const MoeOptions& options) {
-  Plan plan = options.arithmetic == Arithmetic::tiles ? detail::plan_gate_up_tiles(format, dtype, shape, options)
-                                                      : detail::plan_gate_up_lanes(format, dtype, shape, options.round);
+  Plan plan = options.arithmetic == Arithmetic::tensor_cores
+                  ? detail::plan_gate_up_tensor_cores(format, dtype, shape, options)
+                  : detail::plan_gate_up_fma(format, dtype, shape, options.round);
   plan.rows_axis = 2;
   plan.hot = true;
   plan.bytes_per_expert = 2 * detail::matrix_bytes(format, dtype, shape.intermediate, shape.hidden);
@@ -174,8 +174,9 @@ inline Plan plan_gate_up(const WeightFormat& format, DType dtype, const MoeShape
 
 /// down of the chosen experts, their weighted sum and the residual. MoeParams.
 inline Plan plan_down(const WeightFormat& format, DType dtype, const MoeShape& shape, const MoeOptions& options) {
-  Plan plan = options.arithmetic == Arithmetic::tiles ? detail::plan_down_tiles(format, dtype, shape, options)
-                                                      : detail::plan_down_lanes(format, dtype, shape, options.round);
+  Plan plan = options.arithmetic == Arithmetic::tensor_cores
+                  ? detail::plan_down_tensor_cores(format, dtype, shape, options)
+                  : detail::plan_down_fma(format, dtype, shape, options.round);
   plan.hot = true;
   plan.bytes_per_expert = detail::matrix_bytes(format, dtype, shape.hidden, shape.intermediate);
   plan.bytes_per_row = (shape.top_k * shape.intermediate + 2 * shape.hidden) * detail::element_bytes(dtype);

@@ -7,10 +7,10 @@ namespace fpf::kernel {
 
 namespace detail {
 
-/// The matrix units' form.
+/// The tensor cores' form.
 inline Plan plan_gemv_rows(const WeightFormat& format, DType dtype, int n, int k, Fusion fusion, int warps) {
   check_tile_type(dtype);
-  if (n < tile_rows) fail("a product with {} output features: the matrix units' kernels take {} or more", n, tile_rows);
+  if (n < tile_rows) fail("a product with {} output features: the tensor cores' kernels take {} or more", n, tile_rows);
   const auto [name, columns, rows, chunk] = format.units(dtype);
   if (n % rows != 0) fail("a {} product with {} output features: expected a multiple of {}", name, n, rows);
   const int parts = ceil_div(k, tile_columns);
@@ -29,7 +29,7 @@ inline Plan plan_gemv_rows(const WeightFormat& format, DType dtype, int n, int k
 }
 
 /// The form of fused multiply-adds.
-inline Plan plan_gemv_lanes(const WeightFormat& format, DType dtype, int n, int k, Fusion fusion) {
+inline Plan plan_gemv_fma(const WeightFormat& format, DType dtype, int n, int k, Fusion fusion) {
   const int lanes = std::min(256, rounded_up(k / format.units(dtype).chunk, 32));
   int per_thread = format.is_dense() ? 4 : 8;
   while (per_thread > 1 && n / per_thread < 128) per_thread /= 2;
@@ -54,8 +54,8 @@ inline Plan plan_gemv_lanes(const WeightFormat& format, DType dtype, int n, int 
 inline Plan plan_gemv(const WeightFormat& format, DType dtype, int n, int k, Fusion fusion, Arithmetic arithmetic,
                       int warps = 0) {
   format.type(k, dtype);  // refuses before anything else does
-  Plan plan = arithmetic == Arithmetic::tiles ? detail::plan_gemv_rows(format, dtype, n, k, fusion, warps)
-                                              : detail::plan_gemv_lanes(format, dtype, n, k, fusion);
+  Plan plan = arithmetic == Arithmetic::tensor_cores ? detail::plan_gemv_rows(format, dtype, n, k, fusion, warps)
+                                                     : detail::plan_gemv_fma(format, dtype, n, k, fusion);
   plan.fixed_bytes = detail::matrix_bytes(format, dtype, n, k) + (fusion.bias ? n * detail::element_bytes(dtype) : 0);
   plan.bytes_per_row = (k + n * (fusion.add ? 2 : 1)) * detail::element_bytes(dtype);
   plan.hot = true;

@@ -71,8 +71,8 @@ struct Argument {
   std::string value;
 };
 
-/// The beginning of a plan: a kernel of `file` in include/fpf/kernel, with the arguments of its template in their order,
-/// to which tests/toolkit.hpp holds them.
+/// The beginning of a plan: a kernel of `file` in include/fpf/kernel, with the arguments of its template in their
+/// order, to which tests/toolkit.hpp holds them.
 inline Plan plan_of(std::string_view file, std::string_view kernel, std::initializer_list<Argument> arguments) {
   Plan plan;
   plan.file = fmt::format("fpf/kernel/{}", file);
@@ -89,9 +89,16 @@ namespace detail {
 
 inline unsigned blocks(long long count, long long each) { return static_cast<unsigned>((count + each - 1) / each); }
 inline double element_bytes(DType dtype) { return static_cast<double>(size_of(dtype)); }
-/// Refuses what the matrix units do not multiply.
+/// Puts a kernel on the decode path: its grid for one row, the axis that rows multiply (as Plan says), its threads.
+inline void launch_in_steps(Plan& plan, Dim3 grid, int rows_axis, int threads) {
+  plan.grid = grid;
+  plan.rows_axis = rows_axis;
+  plan.block.x = static_cast<unsigned>(threads);
+  plan.hot = true;
+}
+/// Refuses what the tensor cores do not multiply.
 inline void check_tile_type(DType dtype) {
-  if (dtype == DType::float32) fail("the matrix units' products take bfloat16 or float16 activations, not float32");
+  if (dtype == DType::float32) fail("the tensor cores' products take bfloat16 or float16 activations, not float32");
 }
 /// Bytes of a packed [n, k] matrix.
 inline double matrix_bytes(const WeightFormat& format, DType dtype, int n, int k) {

@@ -9,8 +9,8 @@ namespace fpf::kernel {
 
 /// How a product with few rows is computed. Both give each row the bits it would get alone.
 enum class Arithmetic {
-  lanes,  // float32 fused multiply-adds, rows one after another (gemv.cuh); any activations
-  tiles   // matrix units with float32 accumulators, rows at once (rows.cuh); 16-bit activations
+  fma,          // float32 fused multiply-adds, rows one after another (gemv.cuh); any activations
+  tensor_cores  // float32 accumulators, rows at once (rows.cuh); 16-bit activations
 };
 
 /// What a product does besides multiplying.

@@ -33,7 +33,8 @@ struct ModelWeights {
   const float *cos = nullptr, *sin = nullptr;  // [positions, head_dim / 2]
 };
 
-/// What a step that is one rank's part asks of the others, enqueued on the step's stream; what is empty is whole already.
+/// What a step that is one rank's part asks of the others, enqueued on the step's stream; what is empty is whole
+/// already.
 struct Exchange {
   using Sum = std::function<void(cuda::Stream, void* partial, std::size_t elements)>;  // in place
   using Gather = std::function<void(cuda::Stream, const void* own, void* whole)>;      // [rows, own n] -> [rows, n]

@@ -1,4 +1,5 @@
-// The packed weight formats by value: the list that plans choose from. What a format is to kernels is in weights/<format>.cuh.
+// The packed weight formats by value: the list that plans choose from. What a format is to kernels is in
+// weights/<format>.cuh.
 #pragma once
 
 #include <cstddef>
@@ -70,7 +71,7 @@ struct WeightFormat {
     return fmt::format("fpf::kernel::Dense<{}, {}>", device_type(dtype), k);
   }
 
-  /// Its layout's name and what k, and for the matrix units n, must be a multiple of; columns that a thread takes at once.
+  /// Its layout's name and what k, and for tensor cores n, must be a multiple of; columns that a thread takes at once.
   struct Units {
     std::string_view name;
     int columns, rows, chunk;

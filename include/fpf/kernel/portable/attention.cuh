@@ -1,5 +1,5 @@
-// Attention in the portable order: blocks of 64 positions on their own, then joined one after another. Any number of rows
-// of any number of sequences; a row is one token.
+// Attention in the portable order: blocks of 64 positions on their own, then joined one after another. Any number of
+// rows of any number of sequences; a row is one token.
 #pragma once
 
 #include <fpf/kernel/portable/common.cuh>
@@ -70,10 +70,11 @@ struct PortableAttendStage {
   }
 };
 
-/// One block of 64 positions: every head's largest score, sum of exponentials and weighted values. Grid: (blocks, kv heads,
-/// rows). Dynamic shared memory: PortableAttendStage.
-/// Append: each row is a sequence's only new token, whose q, k and v are as the product left them: they are normalised and
-/// turned here, and k and v go into the cache; what is there of earlier positions is fetched before that product is done.
+/// One block of 64 positions: every head's largest score, sum of exponentials and weighted values. Grid: (blocks, kv
+/// heads, rows). Dynamic shared memory: PortableAttendStage.
+/// Append: each row is a sequence's only new token, whose q, k and v are as the product left them: they are normalised
+/// and turned here, and k and v go into the cache; what is there of earlier positions is fetched before that product is
+/// done.
 template <class T, int Heads, int KvHeads, int HeadDim, bool HeadNorm, bool Append>
 __global__ void __launch_bounds__(threads_of::portable_attend) portable_attend(const PortableAttention p) {
   constexpr int threads = threads_of::portable_attend, positions = portable::position_block;

@@ -1,5 +1,5 @@
-// What the portable execution's kernels share: packed weights in float32, exactly as PORTABLE.md has them, and sums over
-// blocks in its order. Compiled without contraction (Builder).
+// What the portable execution's kernels share: packed weights in float32, exactly as PORTABLE.md has them, and sums
+// over blocks in its order. Compiled without contraction (Builder).
 #pragma once
 
 #include <fpf/kernel/shared/portable_arithmetic.hpp>

@@ -1,13 +1,13 @@
-// Products with many rows in the portable order: tiles of 128 x 128 results, each result's chain in one thread, block after
-// block of 32 columns; segments are added up as a tree whose waiting parts lie in local memory.
+// Products with many rows in the portable order: tiles of 128 x 128 results, each result's chain in one thread, block
+// after block of 32 columns; segments are added up as a tree whose waiting parts lie in local memory.
 #pragma once
 
 #include <fpf/kernel/portable/common.cuh>
 
 namespace fpf::kernel {
 
-/// The tile of rows [0, rows) of x (row_of(i) gives their addresses) and of output features from `first_n`; store(i, n, sum)
-/// takes what comes out. Threads: threads_of::portable_gemm. Dynamic shared memory: portable_tile_bytes.
+/// The tile of rows [0, rows) of x (row_of(i) gives their addresses) and of output features from `first_n`; store(i, n,
+/// sum) takes what comes out. Threads: threads_of::portable_gemm. Dynamic shared memory: portable_tile_bytes.
 template <class Weight, class RowOf, class Store>
 __device__ __forceinline__ void tile_product(const u8* matrix, int n, int first_n, int rows, RowOf row_of,
                                              Store store) {
@@ -129,7 +129,8 @@ __global__ void __launch_bounds__(threads_of::portable_gemm, 1) portable_gemm(co
       });
 }
 
-/// Grid: (ceil(n / portable_tile), ceil(rows / portable_tile) + experts): block y is one tile of one expert's rows, or none.
+/// Grid: (ceil(n / portable_tile), ceil(rows / portable_tile) + experts): block y is one tile of one expert's rows, or
+/// none.
 template <class Weight>
 __global__ void __launch_bounds__(threads_of::portable_gemm, 1) portable_gemm_grouped(const PortableGrouped p) {
   wait_for_previous();

@@ -1,5 +1,5 @@
-// Products of packed weights with a few rows, in the portable order: a thread takes a block of 32 columns of several output
-// rows, one chain each; the blocks' sums are added up as PORTABLE.md says.
+// Products of packed weights with a few rows, in the portable order: a thread takes a block of 32 columns of several
+// output rows, one chain each; the blocks' sums are added up as PORTABLE.md says.
 #pragma once
 
 #include <fpf/kernel/portable/norm.cuh>
@@ -20,9 +20,9 @@ __device__ __forceinline__ void stage_row(float* staged, RowPart<Weight::K, Thre
   row.for_each([&](int k, const float4& four) { stage_four<Weight>(staged, k, four, matrix, n); });
 }
 
-/// Grid: blocks of Lanes * Groups threads, each of which takes every gridDim-th tile of Groups * PerThread outputs; Lanes
-/// >= the blocks of K, a multiple of 32. Norm: of x's RMSNorm, which the first block also leaves in p.normed. Add: see
-/// PortableProduct.
+/// Grid: blocks of Lanes * Groups threads, each of which takes every gridDim-th tile of Groups * PerThread outputs;
+/// Lanes >= the blocks of K, a multiple of 32. Norm: of x's RMSNorm, which the first block also leaves in p.normed.
+/// Add: see PortableProduct.
 template <class Weight, class T, int Lanes, int Groups, int PerThread, bool Norm, int Add>
 __global__ void __launch_bounds__(Lanes* Groups) portable_gemv(const PortableProduct p) {
   constexpr int outputs = Groups * PerThread, threads = Lanes * Groups, blocks = blocks_in<Weight>;

@@ -28,22 +28,13 @@ __global__ void __launch_bounds__(threads_of::portable_values) portable_top_slic
   wait_for_previous();
   const float* logits = p.logits + i64(row) * p.vocabulary;
   u64 keys[Each];
-#pragma unroll
-  for (int i = 0; i < Each; ++i) {
-    const int at = first + i * threads + int(threadIdx.x);
-    keys[i] = at < end ? order_key(logits[at], u32(at)) : 0;
-  }
+  load_keys<threads>(keys, logits, first, end);
   u64* candidates = static_cast<u64*>(p.candidates) + (i64(row) * Slices + blockIdx.x) * K;
 #pragma unroll 1
   for (int k = 0; k < K; ++k) {
-    u64 mine = 0;
-#pragma unroll
-    for (int i = 0; i < Each; ++i) mine = keys[i] > mine ? keys[i] : mine;
-    const u64 largest = block_largest<threads>(mine, scratch);
+    const u64 largest = largest_key<threads>(keys, scratch);
     if (threadIdx.x == 0) candidates[k] = largest;
-#pragma unroll
-    for (int i = 0; i < Each; ++i)
-      if (keys[i] == largest) keys[i] = 0;
+    take_out(keys, largest);
   }
 }
 
@@ -104,10 +95,7 @@ __global__ void __launch_bounds__(threads_of::portable_values) portable_log_prob
   float maximum = 0;
 #pragma unroll 1
   for (int k = 0; k < K; ++k) {
-    u64 mine = 0;
-#pragma unroll
-    for (int i = 0; i < each; ++i) mine = keys[i] > mine ? keys[i] : mine;
-    const u64 largest = block_largest<threads>(mine, scratch);  // whose barriers bring log_sum, too
+    const u64 largest = largest_key<threads>(keys, scratch);  // whose barriers bring log_sum, too
     const i32 id = i32(~u32(largest));
     const float logit = logits[id];
     if (k == 0) maximum = logit;
@@ -116,9 +104,7 @@ __global__ void __launch_bounds__(threads_of::portable_values) portable_log_prob
       p.log_probs[row * K + k] = portable::sub(portable::sub(logit, maximum), log_sum);
       if (k == 0) p.next_token[row] = id;
     }
-#pragma unroll
-    for (int i = 0; i < each; ++i)
-      if (keys[i] == largest) keys[i] = 0;
+    take_out(keys, largest);
   }
   if (t == 0) ++p.position[row];
 }

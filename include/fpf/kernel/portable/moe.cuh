@@ -1,5 +1,5 @@
-// Experts in the portable order: the router's choice, the chosen experts of a few rows, and what many rows need around the
-// products.
+// Experts in the portable order: the router's choice, the chosen experts of a few rows, and what many rows need around
+// the products.
 #pragma once
 
 #include <fpf/kernel/ends/head.cuh>
@@ -7,8 +7,8 @@
 
 namespace fpf::kernel {
 
-/// The TopK largest of a row's logits, ties by the lower id; weights as PORTABLE.md says. Grid: one warp a row. RouteParams;
-/// logits float32.
+/// The TopK largest of a row's logits, ties by the lower id; weights as PORTABLE.md says. Grid: one warp a row.
+/// RouteParams; logits float32.
 template <int Experts, int TopK, bool Renormalise>
 __global__ void __launch_bounds__(threads_of::warp) portable_route(const RouteParams p) {
   constexpr u32 all_lanes = 0xffffffffu;
@@ -67,8 +67,8 @@ __global__ void __launch_bounds__(threads_of::warp) portable_route(const RoutePa
 }
 
 /// silu(gate x) * (up x) of each row's chosen experts, of the only one without ids. Grid: (ceil(n / (Groups *
-/// PerThread)), rows * k) blocks of Lanes * Groups threads; n: intermediate features. It waits before it allows the next
-/// one, so that `down` can read the choice early.
+/// PerThread)), rows * k) blocks of Lanes * Groups threads; n: intermediate features. It waits before it allows the
+/// next one, so that `down` can read the choice early.
 template <class Weight, int Intermediate, int TopK, int Lanes, int Groups, int PerThread>
 __global__ void __launch_bounds__(Lanes* Groups) portable_gate_up(const PortableMoe p) {
   constexpr int outputs = Groups * PerThread, threads = Lanes * Groups, blocks = blocks_in<Weight>;
@@ -127,8 +127,9 @@ struct PortableDownStage {
   float sums[PerThread][TopK][blocks_in<Weight> + 1];
 };
 
-/// The chosen experts' outputs, weighted, in the order of the experts, onto the row. Grid: (ceil(Hidden / PerThread), rows)
-/// blocks of Threads >= TopK * blocks of K: a thread has one block of one expert. It reads the choice before it waits.
+/// The chosen experts' outputs, weighted, in the order of the experts, onto the row. Grid: (ceil(Hidden / PerThread),
+/// rows) blocks of Threads >= TopK * blocks of K: a thread has one block of one expert. It reads the choice before it
+/// waits.
 template <class Weight, class T, int Hidden, int TopK, int Threads, int PerThread>
 __global__ void __launch_bounds__(Threads) portable_down(const PortableMoe p) {
   constexpr int blocks = blocks_in<Weight>;

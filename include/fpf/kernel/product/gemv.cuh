@@ -95,7 +95,8 @@ __device__ __forceinline__ void stage_normed(T* staged, const T* x, const NormWe
   }
 }
 
-/// Row r of x -> shared memory, normalised when Norm; the grid's first block keeps what it normalised, where it is wanted.
+/// Row r of x -> shared memory, normalised when Norm; the grid's first block keeps what it normalised, where it is
+/// wanted.
 template <class Weight, class T, int Threads, bool Norm>
 __device__ __forceinline__ void stage_row(T* staged, const GemvParams& p, int r,
                                           const NormWeights<Weight, T, Threads>& norm, float* scratch) {
@@ -177,6 +178,20 @@ __device__ __forceinline__ float row_total(const float* partial, int row) {
   return total;
 }
 
+/// What needs no activations (a thread's weights of the rows from `first` on, the norm's, the map); then waits for
+/// them.
+template <bool Norm, class Weight, class T, int Threads, int Lanes, int PerThread>
+__device__ __forceinline__ void open(WeightRows<Weight, Lanes, PerThread>& weights,
+                                     NormWeights<Weight, T, Threads>& norm, float* map, const GemvParams& p, int first,
+                                     int lane) {
+  const u8* matrix = static_cast<const u8*>(p.matrix);
+  weights.load(matrix, p.n, first, lane);
+  if constexpr (Norm) norm.load(p.norm_weight);
+  load_map<Weight>(map, matrix, p.n);
+  allow_next();
+  wait_for_previous();
+}
+
 /// Grid: ceil(n / (Groups * PerThread)) blocks of Lanes * Groups threads. K is Weight::K; n >= PerThread.
 /// Norm: x is RMS-normalised on the way in. Add: the residual, or a bias, is added to the float32 sum before it
 /// is rounded (GemvParams).
@@ -186,17 +201,12 @@ __global__ void __launch_bounds__(Lanes* Groups) gemv(const GemvParams p) {
   __shared__ __align__(16) T staged[staged_size<Weight, T>];
   __shared__ float partial[most_rows][rows_per_block * (Lanes / 32)];
   __shared__ float scratch[threads / 32], map[16];
-  const u8* matrix = static_cast<const u8*>(p.matrix);
   const int lane = int(threadIdx.x % Lanes), group = int(threadIdx.x / Lanes);
   const int block_first = int(blockIdx.x) * rows_per_block;
 
   WeightRows<Weight, Lanes, PerThread> weights;
-  weights.load(matrix, p.n, block_first + group * PerThread, lane);
   NormWeights<Weight, T, threads> norm;
-  if constexpr (Norm) norm.load(p.norm_weight);
-  load_map<Weight>(map, matrix, p.n);
-  allow_next();
-  wait_for_previous();
+  open<Norm>(weights, norm, map, p, block_first + group * PerThread, lane);
 
   for (int r = 0; r < p.rows; ++r) {
     stage_row<Weight, T, threads, Norm>(staged, p, r, norm, scratch);
@@ -233,12 +243,8 @@ __global__ void __launch_bounds__(Warps * 32) gemv_stream(const GemvParams p) {
   int first = (int(blockIdx.x) * Warps + int(threadIdx.x / 32)) * PerWarp;
 
   WeightRows<Weight, 32, PerWarp> weights;
-  weights.load(matrix, p.n, first, lane);
   NormWeights<Weight, T, threads> norm;
-  if constexpr (Norm) norm.load(p.norm_weight);
-  load_map<Weight>(map, matrix, p.n);
-  allow_next();
-  wait_for_previous();
+  open<Norm>(weights, norm, map, p, first, lane);
 
   for (int r = 0; r < p.rows; ++r) {
     stage_row<Weight, T, threads, Norm>(staged + r * staged_size<Weight, T>, p, r, norm, scratch);

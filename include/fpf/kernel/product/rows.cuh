@@ -1,4 +1,4 @@
-// Products of packed weights with 1 to 8 rows on the matrix units: all rows cost what one costs. 16-bit
+// Products of packed weights with 1 to 8 rows on the tensor cores: all rows cost what one costs. 16-bit
 // activations, float32 accumulators. A block computes 16 output rows; its warps share the reduction, each
 // takes successive blocks of 128 columns, and their sums are added in the order of the warps. A row's result
 // does not depend on the other rows.

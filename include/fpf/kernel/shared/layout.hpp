@@ -1,5 +1,5 @@
-// Sizes and places on which plans (host) and kernels (device) must agree: constexpr code that both compile, so that each is
-// said once. No includes, C++17: NVRTC takes it as it is. Bytes unless said otherwise.
+// Sizes and places on which plans (host) and kernels (device) must agree: constexpr code that both compile, so that
+// each is said once. No includes, C++17: NVRTC takes it as it is. Bytes unless said otherwise.
 #pragma once
 
 namespace fpf::kernel {
@@ -23,13 +23,13 @@ inline constexpr int repack = 256, dequantise = 256, synthetic = 256;
 //   name        in messages
 //   chunk       columns in 16 bytes of codes, which a thread takes at once
 //   columns     k is a multiple of it
-//   rows        n is a multiple of it where the matrix units multiply
+//   rows        n is a multiple of it where the tensor cores multiply
 //   bytes(n)    the whole: the codes, row after row, then what stands beside them, each part at a multiple of 16 bytes
 //   row_bytes   the codes of one row
 //   side_bytes  and what stands beside them: scales, zeros, maxima
 //
-// Where a part of a matrix begins (..._at) is a function of numbers, not of a layout: kernels call it with constants, and of
-// a layout's members their compilers make other code.
+// Where a part of a matrix begins (..._at) is a function of numbers, not of a layout: kernels call it with constants,
+// and of a layout's members their compilers make other code.
 
 /// 4-bit codes u32 [n, k/8]; scales [n, groups], zeros u32 [n, zero_words], columns i32 [k] where they are permuted.
 struct Int4Layout {
@@ -87,7 +87,7 @@ struct DenseLayout {
 // ---- products (product/, experts/)
 
 inline constexpr int most_rows = 8;       // of x at once
-inline constexpr int tile_rows = 16;      // output features of the matrix units' tile
+inline constexpr int tile_rows = 16;      // output features of the tensor cores' tile
 inline constexpr int half_tile = 8;       // of gate and of up each, where they share one
 inline constexpr int tile_columns = 128;  // of the reduction, which a warp takes at once
 inline constexpr int most_choices = 32;   // experts a token: a lane each

@@ -8,8 +8,8 @@
 
 namespace fpf::kernel {
 
-/// gemv.cuh, rows.cuh: out[r, :] = matrix * x[r, :] plus what `Add` says: 0 nothing, 1 residual[r, :], 2 a bias, which is
-/// residual[0, :] for every row.
+/// gemv.cuh, rows.cuh: out[r, :] = matrix * x[r, :] plus what `Add` says: 0 nothing, 1 residual[r, :], 2 a bias, which
+/// is residual[0, :] for every row.
 struct GemvParams {
   const void* matrix;       // packed [n, K]
   const void* x;            // [rows, K] T
@@ -29,8 +29,8 @@ struct Expert {
   const void* down;  // packed [hidden, intermediate]
 };
 
-/// moe.cuh, moe_rows.cuh, moe_one.cuh: the chosen experts' MLPs. Either `logits` is given and every kernel chooses for itself,
-/// or `expert_ids` and `weights` are.
+/// moe.cuh, moe_rows.cuh, moe_one.cuh: the chosen experts' MLPs. Either `logits` is given and every kernel chooses for
+/// itself, or `expert_ids` and `weights` are.
 struct MoeParams {
   const Expert* experts;  // [experts]
   const void* logits;     // [rows, experts] T: the router's (only kernels with Route)

@@ -1,9 +1,9 @@
-// The arithmetic of the portable execution, for CPU and GPU alike: IEEE 754 binary32 operations and what is made of them.
-// No includes; execution/PORTABLE.md is the definition that this carries out.
+// The arithmetic of the portable execution, for CPU and GPU alike: IEEE 754 binary32 operations and what is made of
+// them. No includes; execution/PORTABLE.md is the definition that this carries out.
 //
-// Every operation is rounded to nearest even, subnormals are kept, and none is joined with another unless fma() says so:
-// host code that includes this is compiled without contraction (portable/instruction_set.hpp), device code with intrinsics
-// that NVRTC leaves as they are.
+// Every operation is rounded to nearest even, subnormals are kept, and none is joined with another unless fma() says
+// so: host code that includes this is compiled without contraction (portable/instruction_set.hpp), device code with
+// intrinsics that NVRTC leaves as they are.
 #pragma once
 
 #ifdef __CUDACC__
@@ -215,9 +215,9 @@ FPF_HD float unit_interval(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 
 
 // ---- attention
 
-/// What one query head knows of the blocks of positions before, the largest score and the sum of exponentials relative to
-/// it, joined with a block's. What was summed before is to be multiplied by `old_scale`, what is new by `new_scale`: see
-/// joined(). It begins with -infinity and 0.
+/// What one query head knows of the blocks of positions before, the largest score and the sum of exponentials relative
+/// to it, joined with a block's. What was summed before is to be multiplied by `old_scale`, what is new by `new_scale`:
+/// see joined(). It begins with -infinity and 0.
 FPF_HD void join_softmax(float& maximum, float& sum, float block_max, float block_sum, float& old_scale,
                          float& new_scale) {
   const float next = larger(maximum, block_max);

@@ -1,5 +1,5 @@
-// What shared/layout.hpp is, for the portable execution's kernels (portable/*.cuh). Where a kernel has a struct for its shared
-// memory, a static_assert beside it holds the struct to the size here.
+// What shared/layout.hpp is, for the portable execution's kernels (portable/*.cuh). Where a kernel has a struct for its
+// shared memory, a static_assert beside it holds the struct to the size here.
 #pragma once
 
 #include <fpf/kernel/shared/layout.hpp>
@@ -25,11 +25,12 @@ constexpr int portable_down_bytes(int k, int choices, int outputs) {
   return 4 * choices * (blocks * block_stride + outputs * (blocks + 1));
 }
 
-/// Of a product with many rows: rows and output features of a block, floats between the columns' values in shared memory.
+/// Of a product with many rows: rows and output features of a block, floats between the columns' values in shared
+/// memory.
 inline constexpr int portable_tile = 128, portable_tile_stride = portable_tile + 4;
 
-/// Its shared memory, in floats: a block of columns of x, of the weights, an NF4 map, and where columns are permuted the
-/// column of x that stands at each stored one.
+/// Its shared memory, in floats: a block of columns of x, of the weights, an NF4 map, and where columns are permuted
+/// the column of x that stands at each stored one.
 inline constexpr int portable_tile_weights_at = portable::block * portable_tile_stride,
                      portable_tile_map_at = 2 * portable_tile_weights_at,
                      portable_tile_columns_at = portable_tile_map_at + 16;

@@ -6,8 +6,8 @@
 
 namespace fpf::kernel {
 
-/// portable/gemv.cuh, portable/gemm.cuh: matrix * x[row, :] becomes out[row, :] plus what `Add` says: 0 nothing, 1 what is
-/// there, 2 a bias.
+/// portable/gemv.cuh, portable/gemm.cuh: matrix * x[row, :] becomes out[row, :] plus what `Add` says: 0 nothing, 1 what
+/// is there, 2 a bias.
 struct PortableProduct {
   const void* matrix;  // packed [n, K]
   const float* x;      // [rows, K]

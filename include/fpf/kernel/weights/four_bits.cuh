@@ -1,7 +1,7 @@
-// 4-bit codes in words, as Int4 and Nf4 have them. A word holds the codes of columns 8w..8w+7. Column 8w+c has nibble j = c/2
-// when c is even, 4 + c/2 when it is odd, and nibble j lies at bits 4j+3..4j+6, cyclically. Each turn of the word by 8 bits
-// then brings two nibbles to bits 15..22, the top of a float's mantissa, and each shift by 4 brings two columns 2i and 2i+1
-// to bits 3..6 and 19..22, the top of two bfloat16s' mantissas: unpacking needs no conversion.
+// 4-bit codes in words, as Int4 and Nf4 have them. A word holds the codes of columns 8w..8w+7. Column 8w+c has nibble j
+// = c/2 when c is even, 4 + c/2 when it is odd, and nibble j lies at bits 4j+3..4j+6, cyclically. Each turn of the word
+// by 8 bits then brings two nibbles to bits 15..22, the top of a float's mantissa, and each shift by 4 brings two
+// columns 2i and 2i+1 to bits 3..6 and 19..22, the top of two bfloat16s' mantissas: unpacking needs no conversion.
 #pragma once
 
 #include <fpf/kernel/shared/common.cuh>

@@ -1,12 +1,12 @@
-// What a packed weight format is to the kernels. Each is a file (int4.cuh, nf4.cuh, dense.cuh) with all that it is, its sizes
-// apart (shared/layout.hpp, which plans read, too); formats.cuh lists them. A matrix is one allocation and one pointer,
-// the codes of an output row contiguous along the reduction.
+// What a packed weight format is to the kernels. Each is a file (int4.cuh, nf4.cuh, dense.cuh) with all that it is, its
+// sizes apart (shared/layout.hpp, which plans read, too); formats.cuh lists them. A matrix is one allocation and one
+// pointer, the codes of an output row contiguous along the reduction.
 //
 //   struct F                 columns K, chunk, permuted, mapped, plain; layout()
 //     Piece, load            what one thread holds of one row: 16 bytes of codes and what belongs to them
 //     Input, prepare, dot    x of as many columns, prepared once for many rows, and its product with a piece
 //     value_at               one weight, in float32 (repack.cuh); where weights are `plain` they are copied instead
-//   struct TileRow<F, T>     one row of a tile in shared memory, as the matrix units' lanes read it (tile.cuh)
+//   struct TileRow<F, T>     one row of a tile in shared memory, as the tensor cores' lanes read it (tile.cuh)
 //   struct Block<F>          32 columns of one row, exactly as PORTABLE.md has them (portable/common.cuh)
 //   how checkpoints' layouts answer for its codes, and the kernel that repacks what stands beside them (repack.cuh)
 #pragma once

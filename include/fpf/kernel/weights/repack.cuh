@@ -1,6 +1,6 @@
-// From the checkpoints' layouts to the packed one when a model is loaded, and from there to dense matrices for products with
-// many rows. Every code, scale and zero keeps its bits; only their places change. What stands beside the codes each format
-// repacks itself.
+// From the checkpoints' layouts to the packed one when a model is loaded, and from there to dense matrices for products
+// with many rows. Every code, scale and zero keeps its bits; only their places change. What stands beside the codes
+// each format repacks itself.
 #pragma once
 
 #include <fpf/kernel/shared/params.hpp>
@@ -8,8 +8,8 @@
 
 namespace fpf::kernel {
 
-/// Codes of 4 bits, and with GPTQ's g_idx the columns' places. Grid: (ceil(n / repack_rows), K / 8 / repack_words) blocks of
-/// (repack_rows, repack_words).
+/// Codes of 4 bits, and with GPTQ's g_idx the columns' places. Grid: (ceil(n / repack_rows), K / 8 / repack_words)
+/// blocks of (repack_rows, repack_words).
 template <class Format, class Weight>
 __global__ void __launch_bounds__(repack_rows* repack_words) repack_codes(const RepackParams p) {
   const i64 row = i64(blockIdx.x) * repack_rows + threadIdx.x, w = i64(blockIdx.y) * repack_words + threadIdx.y;

@@ -1,4 +1,4 @@
-// Sixteen output rows of a packed matrix in shared memory, and how the matrix units read them. The copy is
+// Sixteen output rows of a packed matrix in shared memory, and how the tensor cores read them. The copy is
 // requested before a kernel waits for its predecessor and takes no registers, so that memory works through
 // the whole chain of kernels; products begin when it is there.
 //

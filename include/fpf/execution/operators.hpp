@@ -1,17 +1,17 @@
-// An execution policy's words wherever the tensors lie.
+// An execution policy's operators wherever the tensors lie.
 #pragma once
 
 #include <fpf/execution/execution.hpp>
-#include <fpf/execution/gpu_words.hpp>
+#include <fpf/execution/gpu_operators.hpp>
 
 namespace fpf::execution {
 
-/// On the CPU a policy carries its words out itself. On a GPU they are fpf's kernels, one an operation, rounded after each:
-/// so a prompt goes under every policy; decode steps are engine/decode_step.hpp's. Between them the decoder joins norm and
-/// RoPE of the heads with the cache (gpu_attention.hpp), so that is no word here.
-class Words {
+/// On the CPU a policy computes them itself. On a GPU they are fpf's kernels, one an operation, rounded after each: so
+/// a prompt goes under every policy; decode steps are engine/decode_step.hpp's. Between them the decoder joins norm and
+/// RoPE of the heads with the cache (gpu_attention.hpp), so that is none of them.
+class Operators {
  public:
-  explicit Words(const Policy& policy) : policy_(&policy) {}
+  explicit Operators(const Policy& policy) : policy_(&policy) {}
 
   at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, double eps) const {
     return x.is_cuda() ? gpu::norm(x, weight, eps) : policy_->norm(x, weight, eps);

@@ -1,5 +1,5 @@
-// The element-wise words on a GPU, through fpf's own kernels: any number of rows, any of the three dtypes. Results are
-// rounded to the activations' dtype after every operation, as a framework's separate operations are.
+// The element-wise operators on a GPU, through fpf's own kernels: any number of rows, any of the three dtypes. Results
+// are rounded to the activations' dtype after every operation, as a framework's separate operations are.
 #pragma once
 
 #include <ATen/ops/empty.h>
