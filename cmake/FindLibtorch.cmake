@@ -25,7 +25,9 @@ find_package_handle_standard_args(Libtorch REQUIRED_VARS Libtorch_LIBRARY Libtor
                                   REASON_FAILURE_MESSAGE "run cmake/setup.sh, or set Libtorch_ROOT to a torch wheel's folder")
 
 if(Libtorch_FOUND AND NOT TARGET Libtorch::Libtorch)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)  # without it at::parallel_for, a template, runs on one thread and says nothing
   add_library(Libtorch::Libtorch INTERFACE IMPORTED)
+  target_link_libraries(Libtorch::Libtorch INTERFACE OpenMP::OpenMP_CXX)
   set(lib_dir ${Libtorch_HOME}/lib)
   target_include_directories(Libtorch::Libtorch SYSTEM INTERFACE ${Libtorch_INCLUDE_DIR}
                              ${Libtorch_INCLUDE_DIR}/torch/csrc/api/include)

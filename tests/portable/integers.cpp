@@ -102,7 +102,7 @@ void check(const portable::Panels& panels, const slow::IntegerMatrix& plain, con
   by_every_set([&] {
     std::vector<float> found(wanted.size());
     const portable::Inputs inputs(x.data(), rows, panels.k);
-    inputs.product(inputs.all(), panels, found.data(), panels.n);
+    inputs.product(panels, found.data(), panels.n);
     BOOST_TEST(same(found, wanted), rows << " rows of " << panels.k);
   });
 }
@@ -135,7 +135,7 @@ struct Attended {
     portable::HeadSlices cache(std::ssize(keys), d);
     for (std::size_t p = 0; p < keys.size(); ++p) cache.put(std::int64_t(p), keys[p].data(), values[p].data());
     std::vector<std::vector<float>> out(q.size(), std::vector<float>(static_cast<std::size_t>(d)));
-    portable::detail::IntegerQueryTile tile(cache, d, portable::score_scale(d));
+    portable::detail::IntegerQueryTile tile(cache, d, portable::score_scale(d), std::ssize(q));
     for (std::size_t r = 0; r < q.size(); ++r) tile.add(q[r].data(), positions[r], out[r].data());
     tile.attend();
     return out;

@@ -193,6 +193,17 @@ BOOST_DATA_TEST_CASE(nothing_else_changes_a_bit, data::make(formats), format) {
   BOOST_TEST((run({prompt, some_ids(70, 8), some_ids(70, 9), some_ids(70, 11)}) == wanted));
 }
 
+BOOST_AUTO_TEST_CASE(loops_take_the_threads_that_they_may) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(3);
+  std::array<int, 3> took{-1, -1, -1};
+  at::parallel_for(0, 3, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) took[static_cast<std::size_t>(i)] = at::get_thread_num();
+  });
+  at::set_num_threads(threads);
+  BOOST_TEST(took == (std::array<int, 3>{0, 1, 2}), boost::test_tools::per_element());
+}
+
 BOOST_AUTO_TEST_CASE(a_prompt_in_pieces_has_the_bits_of_one_pass) {
   const auto checkpoint = tiny("awq");
   const auto decoder = portable_decoder(checkpoint, DType::bfloat16);

@@ -133,7 +133,7 @@ BOOST_DATA_TEST_CASE(products_are_nearer_than_bfloat16s, data::make(kinds) * dat
   const Weights w = random_weights(format, k, draw);
   std::vector<float> found(std::size_t(rows * outputs));
   const portable::Inputs inputs(x.data(), rows, k);
-  inputs.product(inputs.all(), w.panels, found.data(), outputs);
+  inputs.product(w.panels, found.data(), outputs);
   std::vector<double> exact, rounded;
   for (std::int64_t r = 0; r < rows; ++r)
     for (std::int64_t n = 0; n < outputs; ++n) {
@@ -172,7 +172,7 @@ BOOST_DATA_TEST_CASE(attention_is_nearer_than_bfloat16s, data::make({0.3, 1.0, 3
   portable::HeadSlices cache(positions, d);
   for (std::int64_t p = 0; p < positions; ++p) cache.put(p, &k[at(p, 0)], &v[at(p, 0)]);
   std::vector<float> found(q.size());
-  portable::detail::IntegerQueryTile tile(cache, d, portable::score_scale(d));
+  portable::detail::IntegerQueryTile tile(cache, d, portable::score_scale(d), queries);
   for (std::int64_t r = 0; r < queries; ++r) tile.add(&q[at(r, 0)], positions - queries + r, &found[at(r, 0)]);
   tile.attend();
   std::vector<double> exact, rounded;

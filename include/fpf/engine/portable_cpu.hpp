@@ -86,7 +86,12 @@ class PortableWords {
     const at::Tensor kept = portable::narrowed(qkv.narrow(2, heads, 2 * kv_heads), decoder_.dtype()).transpose(1, 2);
     cache_.append(index, kept.narrow(1, 0, kv_heads), kept.narrow(1, kv_heads, kv_heads));
     at::Tensor attended = at::empty({batch_, count_, heads, d}, at::kFloat);
-    attention(index, qkv.narrow(2, 0, heads).contiguous(), kept, attended);
+    const at::Tensor queries = qkv.narrow(2, 0, heads).contiguous();
+    if (arithmetic_ == portable::Arithmetic::chains) {
+      attention<portable::CacheFloats>(index, queries, kept, attended);
+    } else {
+      attention<portable::CacheSlices>(index, queries, kept, attended);
+    }
     return gathered(attended.view({batch_ * count_, heads * d}), ranks().parts().attended);
   }
 
@@ -99,9 +104,7 @@ class PortableWords {
     if (config_.is_moe()) return experts(layer(i), static_cast<std::int64_t>(i), x);
     const PortableMlp& mlp = layer(i).mlps.front();
     const portable::Inputs inputs(x.const_data_ptr<float>(), x.size(0), x.size(1));
-    const at::Tensor activated = at::empty({x.size(0), mlp.gate.outputs()}, at::kFloat);
-    mlp.activate(inputs, inputs.all(), activated.data_ptr<float>());
-    return gathered(mlp.down(gathered(activated, ranks().parts().mlp)), ranks().parts().hidden);
+    return gathered(mlp.down(gathered(mlp.activate(inputs), ranks().parts().mlp)), ranks().parts().hidden);
   }
 
   void show(std::size_t i) const {
@@ -142,18 +145,13 @@ class PortableWords {
 
   /// Attention of queries [batch, count, heads, d] over the cache; `kept` [batch, kv heads, count, d] twice, the pass's own
   /// keys and values as the cache has them, is in it.
+  template <class Copies>
   void attention(std::int64_t layer, const at::Tensor& queries, const at::Tensor& kept, at::Tensor& attended) const {
-    const std::int64_t kv_heads = shard_.kv_heads.size(), d = config_.head_dim, length = cache_.length() + count_;
-    const parallel::HeadsOfKv shares(shard_, config_);
-    if (arithmetic_ == portable::Arithmetic::chains) {
-      portable::attend(queries, cache_.keys(layer, length), cache_.values(layer, length), shares,
-                       static_cast<float>(1.0 / std::sqrt(static_cast<double>(d))), attended);
-      return;
-    }
-    auto& slices = cache_.beside<portable::CacheSlices>(
-        [&] { return portable::CacheSlices(config_.num_layers, batch_ * kv_heads, cache_.capacity(), d); });
-    slices.put(layer, cache_.length(), kept.narrow(1, 0, kv_heads), kept.narrow(1, kv_heads, kv_heads));
-    portable::attend(queries, slices, layer, shares, cache_.length(), attended);
+    const std::int64_t kv_heads = shard_.kv_heads.size(), d = config_.head_dim;
+    Copies& copies = cache_.beside<Copies>(
+        [&] { return Copies(config_.num_layers, batch_ * kv_heads, cache_.capacity(), d); });
+    copies.put(layer, cache_.length(), kept.narrow(1, 0, kv_heads), kept.narrow(1, kv_heads, kv_heads));
+    portable::attend(queries, copies, layer, parallel::HeadsOfKv(shard_, config_), cache_.length(), attended);
   }
 
   /// heads [batch, count, heads, d], a part of `qkv`'s rows: norm and RoPE in place.
@@ -194,17 +192,13 @@ class PortableWords {
     each([&](const PortableMlp& mlp, const std::vector<std::int64_t>& own) {
       std::vector<std::int64_t> of;
       for (const std::int64_t slot : own) of.push_back(slot / k);
-      const at::Tensor part = at::empty({std::ssize(own), mlp.gate.outputs()}, at::kFloat);
-      mlp.activate(inputs, of, part.data_ptr<float>());
-      put(part, own, activated);
+      put(mlp.activate(portable::Inputs(inputs, std::move(of))), own, activated);
     });
     activated = gathered(activated, ranks().parts().mlp);
     const portable::Inputs wide(activated.const_data_ptr<float>(), chosen, activated.size(1));
     at::Tensor outputs = at::zeros({chosen, shard_.hidden.size()}, at::kFloat);
     each([&](const PortableMlp& mlp, const std::vector<std::int64_t>& own) {
-      const at::Tensor part = at::empty({std::ssize(own), mlp.down.outputs()}, at::kFloat);
-      mlp.down(wide, own, part.data_ptr<float>());
-      put(part, own, outputs);
+      put(mlp.down(portable::Inputs(wide, own)), own, outputs);
     });
     if (std::ssize(shard_.experts) < config_.num_experts) ranks().communicator()->all_reduce(outputs);
     return gathered(outputs, ranks().parts().hidden);

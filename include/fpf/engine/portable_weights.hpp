@@ -33,18 +33,16 @@ struct PortableLinear {
     return total;
   }
 
-  /// Rows `rows` of the input -> [rows, outputs] float32 at `to`.
-  void operator()(const portable::Inputs& x, std::span<const std::int64_t> rows, float* to) const {
-    float* at = to;
-    for (const auto& part : parts) {
-      x.product(rows, part, at, outputs());
-      at += part.n;
-    }
-    if (bias.defined()) portable::add_to_rows(to, std::ssize(rows), outputs(), bias.const_data_ptr<float>());
-  }
+  /// -> [rows, outputs] float32
   at::Tensor operator()(const portable::Inputs& x) const {
     at::Tensor out = at::empty({x.rows(), outputs()}, at::kFloat);
-    (*this)(x, x.all(), out.data_ptr<float>());
+    float* to = out.data_ptr<float>();
+    for (const auto& part : parts) {
+      x.product(part, to, outputs());
+      to += part.n;
+    }
+    if (bias.defined())
+      portable::add_to_rows(out.data_ptr<float>(), x.rows(), outputs(), bias.const_data_ptr<float>());
     return out;
   }
   at::Tensor operator()(const at::Tensor& x) const {
@@ -55,16 +53,16 @@ struct PortableLinear {
 struct PortableMlp {
   PortableLinear gate, up, down;
 
-  /// Rows `rows` of the input -> silu(gate) * up, [rows, columns] float32 at `to`.
-  void activate(const portable::Inputs& x, std::span<const std::int64_t> rows, float* to) const {
-    const std::int64_t width = gate.outputs(), count = std::ssize(rows);
-    at::Tensor by = at::empty({count, width}, at::kFloat);
-    gate(x, rows, to);
-    up(x, rows, by.data_ptr<float>());
-    at::parallel_for(0, count, std::max<std::int64_t>(1, 16384 / width), [&](auto begin, auto end) {
-      float* const a = to + begin * width;
+  /// silu(gate) * up, [rows, columns] float32
+  at::Tensor activate(const portable::Inputs& x) const {
+    at::Tensor out = gate(x);
+    const at::Tensor by = up(x);
+    const std::int64_t width = out.size(1);
+    at::parallel_for(0, x.rows(), std::max<std::int64_t>(1, 16384 / width), [&](auto begin, auto end) {
+      float* const a = out.data_ptr<float>() + begin * width;
       portable::loops().silu_mul(a, by.const_data_ptr<float>() + begin * width, a, (end - begin) * width);
     });
+    return out;
   }
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
 };

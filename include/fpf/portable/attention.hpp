@@ -1,12 +1,12 @@
 // Attention in the order that the portable execution defines: blocks of 64 positions, joined one after another.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fpf/parallel/parallelism.hpp>
+#include <fpf/portable/cache_copies.hpp>
 #include <fpf/portable/products.hpp>
 #include <limits>
 #include <vector>
@@ -28,41 +28,43 @@ inline at::Tensor narrowed(const at::Tensor& values, at::ScalarType type) {
   return out;
 }
 
-/// The keys and values of one sequence's kv head in float32, position blocks whole: what is past the last position is
-/// 0.
-struct HeadCache {
-  std::vector<float> keys;    // [blocks, 4 panels, d, 16]
-  std::vector<float> values;  // [blocks * 64, padded(d)]
-};
-
 namespace detail {
 /// d, up to whole registers.
 inline std::int64_t padded(std::int64_t d) { return (d + lanes - 1) / lanes * lanes; }
 }  // namespace detail
 
-namespace detail {
+/// The keys and values of one sequence's kv head in float32, position blocks whole; values past the last position are 0.
+class HeadCache {
+ public:
+  HeadCache(std::int64_t positions, std::int64_t d) : d_(d) {
+    const std::int64_t whole = (positions + position_block - 1) / position_block * position_block;
+    keys_.assign(static_cast<std::size_t>(whole * d), 0.0f);
+    values_.assign(static_cast<std::size_t>(whole * detail::padded(d)), 0.0f);
+  }
 
-/// Block `b` of k and v [length, d] -> a HeadCache of the right size.
-inline void fill_block(const at::Tensor& k, const at::Tensor& v, std::int64_t b, HeadCache& to) {
-  const std::int64_t length = k.size(0), d = k.size(1), first = b * position_block;
-  const std::int64_t count = std::min<std::int64_t>(position_block, length - first);
-  const auto element = static_cast<std::int64_t>(k.element_size());
-  std::vector<float> rows(static_cast<std::size_t>(position_block * d), 0.0f);
-  const auto read = [&](const at::Tensor& t, float* out, std::int64_t stride) {
-    const auto* from = static_cast<const std::byte*>(t.const_data_ptr());
-    for (std::int64_t p = 0; p < count; ++p)
-      widen(from + (first + p) * t.stride(0) * element, t.scalar_type(), d, out + p * stride);
-  };
-  read(k, rows.data(), d);
-  float* const panels = to.keys.data() + first * d;
-  for (std::int64_t p = 0; p < position_block; p += lanes)
-    for (std::int64_t i = 0; i < d; ++i)
-      for (std::int64_t lane = 0; lane < lanes; ++lane)
-        panels[(p / lanes * d + i) * lanes + lane] = rows[static_cast<std::size_t>((p + lane) * d + i)];
-  float* const values = to.values.data() + first * padded(d);
-  std::fill_n(values, position_block * padded(d), 0.0f);
-  read(v, values, padded(d));
-}
+  void put(std::int64_t p, const float* key, const float* value) {
+    float* const panel = keys_.data() + p / lanes * lanes * d_ + p % lanes;
+    for (std::int64_t i = 0; i < d_; ++i) panel[i * lanes] = key[i];
+    std::copy_n(value, d_, values_.data() + p * detail::padded(d_));
+  }
+  void end(std::int64_t p) {
+    const std::int64_t block_end = (p + position_block - 1) / position_block * position_block;
+    std::fill_n(values_.data() + p * detail::padded(d_), (block_end - p) * detail::padded(d_), 0.0f);
+  }
+
+  /// Sixteen positions from p on, [d, 16].
+  const float* keys(std::int64_t p) const { return keys_.data() + p * d_; }
+  /// Positions from p on, [positions, padded(d)].
+  const float* values(std::int64_t p) const { return values_.data() + p * detail::padded(d_); }
+
+ private:
+  std::int64_t d_;
+  std::vector<float> keys_, values_;
+};
+
+using CacheFloats = CacheCopies<HeadCache>;
+
+namespace detail {
 
 /// Query rows that are taken through the blocks together, with their running sums.
 struct QueryTile {
@@ -97,25 +99,27 @@ struct QueryTile {
   /// rows before `skipped` see none.
   void score(const HeadCache& cache, std::int64_t first, std::int64_t skipped, std::int64_t d, float scale,
              std::vector<float>& scores, std::vector<float>& panel) const {
-    const auto rows = static_cast<std::int64_t>(q.size()) - skipped;
+    const auto rows = static_cast<std::int64_t>(q.size()) - skipped, width = 2 * rows * lanes;
     const Segments segments(d);
-    panel.resize(static_cast<std::size_t>(segments.count * rows * lanes));
-    for (std::int64_t p = 0; p < position_block; p += lanes) {
-      const float* const keys = cache.keys.data() + (first + p) * d;
+    panel.resize(static_cast<std::size_t>(segments.count * width));
+    for (std::int64_t p = 0; p < position_block; p += 2 * lanes) {
+      const float* const keys = cache.keys(first + p);
       for (std::int64_t s = 0; s < segments.count; ++s) {
-        const std::int64_t at = s * segments.columns, width = std::min(segments.columns, d - at);
-        loops().chain(
-            {q.data() + skipped, at, static_cast<int>(rows), keys + at * lanes, lanes, static_cast<int>(width), block},
-            panel.data() + s * rows * lanes);
+        const std::int64_t at = s * segments.columns, columns = std::min(segments.columns, d - at);
+        const float* const w = keys + at * lanes;
+        loops().chain({q.data() + skipped, at, static_cast<int>(rows), w, lanes, static_cast<int>(columns), block,
+                       w + d * lanes},
+                      panel.data() + s * width);
       }
-      add_segment_rows(panel.data(), segments.count, rows * lanes);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const std::int64_t seen = positions[static_cast<std::size_t>(skipped + r)] - first - p + 1;
-        float* const to = scores.data() + (skipped + r) * position_block + p;
-        for (std::int64_t lane = 0; lane < lanes; ++lane)
-          to[lane] = lane < seen ? mul(panel[static_cast<std::size_t>(r * lanes + lane)], scale)
-                                 : -std::numeric_limits<float>::infinity();
-      }
+      add_segment_rows(panel.data(), segments.count, width);
+      for (std::int64_t half = 0; half < 2; ++half)
+        for (std::int64_t r = 0; r < rows; ++r) {
+          const std::int64_t at = p + half * lanes, seen = positions[static_cast<std::size_t>(skipped + r)] - first - at + 1;
+          const float* const from = panel.data() + (half * rows + r) * lanes;
+          float* const to = scores.data() + (skipped + r) * position_block + at;
+          for (std::int64_t lane = 0; lane < lanes; ++lane)
+            to[lane] = lane < seen ? mul(from[lane], scale) : -std::numeric_limits<float>::infinity();
+        }
     }
   }
 
@@ -130,63 +134,52 @@ struct QueryTile {
     loop.join_softmaxes({rows, maxima.data() + skipped, weight_sums.data() + skipped, block_maxima.data(),
                          block_sums.data(), old_scales.data(), new_scales.data()});
     const RowPointers weights = row_pointers(p, rows, position_block);
-    panel.resize(static_cast<std::size_t>(rows * lanes));
-    for (std::int64_t i = 0; i < d; i += lanes) {
-      loop.chain({weights.data(), 0, static_cast<int>(rows), cache.values.data() + first * padded(d) + i, padded(d),
-                  position_block, position_block},
+    panel.resize(static_cast<std::size_t>(2 * rows * lanes));
+    for (std::int64_t i = 0; i < d; i += 2 * lanes) {
+      const float* const values = cache.values(first) + i;
+      const bool two = i + lanes < padded(d);
+      loop.chain({weights.data(), 0, static_cast<int>(rows), values, padded(d), position_block, position_block,
+                  two ? values + lanes : nullptr},
                  panel.data());
-      for (std::int64_t r = 0; r < rows; ++r)
-        loop.join(sums.data() + (skipped + r) * padded(d) + i, panel.data() + r * lanes,
-                  old_scales[static_cast<std::size_t>(r)], new_scales[static_cast<std::size_t>(r)], lanes);
+      for (std::int64_t half = 0; half < (two ? 2 : 1); ++half)
+        for (std::int64_t r = 0; r < rows; ++r)
+          loop.join(sums.data() + (skipped + r) * padded(d) + i + half * lanes,
+                    panel.data() + (half * rows + r) * lanes, old_scales[static_cast<std::size_t>(r)],
+                    new_scales[static_cast<std::size_t>(r)], lanes);
     }
   }
 };
 
 }  // namespace detail
 
-/// q [batch, tokens, heads, d] float32 at the positions from `begin` on; k and v [batch, kv_heads, begin + tokens, d] views
-/// of the cache -> out, as q. Head h reads kv head h / (heads / kv_heads).
-inline void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const parallel::HeadsOfKv& shares,
-                   float scale, at::Tensor& out) {
-  const std::int64_t batch = q.size(0), tokens = q.size(1), heads = q.size(2), d = q.size(3), kv_heads = k.size(1);
-  const std::int64_t length = k.size(2), begin = length - tokens;
-  const std::int64_t blocks = (length + position_block - 1) / position_block, pairs = batch * kv_heads;
-  std::vector<HeadCache> caches(static_cast<std::size_t>(pairs));
-  for (HeadCache& cache : caches) {
-    cache.keys.resize(static_cast<std::size_t>(blocks * position_block * d));
-    cache.values.resize(static_cast<std::size_t>(blocks * position_block * detail::padded(d)));
-  }
-  at::parallel_for(0, pairs * blocks, 4, [&](std::int64_t first, std::int64_t end) {
-    for (std::int64_t task = first; task < end; ++task) {
-      const std::int64_t pair = task / blocks, b = pair / kv_heads, h = pair % kv_heads;
-      detail::fill_block(k[b][h], v[b][h], task % blocks, caches[static_cast<std::size_t>(pair)]);
-    }
-  });
+/// q [batch, tokens, heads, d] float32 at the positions from `begin` on -> out, as q.
+inline void attend(const at::Tensor& q, const CacheFloats& cache, std::int64_t layer, const parallel::HeadsOfKv& shares,
+                   std::int64_t begin, at::Tensor& out) {
+  const std::int64_t batch = q.size(0), tokens = q.size(1), heads = q.size(2), d = q.size(3);
+  const std::int64_t pairs = cache.pairs(layer), kv_heads = pairs / batch;
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
   const std::int64_t queries = std::max<std::int64_t>(1, 48 / shares.group), tiles = (tokens + queries - 1) / queries;
   const float* const from = q.const_data_ptr<float>();
   float* const to = out.data_ptr<float>();
-  at::parallel_for(0, pairs * tiles, 1, [&](std::int64_t first, std::int64_t end) {
+  as_threads_are_free(pairs * tiles, [&](std::int64_t task) {
+    const std::int64_t pair = task % pairs, b = pair / kv_heads, h = pair % kv_heads;
+    const std::int64_t late = tiles - 1 - task / pairs;  // the longest first
+    const std::int64_t from_token = late * queries, to_token = std::min(from_token + queries, tokens);
+    const Range own = shares.of(h);
+    const auto row = [&](std::int64_t token, std::int64_t head) {
+      return ((b * tokens + token) * heads + head) * d;
+    };
     detail::QueryTile tile;
-    for (std::int64_t task = first; task < end; ++task) {
-      const std::int64_t pair = task / tiles, b = pair / kv_heads, h = pair % kv_heads;
-      const std::int64_t from_token = task % tiles * queries, to_token = std::min(from_token + queries, tokens);
-      const Range own = shares.of(h);
-      const auto row = [&](std::int64_t token, std::int64_t head) {
-        return ((b * tokens + token) * heads + head) * d;
-      };
-      tile.q.clear();
-      tile.positions.clear();
-      for (std::int64_t token = from_token; token < to_token; ++token)
-        for (std::int64_t head = own.begin; head < own.end; ++head) {
-          tile.q.push_back(from + row(token, head));
-          tile.positions.push_back(begin + token);
-        }
-      tile.attend(caches[static_cast<std::size_t>(pair)], d, scale);
-      const float* sums = tile.sums.data();
-      for (std::int64_t token = from_token; token < to_token; ++token)
-        for (std::int64_t head = own.begin; head < own.end; ++head, sums += detail::padded(d))
-          std::copy_n(sums, d, to + row(token, head));
-    }
+    for (std::int64_t token = from_token; token < to_token; ++token)
+      for (std::int64_t head = own.begin; head < own.end; ++head) {
+        tile.q.push_back(from + row(token, head));
+        tile.positions.push_back(begin + token);
+      }
+    tile.attend(cache.head(layer, pair), d, scale);
+    const float* sums = tile.sums.data();
+    for (std::int64_t token = from_token; token < to_token; ++token)
+      for (std::int64_t head = own.begin; head < own.end; ++head, sums += detail::padded(d))
+        std::copy_n(sums, d, to + row(token, head));
   });
 }
 

@@ -161,12 +161,28 @@ FPF_AVX2 inline void join_softmaxes(const SoftmaxRows& rows) { portable::detail:
 FPF_AVX2 inline void join(float* sums, const float* block_sums, float old_scale, float new_scale, std::int64_t count) {
   portable::detail::join(sums, block_sums, old_scale, new_scale, count);
 }
+FPF_AVX2 inline void add_all(float* out, const float* x, std::int64_t count) {
+  portable::detail::add_all(out, x, count);
+}
 FPF_AVX2 inline void add_scaled(float* out, const float* x, float factor, std::int64_t count) {
   portable::detail::add_scaled(out, x, factor, count);
 }
 
-inline constexpr Loops loops{chain, unpack_int4, unpack_map, widen_bfloat16, widen_float16,  exp_below, silu_mul,
-                             norm,  rotate,      sum,        softmax_block,  join_softmaxes, join,      add_scaled};
+inline constexpr Loops loops{.chain = portable::detail::chain_in_turn<chain>,
+                             .unpack_int4 = unpack_int4,
+                             .unpack_map = unpack_map,
+                             .widen_bfloat16 = widen_bfloat16,
+                             .widen_float16 = widen_float16,
+                             .exp_below = exp_below,
+                             .silu_mul = silu_mul,
+                             .norm = norm,
+                             .rotate = rotate,
+                             .sum = sum,
+                             .softmax_block = softmax_block,
+                             .join_softmaxes = join_softmaxes,
+                             .join = join,
+                             .add_all = add_all,
+                             .add_scaled = add_scaled};
 
 }  // namespace fpf::portable::avx2
 #endif

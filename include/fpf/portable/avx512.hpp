@@ -1,7 +1,7 @@
 // The portable execution's loops in AVX-512: sixteen lanes are one register.
 #pragma once
 
-#include <fpf/portable/lanes.hpp>
+#include <fpf/portable/attention_avx512.hpp>
 
 #if FPF_HAS_X86_VECTORS
 #include <immintrin.h>
@@ -31,6 +31,33 @@ FPF_AVX512 inline void rows_chain(const Chain& c, const float* const* x, float* 
     for (int r = 0; r < R; ++r)
       _mm512_storeu_ps(sums + r * lanes,
                        first == 0 ? sum[r] : _mm512_add_ps(_mm512_loadu_ps(sums + r * lanes), sum[r]));
+  }
+}
+
+/// R rows and thirty-two columns of weights: each product of a row with two.
+template <int R>
+FPF_AVX512 inline void wide_chain(const Chain& c, const float* const* x, float* sums, float* more_sums) {
+  for (int first = 0; first < c.count; first += c.block_length) {
+    const int end = first + c.block_length < c.count ? first + c.block_length : c.count;
+    __m512 sum[R], more[R];
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) sum[r] = more[r] = _mm512_setzero_ps();
+    const float *w = c.w + first * c.stride, *w_more = c.more + first * c.stride;
+    for (int k = first; k < end; ++k, w += c.stride, w_more += c.stride) {
+      const __m512 weight = _mm512_loadu_ps(w), weight_more = _mm512_loadu_ps(w_more);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        const __m512 value = _mm512_set1_ps(x[r][k]);
+        sum[r] = _mm512_fmadd_ps(value, weight, sum[r]);
+        more[r] = _mm512_fmadd_ps(value, weight_more, more[r]);
+      }
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      float *const to = sums + r * lanes, *const to_more = more_sums + r * lanes;
+      _mm512_storeu_ps(to, first == 0 ? sum[r] : _mm512_add_ps(_mm512_loadu_ps(to), sum[r]));
+      _mm512_storeu_ps(to_more, first == 0 ? more[r] : _mm512_add_ps(_mm512_loadu_ps(to_more), more[r]));
+    }
   }
 }
 
@@ -69,7 +96,8 @@ FPF_AVX512 inline __m512i codes_of(const std::uint32_t* codes, int column) {
 
 }  // namespace detail
 
-FPF_AVX512 inline void chain(const Chain& c, float* sums) {
+/// Sixteen columns.
+FPF_AVX512 inline void narrow_chain(const Chain& c, float* sums) {
   const float* x[12];
   for (int row = 0; row < c.rows;) {
     const int rows = c.rows - row < 12 ? c.rows - row : 12;
@@ -117,6 +145,32 @@ FPF_AVX512 inline void chain(const Chain& c, float* sums) {
   }
 }
 
+FPF_AVX512 inline void chain(const Chain& c, float* sums) {
+  constexpr int least = 4;  // rows that are worth it
+  if (c.more == nullptr || c.rows < least) return portable::detail::chain_in_turn<narrow_chain>(c, sums);
+  float* const more = sums + c.rows * lanes;
+  const float* x[12];
+  int row = 0;
+  while (c.rows - row >= least) {
+    const int rows = c.rows - row >= 12 ? 12 : c.rows - row >= 8 ? 8 : 4;
+    for (int r = 0; r < rows; ++r) x[r] = c.x[row + r] + c.first;
+    float *const to = sums + row * lanes, *const to_more = more + row * lanes;
+    if (rows == 12) {
+      detail::wide_chain<12>(c, x, to, to_more);
+    } else {
+      rows == 8 ? detail::wide_chain<8>(c, x, to, to_more) : detail::wide_chain<4>(c, x, to, to_more);
+    }
+    row += rows;
+  }
+  if (row == c.rows) return;
+  Chain rest = c;
+  rest.x += row;
+  rest.rows -= row;
+  narrow_chain(rest, sums + row * lanes);
+  rest.w = c.more;
+  narrow_chain(rest, more + row * lanes);
+}
+
 FPF_AVX512 inline void unpack_int4(const std::uint32_t* codes, int first, int count, const float* scales,
                                    const std::uint8_t* zeros, float* w) {
   const __m512 scale = _mm512_loadu_ps(scales);
@@ -162,20 +216,33 @@ FPF_AVX512 inline void rotate(float* x, const float* cos, const float* sin, std:
 FPF_AVX512 inline float sum(const float* x, std::int64_t count) {
   return ordered_sum<false>(x, static_cast<int>(count));
 }
-FPF_AVX512 inline void softmax_block(float* scores, std::int64_t rows, float* maxima, float* sums) {
-  portable::detail::softmax_block(scores, rows, maxima, sums);
-}
 FPF_AVX512 inline void join_softmaxes(const SoftmaxRows& rows) { portable::detail::join_softmaxes(rows); }
 FPF_AVX512 inline void join(float* sums, const float* block_sums, float old_scale, float new_scale,
                             std::int64_t count) {
   portable::detail::join(sums, block_sums, old_scale, new_scale, count);
 }
+FPF_AVX512 inline void add_all(float* out, const float* x, std::int64_t count) {
+  portable::detail::add_all(out, x, count);
+}
 FPF_AVX512 inline void add_scaled(float* out, const float* x, float factor, std::int64_t count) {
   portable::detail::add_scaled(out, x, factor, count);
 }
 
-inline constexpr Loops loops{chain, unpack_int4, unpack_map, widen_bfloat16, widen_float16,  exp_below, silu_mul,
-                             norm,  rotate,      sum,        softmax_block,  join_softmaxes, join,      add_scaled};
+inline constexpr Loops loops{.chain = chain,
+                             .unpack_int4 = unpack_int4,
+                             .unpack_map = unpack_map,
+                             .widen_bfloat16 = widen_bfloat16,
+                             .widen_float16 = widen_float16,
+                             .exp_below = exp_below,
+                             .silu_mul = silu_mul,
+                             .norm = norm,
+                             .rotate = rotate,
+                             .sum = sum,
+                             .softmax_block = softmax_block,
+                             .join_softmaxes = join_softmaxes,
+                             .join = join,
+                             .add_all = add_all,
+                             .add_scaled = add_scaled};
 
 }  // namespace fpf::portable::avx512
 #endif

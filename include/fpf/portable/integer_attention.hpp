@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <fpf/parallel/parallelism.hpp>
+#include <fpf/portable/cache_copies.hpp>
+#include <fpf/portable/integer_rows.hpp>
 #include <fpf/portable/panels.hpp>
+#include <fpf/portable/tasks.hpp>
 #include <limits>
 #include <numbers>
 #include <numeric>
@@ -25,12 +28,14 @@ class HeadSlices {
     for (auto* tile : {&key_high_, &key_low_}) tile->assign(size(blocks * span * columns_), 128);
     for (auto* tile : {&value_high_, &value_low_}) tile->assign(size(blocks * span * panels_ * lanes), 128);
     for (auto* units : {&key_units_, &value_units_}) units->assign(size(blocks * span), 0.0f);
+    without_number_.assign(size(blocks), none);
   }
 
-  /// Position p's key and value [d]; positions are put in ascending order, and again from any of them on.
+  /// Position p's key and value [d]; those of a block of 128 are put in ascending order, and again from any of them on.
   void put(std::int64_t p, const float* key, const float* value) {
     const IntegerLoops& loop = integer_loops();
-    if (first_without_number_ >= p) first_without_number_ = none;
+    std::int64_t& without_number = without_number_[static_cast<std::size_t>(p / span)];
+    if (without_number >= p) without_number = none;
     std::int16_t q[most_dimensions];
     const unsigned key_exponent = loop.integers(key, static_cast<int>(d_), q);
     const std::int64_t at = p / lanes * lanes * columns_;
@@ -43,13 +48,15 @@ class HeadSlices {
     }
     key_units_[static_cast<std::size_t>(p)] = slice_unit(key_exponent, no_score);
     value_units_[static_cast<std::size_t>(p)] = slice_unit(value_exponent);
-    if (key_exponent >= no_score || value_exponent >= no_number)
-      first_without_number_ = std::min(first_without_number_, p);
+    if (key_exponent >= no_score || value_exponent >= no_number) without_number = std::min(without_number, p);
   }
+
+  /// What is behind the last position is not read.
+  void end(std::int64_t) {}
 
   std::int64_t columns() const { return columns_; }
   std::int64_t panels() const { return panels_; }  // of dimensions
-  std::int64_t first_without_number() const { return first_without_number_; }
+  std::int64_t first_without_number() const { return *std::ranges::min_element(without_number_); }
   const float* key_units(std::int64_t p) const { return key_units_.data() + p; }
   const float* value_units(std::int64_t p) const { return value_units_.data() + p; }
 
@@ -75,59 +82,32 @@ class HeadSlices {
                                     4 * (dimension % lanes) + in_block % 4);
   }
 
-  std::int64_t d_, columns_, panels_, first_without_number_ = none;
+  std::int64_t d_, columns_, panels_;
+  std::vector<std::int64_t> without_number_;  // of each block the first, or none
   std::vector<std::uint8_t> key_high_, key_low_, value_high_, value_low_;
   std::vector<float> key_units_, value_units_;
 };
 
-/// Of every layer, sequence and kv head.
-class CacheSlices {
- public:
-  CacheSlices(std::int64_t layers, std::int64_t pairs, std::int64_t positions, std::int64_t d)
-      : layers_(static_cast<std::size_t>(layers), std::vector(static_cast<std::size_t>(pairs), HeadSlices(positions, d))) {}
-
-  /// k and v [batch, kv_heads, tokens, d] of a layer, at the positions from `begin` on.
-  void put(std::int64_t layer, std::int64_t begin, const at::Tensor& k, const at::Tensor& v) {
-    std::vector<HeadSlices>& heads = layers_[static_cast<std::size_t>(layer)];
-    const std::int64_t tokens = k.size(2), d = k.size(3), kv_heads = k.size(1);
-    at::parallel_for(0, std::ssize(heads), std::max<std::int64_t>(1, 64 / tokens), [&](auto first, auto end) {
-      std::vector<float> key(static_cast<std::size_t>(d)), value(key);
-      for (auto pair = first; pair < end; ++pair)
-        for (std::int64_t t = 0; t < tokens; ++t) {
-          const auto row = [&](const at::Tensor& all) {
-            return static_cast<const std::byte*>(all.const_data_ptr()) +
-                   (pair / kv_heads * all.stride(0) + pair % kv_heads * all.stride(1) + t * all.stride(2)) *
-                       static_cast<std::int64_t>(all.element_size());
-          };
-          widen(row(k), k.scalar_type(), d, key.data());
-          widen(row(v), v.scalar_type(), d, value.data());
-          heads[static_cast<std::size_t>(pair)].put(begin + t, key.data(), value.data());
-        }
-    });
-  }
-
-  /// Sequences times key-value heads.
-  std::int64_t heads(std::int64_t layer) const { return std::ssize(layers_[static_cast<std::size_t>(layer)]); }
-  const HeadSlices& head(std::int64_t layer, std::int64_t pair) const {
-    return layers_[static_cast<std::size_t>(layer)][static_cast<std::size_t>(pair)];
-  }
-
- private:
-  std::vector<std::vector<HeadSlices>> layers_;
-};
+using CacheSlices = CacheCopies<HeadSlices>;
 
 namespace detail {
 
 /// Query rows that are taken through the blocks together, with their running sums.
 class IntegerQueryTile {
  public:
-  IntegerQueryTile(const HeadSlices& cache, std::int64_t d, float scale_log2e)
-      : cache_(cache), d_(d), scale_(scale_log2e), width_(cache.panels() * lanes) {}
+  /// Of up to `rows` rows.
+  IntegerQueryTile(const HeadSlices& cache, std::int64_t d, float scale_log2e, std::int64_t rows)
+      : cache_(cache),
+        d_(d),
+        scale_(scale_log2e),
+        width_(cache.panels() * lanes),
+        queries_(rows, cache.columns(), true),
+        weights_(rows, span, true) {}
 
   /// A row that sees the positions 0 to `position`; rows are added by ascending position.
   void add(const float* q, std::int64_t position, float* out) {
     const IntegerLoops& loop = integer_loops();
-    std::vector<std::int16_t> integers(static_cast<std::size_t>(cache_.columns()), 0);
+    std::vector<std::int16_t> integers(static_cast<std::size_t>(queries_.columns()), 0);
     const unsigned e = loop.integers(q, static_cast<int>(d_), integers.data());
     if (e >= no_score || position >= cache_.first_without_number()) {
       std::fill_n(out, d_, not_a_number());
@@ -136,10 +116,8 @@ class IntegerQueryTile {
     positions_.push_back(position);
     outputs_.push_back(out);
     factors_.push_back(mul(mul(slice_unit(e), sliced_unit), scale_));
-    query_sums_.push_back(sum_of(integers.data(), cache_.columns()));
-    const std::size_t at = queries_.size();
-    queries_.resize(at + static_cast<std::size_t>(cache_.columns() * loop.column_bytes));
-    loop.spread(integers.data(), cache_.columns(), queries_.data() + at);
+    query_sums_.push_back(std::accumulate(integers.begin(), integers.end(), std::int32_t{0}));
+    queries_.put(std::ssize(positions_) - 1, integers.data());
   }
 
   void attend() {
@@ -154,7 +132,6 @@ class IntegerQueryTile {
     results_.assign(size(rows * width_), 0.0f);
     dots_.resize(size(rows * lanes));
     scores_.resize(size(rows * span));
-    weights_.resize(size(rows * span * integer_loops().column_bytes));
     for (std::int64_t first = 0; first <= positions_.back(); first += span) {
       const std::int64_t skipped = std::ranges::lower_bound(positions_, first) - positions_.begin();
       score(first, skipped);
@@ -169,62 +146,67 @@ class IntegerQueryTile {
  private:
   static constexpr std::int64_t span = integer_position_block;
 
-  static std::int32_t sum_of(const std::int16_t* q, std::int64_t count) {
-    return std::accumulate(q, q + count, std::int32_t{0});
-  }
-
-  static std::vector<const std::byte*> rows_of(const std::vector<std::byte>& from, std::int64_t first,
-                                               std::int64_t rows, std::int64_t columns) {
-    std::vector<const std::byte*> out;
-    for (std::int64_t r = first; r < rows; ++r) out.push_back(from.data() + r * columns * integer_loops().column_bytes);
-    return out;
-  }
-
   /// scores [rows, 128] of the rows from `skipped` on with the block's positions.
   void score(std::int64_t first, std::int64_t skipped) {
-    const std::int64_t rows = std::ssize(positions_), columns = cache_.columns();
-    const std::vector<const std::byte*> x = rows_of(queries_, skipped, rows, columns);
-    const std::int64_t last = std::min(positions_.back() - first + 1, span);
+    const std::int64_t from = queries_.first_row(skipped), last = std::min(positions_.back() - first + 1, span);
+    IntegerRows queries = queries_.rows();
+    queries.values = queries.row(from);
     for (std::int64_t p = 0; p < last; p += lanes) {
       const HeadSlices::Tile keys = cache_.keys(first + p);
-      integer_loops().dot({x.data(), columns, 0, static_cast<int>(columns), static_cast<int>(rows - skipped), keys.high,
-                           keys.low, query_sums_.data() + skipped},
-                          dots_.data());
-      for (std::int64_t r = skipped; r < rows; ++r)
-        std::copy_n(dots_.data() + (r - skipped) * lanes, lanes, scores_.data() + r * span + p);
+      integer_loops().dot({.x = queries,
+                           .first = 0,
+                           .count = static_cast<int>(cache_.columns()),
+                           .rows = static_cast<int>(std::ssize(positions_) - from),
+                           .high = keys.high,
+                           .low = keys.low,
+                           .sums = query_sums_.data() + from,
+                           .dots = scores_.data() + from * span + p,
+                           .stride = span});
     }
   }
 
   void weigh(std::int64_t first, std::int64_t skipped) {
-    const IntegerLoops& loop = integer_loops();
-    std::int16_t weights[span];
-    for (auto r = static_cast<std::size_t>(skipped); r < positions_.size(); ++r) {
-      loop.weigh({.count = static_cast<int>(std::min(positions_[r] - first + 1, span)),
-                  .dots = scores_.data() + r * span,
-                  .key_units = cache_.key_units(first),
-                  .value_units = cache_.value_units(first),
-                  .factor = factors_[r],
-                  .maximum = &maxima_[r],
-                  .sum = &totals_[r],
-                  .old_scale = &old_scales_[r],
-                  .new_scale = &new_scales_[r],
-                  .weights = weights});
-      weight_sums_[r] = sum_of(weights, span);
-      loop.spread(weights, span, weights_.data() + r * static_cast<std::size_t>(span * loop.column_bytes));
+    constexpr std::int64_t at_once = 4;
+    std::int16_t weights[at_once][span];
+    AttentionRow rows[at_once];
+    for (std::int64_t begin = skipped; begin < std::ssize(positions_); begin += at_once) {
+      const std::int64_t count = std::min(at_once, std::ssize(positions_) - begin);
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto r = static_cast<std::size_t>(begin + i);
+        rows[i] = {.count = static_cast<int>(std::min(positions_[r] - first + 1, span)),
+                   .dots = scores_.data() + (begin + i) * span,
+                   .key_units = cache_.key_units(first),
+                   .value_units = cache_.value_units(first),
+                   .factor = factors_[r],
+                   .maximum = &maxima_[r],
+                   .sum = &totals_[r],
+                   .old_scale = &old_scales_[r],
+                   .new_scale = &new_scales_[r],
+                   .weights = weights[i],
+                   .weight_sum = &weight_sums_[r]};
+      }
+      integer_loops().weigh(rows, static_cast<int>(count));
+      for (std::int64_t i = 0; i < count; ++i) weights_.put(begin + i, weights[i]);
     }
   }
 
   void take_values(std::int64_t first, std::int64_t skipped) {
-    const std::int64_t rows = std::ssize(positions_);
-    const std::vector<const std::byte*> x = rows_of(weights_, skipped, rows, span);
+    const std::int64_t rows = std::ssize(positions_), from = weights_.first_row(skipped);
     const auto count = static_cast<int>((std::min(positions_.back() - first + 1, span) + 7) / 8 * 8);
+    IntegerRows weights = weights_.rows();
+    weights.values = weights.row(from);
     for (std::int64_t panel = 0; panel < cache_.panels(); ++panel) {
       const HeadSlices::Tile values = cache_.values(first, panel);
-      integer_loops().dot({x.data(), span, 0, count, static_cast<int>(rows - skipped), values.high, values.low,
-                           weight_sums_.data() + skipped},
-                          dots_.data());
+      integer_loops().dot({.x = weights,
+                           .first = 0,
+                           .count = count,
+                           .rows = static_cast<int>(rows - from),
+                           .high = values.high,
+                           .low = values.low,
+                           .sums = weight_sums_.data() + from,
+                           .dots = dots_.data() + from * lanes});
       integer_loops().end_values({.rows = static_cast<int>(rows - skipped),
-                                  .dots = dots_.data(),
+                                  .dots = dots_.data() + skipped * lanes,
                                   .old_scales = old_scales_.data() + skipped,
                                   .new_scales = new_scales_.data() + skipped,
                                   .results = results_.data() + skipped * width_ + panel * lanes,
@@ -236,11 +218,11 @@ class IntegerQueryTile {
   std::int64_t d_;
   float scale_;
   std::int64_t width_;  // of results: d, up to whole panels
+  IntegerStore queries_, weights_;
   std::vector<std::int64_t> positions_;
   std::vector<float*> outputs_;
   std::vector<float> factors_;
   std::vector<std::int32_t> query_sums_, weight_sums_, dots_, scores_;
-  std::vector<std::byte> queries_, weights_;
   std::vector<float> maxima_, totals_, old_scales_, new_scales_, results_;
 };
 
@@ -255,23 +237,22 @@ inline float score_scale(std::int64_t d) {
 inline void attend(const at::Tensor& q, const CacheSlices& cache, std::int64_t layer, const parallel::HeadsOfKv& shares,
                    std::int64_t begin, at::Tensor& out) {
   const std::int64_t batch = q.size(0), tokens = q.size(1), heads = q.size(2), d = q.size(3);
-  const std::int64_t kv_heads = cache.heads(layer) / batch;
+  const std::int64_t kv_heads = cache.pairs(layer) / batch;
   const std::int64_t queries = std::max<std::int64_t>(1, 48 / shares.group), tiles = (tokens + queries - 1) / queries;
   const float* const from = q.const_data_ptr<float>();
   float* const to = out.data_ptr<float>();
-  at::parallel_for(0, batch * kv_heads * tiles, 1, [&](std::int64_t first, std::int64_t end) {
-    for (std::int64_t task = first; task < end; ++task) {
-      const std::int64_t pair = task / tiles, b = pair / kv_heads, h = pair % kv_heads;
-      const std::int64_t from_token = task % tiles * queries, to_token = std::min(from_token + queries, tokens);
-      detail::IntegerQueryTile tile(cache.head(layer, pair), d, score_scale(d));
-      const Range own = shares.of(h);
-      for (std::int64_t token = from_token; token < to_token; ++token)
-        for (std::int64_t head = own.begin; head < own.end; ++head) {
-          const std::int64_t at = ((b * tokens + token) * heads + head) * d;
-          tile.add(from + at, begin + token, to + at);
-        }
-      tile.attend();
-    }
+  as_threads_are_free(batch * kv_heads * tiles, [&](std::int64_t task) {
+    const std::int64_t pair = task % (batch * kv_heads), b = pair / kv_heads, h = pair % kv_heads;
+    const std::int64_t late = tiles - 1 - task / (batch * kv_heads);  // the longest first
+    const std::int64_t from_token = late * queries, to_token = std::min(from_token + queries, tokens);
+    const Range own = shares.of(h);
+    detail::IntegerQueryTile tile(cache.head(layer, pair), d, score_scale(d), (to_token - from_token) * own.size());
+    for (std::int64_t token = from_token; token < to_token; ++token)
+      for (std::int64_t head = own.begin; head < own.end; ++head) {
+        const std::int64_t at = ((b * tokens + token) * heads + head) * d;
+        tile.add(from + at, begin + token, to + at);
+      }
+    tile.attend();
   });
 }
 

@@ -42,12 +42,12 @@ FPF_AVX2 inline __m256i joined_slices(__m256i high, __m256i low, std::int32_t su
 
 /// R rows, eight lanes from `half` on.
 template <int R, bool Slices>
-FPF_AVX2 inline void rows_dot(const Dot& d, int row, int half, std::int32_t* dots) {
+FPF_AVX2 inline void rows_dot(const Dot& d, int row, int half) {
   const std::int32_t* q[R];
   __m256i high_sum[R], low_sum[R];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-    q[r] = reinterpret_cast<const std::int32_t*>(d.x[row + r]) + d.first / 2;
+    q[r] = reinterpret_cast<const std::int32_t*>(d.x.row(row + r)) + d.first / 2;
     high_sum[r] = low_sum[r] = _mm256_setzero_si256();
   }
   for (int k = 0; k < d.count; k += 4) {
@@ -62,23 +62,23 @@ FPF_AVX2 inline void rows_dot(const Dot& d, int row, int half, std::int32_t* dot
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
     const __m256i sum = Slices ? joined_slices(high_sum[r], low_sum[r], d.sums[row + r]) : high_sum[r];
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + (row + r) * lanes + half), sum);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(d.dots + (row + r) * d.stride + half), sum);
   }
 }
 
 template <bool Slices>
-FPF_AVX2 inline void all_rows_dot(const Dot& d, std::int32_t* dots) {
+FPF_AVX2 inline void all_rows_dot(const Dot& d) {
   for (int half = 0; half < lanes; half += 8) {
     int row = 0;
-    for (; row + 4 <= d.rows; row += 4) rows_dot<4, Slices>(d, row, half, dots);
-    for (; row < d.rows; ++row) rows_dot<1, Slices>(d, row, half, dots);
+    for (; row + 4 <= d.rows; row += 4) rows_dot<4, Slices>(d, row, half);
+    for (; row < d.rows; ++row) rows_dot<1, Slices>(d, row, half);
   }
 }
 
 }  // namespace detail
 
-FPF_AVX2 inline void dot(const Dot& d, std::int32_t* dots) {
-  d.low == nullptr ? detail::all_rows_dot<false>(d, dots) : detail::all_rows_dot<true>(d, dots);
+FPF_AVX2 inline void dot(const Dot& d) {
+  d.low == nullptr ? detail::all_rows_dot<false>(d) : detail::all_rows_dot<true>(d);
 }
 
 FPF_AVX2 inline void unpack_codes(const std::uint8_t* codes, int count, std::uint8_t* tile) {
@@ -116,10 +116,17 @@ FPF_AVX2 inline unsigned integers(const float* x, int count, std::int16_t* q) {
 }
 FPF_AVX2 inline void end_group(const GroupEnd& g) { portable::detail::end_group(g); }
 FPF_AVX2 inline void end_values(const ValueEnd& v) { portable::detail::end_values(v); }
-FPF_AVX2 inline void weigh(const AttentionRow& row) { portable::detail::weigh(row); }
+FPF_AVX2 inline void weigh(const AttentionRow* rows, int count) { portable::detail::weigh(rows, count); }
 
-inline constexpr IntegerLoops integer_loops{2, spread, dot, unpack_codes, unpack_map, integers,
- end_group, end_values, weigh};
+inline constexpr IntegerLoops integer_loops{.tiles = false,
+                                            .spread = spread,
+                                            .dot = dot,
+                                            .product = portable::detail::product_of_dots<dot, end_group>,
+                                            .unpack_codes = unpack_codes,
+                                            .unpack_map = unpack_map,
+                                            .integers = integers,
+                                            .end_values = end_values,
+                                            .weigh = weigh};
 
 }  // namespace fpf::portable::avx2
 #endif

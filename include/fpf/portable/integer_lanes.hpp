@@ -9,17 +9,30 @@
 
 namespace fpf::portable {
 
+/// Rows of integers within +-32639 as products read them, two bytes a column.
+struct IntegerRows {
+  const std::byte* values;
+  std::int64_t columns;  // of each, a multiple of 8
+  /// Sixteen rows beside each other and 64 columns at a time, [rows / 16][columns / 64][16] of what spread() makes of them;
+  /// else [rows] of what it makes of all.
+  bool tiled = false;
+
+  const std::byte* row(std::int64_t r) const { return values + 2 * r * columns; }  // tiled: a multiple of 16
+};
+inline constexpr std::int64_t tile_rows = 16, tile_columns = 64;
+
 /// Rows of integers times weights of sixteen outputs. A tile has its weights as bytes, tile[column / 4][lane][column % 4]:
 /// codes of 0 to 255, or integers of 16 bits in two slices (high_slice, low_slice), each + 128.
 struct Dot {
-  const std::byte* const* x;  // [rows]: as spread() has them, of `columns` columns
-  std::int64_t columns;
+  IntegerRows x;
   std::int64_t first;  // column of x that stands at the tile's first
   int count;           // columns of the tile, a multiple of 8
   int rows;
   const std::uint8_t* high;  // or the codes
   const std::uint8_t* low;   // null: codes
   const std::int32_t* sums;  // [rows] of x over the tile's columns, for slices; else null
+  std::int32_t* dots;        // out [rows * stride + lane]: of codes the sum of q * code; of slices the sliced_sum
+  std::int64_t stride = lanes;
 };
 
 /// A group's dot products onto `rows` results of sixteen lanes.
@@ -27,11 +40,36 @@ struct GroupEnd {
   int rows;
   const std::int32_t* dots;   // [rows][16], as dot() gives them
   const std::int32_t* sums;   // [rows]: of the integers that each zero was multiplied by
-  const std::uint8_t* zeros;  // [16]
+  const std::uint8_t* zeros;  // [16], or null
   const float* units;         // [rows]
   const float* scales;        // [16]
   const float* minima;        // [16], or null
   float* results;             // [rows][16]
+};
+
+/// Columns of a matrix that share a scale; within one block of 128, and beginning at a multiple of 8.
+struct ColumnGroup {
+  std::int64_t begin, end;  // stored columns
+  std::int64_t block;       // of the columns of x that share a unit (integers)
+};
+
+/// Rows of integers times groups of columns, which follow one another, of sixteen outputs.
+struct GroupedProduct {
+  IntegerRows x;
+  int rows;                  // tiled or up to most_rows
+  const ColumnGroup* groups;
+  int count;                 // of groups
+  const std::uint8_t* high;  // tiles as Dot's, from the first group's first column on
+  const std::uint8_t* low;
+  const std::int32_t* sums;  // [count * stride + row] of x over a group's columns
+  const float* units;        // [count * stride + row]
+  std::int64_t stride;
+  const float* scales;        // [count][16]
+  const std::uint8_t* zeros;  // [count][16] of codes, or null
+  const float* minima;        // [count][16] of codes without zeros, else null
+  float* results;             // [rows][16], in and out; tiled: whole tiles of rows, as sums and units
+
+  static constexpr int most_rows = 64;
 };
 
 /// An attention block's dots with values onto `rows` results of sixteen dimensions.
@@ -53,15 +91,16 @@ struct AttentionRow {
   float *maximum, *sum;      // in and out
   float *old_scale, *new_scale;  // out: of what was summed before, and of the block's dots with values
   std::int16_t* weights;     // out [128]
+  std::int32_t* weight_sum;  // out
 };
 
 struct IntegerLoops {
-  /// Bytes that a column of x takes as spread() has it.
-  int column_bytes;
-  /// `columns` (a multiple of 8) integers within +-32639 as dot() reads them; `to` is the row of x.
+  /// Whether it takes rows that are tiled.
+  bool tiles;
+  /// `columns` (a multiple of 8) integers within +-32639 -> 2 * columns bytes, as dot() reads them.
   void (*spread)(const std::int16_t* q, std::int64_t columns, std::byte* to);
-  /// dots[row * 16 + lane]: of codes the sum of q * code; of slices the sliced_sum.
-  void (*dot)(const Dot& d, std::int32_t* dots);
+  void (*dot)(const Dot& d);
+  void (*product)(const GroupedProduct& p);
   /// Codes of `count` columns, uint32 [count / 8][16]: the low half of byte i has column i's code, the high half column
   /// i + 4's -> a tile.
   void (*unpack_codes)(const std::uint8_t* codes, int count, std::uint8_t* tile);
@@ -70,11 +109,10 @@ struct IntegerLoops {
                      std::uint8_t* high, std::uint8_t* low);
   /// `count` (up to 128) values -> integers, and the exponent of what they are worth (slice_unit); zeros where there is none.
   unsigned (*integers)(const float* x, int count, std::int16_t* q);
-  void (*end_group)(const GroupEnd& g);
   void (*end_values)(const ValueEnd& v);
-  /// One attention block of one query: dots [count] of one query with `count` keys -> weights as integers [128], zeros from
-  /// count on; join with what it knows. See AttentionRow.
-  void (*weigh)(const AttentionRow& row);
+  /// One attention block of `count` queries: each one's dots with the keys that it sees -> weights as integers [128], zeros
+  /// from there on; joined with what it knows. See AttentionRow.
+  void (*weigh)(const AttentionRow* rows, int count);
 };
 
 namespace detail {
@@ -102,8 +140,8 @@ FPF_HD void end_group(const GroupEnd& g) {
     const std::int32_t* const dots = g.dots + r * lanes;
     float* const results = g.results + r * lanes;
     for (int lane = 0; lane < lanes; ++lane) {
-      const auto v = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[lane]) -
-                                               std::uint32_t{g.zeros[lane]} * sum);
+      const std::uint32_t zeros = g.zeros == nullptr ? 0 : std::uint32_t{g.zeros[lane]} * sum;
+      const auto v = static_cast<std::int32_t>(static_cast<std::uint32_t>(dots[lane]) - zeros);
       results[lane] = with_group(results[lane], v, unit, g.scales[lane]);
     }
     if (g.minima == nullptr) continue;
@@ -121,6 +159,32 @@ FPF_HD void end_values(const ValueEnd& v) {
   }
 }
 
+/// A product, group by group, of rows that are not tiled.
+template <void (*dot)(const Dot&), void (*end_group)(const GroupEnd&)>
+void product_of_dots(const GroupedProduct& p) {
+  std::int32_t dots[GroupedProduct::most_rows * lanes];
+  for (int i = 0; i < p.count; ++i) {
+    const ColumnGroup& group = p.groups[i];
+    const std::int64_t at = (group.begin - p.groups[0].begin) * lanes;
+    dot({.x = p.x,
+         .first = group.begin,
+         .count = static_cast<int>(group.end - group.begin),
+         .rows = p.rows,
+         .high = p.high + at,
+         .low = p.low == nullptr ? nullptr : p.low + at,
+         .sums = p.sums + i * p.stride,
+         .dots = dots});
+    end_group({.rows = p.rows,
+               .dots = dots,
+               .sums = p.sums + i * p.stride,
+               .zeros = p.zeros == nullptr ? nullptr : p.zeros + i * lanes,
+               .units = p.units + i * p.stride,
+               .scales = p.scales + i * lanes,
+               .minima = p.minima == nullptr ? nullptr : p.minima + i * lanes,
+               .results = p.results});
+  }
+}
+
 FPF_HD float largest_of(const float* x, int count) {
   float most[lanes];
   for (int lane = 0; lane < lanes; ++lane) most[lane] = x[lane < count ? lane : 0];
@@ -132,7 +196,7 @@ FPF_HD float largest_of(const float* x, int count) {
   return most[0];
 }
 
-FPF_HD void weigh(const AttentionRow& row) {
+FPF_HD void weigh_row(const AttentionRow& row) {
   constexpr int most = integer_position_block;
   float scores[most] = {}, weights[most] = {};
   for (int j = 0; j < row.count; ++j) scores[j] = mul(static_cast<float>(row.dots[j]), row.key_units[j]);
@@ -147,11 +211,18 @@ FPF_HD void weigh(const AttentionRow& row) {
     row.weights[j] =
         static_cast<std::int16_t>(nearest(weights[j], mul(mul(row.value_units[j], inverse), attention_weight)));
   for (int j = row.count; j < most; ++j) row.weights[j] = 0;
+  std::int32_t sum = 0;
+  for (int j = 0; j < most; ++j) sum += row.weights[j];
+  *row.weight_sum = sum;
   const float next = larger(*row.maximum, highest), new_scale = exp2_below(sub(highest, next));
   *row.old_scale = exp2_below(sub(*row.maximum, next));
   *row.sum = fma(add(add(chains[0], chains[1]), add(chains[2], chains[3])), new_scale, mul(*row.sum, *row.old_scale));
   *row.maximum = next;
   *row.new_scale = mul(new_scale, mul(largest, attention_value));
+}
+
+FPF_HD void weigh(const AttentionRow* rows, int count) {
+  for (int r = 0; r < count; ++r) weigh_row(rows[r]);
 }
 
 }  // namespace detail
@@ -162,10 +233,10 @@ inline void spread(const std::int16_t* q, std::int64_t columns, std::byte* to) {
   std::memcpy(to, q, static_cast<std::size_t>(2 * columns));
 }
 
-FPF_EXACT inline void dot(const Dot& d, std::int32_t* dots) {
+FPF_EXACT inline void dot(const Dot& d) {
   for (int r = 0; r < d.rows; ++r) {
-    const auto* const q = reinterpret_cast<const std::int16_t*>(d.x[r]) + d.first;
-    std::int32_t* const to = dots + r * lanes;
+    const auto* const q = reinterpret_cast<const std::int16_t*>(d.x.row(r)) + d.first;
+    std::int32_t* const to = d.dots + r * d.stride;
     std::int32_t low_sums[lanes] = {};
     for (int lane = 0; lane < lanes; ++lane) to[lane] = 0;
     const int bias = d.low == nullptr ? 0 : 128;
@@ -204,10 +275,17 @@ FPF_EXACT inline unsigned integers(const float* x, int count, std::int16_t* q) {
 }
 FPF_EXACT inline void end_group(const GroupEnd& g) { portable::detail::end_group(g); }
 FPF_EXACT inline void end_values(const ValueEnd& v) { portable::detail::end_values(v); }
-FPF_EXACT inline void weigh(const AttentionRow& row) { portable::detail::weigh(row); }
+FPF_EXACT inline void weigh(const AttentionRow* rows, int count) { portable::detail::weigh(rows, count); }
 
-inline constexpr IntegerLoops integer_loops{2, spread, dot, unpack_codes, unpack_map, integers,
-                                            end_group, end_values, weigh};
+inline constexpr IntegerLoops integer_loops{.tiles = false,
+                                            .spread = spread,
+                                            .dot = dot,
+                                            .product = portable::detail::product_of_dots<dot, end_group>,
+                                            .unpack_codes = unpack_codes,
+                                            .unpack_map = unpack_map,
+                                            .integers = integers,
+                                            .end_values = end_values,
+                                            .weigh = weigh};
 
 }  // namespace plain
 

@@ -22,6 +22,7 @@ struct Chain {
   std::ptrdiff_t stride;
   int count;         // products
   int block_length;  // in one chain; the chains' sums are added in order
+  const float* more = nullptr;  // sixteen more columns, as w; their sums follow those of all rows
 };
 
 /// Of `count` rows: what they know, a block's, and the factors that joining gives.
@@ -40,7 +41,7 @@ constexpr int four_bit_shift(std::int64_t column) {
 }
 
 struct Loops {
-  /// sums[row * 16 + lane]
+  /// sums[row * 16 + lane], and of more columns from sums[rows * 16] on
   void (*chain)(const Chain& c, float* sums);
   /// `count` int4 columns of sixteen rows from `first` on, all of one group; codes as four_bit_word() has them.
   /// -> w[column * 16 + row]
@@ -66,11 +67,23 @@ struct Loops {
   void (*join_softmaxes)(const SoftmaxRows& rows);
   /// An attention block's sums into what was summed before; see joined()
   void (*join)(float* sums, const float* block_sums, float old_scale, float new_scale, std::int64_t count);
+  /// out <- out + x
+  void (*add_all)(float* out, const float* x, std::int64_t count);
   /// out <- out + x * factor, one fused operation each
   void (*add_scaled)(float* out, const float* x, float factor, std::int64_t count);
 };
 
 namespace detail {
+
+/// Sixteen columns, then sixteen more.
+template <void (*chain)(const Chain&, float*)>
+void chain_in_turn(const Chain& c, float* sums) {
+  Chain one = c;
+  chain(one, sums);
+  if (c.more == nullptr) return;
+  one.w = c.more;
+  chain(one, sums + c.rows * lanes);
+}
 
 // What compilers make vectors of by themselves: one text, carried out by the instruction set of the function around it.
 
@@ -112,6 +125,9 @@ FPF_HD void join_softmaxes(const SoftmaxRows& s) {
 }
 FPF_HD void join(float* sums, const float* block_sums, float old_scale, float new_scale, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) sums[i] = joined(sums[i], add(block_sums[i], 0.0f), old_scale, new_scale);
+}
+FPF_HD void add_all(float* out, const float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = add(out[i], x[i]);
 }
 FPF_HD void add_scaled(float* out, const float* x, float factor, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = fma(factor, x[i], out[i]);
@@ -180,12 +196,28 @@ FPF_EXACT inline void join_softmaxes(const SoftmaxRows& rows) { portable::detail
 FPF_EXACT inline void join(float* sums, const float* block_sums, float old_scale, float new_scale, std::int64_t count) {
   portable::detail::join(sums, block_sums, old_scale, new_scale, count);
 }
+FPF_EXACT inline void add_all(float* out, const float* x, std::int64_t count) {
+  portable::detail::add_all(out, x, count);
+}
 FPF_EXACT inline void add_scaled(float* out, const float* x, float factor, std::int64_t count) {
   portable::detail::add_scaled(out, x, factor, count);
 }
 
-inline constexpr Loops loops{chain, unpack_int4, unpack_map, widen_bfloat16, widen_float16,  exp_below, silu_mul,
-                             norm,  rotate,      sum,        softmax_block,  join_softmaxes, join,      add_scaled};
+inline constexpr Loops loops{.chain = portable::detail::chain_in_turn<chain>,
+                             .unpack_int4 = unpack_int4,
+                             .unpack_map = unpack_map,
+                             .widen_bfloat16 = widen_bfloat16,
+                             .widen_float16 = widen_float16,
+                             .exp_below = exp_below,
+                             .silu_mul = silu_mul,
+                             .norm = norm,
+                             .rotate = rotate,
+                             .sum = sum,
+                             .softmax_block = softmax_block,
+                             .join_softmaxes = join_softmaxes,
+                             .join = join,
+                             .add_all = add_all,
+                             .add_scaled = add_scaled};
 
 }  // namespace plain
 

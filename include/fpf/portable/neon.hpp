@@ -49,7 +49,7 @@ FPF_EXACT inline void chain(const Chain& c, float* sums) {
 /// Other loops are what compilers make of the plain ones.
 inline constexpr Loops loops = [] {
   Loops out = plain::loops;
-  out.chain = chain;
+  out.chain = portable::detail::chain_in_turn<chain>;
   return out;
 }();
 
@@ -94,43 +94,44 @@ struct Pairs {
 template <class Add>
 FPF_EXACT inline __attribute__((always_inline)) int32x4_t lanes_dot(const Dot& d, int row, const std::uint8_t* tile,
                                                                     std::int32_t missing) {
-  const auto* const high = reinterpret_cast<const std::int8_t*>(d.x[row]) + d.first;
+  const auto* const high = reinterpret_cast<const std::int8_t*>(d.x.row(row)) + d.first;
   typename Add::Sum high_sum, low_sum;
   for (int k = 0; k < d.count; k += 4) {
     const int8x16_t weights = Signed()(tile + k * lanes);
     Add::add(high_sum, weights, four_times(high + k));
-    Add::add(low_sum, weights, four_times(high + d.columns + k));
+    Add::add(low_sum, weights, four_times(high + d.x.columns + k));
   }
   const int32x4_t sum = vaddq_s32(vshlq_n_s32(high_sum.lanes(), 8), low_sum.lanes());
   return vaddq_s32(sum, vdupq_n_s32(128 * missing));
 }
 
 template <class Add>
-FPF_EXACT inline __attribute__((always_inline)) void row_dot(const Dot& d, int row, std::int32_t* dots) {
-  const auto* const high = reinterpret_cast<const std::int8_t*>(d.x[row]) + d.first;
+FPF_EXACT inline __attribute__((always_inline)) void row_dot(const Dot& d, int row) {
+  const auto* const high = reinterpret_cast<const std::int8_t*>(d.x.row(row)) + d.first;
   std::int32_t sum = 0;
   if (d.low == nullptr)
-    for (int k = 0; k < d.count; ++k) sum += 256 * high[k] + high[d.columns + k];
+    for (int k = 0; k < d.count; ++k) sum += 256 * high[k] + high[d.x.columns + k];
   for (int i = 0; i < 4; ++i) {
     int32x4_t out = lanes_dot<Add>(d, row, d.high + 16 * i, sum);
     if (d.low != nullptr) {
       const int32x4_t low = lanes_dot<Add>(d, row, d.low + 16 * i, 0);
       out = vaddq_s32(out, vshrq_n_s32(vaddq_s32(low, vdupq_n_s32(128)), 8));
     }
-    vst1q_s32(dots + row * lanes + 4 * i, out);
+    vst1q_s32(d.dots + row * d.stride + 4 * i, out);
   }
 }
 
 }  // namespace detail
 
-FPF_EXACT inline void dot(const Dot& d, std::int32_t* dots) {
-  for (int row = 0; row < d.rows; ++row) detail::row_dot<detail::Pairs>(d, row, dots);
+FPF_EXACT inline void dot(const Dot& d) {
+  for (int row = 0; row < d.rows; ++row) detail::row_dot<detail::Pairs>(d, row);
 }
 
 inline constexpr IntegerLoops integer_loops = [] {
   IntegerLoops out = plain::integer_loops;
   out.spread = spread;
   out.dot = dot;
+  out.product = portable::detail::product_of_dots<dot, plain::end_group>;
   return out;
 }();
 
@@ -152,13 +153,14 @@ struct Quads {
 
 }  // namespace detail
 
-FPF_DOTPROD inline void dot(const Dot& d, std::int32_t* dots) {
-  for (int row = 0; row < d.rows; ++row) neon::detail::row_dot<detail::Quads>(d, row, dots);
+FPF_DOTPROD inline void dot(const Dot& d) {
+  for (int row = 0; row < d.rows; ++row) neon::detail::row_dot<detail::Quads>(d, row);
 }
 
 inline constexpr IntegerLoops integer_loops = [] {
   IntegerLoops out = neon::integer_loops;
   out.dot = dot;
+  out.product = portable::detail::product_of_dots<dot, plain::end_group>;
   return out;
 }();
 

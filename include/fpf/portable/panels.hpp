@@ -33,12 +33,6 @@ inline std::int64_t segment_columns(std::int64_t k) {
 /// integers.
 enum class Arithmetic : std::uint8_t { chains, integers };
 
-/// Columns that share a scale; for integers, within one block of 128, and beginning at a multiple of 8.
-struct ColumnGroup {
-  std::int64_t begin, end;  // stored columns
-  std::int64_t block;       // of the columns of x that share a unit (integers)
-};
-
 /// Which input stands at each stored column, and what is shared by which.
 struct Columns {
   std::int64_t inputs = 0, stored = 0;  // stored: a multiple of 8
@@ -81,6 +75,13 @@ struct Columns {
     block_begin.push_back(stored);
   }
 
+  /// Whether rows in tiles serve: no group leaves a part of two tiles.
+  bool fit_tiles() const {
+    return std::ranges::all_of(groups, [](const ColumnGroup& g) {
+      return g.begin % tile_columns == 0 || g.begin % tile_columns + g.end - g.begin <= tile_columns;
+    });
+  }
+
   std::int64_t blocks() const { return static_cast<std::int64_t>(block_begin.size()) - 1; }
   std::int64_t count() const { return static_cast<std::int64_t>(groups.size()); }
   /// The input at a stored column, or -1.
@@ -118,7 +119,7 @@ inline std::vector<std::int64_t> stored_groups(const Columns& columns, const std
 ///   map      the same without zeros; codes stand for a map's values
 ///   bytes    a tile (Dot) of uint8 [panels, stored / 4, 16, 4], float32 scales, uint8 zeros
 ///   slices   two such tiles a matrix, high [panels, ...] and low, float32 scales
-/// Scales, zeros and minima are [panels, groups, 16].
+/// Scales, and zeros or minima, are [panels, groups, 16].
 struct Panels {
   enum class Kind : std::uint8_t { dense, int4, map, bytes, slices } kind = Kind::dense;
   Arithmetic arithmetic = Arithmetic::chains;
@@ -126,7 +127,7 @@ struct Panels {
   std::int64_t n = 0, k = 0;
   Columns columns;
   at::Tensor values, low;            // dense values, codes, or a tile; slices: the low one
-  at::Tensor scales, zeros, minima;  // float32, uint8, float32; minima undefined without
+  at::Tensor scales, zeros, minima;  // float32, uint8, float32; one of the last two or none
   std::array<float, 16> map{};       // map: what the codes stand for
 
   std::int64_t panels() const { return (n + lanes - 1) / lanes; }

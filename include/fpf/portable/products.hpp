@@ -1,11 +1,15 @@
-// Matrix products as the portable execution defines them: chains of floats in blocks of 32, segments and a tree, or groups of
-// exact integers.
+// Matrix products as the portable execution defines them: chains of floats in blocks of 32, segments and a tree, or
+// groups of exact integers.
 #pragma once
 
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <fpf/portable/integer_rows.hpp>
 #include <fpf/portable/panels.hpp>
+#include <fpf/portable/tasks.hpp>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -32,11 +36,8 @@ struct Segments {
 /// Adds up the segments' sums, [segments, width]: the first becomes their tree.
 inline void add_segment_rows(float* sums, std::int64_t segments, std::int64_t width) {
   for (std::int64_t step = 1; step < segments; step *= 2)
-    for (std::int64_t i = 0; i + step < segments; i += 2 * step) {
-      float* const to = sums + i * width;
-      const float* const other = sums + (i + step) * width;
-      for (std::int64_t e = 0; e < width; ++e) to[e] = add(to[e], other[e]);
-    }
+    for (std::int64_t i = 0; i + step < segments; i += 2 * step)
+      loops().add_all(sums + i * width, sums + (i + step) * width, width);
 }
 
 /// A bias [width] onto each of `rows` rows.
@@ -50,104 +51,130 @@ inline void add_to_rows(float* rows_of, std::int64_t rows, std::int64_t width, c
 /// Rows of activations as integers, in a matrix's order of columns.
 class SlicedRows {
  public:
-  SlicedRows(const RowPointers& x, const Columns& columns)
-      : columns_(columns.stored), blocks_(columns.blocks()), chunks_(columns.stored / 8) {
-    const IntegerLoops& loop = integer_loops();
-    row_bytes_ = columns_ * loop.column_bytes;
-    values_.resize(x.size() * static_cast<std::size_t>(row_bytes_));
-    units_.resize(x.size() * static_cast<std::size_t>(blocks_));
-    sums_.resize(x.size() * static_cast<std::size_t>(chunks_));
-    at::parallel_for(0, std::ssize(x), std::max<std::int64_t>(1, 16384 / columns_), [&](auto begin, auto end) {
-      std::vector<std::int16_t> q(static_cast<std::size_t>(columns_));
-      for (auto r = begin; r < end; ++r) slice(x[static_cast<std::size_t>(r)], r, columns, loop, q);
+  SlicedRows(const RowPointers& x, const Columns& columns) : SlicedRows(std::ssize(x), columns) {
+    const std::int64_t stored = values_.columns();
+    at::parallel_for(0, std::ssize(x), std::max<std::int64_t>(1, 16384 / stored), [&](auto begin, auto end) {
+      std::vector<std::int16_t> q(static_cast<std::size_t>(stored));
+      for (auto r = begin; r < end; ++r) slice(x[static_cast<std::size_t>(r)], r, columns, q);
     });
   }
 
-  std::int64_t columns() const { return columns_; }
-  const std::byte* row(std::int64_t r) const { return values_.data() + r * row_bytes_; }
+  /// Rows `rows` of it.
+  SlicedRows picked(std::span<const std::int64_t> rows, const Columns& columns) const {
+    SlicedRows out(std::ssize(rows), columns);
+    for (std::int64_t r = 0; r < std::ssize(rows); ++r) {
+      const std::int64_t from = rows[static_cast<std::size_t>(r)];
+      out.values_.copy(values_, from, r);
+      std::copy_n(units_.begin() + from * blocks_, blocks_, out.units_.begin() + r * blocks_);
+      std::copy_n(sums_.begin() + from * eights_, eights_, out.sums_.begin() + r * eights_);
+    }
+    return out;
+  }
+
+  const IntegerStore& values() const { return values_; }
   float unit(std::int64_t r, std::int64_t b) const { return units_[static_cast<std::size_t>(r * blocks_ + b)]; }
   /// Of a group's integers.
   std::int32_t sum(std::int64_t r, const ColumnGroup& group) const {
-    const auto at = [&](std::int64_t column) { return sums_.begin() + r * chunks_ + column / 8; };
+    const auto at = [&](std::int64_t column) { return sums_.begin() + r * eights_ + column / 8; };
     return std::accumulate(at(group.begin), at(group.end), std::int32_t{0});
   }
 
  private:
-  void slice(const float* x, std::int64_t r, const Columns& columns, const IntegerLoops& loop,
-             std::vector<std::int16_t>& q) {
+  SlicedRows(std::int64_t count, const Columns& columns)
+      : blocks_(columns.blocks()), eights_(columns.stored / 8), values_(count, columns.stored, columns.fit_tiles()) {
+    units_.resize(static_cast<std::size_t>(count * blocks_));
+    sums_.resize(static_cast<std::size_t>(count * eights_));
+  }
+
+  void slice(const float* x, std::int64_t r, const Columns& columns, std::vector<std::int16_t>& q) {
     std::fill(q.begin(), q.end(), std::int16_t{0});
     for (std::int64_t b = 0; b < blocks_; ++b) {
       const std::int64_t begin = columns.block_begin[static_cast<std::size_t>(b)];
       const std::int64_t end = columns.block_begin[static_cast<std::size_t>(b) + 1];
       unsigned e = 0;
       if (columns.order.empty()) {
-        e = loop.integers(x + begin, static_cast<int>(std::min(end, columns.inputs) - begin), q.data() + begin);
+        const auto count = static_cast<int>(std::min(end, columns.inputs) - begin);
+        e = integer_loops().integers(x + begin, count, q.data() + begin);
       } else {
-        e = slice_picked(x, begin, end, columns, loop, q);
+        e = slice_picked(x, begin, end, columns, q);
       }
       units_[static_cast<std::size_t>(r * blocks_ + b)] = slice_unit(e);
     }
-    for (std::int64_t chunk = 0; chunk < chunks_; ++chunk) {
-      const auto eight = q.begin() + 8 * chunk;
-      sums_[static_cast<std::size_t>(r * chunks_ + chunk)] = std::accumulate(eight, eight + 8, std::int32_t{0});
+    for (std::int64_t i = 0; i < eights_; ++i) {
+      const auto eight = q.begin() + 8 * i;
+      sums_[static_cast<std::size_t>(r * eights_ + i)] = std::accumulate(eight, eight + 8, std::int32_t{0});
     }
-    loop.spread(q.data(), columns_, values_.data() + r * row_bytes_);
+    values_.put(r, q.data());
   }
 
   /// A block whose columns are not x's in their order; columns that no input stands at stay zeros. -> its exponent.
   static unsigned slice_picked(const float* x, std::int64_t begin, std::int64_t end, const Columns& columns,
-                               const IntegerLoops& loop, std::vector<std::int16_t>& q) {
+                               std::vector<std::int16_t>& q) {
     std::vector<float> picked;
     for (std::int64_t column = begin; column < end; ++column)
       if (const std::int64_t input = columns.input(column); input >= 0) picked.push_back(x[input]);
     std::int16_t integers[slice_block];
-    const unsigned e = loop.integers(picked.data(), static_cast<int>(picked.size()), integers);
+    const unsigned e = integer_loops().integers(picked.data(), static_cast<int>(picked.size()), integers);
     const std::int16_t* from = integers;
     for (std::int64_t column = begin; column < end; ++column)
       if (columns.input(column) >= 0) q[static_cast<std::size_t>(column)] = *from++;
     return e;
   }
 
-  std::int64_t columns_, blocks_, chunks_, row_bytes_ = 0;
-  std::vector<std::byte> values_;
+  std::int64_t blocks_, eights_;
+  IntegerStore values_;
   std::vector<float> units_;
   std::vector<std::int32_t> sums_;  // of eight columns each
 };
 
 namespace detail {
 
-/// Panels in parallel, as many at a time as are worth a thread.
+/// f(first, end) of panels in parallel, an even number at a time: as many as are worth a thread's time.
 template <class F>
 void over_panels(const Panels& m, std::int64_t rows, F f) {
-  at::parallel_for(0, m.panels(), std::max<std::int64_t>(1, (1 << 17) / (rows * m.k * lanes)), f);
+  const std::int64_t worth = (1 << 17) / (rows * m.k * lanes), share = m.panels() / (4 * at::get_num_threads());
+  const std::int64_t each = std::max<std::int64_t>(2, std::max(worth, share) / 2 * 2);
+  as_threads_are_free((m.panels() + each - 1) / each, [&](std::int64_t task) {
+    f(task * each, std::min(m.panels(), (task + 1) * each));
+  });
 }
 
 inline void copy_results(const float* from, std::int64_t rows, const Panels& m, std::int64_t panel, float* out,
                          std::int64_t stride) {
   const std::int64_t columns = std::min<std::int64_t>(lanes, m.n - panel * lanes);
-  for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from + r * lanes, columns, out + r * stride + panel * lanes);
+  float* const to = out + panel * lanes;
+  if (columns < lanes) {
+    for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from + r * lanes, columns, to + r * stride);
+  } else {
+    for (std::int64_t r = 0; r < rows; ++r) std::memcpy(to + r * stride, from + r * lanes, sizeof(float) * lanes);
+  }
 }
 
-/// Chains over columns as they stand in the matrix.
+/// Chains over columns as they stand in the matrix; two panels at a time, so that a row's value serves both.
 inline void chain_product(const RowPointers& x, const Panels& m, float* out, std::int64_t stride) {
-  constexpr std::int64_t most_rows = 384;  // at once: their sums stay in the second cache
   const auto rows = static_cast<std::int64_t>(x.size());
+  const std::int64_t most_rows = std::clamp<std::int64_t>((1 << 17) / m.k / 12 * 12, 24, 96);  // in the second cache
   const Loops& loop = loops();
   const Segments segments(m.k);
   over_panels(m, rows, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> scratch, sums(static_cast<std::size_t>(segments.count * std::min(rows, most_rows) * lanes));
-    for (std::int64_t panel = begin; panel < end; ++panel)
-      for (std::int64_t row = 0; row < rows; row += most_rows) {
-        const std::int64_t count = std::min(most_rows, rows - row);
+    const std::int64_t both = 2 * std::min(rows, most_rows) * lanes;
+    std::vector<float> scratch, more_scratch, sums(static_cast<std::size_t>(segments.count * both));
+    for (std::int64_t row = 0; row < rows; row += most_rows)
+      for (std::int64_t panel = begin; panel < end; panel += 2) {
+        const std::int64_t count = std::min(most_rows, rows - row), panels = std::min<std::int64_t>(2, end - panel);
+        const std::int64_t width = panels * count * lanes;
         std::int64_t group = 0;
         for (std::int64_t s = 0; s < segments.count; ++s) {
-          const std::int64_t first = s * segments.columns, width = std::min(segments.columns, m.k - first);
-          const float* const w = m.floats(panel, first, width, group, scratch);
-          loop.chain({x.data() + row, first, static_cast<int>(count), w, lanes, static_cast<int>(width), block},
-                     sums.data() + s * count * lanes);
+          const std::int64_t first = s * segments.columns, columns = std::min(segments.columns, m.k - first);
+          std::int64_t more_group = group;
+          const float* const more = panels == 2 ? m.floats(panel + 1, first, columns, more_group, more_scratch) : nullptr;
+          const float* const w = m.floats(panel, first, columns, group, scratch);
+          loop.chain({x.data() + row, first, static_cast<int>(count), w, lanes, static_cast<int>(columns), block, more},
+                     sums.data() + s * width);
         }
-        add_segment_rows(sums.data(), segments.count, count * lanes);
-        copy_results(sums.data(), count, m, panel, out + row * stride, stride);
+        add_segment_rows(sums.data(), segments.count, width);
+        for (std::int64_t p = 0; p < panels; ++p)
+          copy_results(sums.data() + p * count * lanes, count, m, panel + p, out + row * stride, stride);
       }
   });
 }
@@ -161,7 +188,7 @@ inline void ordered_chain_product(const RowPointers& x, const Panels& m, float* 
   chain_product(row_pointers(picked.data(), std::ssize(x), m.k), m, out, stride);
 }
 
-/// A group's weights as a tile, or two.
+/// Groups' weights as a tile, or two.
 struct TileOf {
   const std::uint8_t *high, *low;
 };
@@ -171,71 +198,91 @@ struct TileOf {
 /// A matrix of integers, group by group.
 class IntegerProduct {
  public:
-  /// Rows `rows` of x.
-  IntegerProduct(const SlicedRows& x, std::span<const std::int64_t> rows, const Panels& m) : x_(x), rows_(rows), m_(m) {
-    for (const ColumnGroup& group : m.columns.groups)
-      for (const std::int64_t r : rows) {
-        sums_.push_back(x.sum(r, group));
-        units_.push_back(x.unit(r, group.block));
-      }
+  IntegerProduct(const SlicedRows& x, const Panels& m) : x_(x), m_(m), stride_(x.values().padded()), count_(x.values().count()) {
+    const bool codes = m.kind == Panels::Kind::int4 || m.kind == Panels::Kind::bytes;
+    if (m.zeros.defined() + m.minima.defined() != (codes ? 1 : 0))
+      throw std::logic_error("codes have zeros or minima, slices none");
+    const auto size = static_cast<std::size_t>(stride_ * m.columns.count());
+    sums_.assign(size, 0);
+    units_.assign(size, 0.0f);
+    at::parallel_for(0, m.columns.count(), std::max<std::int64_t>(1, 4096 / count_), [&](auto begin, auto end) {
+      for (auto group = begin; group < end; ++group)
+        for (std::int64_t r = 0; r < count_; ++r) {
+          const ColumnGroup& columns = m.columns.groups[static_cast<std::size_t>(group)];
+          const auto at = static_cast<std::size_t>(group * stride_ + r);
+          sums_[at] = x.sum(r, columns);
+          units_[at] = x.unit(r, columns.block);
+        }
+    });
     if (m.kind == Panels::Kind::map) slice_map();
   }
 
-  /// out[r * stride + row of m] for the r-th of the rows. In parallel over panels.
+  /// out[r * stride + row of m] for every row of x. In parallel over panels.
   void operator()(float* out, std::int64_t stride) const {
-    constexpr std::int64_t most_rows = 64;  // at once: with a tile they stay in the first cache
-    const std::int64_t rows = std::ssize(rows_);
-    std::vector<const std::byte*> x;
-    for (const std::int64_t r : rows_) x.push_back(x_.row(r));
-    detail::over_panels(m_, rows, [&](std::int64_t begin, std::int64_t end) {
-      const auto size = static_cast<std::size_t>(std::min(rows, most_rows) * lanes);
-      std::vector<float> results(size);
-      std::vector<std::int32_t> dots(size);
-      std::vector<std::uint8_t> scratch(2 * slice_block * lanes);
-      for (std::int64_t panel = begin; panel < end; ++panel)
-        for (std::int64_t row = 0; row < rows; row += most_rows) {
-          const std::int64_t count = std::min(most_rows, rows - row);
-          std::fill(results.begin(), results.end(), 0.0f);
-          for (std::int64_t group = 0; group < m_.columns.count(); ++group)
-            add_group(panel, group, row, count, x.data() + row, scratch, dots.data(), results.data());
+    const std::int64_t most_rows = rows_at_once();
+    detail::over_panels(m_, count_, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> results;
+      std::vector<std::uint8_t> scratch(2 * columns_at_once * lanes);
+      for (std::int64_t row = 0; row < count_; row += most_rows)
+        for (std::int64_t panel = begin; panel < end; ++panel) {
+          const std::int64_t count = std::min(most_rows, count_ - row);
+          results.assign(static_cast<std::size_t>(std::min(most_rows, stride_ - row) * lanes), 0.0f);
+          for (std::int64_t group = 0; group < m_.columns.count();)
+            group = add_groups(panel, group, row, count, scratch, results.data());
           detail::copy_results(results.data(), count, m_, panel, out + row * stride, stride);
         }
     });
   }
 
  private:
-  void add_group(std::int64_t panel, std::int64_t group, std::int64_t row, std::int64_t count,
-                 const std::byte* const* x, std::vector<std::uint8_t>& scratch, std::int32_t* dots,
-                 float* results) const {
-    const IntegerLoops& loop = integer_loops();
-    const ColumnGroup& g = m_.columns.groups[static_cast<std::size_t>(group)];
-    const auto width = static_cast<int>(g.end - g.begin);
-    const detail::TileOf tile = tile_of(panel, g, width, scratch);
-    static constexpr std::array<std::uint8_t, lanes> no_zeros{};
-    const std::int64_t side = m_.side(panel, group), at = group * std::ssize(rows_) + row;
-    loop.dot({x, x_.columns(), g.begin, width, static_cast<int>(count), tile.high, tile.low, sums_.data() + at}, dots);
-    const bool has_zeros = m_.zeros.defined();
-    loop.end_group({.rows = static_cast<int>(count),
-                    .dots = dots,
-                    .sums = sums_.data() + at,
-                    .zeros = has_zeros ? m_.zeros.const_data_ptr<std::uint8_t>() + side : no_zeros.data(),
-                    .units = units_.data() + at,
-                    .scales = m_.scales.const_data_ptr<float>() + side,
-                    .minima = m_.minima.defined() ? m_.minima.const_data_ptr<float>() + side : nullptr,
-                    .results = results});
+  static constexpr std::int64_t columns_at_once = 512;  // their tiles stay in the first cache, while rows pass
+
+  /// Rows that stay in the second cache, while panels pass.
+  std::int64_t rows_at_once() const {
+    if (!x_.values().rows().tiled) return GroupedProduct::most_rows;
+    return std::max<std::int64_t>(1, (1 << 18) / (tile_rows * x_.values().rows().columns)) * tile_rows;
   }
 
-  detail::TileOf tile_of(std::int64_t panel, const ColumnGroup& g, int width,
+  /// A panel's groups from `group` on, as many as are taken at once, onto results. -> the next group.
+  std::int64_t add_groups(std::int64_t panel, std::int64_t group, std::int64_t row, std::int64_t count,
+                          std::vector<std::uint8_t>& scratch, float* results) const {
+    const std::vector<ColumnGroup>& all = m_.columns.groups;
+    const ColumnGroup* const first = all.data() + group;
+    std::int64_t end = group + 1;
+    while (end < m_.columns.count() && all[static_cast<std::size_t>(end)].end - first->begin <= columns_at_once) ++end;
+    const auto width = static_cast<int>(all[static_cast<std::size_t>(end) - 1].end - first->begin);
+    const detail::TileOf tile = tile_of(panel, *first, width, scratch);
+    const std::int64_t side = m_.side(panel, group), at = group * stride_ + row;
+    IntegerRows x = x_.values().rows();
+    x.values = x.row(row);
+    integer_loops().product({.x = x,
+                             .rows = static_cast<int>(count),
+                             .groups = first,
+                             .count = static_cast<int>(end - group),
+                             .high = tile.high,
+                             .low = tile.low,
+                             .sums = sums_.data() + at,
+                             .units = units_.data() + at,
+                             .stride = stride_,
+                             .scales = m_.scales.const_data_ptr<float>() + side,
+                             .zeros = m_.zeros.defined() ? m_.zeros.const_data_ptr<std::uint8_t>() + side : nullptr,
+                             .minima = m_.minima.defined() ? m_.minima.const_data_ptr<float>() + side : nullptr,
+                             .results = results});
+    return end;
+  }
+
+  /// `width` columns from a group's first on.
+  detail::TileOf tile_of(std::int64_t panel, const ColumnGroup& first, int width,
                          std::vector<std::uint8_t>& scratch) const {
     const IntegerLoops& loop = integer_loops();
-    const std::int64_t at = (panel * m_.columns.stored + g.begin) * lanes;
+    const std::int64_t at = (panel * m_.columns.stored + first.begin) * lanes;
     const std::uint8_t* const values = m_.values.const_data_ptr<std::uint8_t>();
     switch (m_.kind) {
       case Panels::Kind::int4:
         loop.unpack_codes(values + at / 2, width, scratch.data());
         return {scratch.data(), nullptr};
       case Panels::Kind::map: {
-        std::uint8_t* const low = scratch.data() + slice_block * lanes;
+        std::uint8_t* const low = scratch.data() + columns_at_once * lanes;
         loop.unpack_map(values + at / 2, width, map_high_.data(), map_low_.data(), scratch.data(), low);
         return {scratch.data(), low};
       }
@@ -258,8 +305,8 @@ class IntegerProduct {
   }
 
   const SlicedRows& x_;
-  std::span<const std::int64_t> rows_;
   const Panels& m_;
+  std::int64_t stride_, count_;
   std::vector<std::int32_t> sums_;  // [groups, rows]
   std::vector<float> units_;        // [groups, rows]
   std::array<std::uint8_t, 16> map_high_{}, map_low_{};
@@ -268,38 +315,37 @@ class IntegerProduct {
 /// Rows of activations that products read: as floats, and as integers where one needs them, sliced once.
 class Inputs {
  public:
-  explicit Inputs(RowPointers rows) : rows_(std::move(rows)), all_(rows_.size()) {
-    std::iota(all_.begin(), all_.end(), 0);
-  }
+  explicit Inputs(RowPointers rows) : rows_(std::move(rows)) {}
   Inputs(const float* first, std::int64_t rows, std::int64_t stride) : Inputs(row_pointers(first, rows, stride)) {}
+  /// Rows `picked` of `all`, which outlives it.
+  Inputs(const Inputs& all, std::vector<std::int64_t> picked) : all_(&all), picked_(std::move(picked)) {
+    for (const std::int64_t r : picked_) rows_.push_back(all.rows_[static_cast<std::size_t>(r)]);
+  }
 
   std::int64_t rows() const { return std::ssize(rows_); }
-  std::span<const std::int64_t> all() const { return all_; }
 
-  /// out[r * stride + row of m] = x[rows[r]] . m
-  void product(std::span<const std::int64_t> rows, const Panels& m, float* out, std::int64_t stride) const {
-    if (rows.empty()) return;
-    if (m.arithmetic == Arithmetic::chains) {
-      RowPointers x;
-      for (const std::int64_t r : rows) x.push_back(rows_[static_cast<std::size_t>(r)]);
-      return m.columns.order.empty() ? detail::chain_product(x, m, out, stride)
-                                     : detail::ordered_chain_product(x, m, out, stride);
-    }
-    if (!m.columns.order.empty()) {
-      RowPointers x;
-      std::vector<std::int64_t> own(rows.size());
-      std::iota(own.begin(), own.end(), 0);
-      for (const std::int64_t r : rows) x.push_back(rows_[static_cast<std::size_t>(r)]);
-      return IntegerProduct(SlicedRows(x, m.columns), own, m)(out, stride);
-    }
-    if (!sliced_) sliced_.emplace(rows_, m.columns);
-    IntegerProduct(*sliced_, rows, m)(out, stride);
+  /// out[r * stride + row of m] = x[r] . m
+  void product(const Panels& m, float* out, std::int64_t stride) const {
+    if (rows_.empty()) return;
+    if (m.arithmetic == Arithmetic::integers)
+      return m.columns.order.empty() ? IntegerProduct(sliced(m.columns), m)(out, stride)
+                                     : IntegerProduct(SlicedRows(rows_, m.columns), m)(out, stride);
+    return m.columns.order.empty() ? detail::chain_product(rows_, m, out, stride)
+                                   : detail::ordered_chain_product(rows_, m, out, stride);
   }
 
  private:
+  /// For columns as they come, all of which are cut into the same blocks.
+  const SlicedRows& sliced(const Columns& columns) const {
+    std::optional<SlicedRows>& out = sliced_[columns.fit_tiles() ? 1 : 0];
+    if (!out) out.emplace(all_ == nullptr ? SlicedRows(rows_, columns) : all_->sliced(columns).picked(picked_, columns));
+    return *out;
+  }
+
+  const Inputs* all_ = nullptr;
+  std::vector<std::int64_t> picked_;
   RowPointers rows_;
-  std::vector<std::int64_t> all_;
-  mutable std::optional<SlicedRows> sliced_;  // columns as they come
+  mutable std::array<std::optional<SlicedRows>, 2> sliced_;  // of columns that fit tiles or do not
 };
 
 }  // namespace fpf::portable

@@ -20,11 +20,14 @@ inline Panels panels_of(const quant::GgufBlocks& blocks) {
   const bool bytes = blocks.format == Format::q8_0;
   Panels out = code_panels(bytes ? Panels::Kind::bytes : Panels::Kind::int4, Arithmetic::integers, blocks.out(),
                            Columns(Arithmetic::integers, even_ends(blocks.in, quant::GgufBlocks::length)));
-  if (blocks.format == Format::q4_1) out.minima = at::zeros_like(out.scales);
+  if (blocks.format == Format::q4_1) {
+    out.minima = at::zeros_like(out.scales);
+    out.zeros.reset();
+  }
   for_panels(out, [&](std::int64_t panel, std::int64_t rows) {
     const std::int64_t side = out.side(panel, 0), count = out.columns.count() * lanes;
     std::fill_n(out.scales_of(panel, 0), count, 0.0f);
-    std::fill_n(out.zeros_of(panel, 0), count, std::uint8_t(bytes ? 128 : blocks.format == Format::q4_0 ? 8 : 0));
+    if (out.zeros.defined()) std::fill_n(out.zeros_of(panel, 0), count, std::uint8_t(bytes ? 128 : 8));
     for (std::int64_t group = 0; group < out.columns.count(); ++group)
       for (std::int64_t row = 0; row < rows; ++row) {
         const auto [scale, minimum] = blocks.scale(panel * lanes + row, group);
