@@ -41,6 +41,13 @@ Vector fmadd(const Vector& a, const Vector& b, const Vector& c) {
   return out;
 }
 
+template <class Vector>
+Vector fmsub(const Vector& a, const Vector& b, const Vector& c) {
+  Lanes<float, Vector> negative(c);
+  for (float& lane : negative.of) lane = -lane;
+  return fmadd<Vector>(a, b, negative);
+}
+
 /// Four unsigned bytes times four signed ones onto each int32.
 template <class Vector>
 Vector dpbusd(const Vector& sum, const Vector& a, const Vector& b) {
@@ -70,6 +77,35 @@ inline __m512 cvtph(const __m256i& halves) {
 inline __m512i shifted_right(const __m512i& a, unsigned by) {
   Lanes<std::int32_t, __m512i> out(a);
   for (std::int32_t& lane : out.of) lane = lane >> (by < 32 ? by : 31);
+  return out;
+}
+
+template <class Lane, class Vector>
+Vector masked_load(simde__mmask16 mask, const void* from) {
+  Lanes<Lane, Vector> out{Vector{}};
+  for (int i = 0; i < out.count; ++i)
+    if ((mask >> i & 1) != 0) std::memcpy(&out.of[i], static_cast<const Lane*>(from) + i, sizeof(Lane));
+  return out;
+}
+inline float largest(simde__mmask16 mask, const __m512& a) {
+  const Lanes<float, __m512> x(a);
+  float out = -__builtin_inff();
+  for (int i = 0; i < x.count; ++i)
+    if ((mask >> i & 1) != 0 && x.of[i] > out) out = x.of[i];
+  return out;
+}
+inline std::int32_t sum(simde__mmask16 mask, const __m512i& a) {
+  const Lanes<std::uint32_t, __m512i> x(a);
+  std::uint32_t out = 0;  // wraps
+  for (int i = 0; i < x.count; ++i) out += (mask >> i & 1) != 0 ? x.of[i] : 0;
+  return static_cast<std::int32_t>(out);
+}
+/// Of each four lanes two of a, then two of b.
+inline __m512 shuffled(const __m512& a, const __m512& b, unsigned which) {
+  const Lanes<float, __m512> x(a), y(b);
+  Lanes<float, __m512> out{__m512{}};
+  for (int i = 0; i < out.count; ++i)
+    out.of[i] = (i % 4 < 2 ? x : y).of[i / 4 * 4 + static_cast<int>(which >> 2 * (i % 4) & 3u)];
   return out;
 }
 
@@ -153,6 +189,10 @@ void multiply(int to, int a, int b) {
 #define _mm256_fmadd_ps(a, b, c) emulated_x86::fmadd<__m256>(a, b, c)
 #undef _mm512_fmadd_ps
 #define _mm512_fmadd_ps(a, b, c) emulated_x86::fmadd<__m512>(a, b, c)
+#undef _mm256_fmsub_ps
+#define _mm256_fmsub_ps(a, b, c) emulated_x86::fmsub<__m256>(a, b, c)
+#undef _mm512_fmsub_ps
+#define _mm512_fmsub_ps(a, b, c) emulated_x86::fmsub<__m512>(a, b, c)
 #undef _mm512_dpbusd_epi32
 #define _mm512_dpbusd_epi32(sum, a, b) emulated_x86::dpbusd<__m512i>(sum, a, b)
 #define _mm256_dpbusd_avx_epi32(sum, a, b) emulated_x86::dpbusd<__m256i>(sum, a, b)
@@ -163,6 +203,14 @@ void multiply(int to, int a, int b) {
   simde_mm512_maskz_mov_epi32(mask, (emulated_x86::converted<std::int32_t, std::uint8_t, __m512i, __m128i>(a)))
 #define _mm512_maskz_slli_epi32(mask, a, by) simde_mm512_maskz_mov_epi32(mask, simde_mm512_slli_epi32(a, by))
 #define _mm512_maskz_srai_epi32(mask, a, by) simde_mm512_maskz_mov_epi32(mask, emulated_x86::shifted_right(a, by))
+
+#define _mm512_maskz_cvtepi32_epi16(mask, a) \
+  simde_mm256_maskz_mov_epi16(mask, (emulated_x86::converted<std::int16_t, std::int32_t, __m256i, __m512i>(a)))
+#define _mm512_maskz_loadu_epi32(mask, from) emulated_x86::masked_load<std::int32_t, __m512i>(mask, from)
+#define _mm512_maskz_loadu_ps(mask, from) emulated_x86::masked_load<float, __m512>(mask, from)
+#define _mm512_mask_reduce_max_ps(mask, a) emulated_x86::largest(mask, a)
+#define _mm512_mask_reduce_add_epi32(mask, a) emulated_x86::sum(mask, a)
+#define _mm512_maskz_shuffle_ps(mask, a, b, which) simde_mm512_maskz_mov_ps(mask, emulated_x86::shuffled(a, b, which))
 
 #define _tile_loadconfig emulated_x86::loadconfig
 #define _tile_release emulated_x86::release
