@@ -57,7 +57,15 @@ missing=()
 packages=(g++ ccache pkg-config python3 python3-venv unzip ca-certificates
   libboost-program-options-dev libboost-test-dev libeigen3-dev nlohmann-json3-dev libvalijson-dev libfmt-dev
   libpoppler-cpp-dev libpcre2-dev libutf8proc-dev zlib1g-dev libssl-dev gnuplot-nox)
-if $tests; then packages+=(qpdf chromium); fi
+# Tests run on aarch64, too: elsewhere by an emulator of it.
+emulates_aarch64=false
+if $tests; then
+  packages+=(qpdf chromium libsimde-dev)
+  if [ "$(dpkg --print-architecture)" != arm64 ]; then
+    emulates_aarch64=true
+    packages+=(g++-aarch64-linux-gnu qemu-user)
+  fi
+fi
 
 have_package() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
@@ -133,6 +141,39 @@ for cuda in "${cudas[@]}"; do
   mv "$folder"/nvidia/cuda_* "$toolkit"
   rm -r "$folder"
 done
+
+# --- libtorch and the system's libraries for aarch64, unpacked into build/aarch64 -------------------------------------
+# PyPI's torch 2.8.0 for aarch64 is one without CUDA, a fourth of later ones. Debian's packages come by lists of their own, so
+# that the system stays one of one architecture.
+fetch_aarch64() {
+  local wheel=torch==2.8.0 debian=(libssl3 libssl-dev zlib1g nlohmann-json3-dev) to=$build/aarch64 folder
+  local what="$wheel ${debian[*]}"
+  grep -qsxF "$what" "$to/installed" && return
+  if ! $install; then missing+=("$to (from PyPI and Debian for aarch64: $what)"); return; fi
+  echo "fetching $what for aarch64"
+  folder=$(mktemp -d "$build/wheel.XXXXXX")
+  "$venv/bin/pip" download --quiet --disable-pip-version-check --no-cache-dir --no-deps -d "$folder" \
+    --only-binary=:all: --platform manylinux_2_28_aarch64 --implementation cp --python-version 3.11 --abi cp311 "$wheel"
+  unzip -q "$folder"/*.whl 'torch/include/*' torch/lib/libtorch_cpu.so torch/lib/libc10.so 'torch.libs/*' \
+    -d "$folder/root"
+  mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
+  cat >"$folder/apt.conf" <<EOF
+APT::Architecture "arm64";
+APT::Architectures { "arm64"; };
+APT::Sandbox::User "root";
+Dir::State::lists "$folder/lists";
+Dir::State::status "/dev/null";
+Dir::Cache "$folder/cache";
+EOF
+  (cd "$folder" && apt-get -c apt.conf update -qq && apt-get -c apt.conf download -qq "${debian[@]}") \
+    >"$build/apt.log" 2>&1 || { tail -n 20 "$build/apt.log" >&2; exit 1; }
+  for package in "$folder"/*.deb; do dpkg -x "$package" "$folder/root"; done
+  rm -rf "$to"
+  mv "$folder/root" "$to"
+  echo "$what" >"$to/installed"
+  rm -r "$folder"
+}
+if $emulates_aarch64; then fetch_aarch64; fi
 
 # --- documents that Debian packages carry, to make prompts from; unpacked, not installed ----------------------------
 # fetch_document <Debian package> <name of a file in it>

@@ -10,3 +10,11 @@ foreach(test IN ITEMS portable_emulation portable_pass)
   target_compile_options(test_${test} PRIVATE -U_FORTIFY_SOURCE)  # fibers jump between stacks
 endforeach()
 set_target_properties(test_portable_pass PROPERTIES ENABLE_EXPORTS ON)  # kernels are found by their symbols
+
+# Every loop of every instruction set beside the plain ones: those that this CPU has; all of x86's by emulated vectors; and
+# aarch64's.
+fpf_add_tests(portable_loops LIBS fpf::core TESTS portable/portable_loops)
+fpf_add_tests(portable_emulated_loops LIBS fpf::core TESTS portable/portable_emulated_loops)
+target_include_directories(test_portable_emulated_loops PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_compile_options(test_portable_emulated_loops PRIVATE -Wno-psabi)  # vectors that the CPU may lack stay in this program
+include(portable/elsewhere.cmake)

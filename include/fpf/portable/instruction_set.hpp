@@ -19,7 +19,14 @@
 #error "fpf's portable execution needs GCC or clang"
 #endif
 
-#if defined(__x86_64__)
+#if defined(FPF_EMULATED_X86)  // of tests: the header that has x86's vector instructions as functions for every CPU
+#define FPF_HAS_X86_VECTORS 1
+#define FPF_AVX2 FPF_EXACT
+#define FPF_AVX_VNNI FPF_EXACT
+#define FPF_AVX512 FPF_EXACT
+#define FPF_AVX512_VNNI FPF_EXACT
+#define FPF_AMX FPF_EXACT
+#elif defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -55,7 +62,7 @@ inline constexpr std::array<InstructionSet, 8> instruction_sets{
 
 constexpr std::string_view name_of(InstructionSet set) { return instruction_set_names[static_cast<std::size_t>(set)]; }
 
-#if FPF_HAS_X86_VECTORS
+#if FPF_HAS_X86_VECTORS && !defined(FPF_EMULATED_X86)
 namespace detail {
 
 /// Whether the CPU multiplies tiles of bytes, and the kernel lets this process.
@@ -77,7 +84,9 @@ inline bool may_use_amx() {
 inline bool has(InstructionSet set) {
   using enum InstructionSet;
   if (set == plain) return true;
-#if FPF_HAS_X86_VECTORS
+#if defined(FPF_EMULATED_X86)
+  return set <= amx;
+#elif FPF_HAS_X86_VECTORS
   const bool wide = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
                     __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512dq") != 0;
   if (__builtin_cpu_supports("avx2") == 0 || __builtin_cpu_supports("fma") == 0) return false;

@@ -4,7 +4,7 @@
 #include <fpf/portable/integer_vnni.hpp>
 
 #if FPF_HAS_X86_VECTORS
-#include <immintrin.h>
+#include <fpf/portable/intrinsics.hpp>
 
 namespace fpf::portable::amx {
 

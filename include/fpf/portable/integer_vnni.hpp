@@ -6,7 +6,7 @@
 #include <fpf/portable/integer_avx2.hpp>
 
 #if FPF_HAS_X86_VECTORS
-#include <immintrin.h>
+#include <fpf/portable/intrinsics.hpp>
 
 namespace fpf::portable {
 
