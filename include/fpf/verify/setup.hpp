@@ -34,7 +34,7 @@ inline void require_numerics(const Claim& claim) {
 /// manifest's field, for a policy or portable numerics that this program does not have.
 inline Setup setup_of(const Claim& claim) {
   const auto text = [&](const char* policy) {
-    return claim.text_at((std::string("/manifest/policies/") + policy).c_str());
+    return claim.text_at(fmt::format("/manifest/policies/{}", policy).c_str());
   };
   const Registry& known = registry();
   Setup out = reference_setup(text("execution"), "manifest.policies.execution");
