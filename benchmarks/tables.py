@@ -83,7 +83,8 @@ def findings():
          f"{sum(row['kernels_that_differ'] for row in kernels)} of {sum(row['kernels'] for row in kernels)} kernels differ "
          "in machine code"],
         ["H100 against H200, compiled", yes(same("compiled", (two, "tp1"), (four, "tp1")))],
-        ["H100 against H200, portable", yes(len({row["portable_digest"] for row in portable["rows"]}) == 1)],
+        [f"H100 against H200, portable (version {portable['portable_version']})",
+         yes(len({row["portable_digest"] for row in portable["rows"]}) == 1)],
         ["eager against compiled, one GPU",
          yes(four("eager", "tp1")["digest"] == four("compiled", "tp1")["digest"])],
         ["TP 2 and 4 against one GPU",
@@ -110,7 +111,8 @@ def speed():
     return markdown(["", "fpf", "beside"], [
         ["a decode step, eager / compiled", f"{step['eager']:.2f} / {step['compiled']:.2f} ms",
          f"transformers {other['transformers']}, not bit-exact: {1e3 * other['decode_s_per_token']:.0f} ms"],
-        ["the same, portable", f"{card['portable_step_ms']:.2f} ms", f"compiled: {card['compiled_step_ms']:.2f} ms"],
+        [f"the same, portable (version {portable['portable_version']})",
+         f"{card['portable_step_ms']:.2f} ms", f"compiled: {card['compiled_step_ms']:.2f} ms"],
         [f"`compare`, {same['megabytes']:.0f} MB, two cores", f"{same['seconds']:.2f} s",
          f"the plan's script: {script['seconds']:.1f} s, {script['peak_megabytes']:.0f} MB of memory"]])
 

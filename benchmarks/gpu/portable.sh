@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The portable execution on this machine's GPU: digests of whole runs against tests/fixtures/portable_digests.json, then
-# prefill and decode at Qwen3-30B-A3B's shape in AWQ, compiled and portable in one process.
+# prefill and decode at Qwen3-30B-A3B's shape in AWQ and float32, compiled and portable in one process.
 #
 #   bash benchmarks/gpu/portable.sh [FOLDER] [PROMPT_TOKENS [digests|times]]   run FOLDER/benchmark_portable (build/bin)
 #   bash benchmarks/gpu/portable.sh pack FOLDER   put the program and what it needs beside libtorch into FOLDER, to be moved

@@ -1,12 +1,13 @@
-// What a change must not move: digests and times of a list of runs that crosses executions, formats, rows, attention and
-// ranks, on one device and in one process.
+// What a change must not move: digests and times of a list of runs that crosses executions, formats, rows, attention
+// and ranks, on one device and in one process.
 //
 //   record OUT.json [--device cuda] [--only TEXT] [--check EARLIER.json]
 //
-// A case is named "<model> <format> <execution> <attention> <ranks> rows <n>". On the CPU the list is shorter and without
-// the 30B and 7B shapes. Only portable cases have the same digests on every machine, so record_cpu.json holds those;
-// of the others CTest's test "record" holds that two repetitions are equal, and whoever changes them checks against a
-// record that the same machine wrote before.
+// A case is named "<model> <format> <execution> <attention> <ranks> rows <n>", with "float32 " before rows where it
+// is not of bfloat16. On the CPU the list is without the 30B and 7B shapes; portable models of 16 bits and portable
+// ranks are there alone, since cards refuse them. Only portable cases have the same digests on every machine, so
+// record_cpu.json holds those; of the others CTest's test "record" holds that two repetitions are equal, and whoever
+// changes them checks against a record that the same machine wrote before.
 // Exit: 0, or 3 where repetitions of a case or, with --check, its digest and the earlier one differ.
 #include <fmt/core.h>
 
@@ -30,12 +31,27 @@ using namespace fpf;
 struct Group {
   std::string model, format, execution, attention, ranks;
   std::vector<int> rows;
+  DType dtype = DType::bfloat16;
 
   std::string name(int batch) const {
-    return fmt::format("{} {} {} {} {} rows {}", model, format, execution, attention, ranks, batch);
+    return fmt::format("{} {} {} {} {} {}rows {}", model, format, execution, attention, ranks,
+                       dtype == DType::float32 ? "float32 " : "", batch);
   }
   bool large() const { return model == "30b" || model == "7b"; }
 };
+
+/// With portable groups in float32, too, whose bits every device gives; on a card without those that it refuses.
+std::vector<Group> with_float32(const std::vector<Group>& groups, bool on_gpu) {
+  std::vector<Group> out;
+  for (const Group& one : groups) {
+    const bool portable = one.execution == "portable";
+    if (!portable || !on_gpu) out.push_back(one);
+    if (!portable || (on_gpu && one.ranks != "single")) continue;
+    out.push_back(one);
+    out.back().dtype = DType::float32;
+  }
+  return out;
+}
 
 std::vector<Group> groups(bool on_gpu) {
   // steps that are not portable take up to eight rows
@@ -60,7 +76,7 @@ std::vector<Group> groups(bool on_gpu) {
       out.push_back({"qwen2", format, execution, "flash", "single", some});
   out.push_back({"qwen2", "awq", "compiled", "flash", "tp2", some});
   out.push_back({"qwen2", "awq", "portable", "flash", "tp2", one});
-  if (!on_gpu) return out;
+  if (!on_gpu) return with_float32(out, on_gpu);
   out.push_back({"30b", "awq", "eager", "flash", "single", one});
   out.push_back({"30b", "awq", "compiled", "flash", "single", up_to_eight});
   out.push_back({"30b", "awq", "portable", "flash", "single", any});
@@ -72,7 +88,7 @@ std::vector<Group> groups(bool on_gpu) {
   out.push_back({"30b", "none", "compiled", "flash", "single", one});
   for (const std::string execution : {"eager", "compiled", "portable"})  // 18944 columns: a row a step but for portable
     out.push_back({"7b", "awq", execution, "flash", "single", execution == "portable" ? some : one});
-  return out;
+  return with_float32(out, on_gpu);
 }
 
 std::string description_of(const Group& group, const std::string& fixtures) {
@@ -133,7 +149,7 @@ RunSettings settings_of(const Group& group, const model::ModelConfig& config, co
   std::iota(out.layers.begin(), out.layers.end(), 0);
   if (group.large()) out.layers = {config.num_layers - 1};
   out.decode_steps = group.large() ? 24 : device == "cpu" ? 3 : 8;
-  out.dtype = DType::bfloat16;
+  out.dtype = group.dtype;
   out.device = device;
   return out;
 }

@@ -69,7 +69,7 @@ struct PortableChild : execution::Portable {
 struct Coarse : quant::None {
   static constexpr std::string_view name = "coarse";
   static at::Tensor linear(const at::Tensor& x, const Weight& weight) {
-    return quant::None::linear(x, {weight.matrix.mul(4).round().div(4)});
+    return quant::None::linear(x, {weight.matrix.mul(4).round().div(4), {}});
   }
 };
 struct OtherAwq : quant::Awq {
@@ -138,6 +138,17 @@ BOOST_AUTO_TEST_CASE(a_decoder_on_a_gpu_refuses_them_when_it_is_made) {
   BOOST_TEST(mentions(attends, {"attention 'doubled_scale'", "not carried out on a GPU"}), attends);
   const auto products = error_text([&] { make<Coarse, attention::Flash, execution::Eager>(gpu); });
   BOOST_TEST(mentions(products, {"quantisation 'coarse'", "not carried out on a GPU"}), products);
+}
+
+// Integers of models of 16 bits have no kernels yet, and nothing else computes in their name.
+BOOST_AUTO_TEST_CASE(portable_models_of_16_bits_are_refused_on_a_gpu_by_name) {
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
+    const auto refused = error_text([&] {
+      engine::make_decoder<quant::None, attention::Flash, execution::Portable>(
+          checkpoint(), parallel::Rank::alone(checkpoint().config()), dtype, at::Device(at::kCUDA, 0));
+    });
+    BOOST_TEST(mentions(refused, {"--execution portable", "16 bits", "--device cpu", "--dtype float32"}), refused);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_cpu_calls_what_they_override_and_the_manifest_names_them) {

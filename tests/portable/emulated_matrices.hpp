@@ -48,21 +48,25 @@ inline std::vector<u32> words_of(const std::vector<u8>& codes) {
 inline std::vector<u8> random_codes(int n, int k, portable::Panels& panels) {
   std::vector<u8> codes(static_cast<std::size_t>(n * k));
   for (u8& code : codes) code = random_bits() & 15u;
-  for (int panel = 0; panel < panels.panels(); ++panel)
-    for (int column = 0; column < k; ++column) {
-      std::uint8_t sixteen[16] = {};
-      for (int row = 0; row < 16 && panel * 16 + row < n; ++row)
+  for (std::int64_t panel = 0; panel < panels.panels(); ++panel)
+    portable::put_codes(panels, panel, [&](std::int64_t column, std::uint8_t(&sixteen)[16]) {
+      for (std::int64_t row = 0; row < 16 && panel * 16 + row < n; ++row)
         sixteen[row] = codes[static_cast<std::size_t>((panel * 16 + row) * k + column)];
-      portable::put_codes(sixteen, panels.values.data_ptr<std::uint8_t>() + (panel * k + column) * 8);
-    }
+    });
   return codes;
+}
+
+/// For chains, which are all that the kernels have.
+inline portable::Panels chain_panels(portable::Panels::Kind kind, int n, int k, int group) {
+  constexpr auto chains = portable::Arithmetic::chains;
+  return portable::code_panels(kind, chains, n, portable::Columns(chains, portable::even_ends(k, group)));
 }
 
 template <int K, int Group>
 Both int4_matrix(int n) {
   constexpr int groups = K / Group;
   Both out;
-  out.panels = portable::code_panels(portable::Panels::Kind::int4, n, K, portable::even_groups(K, Group));
+  out.panels = chain_panels(portable::Panels::Kind::int4, n, K, Group);
   const std::vector<u32> words = words_of(random_codes(n, K, out.panels));
   std::vector<u16> scales;
   std::vector<u32> zeros(static_cast<std::size_t>(n * ((groups + 7) / 8)));
@@ -71,9 +75,8 @@ Both int4_matrix(int n) {
       scales.push_back(float16_from_float32(0.01f + number(0.005f)));
       const u32 zero = random_bits() & 15u;
       zeros[static_cast<std::size_t>(row * ((groups + 7) / 8) + g / 8)] |= zero << (4 * (g % 8));
-      const int side = (row / 16 * groups + g) * 16 + row % 16;
-      out.panels.scales.data_ptr<float>()[side] = float32_from_float16(scales.back());
-      out.panels.zeros.data_ptr<std::uint8_t>()[side] = static_cast<std::uint8_t>(zero);
+      out.panels.scales_of(row / 16, g)[row % 16] = float32_from_float16(scales.back());
+      out.panels.zeros_of(row / 16, g)[row % 16] = static_cast<std::uint8_t>(zero);
     }
   put(out.packed, words.data(), words.size() * 4);
   put(out.packed, scales.data(), scales.size() * 2);
@@ -84,14 +87,13 @@ Both int4_matrix(int n) {
 template <int K>
 Both nf4_matrix(int n) {
   Both out;
-  out.panels = portable::code_panels(portable::Panels::Kind::map, n, K, portable::even_groups(K, 64));
+  out.panels = chain_panels(portable::Panels::Kind::map, n, K, 64);
   out.panels.map = weights::nf4_code;
   const std::vector<u32> words = words_of(random_codes(n, K, out.panels));
   const std::vector<float> absmax = numbers(static_cast<std::size_t>(n * K / 64), 0.1f);
   for (int row = 0; row < n; ++row)
     for (int g = 0; g < K / 64; ++g)
-      out.panels.scales.data_ptr<float>()[(row / 16 * (K / 64) + g) * 16 + row % 16] =
-          absmax[static_cast<std::size_t>(row * (K / 64) + g)];
+      out.panels.scales_of(row / 16, g)[row % 16] = absmax[static_cast<std::size_t>(row * (K / 64) + g)];
   put(out.packed, words.data(), words.size() * 4);
   put(out.packed, absmax.data(), absmax.size() * 4);
   put(out.packed, weights::nf4_code.data(), 64);
@@ -111,7 +113,8 @@ Both dense_matrix(int n) {
 
 inline std::vector<float> by_panels(const std::vector<float>& x, int rows, const portable::Panels& panels) {
   std::vector<float> out(static_cast<std::size_t>(rows * panels.n));
-  portable::product(portable::row_pointers(x.data(), rows, panels.k), panels, out.data(), panels.n);
+  const portable::Inputs inputs(x.data(), rows, panels.k);
+  inputs.product(inputs.all(), panels, out.data(), panels.n);
   return out;
 }
 

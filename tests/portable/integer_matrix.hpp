@@ -1,5 +1,5 @@
-// execution/PORTABLE.md's integers in plain scalar C++: slices, groups and their chain, and a weight matrix of every format as
-// integers, read one weight after another.
+// execution/PORTABLE.md's integers in plain scalar C++: slices, groups and their chain, and a weight matrix of every
+// format as integers, read one weight after another.
 #pragma once
 
 #include <algorithm>
@@ -16,10 +16,11 @@ namespace slow {
 
 /// What is done otherwise than the definition says of integers, to see that it shows.
 struct IntegerMutation {
-  bool truncates = false;       // integers are cut off instead of rounded to nearest
-  int group_end = 0;            // groups are cut at so many columns instead of 128
-  bool rounds_down = false;     // units of 256 are cut off instead of rounded
-  bool separate = false;        // a product and a sum instead of one fused operation
+  bool truncates = false;    // integers are cut off instead of rounded to nearest
+  int group_end = 0;         // groups are cut at so many columns instead of 128
+  bool rounds_down = false;  // units of 256 are cut off instead of rounded
+  bool separate = false;     // a product and a sum instead of one fused operation
+  bool loses_sign = false;   // the lower slice is one of -128..127, and the upper one does not know of it
 };
 
 /// Up to 128 values that share a unit.
@@ -41,7 +42,8 @@ struct Slices {
     unit = number ? std::ldexp(1.0f, int(e) - 141) : std::numeric_limits<float>::quiet_NaN();
     for (const float value : x) {
       const double exact = number ? std::ldexp(double(value), 141 - int(e)) : 0;
-      q.push_back(int(mutation.truncates ? std::trunc(exact) : std::nearbyint(exact)));
+      const int whole = int(mutation.truncates ? std::trunc(exact) : std::nearbyint(exact));
+      q.push_back(mutation.loses_sign ? 256 * (whole >> 8) + std::int8_t(whole & 255) : whole);
     }
   }
 };
@@ -59,9 +61,9 @@ struct IntegerMatrix {
     float scale = 0, minimum = 0;
   };
   bool sliced = false, has_minimum = false;
-  std::vector<int> order;                 // which input stands at each column
-  std::vector<std::vector<int>> values;   // [out][in], in that order
-  std::vector<std::vector<int>> group;    // [out][in]: columns of one number share a scale
+  std::vector<int> order;                  // which input stands at each column
+  std::vector<std::vector<int>> values;    // [out][in], in that order
+  std::vector<std::vector<int>> group;     // [out][in]: columns of one number share a scale
   std::vector<std::vector<Group>> groups;  // [out][group]
 
   std::vector<float> times(const std::vector<float>& x, const IntegerMutation& mutation = {}) const {
@@ -78,8 +80,8 @@ struct IntegerMatrix {
       for (int begin = 0, end = 0; begin < in; begin = end) {
         const Slices& block = blocks[std::size_t(begin / most)];
         std::int64_t v = 0, sum = 0;
-        for (end = begin; end < in && end / most == begin / most &&
-                          group[row][std::size_t(end)] == group[row][std::size_t(begin)];
+        for (end = begin;
+             end < in && end / most == begin / most && group[row][std::size_t(end)] == group[row][std::size_t(begin)];
              ++end) {
           const int q = block.q[std::size_t(end % most)], w = values[row][std::size_t(end)];
           v += std::int64_t(q) * w;
@@ -118,8 +120,7 @@ struct IntegerMatrix {
   static IntegerMatrix of(const fpf::quant::AwqView& view) {
     IntegerMatrix out = shaped(int(view.out), int(view.in));
     for (std::int64_t g = 0; g < view.groups(); ++g)
-      for (std::int64_t r = 0; r < view.out; ++r)
-        out.groups[std::size_t(r)].push_back({scale(view.scales, g, r), 0});
+      for (std::int64_t r = 0; r < view.out; ++r) out.groups[std::size_t(r)].push_back({scale(view.scales, g, r), 0});
     for (std::int64_t k = 0; k < view.in; ++k)
       for (std::int64_t r = 0; r < view.out; ++r) {
         const std::int64_t g = (view.skip + k) / view.group;
@@ -130,10 +131,19 @@ struct IntegerMatrix {
     return out;
   }
 
+  /// Columns by (group, input), of a layer with GPTQ's desc_act; empty for all others, whose columns come as they are.
+  static std::vector<int> order_of(const fpf::quant::LoadedLinear& layer) {
+    return fpf::quant::visit(layer, [](const auto& weight) {
+      if constexpr (requires { weight.g_idx; })
+        return by_group(weight.view());
+      else
+        return std::vector<int>();
+    });
+  }
+
   static IntegerMatrix of(const fpf::quant::GptqView& view) {
     IntegerMatrix out = shaped(int(view.out), int(view.in));
-    std::stable_sort(out.order.begin(), out.order.end(),
-                     [&](int a, int b) { return view.group_of(a) < view.group_of(b); });
+    out.order = by_group(view);
     std::int64_t most = 0;
     for (std::int64_t k = 0; k < view.in; ++k) most = std::max(most, view.group_of(k));
     for (std::int64_t r = 0; r < view.out; ++r) {
@@ -204,6 +214,12 @@ struct IntegerMatrix {
   }
 
  private:
+  static std::vector<int> by_group(const fpf::quant::GptqView& view) {
+    std::vector<int> out(std::size_t(view.in));
+    std::iota(out.begin(), out.end(), 0);
+    std::stable_sort(out.begin(), out.end(), [&](int a, int b) { return view.group_of(a) < view.group_of(b); });
+    return out;
+  }
   static IntegerMatrix shaped(int out_features, int in) {
     IntegerMatrix out;
     out.order.resize(std::size_t(in));
@@ -243,9 +259,10 @@ inline float exp2_below(float x) {
 
 /// Attention of one query over keys and values [positions][d], all of which it sees.
 inline std::vector<float> attended(const std::vector<float>& query, const std::vector<std::vector<float>>& keys,
-                                   const std::vector<std::vector<float>>& values, const IntegerMutation& mutation = {}) {
+                                   const std::vector<std::vector<float>>& values,
+                                   const IntegerMutation& mutation = {}) {
   const std::size_t d = query.size();
-  const Slices q(query, 175);
+  const Slices q(query, 175, mutation);
   std::vector<Slices> k, v;
   bool number = !std::isnan(q.unit);
   for (std::size_t j = 0; j < keys.size(); ++j) {

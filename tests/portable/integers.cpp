@@ -1,5 +1,5 @@
-// The portable execution's integers at their edges: what has no number, what is not seen, odd widths, columns in an order of
-// their own, by every instruction set, held against plain scalar C++ (integer_matrix.hpp).
+// The portable execution's integers at their edges: what has no number, what is not seen, odd widths, columns in an
+// order of their own, by every instruction set, held against plain scalar C++ (integer_matrix.hpp).
 #include <ATen/ops/zeros_like.h>
 
 #include <boost/test/data/monomorphic.hpp>
@@ -74,7 +74,8 @@ struct Codes {
       for (std::int64_t i = 0; i < k; ++i) own.push_back(static_cast<std::uint8_t>(random_bits() % (most + 1)));
       for (std::int64_t i = 0; i < k; ++i) {
         group.push_back(static_cast<int>(i / length));
-        values.push_back(own[static_cast<std::size_t>(plain.order[static_cast<std::size_t>(i)])] - zeros[static_cast<std::size_t>(i / length)]);
+        values.push_back(own[static_cast<std::size_t>(plain.order[static_cast<std::size_t>(i)])] -
+                         zeros[static_cast<std::size_t>(i / length)]);
       }
       const std::vector<std::int64_t> part = portable::stored_groups(panels.columns, ends);
       for (std::int64_t g = 0; g < panels.columns.count(); ++g) {
@@ -156,7 +157,8 @@ struct Attended {
 
 BOOST_AUTO_TEST_CASE(codes_of_any_width) {
   using enum portable::Panels::Kind;
-  for (const auto [n, k, length] : {std::array<std::int64_t, 3>{33, 320, 64}, {16, 100, 100}, {8, 1000, 48}, {40, 256, 32}, {5, 40, 12}})
+  for (const auto [n, k, length] :
+       {std::array<std::int64_t, 3>{33, 320, 64}, {16, 100, 100}, {8, 1000, 48}, {40, 256, 32}, {5, 40, 12}})
     for (const auto kind : {int4, bytes})
       for (const bool minima : {false, true})
         for (const std::int64_t rows : {1, 3, 13}) {
@@ -175,8 +177,9 @@ BOOST_AUTO_TEST_CASE(columns_in_an_order_of_their_own) {
   }
 }
 
-// Each that an implementation could get wrong and still look right: a rounding, where a group ends, units of slices that are
-// cut off, a fused operation split. Numbers of 16 bits hide most of them in a whole model; a product's float32 does not.
+// Each that an implementation could get wrong and still look right: a rounding, where a group ends, units of slices
+// that are cut off, a slice's sign, a fused operation split. Numbers of 16 bits hide most of them in a whole model; a
+// product's float32 does not.
 BOOST_AUTO_TEST_CASE(changes_of_the_definition_show) {
   const Codes codes(20, 384, 128, portable::Panels::Kind::int4, true);
   std::vector<std::vector<float>> dense;
@@ -185,8 +188,11 @@ BOOST_AUTO_TEST_CASE(changes_of_the_definition_show) {
   const std::vector<float> x = numbers(384);
   const Attended heads(200, 64);
   const std::vector<float> q = numbers(64);
-  for (const slow::IntegerMutation& mutation :
-       {slow::IntegerMutation{.truncates = true}, {.group_end = 64}, {.rounds_down = true}, {.separate = true}}) {
+  for (const slow::IntegerMutation& mutation : {slow::IntegerMutation{.truncates = true},
+                                                {.group_end = 64},
+                                                {.rounds_down = true},
+                                                {.separate = true},
+                                                {.loses_sign = true}}) {
     if (!mutation.separate)  // units are powers of two: their products are exact
       BOOST_TEST(!same(slices.times(x, mutation), slices.times(x)));
     BOOST_TEST(!same(heads.definition(q, 199, mutation), heads.definition(q, 199)));
@@ -194,13 +200,14 @@ BOOST_AUTO_TEST_CASE(changes_of_the_definition_show) {
   }
 }
 
-// Zeros, subnormal numbers, the largest; the edge at which a value rounds to 32639 and the next to one more; infinities and
-// NaNs, which are where the block is and nowhere else.
+// Zeros, subnormal numbers, the largest; the edge at which a value rounds to 32639 and the next to one more;
+// infinities and NaNs, which are where the block is and nowhere else.
 BOOST_AUTO_TEST_CASE(rows_at_the_edges_of_numbers) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<std::vector<float>> edges{
-      {0.0f, -0.0f}, {1e-45f, -1e-40f}, {3e38f, 1e30f}, {3.4e38f, 1.0f}, {32639.49f, 0.5f}, {32639.5f, 1.5f},
-      {16319.7f, 2.5f}, {-32767.9f, 1.0f}, {infinity, 1.0f}, {-infinity, infinity}, {NAN, 1.0f}, {0x1p-126f, 0x1p-127f}};
+  const std::vector<std::vector<float>> edges{{0.0f, -0.0f},         {1e-45f, -1e-40f}, {3e38f, 1e30f},
+                                              {3.4e38f, 1.0f},       {32639.49f, 0.5f}, {32639.5f, 1.5f},
+                                              {16319.7f, 2.5f},      {-32767.9f, 1.0f}, {infinity, 1.0f},
+                                              {-infinity, infinity}, {NAN, 1.0f},       {0x1p-126f, 0x1p-127f}};
   const Codes int4(20, 384, 128, portable::Panels::Kind::int4, false);
   at::Tensor matrix = at::empty({20, 384}, at::kBFloat16);
   std::vector<std::vector<float>> dense(20);

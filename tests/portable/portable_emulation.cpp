@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(columns_sorted_by_group) {
   for (int i = 0; i < k; ++i) order[static_cast<std::size_t>(i)] = i;
   std::shuffle(order.begin(), order.end(), random_bits);
   for (int i = 0; i < k; ++i) columns[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] = i;
-  m.panels.order = order;
+  m.panels.columns.order = order;
   put(m.packed, columns.data(), columns.size() * 4);
   check_products<Weight>(m, n);
   check_normalised_products<Weight>(m, n);
@@ -164,7 +164,10 @@ void check_attention(int before) {
                  ((row / tokens * kv_heads + (h - heads) % kv_heads) * length + before + row % tokens) * d;
       for (int i = 0; i < d; ++i) to[i] = bfloat16_from_float32(x[i]);
     }
-  portable::attend(q, keys, values, 0.125f, wanted);
+  model::ModelConfig config;
+  config.num_heads = heads;
+  config.num_kv_heads = kv_heads;
+  portable::attend(q, keys, values, parallel::HeadsOfKv(parallel::Shard::whole(config), config), 0.125f, wanted);
 
   std::vector<int> position;
   for (int row = 0; row < rows; ++row) position.push_back(before + row % tokens);

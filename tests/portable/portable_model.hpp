@@ -1,10 +1,10 @@
-// execution/PORTABLE.md once more, token by token in plain scalar C++: what the vectors and kernels are held against. With
-// Number double it is the float64 reference (the order of additions does not matter there).
+// execution/PORTABLE.md once more, token by token in plain scalar C++: what the vectors and kernels are held against.
 #pragma once
 
 #include <bit>
 #include <cmath>
 #include <fpf/core/half.hpp>
+#include <fpf/evidence/digests.hpp>
 #include <fpf/evidence/signals.hpp>
 #include <fpf/model/weights.hpp>
 #include <numeric>
@@ -22,19 +22,6 @@ struct Mutation {
   IntegerMutation attention;
 };
 
-/// The experts that each layer chose for each token: kept of one run, followed by another.
-struct Routes {
-  std::vector<std::vector<int>> chosen;  // of each choice in turn
-  std::size_t next = 0;
-  bool follows = false;
-
-  static Routes of(const Routes& kept) { return {kept.chosen, 0, true}; }
-};
-
-inline float operator_fma(float a, float b, float c) { return std::fma(a, b, c); }
-inline double operator_fma(double a, double b, double c) { return a * b + c; }
-
-inline double exponential(double x) { return std::exp(x); }
 inline float exponential(float x) {
   if (x < -110) x = -110;
   if (x > 90) x = 90;
@@ -49,7 +36,6 @@ inline float exponential(float x) {
   return p * std::ldexp(1.0f, half) * std::ldexp(1.0f, whole - half);
 }
 
-inline double logarithm(double x) { return std::log(x); }
 inline float logarithm(float x) {
   int e = 0;
   float m = std::frexp(x, &e) * 2;  // [1, 2)
@@ -66,18 +52,15 @@ inline float logarithm(float x) {
                   std::fma(static_cast<float>(e), -2.12194440e-4f, f - correction));
 }
 
-template <class N>
-N silu(N x) {
-  return x / (1 + exponential(-x));
-}
+inline float silu(float x) { return x / (1 + exponential(-x)); }
 
 /// sum over k of term(k), as a reduction: chains of 32, at most eight segments of whole blocks, a tree.
-template <class N, class Term>
-N reduce(int count, Term term) {
+template <class Term>
+float reduce(int count, Term term) {
   const int blocks = (count + 31) / 32, each = (blocks + 7) / 8;
-  std::vector<N> segments;
+  std::vector<float> segments;
   for (int b = 0; b < blocks; ++b) {
-    N chain = 0;
+    float chain = 0;
     for (int k = 32 * b; k < std::min(count, 32 * b + 32); ++k) chain = term(k, chain);
     if (b % each == 0)
       segments.push_back(chain);
@@ -85,7 +68,7 @@ N reduce(int count, Term term) {
       segments.back() += chain;
   }
   while (segments.size() > 1) {
-    std::vector<N> pairs;
+    std::vector<float> pairs;
     for (std::size_t i = 0; i < segments.size(); i += 2)
       pairs.push_back(i + 1 < segments.size() ? segments[i] + segments[i + 1] : segments[i]);
     segments = pairs;
@@ -93,30 +76,30 @@ N reduce(int count, Term term) {
   return segments.front();
 }
 
-template <class N>
 class Model {
  public:
-  using Row = std::vector<N>;
+  using Row = std::vector<float>;
 
   template <class Quant>
-  static Model load(const fpf::model::Checkpoint& checkpoint, fpf::DType dtype, int version = 2) {
+  static Model load(const fpf::model::Checkpoint& checkpoint, fpf::DType dtype) {
     Model out;
     out.config_ = checkpoint.config();
     out.dtype_ = dtype;
-    out.version_ = version;
     const auto& c = out.config_;
     const fpf::quant::Loader loader{checkpoint.source(), c.quantization, fpf::device::scalar_type(dtype), at::kCPU,
-                                   /*keeps_values=*/true};
+                                    /*keeps_values=*/true};
     out.embedding_ = out.matrix(fpf::quant::load_dense(
         loader, fpf::quant::LinearSpec::whole("model.embed_tokens", c.vocab_size, c.hidden_size)));
     for (std::int64_t i = 0; i < c.num_layers; ++i) {
       const fpf::model::Layer layer(loader, fpf::quant::scheme<Quant>(), checkpoint, fpf::parallel::Shard::whole(c), i);
       const auto wide = [&](const auto& linear) {
         Linear own;
-        if (out.has_integers())
-          linear.for_each_part([&](const auto& part) { own.parts.push_back(IntegerMatrix::of(part)); });
-        else
-          own.floats = out.matrix(linear.dequantise(at::kFloat));
+        linear.for_each_part([&](const fpf::quant::LoadedLinear& part) {
+          if (out.has_integers())
+            own.parts.push_back(IntegerMatrix::of(part));
+          else
+            own.floats.emplace_back(out.matrix(part.dequantise(at::kFloat)), IntegerMatrix::order_of(part));
+        });
         return own;
       };
       const auto mlp = [&](const auto& m) { return std::array{wide(m.gate), wide(m.up), wide(m.down)}; };
@@ -141,19 +124,16 @@ class Model {
     return out;
   }
 
-  /// The prompt, then `steps` tokens, greedily or as `forced` says. Signals of all layers.
-  fpf::evidence::Signals run(const std::vector<std::int32_t>& prompt, int steps, const Mutation& mutation = {},
-                             const std::vector<std::int32_t>& forced = {}, Routes* routes = nullptr) {
+  /// The prompt, then `steps` tokens. Signals of all layers.
+  fpf::evidence::Signals run(const std::vector<std::int32_t>& prompt, int steps, const Mutation& mutation = {}) {
     mutation_ = mutation;
-    routes_ = routes;
     fpf::evidence::Signals out;
     out.prompt_tokens = static_cast<std::int64_t>(prompt.size());
     out.logprobs.k = 10;
     keys_.assign(layers_.size(), {});
     values_.assign(layers_.size(), {});
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      out.layers.push_back(
-          {static_cast<std::int64_t>(i), {recorded(), config_.hidden_size}, {recorded(), config_.kv_size()}});
+      out.layers.push_back({static_cast<std::int64_t>(i), {dtype_, config_.hidden_size}, {dtype_, config_.kv_size()}});
       if (config_.is_moe()) out.layers.back().router.emplace().k = config_.experts_per_token;
     }
     std::int32_t token = 0;
@@ -162,7 +142,6 @@ class Model {
       if (position < length) {
         token = prompt[static_cast<std::size_t>(position)];
       } else {
-        if (!forced.empty()) token = forced[static_cast<std::size_t>(position - length)];
         out.token_ids.push_back(token);
       }
       const bool seen = position >= length - 2;
@@ -175,7 +154,8 @@ class Model {
   using Matrix = std::vector<Row>;
   /// Floats, or of models of 16 bits integers, of several layers of one input.
   struct Linear {
-    Matrix floats;
+    std::vector<std::pair<Matrix, std::vector<int>>>
+        floats;  // and where the columns do not come as they are, their order
     std::vector<IntegerMatrix> parts;
   };
   struct Layer {
@@ -185,9 +165,7 @@ class Model {
     std::vector<std::array<Linear, 3>> mlps;
   };
 
-  bool has_integers() const { return std::is_same_v<N, float> && dtype_ != fpf::DType::float32 && version_ == 2; }
-
-  fpf::DType recorded() const { return std::is_same_v<N, double> ? fpf::DType::float64 : dtype_; }
+  bool has_integers() const { return dtype_ != fpf::DType::float32; }
 
   Matrix matrix(const at::Tensor& t) const {
     const at::Tensor wide = t.to(at::kFloat).contiguous();
@@ -202,24 +180,18 @@ class Model {
   }
 
   /// As the cache and the recorder keep a value.
-  N kept(N value) const {
-    if constexpr (std::is_same_v<N, double>) {
-      return value;
-    } else {
-      if (dtype_ == fpf::DType::bfloat16) return fpf::float32_from_bfloat16(fpf::bfloat16_from_float32(value));
-      if (dtype_ == fpf::DType::float16) return fpf::float32_from_float16(fpf::float16_from_float32(value));
-      return value;
-    }
+  float kept(float value) const {
+    if (dtype_ == fpf::DType::bfloat16) return fpf::float32_from_bfloat16(fpf::bfloat16_from_float32(value));
+    if (dtype_ == fpf::DType::float16) return fpf::float32_from_float16(fpf::float16_from_float32(value));
+    return value;
   }
   void record(fpf::evidence::VectorRows& to, const Row& row) const {
-    for (const N value : row) {
+    for (const float value : row) {
       const auto put = [&](auto bits) {
         const auto* bytes = reinterpret_cast<const std::byte*>(&bits);
         to.bytes.insert(to.bytes.end(), bytes, bytes + sizeof(bits));
       };
-      if constexpr (std::is_same_v<N, double>)
-        put(value);
-      else if (dtype_ == fpf::DType::float32)
+      if (dtype_ == fpf::DType::float32)
         put(value);
       else
         put(dtype_ == fpf::DType::bfloat16 ? fpf::bfloat16_from_float32(value) : fpf::float16_from_float32(value));
@@ -229,29 +201,38 @@ class Model {
   static Row times(const Matrix& m, const Row& x) {
     Row out;
     for (const Row& w : m)
-      out.push_back(reduce<N>(static_cast<int>(x.size()), [&](int k, N sum) {
-        return operator_fma(x[static_cast<std::size_t>(k)], w[static_cast<std::size_t>(k)], sum);
+      out.push_back(reduce(static_cast<int>(x.size()), [&](int k, float sum) {
+        return std::fma(x[static_cast<std::size_t>(k)], w[static_cast<std::size_t>(k)], sum);
       }));
     return out;
   }
 
+  static Matrix in_order(const Matrix& m, const std::vector<int>& order) {
+    Matrix out;
+    for (const Row& from : m) {
+      Row& to = out.emplace_back();
+      for (const int column : order) to.push_back(from[std::size_t(column)]);
+    }
+    return out;
+  }
+
   Row times(const Linear& m, const Row& x) const {
-    if constexpr (std::is_same_v<N, float>)
-      if (has_integers()) {
-        Row out;
-        for (const IntegerMatrix& part : m.parts)
-          for (const float value : part.times(x, mutation_.integers)) out.push_back(value);
-        return out;
-      }
-    return times(m.floats, x);
+    Row out;
+    for (const auto& [matrix, order] : m.floats)
+      for (const float value :
+           order.empty() ? times(matrix, x) : times(in_order(matrix, order), in_order({x}, order)[0]))
+        out.push_back(value);
+    for (const IntegerMatrix& part : m.parts)
+      for (const float value : part.times(x, mutation_.integers)) out.push_back(value);
+    return out;
   }
 
   Row norm(const Row& x, const Row& weight) const {
-    const N squares = reduce<N>(static_cast<int>(x.size()), [&](int k, N sum) {
-      return operator_fma(x[static_cast<std::size_t>(k)], x[static_cast<std::size_t>(k)], sum);
+    const float squares = reduce(static_cast<int>(x.size()), [&](int k, float sum) {
+      return std::fma(x[static_cast<std::size_t>(k)], x[static_cast<std::size_t>(k)], sum);
     });
-    const N eps = std::is_same_v<N, double> ? N(config_.rms_norm_eps) : N(float(config_.rms_norm_eps));
-    const N inverse = 1 / std::sqrt(squares / N(x.size()) + eps);
+    const float eps = float(config_.rms_norm_eps);
+    const float inverse = 1 / std::sqrt(squares / float(x.size()) + eps);
     Row out = x;
     for (std::size_t i = 0; i < x.size(); ++i) out[i] = x[i] * inverse * weight[i];
     return out;
@@ -265,11 +246,11 @@ class Model {
       const long double angle =
           angle_of / std::pow(static_cast<long double>(config_.rope_theta),
                               2 * static_cast<long double>(i) / static_cast<long double>(x.size()));
-      const N cos = N(std::cos(angle)), sin = N(std::sin(angle));
-      const N a = x[i], b = x[half + i], other = b * sin, second = a * sin;
-      const N product = a * cos;
-      out[i] = mutation.separate_rope ? product - other : operator_fma(a, cos, -other);
-      out[half + i] = operator_fma(b, cos, second);
+      const float cos = float(std::cos(angle)), sin = float(std::sin(angle));
+      const float a = x[i], b = x[half + i], other = b * sin, second = a * sin;
+      const float product = a * cos;
+      out[i] = mutation.separate_rope ? product - other : std::fma(a, cos, -other);
+      out[half + i] = std::fma(b, cos, second);
     }
     return out;
   }
@@ -284,55 +265,52 @@ class Model {
     };
     Row k, v, out;
     for (std::size_t h = 0; h < kv_heads; ++h) {
-      for (const N value : prepared(head(heads + h), l.k_norm)) k.push_back(kept(value));
-      for (const N value : head(heads + kv_heads + h)) v.push_back(kept(value));
+      for (const float value : prepared(head(heads + h), l.k_norm)) k.push_back(kept(value));
+      for (const float value : head(heads + kv_heads + h)) v.push_back(kept(value));
     }
     keys_[layer].push_back(k);
     values_[layer].push_back(v);
-    const double root = 1.0 / std::sqrt(double(d));
-    const N scale = std::is_same_v<N, double> ? N(root) : N(float(root));
+    const float scale = float(1.0 / std::sqrt(double(d)));
     for (std::size_t h = 0; h < heads; ++h) {
       const Row q = prepared(head(h), l.q_norm);
       const std::size_t first = h / (heads / kv_heads) * d;
-      if constexpr (std::is_same_v<N, float>)
-        if (has_integers()) {
-          std::vector<Row> seen_keys, seen_values;
-          for (std::size_t p = 0; p <= std::size_t(position); ++p)
-            for (auto [from, to] : {std::pair{&keys_, &seen_keys}, {&values_, &seen_values}}) {
-              const auto begin = (*from)[layer][p].begin() + long(first);
-              to->emplace_back(begin, begin + long(d));
-            }
-          for (const float value : slow::attended(q, seen_keys, seen_values, mutation.attention)) out.push_back(value);
-          continue;
-        }
+      if (has_integers()) {
+        std::vector<Row> seen_keys, seen_values;
+        for (std::size_t p = 0; p <= std::size_t(position); ++p)
+          for (auto [from, to] : {std::pair{&keys_, &seen_keys}, {&values_, &seen_values}}) {
+            const auto begin = (*from)[layer][p].begin() + long(first);
+            to->emplace_back(begin, begin + long(d));
+          }
+        for (const float value : slow::attended(q, seen_keys, seen_values, mutation.attention)) out.push_back(value);
+        continue;
+      }
       Row sums(d, 0);
-      N maximum = -INFINITY, total = 0;
+      float maximum = -INFINITY, total = 0;
       for (int begin = 0; begin <= position; begin += 64) {
         const int end = std::min(position + 1, begin + 64);
         Row scores;
         for (int p = begin; p < end; ++p) {
           const Row& key = keys_[layer][std::size_t(p)];
-          scores.push_back(reduce<N>(int(d),
-                                     [&](int i, N sum) {
-                                       return operator_fma(q[std::size_t(i)], key[first + std::size_t(i)], sum);
-                                     }) *
-                           scale);
+          scores.push_back(
+              reduce(int(d),
+                     [&](int i, float sum) { return std::fma(q[std::size_t(i)], key[first + std::size_t(i)], sum); }) *
+              scale);
         }
-        const N largest = *std::max_element(scores.begin(), scores.end()), next = std::max(maximum, largest);
-        N block_total = 0;
+        const float largest = *std::max_element(scores.begin(), scores.end()), next = std::max(maximum, largest);
+        float block_total = 0;
         Row block_sums(d, 0);
         for (int p = begin; p < end; ++p) {
-          const N weight = exponential(scores[std::size_t(p - begin)] - largest);
+          const float weight = exponential(scores[std::size_t(p - begin)] - largest);
           block_total += weight;
           for (std::size_t i = 0; i < d; ++i)
-            block_sums[i] = operator_fma(weight, values_[layer][std::size_t(p)][first + i], block_sums[i]);
+            block_sums[i] = std::fma(weight, values_[layer][std::size_t(p)][first + i], block_sums[i]);
         }
-        const N before = exponential(maximum - next), now = exponential(largest - next);
-        total = operator_fma(block_total, now, total * before);
-        for (std::size_t i = 0; i < d; ++i) sums[i] = operator_fma(block_sums[i] + 0, now, sums[i] * before);
+        const float before = exponential(maximum - next), now = exponential(largest - next);
+        total = std::fma(block_total, now, total * before);
+        for (std::size_t i = 0; i < d; ++i) sums[i] = std::fma(block_sums[i] + 0, now, sums[i] * before);
         maximum = next;
       }
-      for (const N value : sums) out.push_back(value / total);
+      for (const float value : sums) out.push_back(value / total);
     }
     return out;
   }
@@ -355,23 +333,18 @@ class Model {
 
   Row experts(const Layer& l, const Row& x, fpf::evidence::RouterRows* record) const {
     const Row logits = times(l.router, x);
-    std::vector<int> order = ordered(logits);
+    const std::vector<int> order = ordered(logits);
     const auto k = std::size_t(config_.experts_per_token);
-    if (routes_ != nullptr && routes_->follows) {
-      order = routes_->chosen.at(routes_->next++);
-    } else if (routes_ != nullptr) {
-      routes_->chosen.push_back(order);
-    }
-    const N largest = logits[std::size_t(order[0])];
+    const float largest = logits[std::size_t(order[0])];
     Row weights;
-    N sum = 0;
+    float sum = 0;
     for (std::size_t i = 0; i < k; ++i) weights.push_back(exponential(logits[std::size_t(order[i])] - largest));
     if (config_.norm_topk_prob)
-      for (const N weight : weights) sum += weight;
+      for (const float weight : weights) sum += weight;
     else
-      sum = reduce<N>(int(logits.size()),
-                      [&](int e, N total) { return total + exponential(logits[std::size_t(e)] - largest); });
-    for (N& weight : weights) weight /= sum;
+      sum = reduce(int(logits.size()),
+                   [&](int e, float total) { return total + exponential(logits[std::size_t(e)] - largest); });
+    for (float& weight : weights) weight /= sum;
     if (record != nullptr) {
       for (std::size_t i = 0; i < k; ++i) {
         record->expert_ids.push_back(order[i]);
@@ -385,7 +358,7 @@ class Model {
       for (std::size_t i = 0; i < k; ++i) {
         if (order[i] != int(e)) continue;
         const Row y = through(l.mlps[e], x);
-        for (std::size_t j = 0; j < y.size(); ++j) out[j] = operator_fma(weights[i], y[j], out[j]);
+        for (std::size_t j = 0; j < y.size(); ++j) out[j] = std::fma(weights[i], y[j], out[j]);
       }
     return out;
   }
@@ -411,9 +384,9 @@ class Model {
     if (out == nullptr) return 0;
     const Row logits = times(head_, norm(x, final_norm_));
     const std::vector<int> order = ordered(logits);
-    const N largest = logits[std::size_t(order[0])];
-    const N log_sum = logarithm(reduce<N>(
-        int(logits.size()), [&](int i, N sum) { return sum + exponential(logits[std::size_t(i)] - largest); }));
+    const float largest = logits[std::size_t(order[0])];
+    const float log_sum = logarithm(reduce(
+        int(logits.size()), [&](int i, float sum) { return sum + exponential(logits[std::size_t(i)] - largest); }));
     for (std::size_t i = 0; i < 10; ++i) {
       out->logprobs.ids.push_back(order[i]);
       out->logprobs.values.push_back(float(logits[std::size_t(order[i])] - largest - log_sum));
@@ -428,8 +401,17 @@ class Model {
   Row final_norm_;
   std::vector<Matrix> keys_, values_;
   Mutation mutation_;
-  Routes* routes_ = nullptr;
-  int version_ = 2;
 };
+
+/// Of a run by the definition.
+inline fpf::evidence::Digests digests(const fpf::model::Checkpoint& checkpoint, fpf::DType dtype,
+                                      const std::vector<std::int32_t>& prompt, int steps,
+                                      const Mutation& mutation = {}) {
+  fpf::evidence::Digests out;
+  fpf::quant::select(checkpoint.config().quantization, [&]<class Quant>() {
+    out = fpf::evidence::digests_of(Model::load<Quant>(checkpoint, dtype).run(prompt, steps, mutation));
+  });
+  return out;
+}
 
 }  // namespace slow

@@ -9,6 +9,8 @@
 #include <fpf/quant/awq.hpp>
 #include <fpf/quant/nf4.hpp>
 #include <fpf/quant/schemes.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "compiled.hpp"
@@ -31,7 +33,7 @@ evidence::Digests digests(const model::Checkpoint& checkpoint, int ranks, const 
   settings.dtype = dtype;
   settings.ranks = {.size = ranks, .placement = placement};
   std::vector<std::int32_t> prompt{7};
-  while (prompt.size() < 20) prompt.push_back((prompt.back() * 1103 + 12345) % 4096);
+  while (prompt.size() < 20) prompt.push_back((prompt.back() * 1103 + 12345) % 500);
   Experiment<Quant, attention::Flash, Parallel, stream::Exclusive, execution::Portable> setup(checkpoint, settings);
   return evidence::digests_of(setup.run({prompt}).signals);
 }
@@ -68,15 +70,22 @@ BOOST_AUTO_TEST_CASE(ranks_have_one_devices_bits) {
   check<quant::Nf4>("nf4");
 }
 
-// float32 models add up floats: the same cuts, chains that are whole on one rank. Three ranks have 11, 11 and 10 of 32 heads,
-// 256 of 768 columns, and key-value heads that two of them need.
+// float32 models add up floats: the same cuts, chains that are whole on one rank. Three ranks have 11, 11 and 10 of
+// 32 heads, 256 of 768 columns, and key-value heads that two of them need.
 BOOST_AUTO_TEST_CASE(float32_models_and_uneven_cuts) {
   const auto tiny = model::Checkpoint::open("synthetic:qwen3-moe-tiny?seed=1&quant=awq");
   BOOST_TEST((digests<quant::Awq, parallel::Tensor>(tiny, 3, "contiguous", DType::float32) ==
               digests<quant::Awq, parallel::Single>(tiny, 1, "contiguous", DType::float32)));
-  const auto shape =
-      model::Checkpoint::open("synthetic:" FPF_FIXTURES "/qwen3_30b_two_layers.json?seed=1&quant=awq");
-  BOOST_TEST((digests<quant::Awq, parallel::Tensor>(shape, 3) == digests<quant::Awq, parallel::Single>(shape, 1)));
+  nlohmann::json shape = nlohmann::json::parse(std::ifstream(FPF_FIXTURES "/qwen3_30b_two_layers.json"));
+  BOOST_REQUIRE((shape.at("num_attention_heads") == 32 && shape.at("moe_intermediate_size") == 768));
+  shape.update(
+      {{"hidden_size", 256}, {"head_dim", 32}, {"num_experts", 4}, {"num_experts_per_tok", 2}, {"vocab_size", 500}});
+  std::ofstream("uneven.json") << shape.dump();
+  for (const DType dtype : {DType::bfloat16, DType::float32}) {
+    const auto uneven = model::Checkpoint::open("synthetic:uneven.json?seed=1&quant=awq");
+    BOOST_TEST((digests<quant::Awq, parallel::Tensor>(uneven, 3, "contiguous", dtype) ==
+                digests<quant::Awq, parallel::Single>(uneven, 1, "contiguous", dtype)));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(more_ranks_than_heads_are_refused) {

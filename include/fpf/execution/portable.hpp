@@ -18,14 +18,17 @@ struct Portable {
 
 static_assert(Execution<Portable>);
 
-/// The version of the portable numerics that a manifest's policies.execution_detail names; 0 for none.
+/// The version of the portable numerics that a manifest's policies.execution_detail names; 0 for a text that no
+/// version of fpf wrote.
 constexpr int portable_version(std::string_view detail) {
-  constexpr std::string_view before = "portable numerics, version ";
-  const std::size_t at = detail.find(before);
+  constexpr std::string_view before = "fpf portable numerics, version ";
+  if (!detail.starts_with(before)) return 0;
+  detail.remove_prefix(before.size());
+  const std::string_view digits = detail.substr(0, detail.find(": "));
+  if (digits.empty() || digits.size() > 4 || digits.size() == detail.size() || digits.front() == '0') return 0;
   int out = 0;
-  if (at == std::string_view::npos) return 0;
-  for (const char c : detail.substr(at + before.size())) {
-    if (c < '0' || c > '9' || out > 1000) break;
+  for (const char c : digits) {
+    if (c < '0' || c > '9') return 0;
     out = 10 * out + (c - '0');
   }
   return out;

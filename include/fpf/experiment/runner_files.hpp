@@ -27,7 +27,7 @@ std::string BasicRunner<T>::fingerprint() const {
   parts["reps"] = options_.reps;
   parts["environment"] = describe_environment(state_->settings.device);
   parts["hardware"] = state_->hardware;
-  parts["execution"] = options_.execution;
+  parts["execution"] = {options_.execution, execution(options_.execution).description};
   if (state_->forced) parts["tokens"] = {state_->forced->from, state_->forced->ids};
   parts["own"] = {options_.model_gptq,    options_.model_bnb, options_.neighbour_pdfs,
                   options_.neighbour_ids, options_.placement, options_.contention,
