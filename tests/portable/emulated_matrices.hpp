@@ -114,7 +114,7 @@ Both dense_matrix(int n) {
 inline std::vector<float> by_panels(const std::vector<float>& x, int rows, const portable::Panels& panels) {
   std::vector<float> out(static_cast<std::size_t>(rows * panels.n));
   const portable::Inputs inputs(x.data(), rows, panels.k);
-  inputs.product(inputs.all(), panels, out.data(), panels.n);
+  inputs.product(panels, out.data(), panels.n);
   return out;
 }
 

@@ -109,6 +109,16 @@ inline __m512 shuffled(const __m512& a, const __m512& b, unsigned which) {
   return out;
 }
 
+/// The second where one is no number, as MAXPS and MINPS; SIMDe's are not all so.
+template <bool Most, class Vector>
+Vector extreme(const Vector& a, const Vector& b) {
+  const Lanes<float, Vector> x(a);
+  Lanes<float, Vector> out(b);
+  for (int i = 0; i < out.count; ++i)
+    if (Most ? x.of[i] > out.of[i] : x.of[i] < out.of[i]) out.of[i] = x.of[i];
+  return out;
+}
+
 // ---- AMX, as in Intel's manual (volume 1, chapter 18, and the instructions' operations in volume 2)
 
 struct Tile {
@@ -211,6 +221,15 @@ void multiply(int to, int a, int b) {
 #define _mm512_mask_reduce_max_ps(mask, a) emulated_x86::largest(mask, a)
 #define _mm512_mask_reduce_add_epi32(mask, a) emulated_x86::sum(mask, a)
 #define _mm512_maskz_shuffle_ps(mask, a, b, which) simde_mm512_maskz_mov_ps(mask, emulated_x86::shuffled(a, b, which))
+
+#undef _mm512_max_ps
+#define _mm512_max_ps(a, b) (emulated_x86::extreme<true, __m512>(a, b))
+#undef _mm512_min_ps
+#define _mm512_min_ps(a, b) (emulated_x86::extreme<false, __m512>(a, b))
+#undef _mm512_maskz_max_ps
+#define _mm512_maskz_max_ps(mask, a, b) simde_mm512_maskz_mov_ps(mask, (emulated_x86::extreme<true, __m512>(a, b)))
+#undef _mm512_maskz_min_ps
+#define _mm512_maskz_min_ps(mask, a, b) simde_mm512_maskz_mov_ps(mask, (emulated_x86::extreme<false, __m512>(a, b)))
 
 #define _tile_loadconfig emulated_x86::loadconfig
 #define _tile_release emulated_x86::release

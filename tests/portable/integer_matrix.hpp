@@ -162,15 +162,15 @@ struct IntegerMatrix {
   static IntegerMatrix of(const fpf::quant::Nf4View& view) {
     IntegerMatrix out = shaped(int(view.out), int(view.in));
     out.sliced = true;
-    const Slices map({view.quant_map.begin(), view.quant_map.end()});
     const std::int64_t length = std::gcd(view.in, view.blocksize);
     for (std::int64_t r = 0; r < view.out; ++r)
       for (std::int64_t k = 0; k < view.in; ++k) {
         const std::int64_t element = r * view.in + k;
         if (k % length == 0)
-          out.groups[std::size_t(r)].push_back({view.scale(element / view.blocksize) * (map.unit * 256), 0});
+          out.groups[std::size_t(r)].push_back({view.scale(element / view.blocksize) * float(256.0 / 30523.0), 0});
         const int pair = view.codes[element / 2];
-        out.values[std::size_t(r)][std::size_t(k)] = map.q[std::size_t(element % 2 == 0 ? pair / 16 : pair % 16)];
+        const double value = view.quant_map[std::size_t(element % 2 == 0 ? pair / 16 : pair % 16)];
+        out.values[std::size_t(r)][std::size_t(k)] = int(std::nearbyint(value * 30523));
         out.group[std::size_t(r)][std::size_t(k)] = int(k / length);
       }
     return out;

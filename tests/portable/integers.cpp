@@ -45,7 +45,7 @@ bool same(const std::vector<float>& a, const std::vector<float>& b) {
   });
 }
 
-/// A matrix of codes with a group's scale, zero and minimum for `length` columns each, in both forms.
+/// A matrix of codes with a group's scale, and zero or minimum, for `length` columns each, in both forms.
 struct Codes {
   portable::Panels panels;
   slow::IntegerMatrix plain;
@@ -56,7 +56,10 @@ struct Codes {
     const std::vector<std::int64_t> ends = portable::even_ends(k, length);
     panels = portable::code_panels(kind, portable::Arithmetic::integers, n,
                                    portable::Columns(portable::Arithmetic::integers, ends, order));
-    if (minima) panels.minima = at::zeros_like(panels.scales);
+    if (minima) {
+      panels.minima = at::zeros_like(panels.scales);
+      panels.zeros.reset();
+    }
     plain.has_minimum = minima;
     plain.order.assign(order.begin(), order.end());
     for (std::int64_t i = 0; order.empty() && i < k; ++i) plain.order.push_back(static_cast<int>(i));
@@ -69,7 +72,7 @@ struct Codes {
       std::vector<int> zeros;
       for (std::size_t g = 0; g < ends.size(); ++g) {
         groups.push_back({0.01f * number(), minima ? number() : 0.0f});
-        zeros.push_back(kind == Panels::Kind::bytes ? 128 : static_cast<int>(random_bits() % 17));
+        zeros.push_back(minima ? 0 : kind == Panels::Kind::bytes ? 128 : static_cast<int>(random_bits() % 17));
       }
       for (std::int64_t i = 0; i < k; ++i) own.push_back(static_cast<std::uint8_t>(random_bits() % (most + 1)));
       for (std::int64_t i = 0; i < k; ++i) {
@@ -81,7 +84,7 @@ struct Codes {
       for (std::int64_t g = 0; g < panels.columns.count(); ++g) {
         const auto of = static_cast<std::size_t>(part[static_cast<std::size_t>(g)]);
         panels.scales_of(r / 16, g)[r % 16] = groups[of].scale;
-        panels.zeros_of(r / 16, g)[r % 16] = static_cast<std::uint8_t>(zeros[of]);
+        if (!minima) panels.zeros_of(r / 16, g)[r % 16] = static_cast<std::uint8_t>(zeros[of]);
         if (minima) panels.minima.data_ptr<float>()[panels.side(r / 16, g) + r % 16] = groups[of].minimum;
       }
     }
@@ -193,6 +196,8 @@ BOOST_AUTO_TEST_CASE(changes_of_the_definition_show) {
                                                 {.rounds_down = true},
                                                 {.separate = true},
                                                 {.loses_sign = true}}) {
+    const std::string which = fmt::format("truncates {}, group_end {}, rounds_down {}, separate {}, loses_sign {}", mutation.truncates, mutation.group_end, mutation.rounds_down, mutation.separate, mutation.loses_sign);
+    BOOST_TEST_INFO_SCOPE(which);
     if (!mutation.separate)  // units are powers of two: their products are exact
       BOOST_TEST(!same(slices.times(x, mutation), slices.times(x)));
     BOOST_TEST(!same(heads.definition(q, 199, mutation), heads.definition(q, 199)));

@@ -82,13 +82,12 @@ Weights random_weights(const std::string& format, std::int64_t k, Draw& draw) {
       portable::code_panels(int4 ? Panels::Kind::int4 : Panels::Kind::map, portable::Arithmetic::integers, outputs,
                             portable::Columns(portable::Arithmetic::integers, portable::even_ends(k, length)));
   out.panels.map = weights::nf4_code;
-  const float unit = portable::mul(portable::MapSlices(out.panels.map).unit, portable::sliced_unit);
   std::vector<std::uint8_t> codes(out.values.size());
   for (std::int64_t r = 0; r < outputs; ++r)
     for (std::int64_t g = 0; g < k / length; ++g) {
       const float scale = float32_from_float16(float16_from_float32(float(draw.uniform(0.003, 0.006))));
       const int zero = int(draw.uniform(6, 10));
-      out.panels.scales_of(r / 16, g)[r % 16] = int4 ? scale : portable::mul(scale, unit);
+      out.panels.scales_of(r / 16, g)[r % 16] = int4 ? scale : portable::mul(scale, portable::map_value);
       if (int4) out.panels.zeros_of(r / 16, g)[r % 16] = std::uint8_t(zero);
       for (std::int64_t i = g * length; i < (g + 1) * length; ++i) {
         const int code = std::clamp(int(std::lround(7.5 + 3 * draw.normal())), 0, 15);

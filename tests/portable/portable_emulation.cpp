@@ -167,7 +167,9 @@ void check_attention(int before) {
   model::ModelConfig config;
   config.num_heads = heads;
   config.num_kv_heads = kv_heads;
-  portable::attend(q, keys, values, parallel::HeadsOfKv(parallel::Shard::whole(config), config), 0.125f, wanted);
+  portable::CacheFloats copies(1, keys.size(0) * kv_heads, length, d);
+  copies.put(0, 0, keys, values);
+  portable::attend(q, copies, 0, parallel::HeadsOfKv(parallel::Shard::whole(config), config), before, wanted);
 
   std::vector<int> position;
   for (int row = 0; row < rows; ++row) position.push_back(before + row % tokens);

@@ -1,4 +1,5 @@
-// The loops of every instruction set that this CPU has, and that the checks of them see what they must see.
+// The loops of every instruction set that this CPU has, and that the checks of
+// them see what they must see.
 #include <boost/test/unit_test.hpp>
 
 #include "loop_checks.hpp"
@@ -33,14 +34,15 @@ FPF_EXACT unsigned integers(const float* x, int count, std::int16_t* q) {
       q[k] = static_cast<std::int16_t>(std::nearbyint(portable::mul(x[k], portable::slice_scale(e)) * 0.99999f));
   return e;
 }
-FPF_EXACT void dot(const portable::Dot& d, std::int32_t* dots) {
-  portable::plain::dot(d, dots);
-  if (d.low != nullptr && d.count == 24) dots[d.rows * portable::lanes - 1] += 1;
+FPF_EXACT void dot(const portable::Dot& d) {
+  portable::plain::dot(d);
+  if (d.low != nullptr && d.count == 24) d.dots[(d.rows - 1) * d.stride] += 1;
 }
 
 }  // namespace
 
-// The checks see a product that was rounded by itself, ties that are none, one sum of one width that is one more.
+// The checks see a product that was rounded by itself, ties that are none, one
+// sum of one width that is one more.
 BOOST_AUTO_TEST_CASE(a_changed_rounding_shows) {
   const auto found = [](auto change) {
     portable::Loops loops = portable::plain::loops;

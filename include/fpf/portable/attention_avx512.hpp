@@ -5,7 +5,7 @@
 #include <fpf/portable/integer_lanes.hpp>
 
 #if FPF_HAS_X86_VECTORS
-#include <immintrin.h>
+#include <fpf/portable/intrinsics.hpp>
 
 namespace fpf::portable::avx512 {
 
@@ -32,11 +32,27 @@ FPF_AVX512 inline __m512 exp2_of_unit(__m512 y) {
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), power));
 }
 
+/// Of numbers.
 FPF_AVX512 inline float largest(const __m512 (&x)[block_vectors]) {
   __m512 out = x[0];
 #pragma GCC unroll 8
   for (int i = 1; i < block_vectors; ++i) out = _mm512_maskz_max_ps(0xffff, out, x[i]);
-  return _mm512_mask_reduce_max_ps(0xffff, out);
+  alignas(64) float all[lanes];
+  _mm512_store_ps(all, out);
+  const __m256 eight = _mm256_max_ps(_mm256_load_ps(all), _mm256_load_ps(all + 8));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+FPF_AVX512 inline std::int32_t sum_of(__m512i x) {
+  alignas(64) std::int32_t all[lanes];
+  _mm512_store_si512(all, x);
+  const auto* const halves = reinterpret_cast<const __m256i*>(all);
+  const __m256i eight = _mm256_add_epi32(_mm256_load_si256(halves), _mm256_load_si256(halves + 1));
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 
 /// A block's weights of one row, and what is largest in it.
@@ -99,7 +115,7 @@ FPF_AVX512 inline void finish(const AttentionRow& row, const Weights& weights, f
     sums = _mm512_add_epi32(sums, w);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(row.weights + lanes * i), _mm512_maskz_cvtepi32_epi16(0xffff, w));
   }
-  *row.weight_sum = _mm512_mask_reduce_add_epi32(0xffff, sums);
+  *row.weight_sum = sum_of(sums);
   const float next = larger(*row.maximum, weights.highest), new_scale = exp2_below(sub(weights.highest, next));
   *row.old_scale = exp2_below(sub(*row.maximum, next));
   *row.sum = fma(total, new_scale, mul(*row.sum, *row.old_scale));
@@ -137,8 +153,11 @@ FPF_AVX512 inline void softmax_block(float* scores, std::int64_t rows, float* ma
     float* const row = scores + r * position_block;
     __m512 most = _mm512_loadu_ps(row);
     for (int j = lanes; j < position_block; j += lanes)
-      most = _mm512_maskz_max_ps(0xffff, most, _mm512_loadu_ps(row + j));
-    const float maximum = _mm512_mask_reduce_max_ps(0xffff, most);
+      most = _mm512_maskz_max_ps(0xffff, _mm512_loadu_ps(row + j), most);  // larger(most, x), of NaNs too
+    alignas(64) float of_lanes[lanes];
+    _mm512_store_ps(of_lanes, most);
+    float maximum = of_lanes[0];
+    for (int lane = 1; lane < lanes; ++lane) maximum = larger(maximum, of_lanes[lane]);
     maxima[r] = maximum;
     for (int j = 0; j < position_block; ++j) row[j] = portable::exp(sub(row[j], maximum));
   }

@@ -175,14 +175,12 @@ struct Panels {
   }
 };
 
-/// A map of sixteen values as integers that share a unit.
-struct MapSlices {
-  std::array<std::int16_t, 16> values{};
-  float unit = 0.0f;
-
-  explicit MapSlices(const std::array<float, 16>& map)
-      : unit(slice_unit(integer_loops().integers(map.data(), 16, values.data()))) {}
-};
+/// A map of sixteen values within +-1 as integers.
+inline std::array<std::int16_t, 16> map_integers(const std::array<float, 16>& map) {
+  std::array<std::int16_t, 16> out{};
+  for (std::size_t i = 0; i < 16; ++i) out[i] = static_cast<std::int16_t>(nearest(map[i], map_weight));
+  return out;
+}
 
 /// Fills panel after panel in parallel; fill(panel, rows of it).
 template <class Fill>

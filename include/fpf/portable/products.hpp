@@ -297,10 +297,10 @@ class IntegerProduct {
   }
 
   void slice_map() {
-    const MapSlices slices(m_.map);
+    const std::array<std::int16_t, 16> integers = map_integers(m_.map);
     for (std::size_t i = 0; i < 16; ++i) {
-      map_high_[i] = static_cast<std::uint8_t>(high_slice(slices.values[i]) + 128);
-      map_low_[i] = static_cast<std::uint8_t>(low_slice(slices.values[i]) + 128);
+      map_high_[i] = static_cast<std::uint8_t>(high_slice(integers[i]) + 128);
+      map_low_[i] = static_cast<std::uint8_t>(low_slice(integers[i]) + 128);
     }
   }
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fpf/portable/panels.hpp>
 #include <fpf/quant/awq.hpp>
 #include <fpf/quant/gptq.hpp>
@@ -128,7 +129,9 @@ inline Panels panels_of(const quant::Nf4::Weight& weight, Arithmetic arithmetic,
   Panels out = code_panels(Panels::Kind::map, arithmetic, weight.outs.size(),
                            Columns(arithmetic, even_ends(weight.ins.size(), length)));
   std::copy(view.quant_map.begin(), view.quant_map.end(), out.map.begin());
-  const float unit = arithmetic == Arithmetic::chains ? 1.0f : mul(MapSlices(out.map).unit, sliced_unit);
+  if (std::ranges::any_of(out.map, [](float value) { return !(std::abs(value) <= 1.0f); }))
+    fail("an NF4 layer's quant_map has values beyond -1..1: portable execution takes none of them");
+  const float unit = arithmetic == Arithmetic::chains ? 1.0f : map_value;
   const std::vector<std::int64_t> part = stored_groups(out.columns, even_ends(weight.ins.size(), length));
   for_panels(out, [&](std::int64_t panel, std::int64_t rows) {
     const auto element = [&](std::int64_t row) {

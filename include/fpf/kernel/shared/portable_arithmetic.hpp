@@ -210,6 +210,10 @@ FPF_HD float inverse_power(float power) { return float_of((254u << 23) - bits_of
 /// that unit, of slices whose low * low was left out.
 inline constexpr float attention_weight = 32639.0f, attention_value = 256.0f / 32639.0f;
 
+/// What a map's value of 1 (NF4's are within +-1) is as an integer: of all that fit, that with which NF4's sixteen values are
+/// nearest, rms 4.4e-6, and their errors' mean is 0. And what a sum with them is worth.
+inline constexpr float map_weight = 30523.0f, map_value = 256.0f / 30523.0f;
+
 /// x held within 0..1.
 FPF_HD float unit_interval(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
 
