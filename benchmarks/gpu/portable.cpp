@@ -1,6 +1,6 @@
 // The portable execution on a GPU: whole runs against fixtures/portable_digests.json (alone and in batches), and at
-// Qwen3-30B-A3B's shape in AWQ its prefill and decode beside the compiled execution's, in one process and in float32: models
-// of 16 bits have no kernels yet, and their runs are named as refused.
+// Qwen3-30B-A3B's shape in AWQ its prefill and decode beside the compiled execution's, in one process and in float32:
+// models of 16 bits have no kernels yet, and their runs are named as refused.
 //
 //   benchmark_portable FIXTURES MODELS [PROMPT_TOKENS [digests|times]]
 //

@@ -34,8 +34,9 @@ bool is_close(const Json& found, double expected) {
   return std::abs(found.get<double>() - expected) <= 1e-12 * std::max(1.0, std::abs(expected));
 }
 
-/// Four steps of `prompts` prompts by a machine of type A, which fed `token` throughout, with two values of which neither
-/// does anything: rows of decode steps differ from run to run by noise alone, those of the prompt by `at_prompt` of it.
+/// Four steps of `prompts` prompts by a machine of type A, which fed `token` throughout, with two values of which
+/// neither does anything: rows of decode steps differ from run to run by noise alone, those of the prompt by
+/// `at_prompt` of it.
 Json nothing_changed(int machine, int prompts, int token, double at_prompt) {
   std::mt19937_64 random(static_cast<std::uint64_t>(machine));
   std::normal_distribution<double> noise;

@@ -26,8 +26,8 @@ constexpr std::size_t prompts = 24;
 constexpr int splits = 1000, last_layer = 2;
 const Tap tap{{evidence::StoredSignal::key_vectors}, last_layer};
 
-/// Experiment 0's file of cuts of a document with one of libtorch's CPU code paths. In float32: where a CPU has AVX-512,
-/// libtorch's attention in bfloat16 refuses the path of AVX2.
+/// Experiment 0's file of cuts of a document with one of libtorch's CPU code paths. In float32: where a CPU has
+/// AVX-512, libtorch's attention in bfloat16 refuses the path of AVX2.
 std::string recorded(const std::string& capability, const Strings& more = {}) {
   const std::string folder = "machine_" + capability;
   fresh_folder(folder);

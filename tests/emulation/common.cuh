@@ -1,5 +1,6 @@
-// kernel/shared/common.cuh in plain C++: what the portable kernels use of CUDA, for one block after another with a fiber for every
-// thread. Types and conversions have the names and meanings of the original; nothing else of it is here.
+// kernel/shared/common.cuh in plain C++: what the portable kernels use of CUDA, for one block after another with a
+// fiber for every thread. Types and conversions have the names and meanings of the original; nothing else of it is
+// here.
 #pragma once
 
 #include <algorithm>

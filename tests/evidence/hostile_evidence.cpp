@@ -1,5 +1,5 @@
-// Readers of evidence (experiment files, what an interrupted one leaves, a campaign's journal) on files that are broken or
-// made to break them.
+// Readers of evidence (experiment files, what an interrupted one leaves, a campaign's journal) on files that are broken
+// or made to break them.
 #include <boost/test/unit_test.hpp>
 #include <fpf/campaign/journal.hpp>
 #include <fpf/evidence/reader.hpp>

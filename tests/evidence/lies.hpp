@@ -1,5 +1,5 @@
-// What a forger may change in an experiment file, one value at a time, and what compare must say of it (labels.cpp). Files
-// are those of experiments.hpp: every experiment but the reference, which varies nothing.
+// What a forger may change in an experiment file, one value at a time, and what compare must say of it (labels.cpp).
+// Files are those of experiments.hpp: every experiment but the reference, which varies nothing.
 #pragma once
 
 #include "experiments.hpp"

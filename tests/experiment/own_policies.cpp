@@ -1,5 +1,5 @@
-// Policies of a user's own, those that derive from fpf's among them: a CPU calls what they override, a GPU refuses what it
-// would not carry out, and the manifest never takes a base's word for them.
+// Policies of a user's own, those that derive from fpf's among them: a CPU calls what they override, a GPU refuses what
+// it would not carry out, and the manifest never takes a base's word for them.
 #include <boost/test/unit_test.hpp>
 #include <fpf/engine/numerics.hpp>
 #include <fpf/execution/names.hpp>

@@ -1,5 +1,5 @@
-// Random matrices of every weight format twice: as the GPU's kernels read them and as the CPU's loops do. Numbers whose bits
-// must be the same.
+// Random matrices of every weight format twice: as the GPU's kernels read them and as the CPU's loops do. Numbers whose
+// bits must be the same.
 #pragma once
 
 #include <boost/test/unit_test.hpp>

@@ -196,7 +196,9 @@ BOOST_AUTO_TEST_CASE(changes_of_the_definition_show) {
                                                 {.rounds_down = true},
                                                 {.separate = true},
                                                 {.loses_sign = true}}) {
-    const std::string which = fmt::format("truncates {}, group_end {}, rounds_down {}, separate {}, loses_sign {}", mutation.truncates, mutation.group_end, mutation.rounds_down, mutation.separate, mutation.loses_sign);
+    const std::string which =
+        fmt::format("truncates {}, group_end {}, rounds_down {}, separate {}, loses_sign {}", mutation.truncates,
+                    mutation.group_end, mutation.rounds_down, mutation.separate, mutation.loses_sign);
     BOOST_TEST_INFO_SCOPE(which);
     if (!mutation.separate)  // units are powers of two: their products are exact
       BOOST_TEST(!same(slices.times(x, mutation), slices.times(x)));

@@ -1,5 +1,5 @@
-// What the checks of loops share (loop_checks.hpp): inputs, random and at the edges, and how results are compared: bit for bit,
-// but for NaNs, whose sign and payload are not defined. Needs no libtorch and no Boost.
+// What the checks of loops share (loop_checks.hpp): inputs, random and at the edges, and how results are compared: bit
+// for bit, but for NaNs, whose sign and payload are not defined. Needs no libtorch and no Boost.
 #pragma once
 
 #include <fmt/format.h>

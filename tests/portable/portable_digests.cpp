@@ -1,6 +1,6 @@
-// fixtures/portable_digests.json: whole runs of the portable execution have these digests on every machine. The cards that
-// the file names, or a run names of its own, gave the same (benchmarks/gpu/portable.cpp). FPF_WRITE_DIGESTS=<file> writes
-// the digests found here.
+// fixtures/portable_digests.json: whole runs of the portable execution have these digests on every machine. The cards
+// that the file names, or a run names of its own, gave the same (benchmarks/gpu/portable.cpp). FPF_WRITE_DIGESTS=<file>
+// writes the digests found here.
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 

@@ -1,5 +1,5 @@
-// kernel/portable/*.cuh against portable/*.hpp without a GPU: the kernels' own text, run on fibers (fibers.hpp), gives the
-// bits that the CPU's vectors give. Few rows and many, all three weight formats.
+// kernel/portable/*.cuh against portable/*.hpp without a GPU: the kernels' own text, run on fibers (fibers.hpp), gives
+// the bits that the CPU's vectors give. Few rows and many, all three weight formats.
 #include <ATen/ops/empty_like.h>
 
 #include <boost/test/unit_test.hpp>
@@ -164,12 +164,9 @@ void check_attention(int before) {
                  ((row / tokens * kv_heads + (h - heads) % kv_heads) * length + before + row % tokens) * d;
       for (int i = 0; i < d; ++i) to[i] = bfloat16_from_float32(x[i]);
     }
-  model::ModelConfig config;
-  config.num_heads = heads;
-  config.num_kv_heads = kv_heads;
   portable::CacheFloats copies(1, keys.size(0) * kv_heads, length, d);
   copies.put(0, 0, keys, values);
-  portable::attend(q, copies, 0, parallel::HeadsOfKv(parallel::Shard::whole(config), config), before, wanted);
+  portable::attend(q, copies, 0, portable::HeadsOfKv{heads / kv_heads, 0, heads}, before, wanted);
 
   std::vector<int> position;
   for (int row = 0; row < rows; ++row) position.push_back(before + row % tokens);

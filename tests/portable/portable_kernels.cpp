@@ -1,5 +1,5 @@
-// kernel/portable/*.cuh: all compile for sm_80 and sm_90 without a GPU, for every format, and those of a decode step keep
-// everything in registers; none holds an instruction that PORTABLE.md does not allow.
+// kernel/portable/*.cuh: all compile for sm_80 and sm_90 without a GPU, for every format, and those of a decode step
+// keep everything in registers; none holds an instruction that PORTABLE.md does not allow.
 #include <boost/test/unit_test.hpp>
 #include <fpf/kernel/host/builder.hpp>
 #include <fpf/kernel/plan/portable_experts.hpp>

@@ -148,8 +148,8 @@ BOOST_AUTO_TEST_CASE(every_quantisation_format_repeats_bit_for_bit) {
   BOOST_TEST(digests.size() == 4u);
 }
 
-// What a run takes beyond one of a model that is next to nothing, all weights read and all shards hashed, is its KV cache and
-// one layer at a time dequantised, in float32 at most: the checkpoint stays in its file's pages.
+// What a run takes beyond one of a model that is next to nothing, all weights read and all shards hashed, is its KV
+// cache and one layer at a time dequantised, in float32 at most: the checkpoint stays in its file's pages.
 BOOST_AUTO_TEST_CASE(quantised_weights_stay_quantised_in_memory) {
   json config = {{"architectures", {"LlamaForCausalLM"}},
                  {"vocab_size", 512},

@@ -315,8 +315,8 @@ BOOST_AUTO_TEST_CASE(biases_are_added_on_a_gpu, *ut::precondition(on_gpu)) {
   }
 }
 
-// Portable execution multiplies integers where activations have 16 bits, which it has no kernels for: nothing else computes
-// in its name, and no file says so.
+// Portable execution multiplies integers where activations have 16 bits, which it has no kernels for: nothing else
+// computes in its name, and no file says so.
 BOOST_AUTO_TEST_CASE(portable_models_of_16_bits_are_refused_by_name, *ut::precondition(on_gpu)) {
   write_prompt("prompt.json", 7);
   for (const std::string dtype : {"bfloat16", "float16"}) {

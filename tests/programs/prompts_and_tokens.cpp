@@ -80,7 +80,8 @@ BOOST_AUTO_TEST_CASE(with_the_baselines_tokens_every_configuration_is_fed_the_sa
   BOOST_TEST(digests.code == 0, digests.out << digests.err);
 }
 
-// Fed what it would have chosen, a run computes what it does by itself; fed something else, it says what it would have chosen.
+// Fed what it would have chosen, a run computes what it does by itself; fed something else, it says what it would have
+// chosen.
 BOOST_AUTO_TEST_CASE(tokens_of_a_file_are_fed) {
   const json own = read(Inputs::baseline());
   const auto chosen = tokens_of(own.at("runs").at(0), "token_id");

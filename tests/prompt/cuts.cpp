@@ -91,8 +91,8 @@ BOOST_AUTO_TEST_CASE(a_seed_gives_the_same_places_again_and_another_others) {
   BOOST_TEST((digests(7) != digests(8)));
 }
 
-// Of two places drawn among n, each equally likely, the lower lies a third of the way on average, with variance n^2 / 18
-// (order statistics of the uniform distribution): over 300 seeds a mean within five standard errors.
+// Of two places drawn among n, each equally likely, the lower lies a third of the way on average, with variance n^2 /
+// 18 (order statistics of the uniform distribution): over 300 seeds a mean within five standard errors.
 BOOST_AUTO_TEST_CASE(places_are_drawn_evenly) {
   double sum = 0;
   constexpr int seeds = 300;

@@ -209,9 +209,9 @@ class Arrangements {
 /// 2010, Stat. Appl. Genet. Mol. Biol. 9:39), or hits / all where there are no more than `draws` + 1 (scipy's
 /// permutation_test). Where units are independent of one another, and what is called noise in them is exchangeable with
 /// what is called signal, p is at most x in no more than x of all cases, however the rows of a unit hang together and
-/// whatever their distribution. Sides of a unit that have rows at other steps are not exchangeable, as distances grow by
-/// the step: verdicts take rows at the same steps of both (verdict_rows.hpp). Held to 1 % by simulation with prompts as
-/// units in tests/compare/permutation.cpp.
+/// whatever their distribution. Sides of a unit that have rows at other steps are not exchangeable, as distances grow
+/// by the step: verdicts take rows at the same steps of both (verdict_rows.hpp). Held to 1 % by simulation with prompts
+/// as units in tests/compare/permutation.cpp.
 /// Nothing where a side is empty. Deterministic.
 inline std::optional<PermutationTest> permutation_test(const Sample& noise, const Sample& signal,
                                                        std::size_t draws = permutation_draws) {

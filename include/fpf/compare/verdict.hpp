@@ -139,11 +139,11 @@ inline Reason reason_of(const Verdict& verdict) {
 
 /// Judges a verdict whose rows, noise floor and ratio are known. A change is detectable where the permutation test
 /// (permutation.hpp) rejects at 1 %, or where there is no noise and it differs. Units are prompts where there are
-/// enough of them to reject (fewest_paired), and then the rate holds however the rows of a prompt hang together, as long
-/// as both sides have the same steps of it (take_rows()); of fewer prompts each step is a unit, which takes steps as
-/// independent. The plan's ratio is shown, and makes nothing detectable: where it reaches the
-/// threshold and the test does not reject, or where no data of so few units could be told from chance, the answer is that
-/// one cannot tell.
+/// enough of them to reject (fewest_paired), and then the rate holds however the rows of a prompt hang together, as
+/// long as both sides have the same steps of it (take_rows()); of fewer prompts each step is a unit, which takes steps
+/// as independent. The plan's ratio is shown, and makes nothing detectable: where it reaches the
+/// threshold and the test does not reject, or where no data of so few units could be told from chance, the answer is
+/// that one cannot tell.
 inline void judge(Verdict& verdict) {
   detail::add_statistics(verdict);
   verdict.reason = detail::reason_of(verdict);

@@ -36,8 +36,8 @@ struct SideRows {
     return of_prompt != comparisons.end() && here != rows.end() && here->second == of_prompt->second;
   }
 
-  /// Whether the other side's row there has its like here: of its prompt or, where this side has none of that, of the same
-  /// step in every prompt that this side has.
+  /// Whether the other side's row there has its like here: of its prompt or, where this side has none of that, of the
+  /// same step in every prompt that this side has.
   bool matches(const RowPlace& place) const {
     if (comparisons.contains(place.prompt)) return has_all(place);
     return std::ranges::all_of(comparisons, [&](const auto& one) { return has_all({one.first, place.step}); });

@@ -42,8 +42,8 @@ inline portable::Arithmetic portable_arithmetic(at::ScalarType dtype) {
   return dtype == at::kFloat ? portable::Arithmetic::chains : portable::Arithmetic::integers;
 }
 
-/// The words of one pass over tokens [batch, count]. Handles are float32 [batch * count, features]; a norm is computed where
-/// it is needed.
+/// The words of one pass over tokens [batch, count]. Handles are float32 [batch * count, features]; a norm is computed
+/// where it is needed.
 class PortableWords {
  public:
   using Weights = model::Weights<PortableLayer, PortableLinear>;
@@ -143,15 +143,17 @@ class PortableWords {
     return ranks().gather_parts(own, 1, parts).contiguous();
   }
 
-  /// Attention of queries [batch, count, heads, d] over the cache; `kept` [batch, kv heads, count, d] twice, the pass's own
-  /// keys and values as the cache has them, is in it.
+  /// Attention of queries [batch, count, heads, d] over the cache; `kept` [batch, kv heads, count, d] twice, the pass's
+  /// own keys and values as the cache has them, is in it.
   template <class Copies>
   void attention(std::int64_t layer, const at::Tensor& queries, const at::Tensor& kept, at::Tensor& attended) const {
     const std::int64_t kv_heads = shard_.kv_heads.size(), d = config_.head_dim;
-    Copies& copies = cache_.beside<Copies>(
-        [&] { return Copies(config_.num_layers, batch_ * kv_heads, cache_.capacity(), d); });
+    Copies& copies =
+        cache_.beside<Copies>([&] { return Copies(config_.num_layers, batch_ * kv_heads, cache_.capacity(), d); });
     copies.put(layer, cache_.length(), kept.narrow(1, 0, kv_heads), kept.narrow(1, kv_heads, kv_heads));
-    portable::attend(queries, copies, layer, parallel::HeadsOfKv(shard_, config_), cache_.length(), attended);
+    const std::int64_t group = config_.num_heads / config_.num_kv_heads;
+    const portable::HeadsOfKv shares{group, shard_.heads.begin - shard_.kv_heads.begin * group, shard_.heads.size()};
+    portable::attend(queries, copies, layer, shares, cache_.length(), attended);
   }
 
   /// heads [batch, count, heads, d], a part of `qkv`'s rows: norm and RoPE in place.
@@ -172,8 +174,8 @@ class PortableWords {
 
   using Slots = std::vector<std::vector<std::int64_t>>;  // of each expert: row * k + choice
 
-  /// [rows * k, hidden] every chosen expert's output, on every rank. Where experts are cut, their parts are exchanged once
-  /// between the projections and once after; where ranks hold experts of their own, others' are zeros to be added.
+  /// [rows * k, hidden] every chosen expert's output, on every rank. Where experts are cut, their parts are exchanged
+  /// once between the projections and once after; where ranks hold experts of their own, others' are zeros to be added.
   at::Tensor whole_outputs(const PortableLayer& layer, const at::Tensor& x, std::int64_t k, const Slots& slots) const {
     const std::int64_t chosen = x.size(0) * k;
     const portable::Inputs inputs(x.const_data_ptr<float>(), x.size(0), x.size(1));

@@ -12,7 +12,8 @@ class PortableGpuDecoder final : public Decoder {
  public:
   static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
-  /// Throws Error, by name, for tensors that are missing or misshapen, for models of 16 bits and for more than one rank.
+  /// Throws Error, by name, for tensors that are missing or misshapen, for models of 16 bits and for more than one
+  /// rank.
   PortableGpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
                      at::ScalarType dtype, at::Device device)
       : Decoder(checkpoint.config(), alone(std::move(rank)), wide(dtype), device),

@@ -41,8 +41,7 @@ struct PortableLinear {
       x.product(part, to, outputs());
       to += part.n;
     }
-    if (bias.defined())
-      portable::add_to_rows(out.data_ptr<float>(), x.rows(), outputs(), bias.const_data_ptr<float>());
+    if (bias.defined()) portable::add_to_rows(out.data_ptr<float>(), x.rows(), outputs(), bias.const_data_ptr<float>());
     return out;
   }
   at::Tensor operator()(const at::Tensor& x) const {

@@ -58,8 +58,9 @@ inline std::string fed_fault(const ExperimentFile& file, const StoredRun& run, c
 
 }  // namespace detail
 
-/// Of an experiment whose text is in memory, the first run whose vectors do not fit its digests, whose prompt and tokens
-/// are not those that it says (`fed`, see fed_fault()), or that cannot be read, and why; empty where there is none.
+/// Of an experiment whose text is in memory, the first run whose vectors do not fit its digests, whose prompt and
+/// tokens are not those that it says (`fed`, see fed_fault()), or that cannot be read, and why; empty where there is
+/// none.
 inline std::string record_fault(const std::string& experiment, const std::vector<std::string>& fed) {
   const detail::MemoryFile memory(experiment);
   try {

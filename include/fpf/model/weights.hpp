@@ -18,8 +18,8 @@
 
 namespace fpf::model {
 
-/// A rank's part of a layer: some of its outputs, or some of its inputs. Of a projection back to the residual stream it is
-/// some of the inputs, but where no reduction is cut.
+/// A rank's part of a layer: some of its outputs, or some of its inputs. Of a projection back to the residual stream it
+/// is some of the inputs, but where no reduction is cut.
 inline quant::LinearSpec outputs_of(quant::LinearSpec whole, Range own) {
   whole.out = own;
   return whole;

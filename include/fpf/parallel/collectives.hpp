@@ -66,7 +66,8 @@ class Collectives {
     if (!parts_.vocabulary.empty()) return gather_parts(t, -1, parts_.vocabulary);
     return partial_.vocabulary ? gather(t, -1) : t;
   }
-  /// The ranks' parts of dimension `dim` become the whole; what two have, equally, is there once. Identity without parts.
+  /// The ranks' parts of dimension `dim` become the whole; what two have, equally, is there once. Identity without
+  /// parts.
   at::Tensor gather_parts(const at::Tensor& own, std::int64_t dim, const std::vector<Range>& parts) const {
     if (parts.empty()) return own;
     std::int64_t most = 0, covered = 0;

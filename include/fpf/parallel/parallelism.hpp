@@ -24,8 +24,8 @@ struct Shard {
   std::vector<std::int64_t> experts;  // experts held, ascending
   Range vocabulary;                   // rows of the head
   Range hidden;                       // output features of the projections back to the residual stream
-  /// Every matrix is cut by its outputs, and its inputs are gathered: no reduction is cut (portable execution). Else those
-  /// projections are cut by their inputs, and their outputs are summands.
+  /// Every matrix is cut by its outputs, and its inputs are gathered: no reduction is cut (portable execution). Else
+  /// those projections are cut by their inputs, and their outputs are summands.
   bool by_outputs = false;
 
   static Shard whole(const model::ModelConfig& config) {
@@ -41,8 +41,8 @@ struct Shard {
     return out;
   }
 
-  /// A rank's part where every matrix is cut by its outputs, as evenly as they go; a key-value head that two ranks need is
-  /// both's. Throws Error, by name, for more ranks than there are heads.
+  /// A rank's part where every matrix is cut by its outputs, as evenly as they go; a key-value head that two ranks need
+  /// is both's. Throws Error, by name, for more ranks than there are heads.
   static Shard by_outputs_of(const model::ModelConfig& config, int rank, int size) {
     if (size > config.num_heads)
       fail("tensor parallelism over {} ranks: the model has {} attention heads, and a rank needs one", size,
@@ -72,28 +72,13 @@ struct Shard {
   }
 };
 
-/// Which of a rank's query heads read which of its key-value heads.
-struct HeadsOfKv {
-  std::int64_t group, first, heads;  // query heads of one of the model's; of the rank: the first, and how many
-
-  HeadsOfKv(const Shard& shard, const model::ModelConfig& config)
-      : group(config.num_heads / config.num_kv_heads),
-        first(shard.heads.begin - shard.kv_heads.begin * group),
-        heads(shard.heads.size()) {}
-
-  /// Its own query heads that read its own key-value head `kv`.
-  Range of(std::int64_t kv) const {
-    return {std::max<std::int64_t>(0, kv * group - first), std::min(heads, (kv + 1) * group - first)};
-  }
-};
-
 class World;
 
 /// What the user asked for, of which a policy takes what concerns it.
 struct RankOptions {
   int size = 1;                          // ranks in all
   std::string placement = "contiguous";  // of experts: contiguous or round_robin
-  bool by_outputs = false;  // cut no reduction (portable execution)
+  bool by_outputs = false;               // cut no reduction (portable execution)
   bool emulate = false;                  // all ranks on one GPU; on the CPU they always share it
   std::string device = "cpu";            // the first rank's, as --device names it
   World* world = nullptr;                // the processes of a launcher, one rank each; null: all ranks are threads here

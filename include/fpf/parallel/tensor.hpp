@@ -19,7 +19,8 @@ class Tensor {
 
   static std::vector<Tensor> local_ranks(const RankOptions& options) {
     std::vector<Tensor> out;
-    for (auto& communicator : local_communicators(options)) out.push_back(Tensor(std::move(communicator), options.by_outputs));
+    for (auto& communicator : local_communicators(options))
+      out.push_back(Tensor(std::move(communicator), options.by_outputs));
     return out;
   }
 

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fpf/parallel/parallelism.hpp>
 #include <fpf/portable/cache_copies.hpp>
 #include <fpf/portable/products.hpp>
+#include <fpf/portable/query_tiles.hpp>
 #include <limits>
 #include <vector>
 
@@ -33,7 +33,8 @@ namespace detail {
 inline std::int64_t padded(std::int64_t d) { return (d + lanes - 1) / lanes * lanes; }
 }  // namespace detail
 
-/// The keys and values of one sequence's kv head in float32, position blocks whole; values past the last position are 0.
+/// The keys and values of one sequence's kv head in float32, position blocks whole; values past the last position are
+/// 0.
 class HeadCache {
  public:
   HeadCache(std::int64_t positions, std::int64_t d) : d_(d) {
@@ -107,14 +108,15 @@ struct QueryTile {
       for (std::int64_t s = 0; s < segments.count; ++s) {
         const std::int64_t at = s * segments.columns, columns = std::min(segments.columns, d - at);
         const float* const w = keys + at * lanes;
-        loops().chain({q.data() + skipped, at, static_cast<int>(rows), w, lanes, static_cast<int>(columns), block,
-                       w + d * lanes},
-                      panel.data() + s * width);
+        loops().chain(
+            {q.data() + skipped, at, static_cast<int>(rows), w, lanes, static_cast<int>(columns), block, w + d * lanes},
+            panel.data() + s * width);
       }
       add_segment_rows(panel.data(), segments.count, width);
       for (std::int64_t half = 0; half < 2; ++half)
         for (std::int64_t r = 0; r < rows; ++r) {
-          const std::int64_t at = p + half * lanes, seen = positions[static_cast<std::size_t>(skipped + r)] - first - at + 1;
+          const std::int64_t at = p + half * lanes,
+                             seen = positions[static_cast<std::size_t>(skipped + r)] - first - at + 1;
           const float* const from = panel.data() + (half * rows + r) * lanes;
           float* const to = scores.data() + (skipped + r) * position_block + at;
           for (std::int64_t lane = 0; lane < lanes; ++lane)
@@ -153,33 +155,24 @@ struct QueryTile {
 }  // namespace detail
 
 /// q [batch, tokens, heads, d] float32 at the positions from `begin` on -> out, as q.
-inline void attend(const at::Tensor& q, const CacheFloats& cache, std::int64_t layer, const parallel::HeadsOfKv& shares,
+inline void attend(const at::Tensor& q, const CacheFloats& cache, std::int64_t layer, const HeadsOfKv& shares,
                    std::int64_t begin, at::Tensor& out) {
-  const std::int64_t batch = q.size(0), tokens = q.size(1), heads = q.size(2), d = q.size(3);
-  const std::int64_t pairs = cache.pairs(layer), kv_heads = pairs / batch;
+  const std::int64_t d = q.size(3);
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d)));
-  const std::int64_t queries = std::max<std::int64_t>(1, 48 / shares.group), tiles = (tokens + queries - 1) / queries;
   const float* const from = q.const_data_ptr<float>();
   float* const to = out.data_ptr<float>();
-  as_threads_are_free(pairs * tiles, [&](std::int64_t task) {
-    const std::int64_t pair = task % pairs, b = pair / kv_heads, h = pair % kv_heads;
-    const std::int64_t late = tiles - 1 - task / pairs;  // the longest first
-    const std::int64_t from_token = late * queries, to_token = std::min(from_token + queries, tokens);
-    const Range own = shares.of(h);
-    const auto row = [&](std::int64_t token, std::int64_t head) {
-      return ((b * tokens + token) * heads + head) * d;
-    };
+  over_query_tiles(q.size(0), q.size(1), cache.pairs(layer), shares, [&](auto pair, const std::vector<QueryRow>& rows) {
     detail::QueryTile tile;
-    for (std::int64_t token = from_token; token < to_token; ++token)
-      for (std::int64_t head = own.begin; head < own.end; ++head) {
-        tile.q.push_back(from + row(token, head));
-        tile.positions.push_back(begin + token);
-      }
+    for (const QueryRow& row : rows) {
+      tile.q.push_back(from + row.at * d);
+      tile.positions.push_back(begin + row.token);
+    }
     tile.attend(cache.head(layer, pair), d, scale);
     const float* sums = tile.sums.data();
-    for (std::int64_t token = from_token; token < to_token; ++token)
-      for (std::int64_t head = own.begin; head < own.end; ++head, sums += detail::padded(d))
-        std::copy_n(sums, d, to + row(token, head));
+    for (const QueryRow& row : rows) {
+      std::copy_n(sums, d, to + row.at * d);
+      sums += detail::padded(d);
+    }
   });
 }
 

@@ -78,8 +78,8 @@ FPF_AVX512 inline void weights_of(const AttentionRow& row, Weights& out) {
   const __m512 offset = _mm512_set1_ps(sub(1.0f, mul(out.highest, 0.015625f)));
 #pragma GCC unroll 8
   for (int i = 0; i < block_vectors; ++i)
-    _mm512_store_ps(out.of + lanes * i, _mm512_maskz_mov_ps(seen(row.count, i),
-                                                            exp2_of_unit(_mm512_fmadd_ps(scores[i], factor, offset))));
+    _mm512_store_ps(out.of + lanes * i,
+                    _mm512_maskz_mov_ps(seen(row.count, i), exp2_of_unit(_mm512_fmadd_ps(scores[i], factor, offset))));
 }
 
 /// The chains of four rows' weights, added up: [row].
@@ -136,8 +136,10 @@ FPF_AVX512 inline void add_up_sixteen(const float* rows, float* sums) {
       four[i] = _mm512_maskz_insertf32x4(0xffff, four[i], _mm_loadu_ps(from + 8 * position_block), 2);
       four[i] = _mm512_maskz_insertf32x4(0xffff, four[i], _mm_loadu_ps(from + 12 * position_block), 3);
     }
-    const __m512 a = _mm512_maskz_unpacklo_ps(0xffff, four[0], four[1]), b = _mm512_maskz_unpackhi_ps(0xffff, four[0], four[1]);
-    const __m512 c = _mm512_maskz_unpacklo_ps(0xffff, four[2], four[3]), d = _mm512_maskz_unpackhi_ps(0xffff, four[2], four[3]);
+    const __m512 a = _mm512_maskz_unpacklo_ps(0xffff, four[0], four[1]),
+                 b = _mm512_maskz_unpackhi_ps(0xffff, four[0], four[1]);
+    const __m512 c = _mm512_maskz_unpacklo_ps(0xffff, four[2], four[3]),
+                 d = _mm512_maskz_unpackhi_ps(0xffff, four[2], four[3]);
     total = _mm512_add_ps(total, _mm512_maskz_shuffle_ps(0xffff, a, c, 0x44));
     total = _mm512_add_ps(total, _mm512_maskz_shuffle_ps(0xffff, a, c, 0xee));
     total = _mm512_add_ps(total, _mm512_maskz_shuffle_ps(0xffff, b, d, 0x44));

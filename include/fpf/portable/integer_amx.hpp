@@ -90,8 +90,8 @@ FPF_AMX inline void multiply(const std::byte* x, std::int64_t first, std::int64_
   if (Slices) _tile_stored(2, sums.of[2], 64);
 }
 
-/// A row's dot products. Weights in slices are 128 too large each: with a, b, c the sums and bias = -128 times that of x,
-/// 256 a + b + floor((c + 128 + bias) / 256) + bias is the sliced_sum.
+/// A row's dot products. Weights in slices are 128 too large each: with a, b, c the sums and bias = -128 times that of
+/// x, 256 a + b + floor((c + 128 + bias) / 256) + bias is the sliced_sum.
 template <bool Slices>
 FPF_AMX inline __m512i joined(const Sums& sums, int r, std::int32_t bias) {
   const __m512i high = _mm512_maskz_slli_epi32(avx512::detail::all, _mm512_load_si512(sums.of[0][r]), 8);
@@ -113,7 +113,8 @@ FPF_AMX inline GroupRows group_rows(const std::int32_t* sums, const float* units
   const __m512 unit = _mm512_loadu_ps(units);
   GroupRows out;
   _mm512_store_si512(out.sums, sum);
-  _mm512_store_si512(out.biases, _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_maskz_slli_epi32(avx512::detail::all, sum, 7)));
+  _mm512_store_si512(out.biases,
+                     _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_maskz_slli_epi32(avx512::detail::all, sum, 7)));
   _mm512_store_ps(out.units, unit);
   _mm512_store_ps(out.totals, _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(avx512::detail::all, sum), unit));
   return out;
@@ -128,8 +129,8 @@ FPF_AMX __attribute__((always_inline)) inline void end_group(const Sums& sums, c
                                                              __m512 (&results)[tile_rows]) {
 #pragma GCC unroll 16
   for (int r = 0; r < tile_rows; ++r)
-    results[r] = avx512_vnni::detail::with_dots<W>(results[r], joined<W == With::slices>(sums, r, rows.biases[r]), group,
-                                                   rows.sums[r], rows.units[r], rows.totals[r]);
+    results[r] = avx512_vnni::detail::with_dots<W>(results[r], joined<W == With::slices>(sums, r, rows.biases[r]),
+                                                   group, rows.sums[r], rows.units[r], rows.totals[r]);
 }
 
 /// Sixteen rows from `row` on; their results stay in registers, and a group's end is computed while the next is

@@ -1,16 +1,14 @@
 // Attention of models of 16 bits: queries, keys, weights and values are integers.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cmath>
-#include <fpf/parallel/parallelism.hpp>
 #include <fpf/portable/cache_copies.hpp>
 #include <fpf/portable/integer_rows.hpp>
 #include <fpf/portable/panels.hpp>
-#include <fpf/portable/tasks.hpp>
+#include <fpf/portable/query_tiles.hpp>
 #include <limits>
 #include <numbers>
 #include <numeric>
@@ -234,24 +232,14 @@ inline float score_scale(std::int64_t d) {
 }
 
 /// q [batch, tokens, heads, d] float32 at the positions from `begin` on -> out, as q.
-inline void attend(const at::Tensor& q, const CacheSlices& cache, std::int64_t layer, const parallel::HeadsOfKv& shares,
+inline void attend(const at::Tensor& q, const CacheSlices& cache, std::int64_t layer, const HeadsOfKv& shares,
                    std::int64_t begin, at::Tensor& out) {
-  const std::int64_t batch = q.size(0), tokens = q.size(1), heads = q.size(2), d = q.size(3);
-  const std::int64_t kv_heads = cache.pairs(layer) / batch;
-  const std::int64_t queries = std::max<std::int64_t>(1, 48 / shares.group), tiles = (tokens + queries - 1) / queries;
+  const std::int64_t d = q.size(3);
   const float* const from = q.const_data_ptr<float>();
   float* const to = out.data_ptr<float>();
-  as_threads_are_free(batch * kv_heads * tiles, [&](std::int64_t task) {
-    const std::int64_t pair = task % (batch * kv_heads), b = pair / kv_heads, h = pair % kv_heads;
-    const std::int64_t late = tiles - 1 - task / (batch * kv_heads);  // the longest first
-    const std::int64_t from_token = late * queries, to_token = std::min(from_token + queries, tokens);
-    const Range own = shares.of(h);
-    detail::IntegerQueryTile tile(cache.head(layer, pair), d, score_scale(d), (to_token - from_token) * own.size());
-    for (std::int64_t token = from_token; token < to_token; ++token)
-      for (std::int64_t head = own.begin; head < own.end; ++head) {
-        const std::int64_t at = ((b * tokens + token) * heads + head) * d;
-        tile.add(from + at, begin + token, to + at);
-      }
+  over_query_tiles(q.size(0), q.size(1), cache.pairs(layer), shares, [&](auto pair, const std::vector<QueryRow>& rows) {
+    detail::IntegerQueryTile tile(cache.head(layer, pair), d, score_scale(d), std::ssize(rows));
+    for (const QueryRow& row : rows) tile.add(from + row.at * d, begin + row.token, to + row.at * d);
     tile.attend();
   });
 }

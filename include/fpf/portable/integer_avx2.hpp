@@ -28,7 +28,8 @@ FPF_AVX2 inline __m256i eight_lanes(const std::uint8_t* tile) {
 
 /// Two pairs of columns of eight lanes onto `sum`.
 FPF_AVX2 inline __m256i with_pairs(__m256i sum, __m256i weights, const std::int32_t* q) {
-  const __m256i first = _mm256_and_si256(weights, _mm256_set1_epi32(0x00ff00ff)), second = _mm256_srli_epi16(weights, 8);
+  const __m256i first = _mm256_and_si256(weights, _mm256_set1_epi32(0x00ff00ff)),
+                second = _mm256_srli_epi16(weights, 8);
   return _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_madd_epi16(first, _mm256_set1_epi32(q[0])),
                                                 _mm256_madd_epi16(second, _mm256_set1_epi32(q[1]))));
 }

@@ -1,5 +1,5 @@
-// The loops over integers that vector instructions carry out, as a table of functions, and their plain form. What they compute
-// is exact, so that nothing of an instruction set shows.
+// The loops over integers that vector instructions carry out, as a table of functions, and their plain form. What they
+// compute is exact, so that nothing of an instruction set shows.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +13,16 @@ namespace fpf::portable {
 struct IntegerRows {
   const std::byte* values;
   std::int64_t columns;  // of each, a multiple of 8
-  /// Sixteen rows beside each other and 64 columns at a time, [rows / 16][columns / 64][16] of what spread() makes of them;
-  /// else [rows] of what it makes of all.
+  /// Sixteen rows beside each other and 64 columns at a time, [rows / 16][columns / 64][16] of what spread() makes of
+  /// them; else [rows] of what it makes of all.
   bool tiled = false;
 
   const std::byte* row(std::int64_t r) const { return values + 2 * r * columns; }  // tiled: a multiple of 16
 };
 inline constexpr std::int64_t tile_rows = 16, tile_columns = 64;
 
-/// Rows of integers times weights of sixteen outputs. A tile has its weights as bytes, tile[column / 4][lane][column % 4]:
-/// codes of 0 to 255, or integers of 16 bits in two slices (high_slice, low_slice), each + 128.
+/// Rows of integers times weights of sixteen outputs. A tile has its weights as bytes, tile[column / 4][lane][column %
+/// 4]: codes of 0 to 255, or integers of 16 bits in two slices (high_slice, low_slice), each + 128.
 struct Dot {
   IntegerRows x;
   std::int64_t first;  // column of x that stands at the tile's first
@@ -56,7 +56,7 @@ struct ColumnGroup {
 /// Rows of integers times groups of columns, which follow one another, of sixteen outputs.
 struct GroupedProduct {
   IntegerRows x;
-  int rows;                  // tiled or up to most_rows
+  int rows;  // tiled or up to most_rows
   const ColumnGroup* groups;
   int count;                 // of groups
   const std::uint8_t* high;  // tiles as Dot's, from the first group's first column on
@@ -75,7 +75,7 @@ struct GroupedProduct {
 /// An attention block's dots with values onto `rows` results of sixteen dimensions.
 struct ValueEnd {
   int rows;
-  const std::int32_t* dots;  // [rows][16], as dot() gives them
+  const std::int32_t* dots;              // [rows][16], as dot() gives them
   const float *old_scales, *new_scales;  // [rows], of weigh()
   float* results;                        // [rows * stride]
   std::int64_t stride;
@@ -83,15 +83,15 @@ struct ValueEnd {
 
 /// What one query row knows of the blocks before, and one block's dots with keys.
 struct AttentionRow {
-  int count;                 // positions of the block that it sees, 1 to 128
-  const std::int32_t* dots;  // [count]
-  const float* key_units;    // [count]
-  const float* value_units;  // [count]
-  float factor;              // what a dot of unit 1 is worth, in powers of two
-  float *maximum, *sum;      // in and out
+  int count;                     // positions of the block that it sees, 1 to 128
+  const std::int32_t* dots;      // [count]
+  const float* key_units;        // [count]
+  const float* value_units;      // [count]
+  float factor;                  // what a dot of unit 1 is worth, in powers of two
+  float *maximum, *sum;          // in and out
   float *old_scale, *new_scale;  // out: of what was summed before, and of the block's dots with values
-  std::int16_t* weights;     // out [128]
-  std::int32_t* weight_sum;  // out
+  std::int16_t* weights;         // out [128]
+  std::int32_t* weight_sum;      // out
 };
 
 struct IntegerLoops {
@@ -107,11 +107,12 @@ struct IntegerLoops {
   /// The same through a map of sixteen two-slice values.
   void (*unpack_map)(const std::uint8_t* codes, int count, const std::uint8_t* high_of, const std::uint8_t* low_of,
                      std::uint8_t* high, std::uint8_t* low);
-  /// `count` (up to 128) values -> integers, and the exponent of what they are worth (slice_unit); zeros where there is none.
+  /// `count` (up to 128) values -> integers, and the exponent of what they are worth (slice_unit); zeros where there is
+  /// none.
   unsigned (*integers)(const float* x, int count, std::int16_t* q);
   void (*end_values)(const ValueEnd& v);
-  /// One attention block of `count` queries: each one's dots with the keys that it sees -> weights as integers [128], zeros
-  /// from there on; joined with what it knows. See AttentionRow.
+  /// One attention block of `count` queries: each one's dots with the keys that it sees -> weights as integers [128],
+  /// zeros from there on; joined with what it knows. See AttentionRow.
   void (*weigh)(const AttentionRow* rows, int count);
 };
 
@@ -154,8 +155,8 @@ FPF_HD void end_values(const ValueEnd& v) {
   for (int r = 0; r < v.rows; ++r) {
     float* const results = v.results + r * v.stride;
     for (int lane = 0; lane < lanes; ++lane)
-      results[lane] = fma(static_cast<float>(v.dots[r * lanes + lane]), v.new_scales[r],
-                          mul(results[lane], v.old_scales[r]));
+      results[lane] =
+          fma(static_cast<float>(v.dots[r * lanes + lane]), v.new_scales[r], mul(results[lane], v.old_scales[r]));
   }
 }
 
@@ -200,7 +201,8 @@ FPF_HD void weigh_row(const AttentionRow& row) {
   constexpr int most = integer_position_block;
   float scores[most] = {}, weights[most] = {};
   for (int j = 0; j < row.count; ++j) scores[j] = mul(static_cast<float>(row.dots[j]), row.key_units[j]);
-  const float highest = mul(largest_of(scores, row.count), row.factor), largest = largest_of(row.value_units, row.count);
+  const float highest = mul(largest_of(scores, row.count), row.factor),
+              largest = largest_of(row.value_units, row.count);
   const float factor = mul(row.factor, 0.015625f), offset = sub(1.0f, mul(highest, 0.015625f));
   for (int j = 0; j < row.count; ++j) weights[j] = exp2_of_unit(unit_interval(fma(scores[j], factor, offset)));
   float chains[4] = {};

@@ -1,4 +1,5 @@
-// Rows of integers as the loops read them: one after another, or sixteen beside each other for units that multiply tiles.
+// Rows of integers as the loops read them: one after another, or sixteen beside each other for units that multiply
+// tiles.
 #pragma once
 
 #include <algorithm>

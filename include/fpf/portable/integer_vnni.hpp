@@ -71,8 +71,8 @@ FPF_AVX512_VNNI inline void rows_dot(const Dot& d, int row) {
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const __m512i sum = Slices ? joined_slices(total(high_sums[r]), total(low_sums[r]), d.sums[row + r])
-                               : total(high_sums[r]);
+    const __m512i sum =
+        Slices ? joined_slices(total(high_sums[r]), total(low_sums[r]), d.sums[row + r]) : total(high_sums[r]);
     _mm512_storeu_si512(d.dots + (row + r) * d.stride, sum);
   }
 }
@@ -142,7 +142,8 @@ FPF_AVX512_VNNI inline void rows_product(const GroupedProduct& p, int row) {
     for (int r = 0; r < R; ++r) {
       const std::int32_t sum = p.sums[at + r];
       const float unit = p.units[at + r], of_minima = W == With::minima ? mul(static_cast<float>(sum), unit) : 0.0f;
-      const __m512i dots = is_sliced ? joined_slices(total(high_sums[r]), total(low_sums[r]), sum) : total(high_sums[r]);
+      const __m512i dots =
+          is_sliced ? joined_slices(total(high_sums[r]), total(low_sums[r]), sum) : total(high_sums[r]);
       results[r] = with_dots<W>(results[r], dots, group, sum, unit, of_minima);
     }
   }

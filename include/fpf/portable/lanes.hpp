@@ -20,8 +20,8 @@ struct Chain {
   int rows;
   const float* w;
   std::ptrdiff_t stride;
-  int count;         // products
-  int block_length;  // in one chain; the chains' sums are added in order
+  int count;                    // products
+  int block_length;             // in one chain; the chains' sums are added in order
   const float* more = nullptr;  // sixteen more columns, as w; their sums follow those of all rows
 };
 
@@ -36,9 +36,7 @@ struct SoftmaxRows {
 /// Codes of sixteen rows are uint32 [columns / 8][16]: the low half of byte i has column i's code, the high half column
 /// i + 4's.
 constexpr std::int64_t four_bit_word(std::int64_t column) { return column / 8 * lanes; }
-constexpr int four_bit_shift(std::int64_t column) {
-  return static_cast<int>(column % 4 * 8 + column % 8 / 4 * 4);
-}
+constexpr int four_bit_shift(std::int64_t column) { return static_cast<int>(column % 4 * 8 + column % 8 / 4 * 4); }
 
 struct Loops {
   /// sums[row * 16 + lane], and of more columns from sums[rows * 16] on

@@ -146,9 +146,7 @@ struct Quads {
     int32x4_t all = vdupq_n_s32(0);
     int32x4_t lanes() const { return all; }
   };
-  FPF_DOTPROD static void add(Sum& sum, int8x16_t weights, int8x16_t x) {
-    sum.all = vdotq_s32(sum.all, weights, x);
-  }
+  FPF_DOTPROD static void add(Sum& sum, int8x16_t weights, int8x16_t x) { sum.all = vdotq_s32(sum.all, weights, x); }
 };
 
 }  // namespace detail

@@ -29,8 +29,8 @@ inline std::int64_t segment_columns(std::int64_t k) {
   return std::max(1, segment_blocks(blocks_of(static_cast<int>(k)))) * block;
 }
 
-/// Which arithmetic a matrix is for: float32 models, routers and heads add up products of floats; models of 16 bits multiply
-/// integers.
+/// Which arithmetic a matrix is for: float32 models, routers and heads add up products of floats; models of 16 bits
+/// multiply integers.
 enum class Arithmetic : std::uint8_t { chains, integers };
 
 /// Which input stands at each stored column, and what is shared by which.
@@ -66,7 +66,7 @@ struct Columns {
       groups.push_back({stored, stored + round_up(width), begin / slice_block});
       if (moved)
         for (std::int64_t i = 0; i < round_up(width); ++i)
-          order.push_back(i >= width ? -1
+          order.push_back(i >= width   ? -1
                           : by.empty() ? static_cast<std::int32_t>(begin + i)
                                        : by[static_cast<std::size_t>(begin + i)]);
       stored += round_up(width);

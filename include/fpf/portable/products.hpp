@@ -134,9 +134,8 @@ template <class F>
 void over_panels(const Panels& m, std::int64_t rows, F f) {
   const std::int64_t worth = (1 << 17) / (rows * m.k * lanes), share = m.panels() / (4 * at::get_num_threads());
   const std::int64_t each = std::max<std::int64_t>(2, std::max(worth, share) / 2 * 2);
-  as_threads_are_free((m.panels() + each - 1) / each, [&](std::int64_t task) {
-    f(task * each, std::min(m.panels(), (task + 1) * each));
-  });
+  as_threads_are_free((m.panels() + each - 1) / each,
+                      [&](std::int64_t task) { f(task * each, std::min(m.panels(), (task + 1) * each)); });
 }
 
 inline void copy_results(const float* from, std::int64_t rows, const Panels& m, std::int64_t panel, float* out,
@@ -167,7 +166,8 @@ inline void chain_product(const RowPointers& x, const Panels& m, float* out, std
         for (std::int64_t s = 0; s < segments.count; ++s) {
           const std::int64_t first = s * segments.columns, columns = std::min(segments.columns, m.k - first);
           std::int64_t more_group = group;
-          const float* const more = panels == 2 ? m.floats(panel + 1, first, columns, more_group, more_scratch) : nullptr;
+          const float* const more =
+              panels == 2 ? m.floats(panel + 1, first, columns, more_group, more_scratch) : nullptr;
           const float* const w = m.floats(panel, first, columns, group, scratch);
           loop.chain({x.data() + row, first, static_cast<int>(count), w, lanes, static_cast<int>(columns), block, more},
                      sums.data() + s * width);
@@ -198,7 +198,8 @@ struct TileOf {
 /// A matrix of integers, group by group.
 class IntegerProduct {
  public:
-  IntegerProduct(const SlicedRows& x, const Panels& m) : x_(x), m_(m), stride_(x.values().padded()), count_(x.values().count()) {
+  IntegerProduct(const SlicedRows& x, const Panels& m)
+      : x_(x), m_(m), stride_(x.values().padded()), count_(x.values().count()) {
     const bool codes = m.kind == Panels::Kind::int4 || m.kind == Panels::Kind::bytes;
     if (m.zeros.defined() + m.minima.defined() != (codes ? 1 : 0))
       throw std::logic_error("codes have zeros or minima, slices none");
@@ -338,7 +339,8 @@ class Inputs {
   /// For columns as they come, all of which are cut into the same blocks.
   const SlicedRows& sliced(const Columns& columns) const {
     std::optional<SlicedRows>& out = sliced_[columns.fit_tiles() ? 1 : 0];
-    if (!out) out.emplace(all_ == nullptr ? SlicedRows(rows_, columns) : all_->sliced(columns).picked(picked_, columns));
+    if (!out)
+      out.emplace(all_ == nullptr ? SlicedRows(rows_, columns) : all_->sliced(columns).picked(picked_, columns));
     return *out;
   }
 

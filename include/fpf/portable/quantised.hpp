@@ -35,7 +35,7 @@ inline Panels panels_of(const quant::GgufBlocks& blocks) {
         out.scales_of(panel, group)[row] = scale;
         if (out.minima.defined()) out.minima.data_ptr<float>()[side + group * lanes + row] = minimum;
       }
-    put_codes(out, panel, [&](std::int64_t input, std::uint8_t (&codes)[lanes]) {
+    put_codes(out, panel, [&](std::int64_t input, std::uint8_t(&codes)[lanes]) {
       for (std::int64_t row = 0; row < rows; ++row) codes[row] = blocks.code(panel * lanes + row, input);
     });
   });
@@ -57,7 +57,7 @@ inline Panels panels_of(const quant::Awq::Weight& weight, Arithmetic arithmetic,
   const std::vector<std::int64_t> stored = stored_groups(out.columns, ends);
   for_panels(out, [&](std::int64_t panel, std::int64_t rows) {
     const std::int64_t first = panel * lanes, words = rows / 8;
-    put_codes(out, panel, [&](std::int64_t k, std::uint8_t (&codes)[lanes]) {
+    put_codes(out, panel, [&](std::int64_t k, std::uint8_t(&codes)[lanes]) {
       for (std::int64_t w = 0; w < words; ++w)
         quant::awq_unpack(view.qweight[k * view.stride + first / 8 + w], codes + 8 * w);
     });
@@ -98,7 +98,7 @@ inline Panels panels_of(const quant::Gptq::Weight& weight, Arithmetic arithmetic
   const std::vector<std::int64_t> part = stored_groups(out.columns, ends);
   for_panels(out, [&](std::int64_t panel, std::int64_t rows) {
     const std::int64_t first = panel * lanes;
-    put_codes(out, panel, [&](std::int64_t input, std::uint8_t (&codes)[lanes]) {
+    put_codes(out, panel, [&](std::int64_t input, std::uint8_t(&codes)[lanes]) {
       for (std::int64_t row = 0; row < rows; ++row) {
         const auto word = static_cast<std::uint32_t>(view.qweight[input / 8 * view.qweight_stride + first + row]);
         codes[row] = static_cast<std::uint8_t>((word >> (4 * (input % 8))) & 15u);
@@ -118,8 +118,8 @@ inline Panels panels_of(const quant::Gptq::Weight& weight, Arithmetic arithmetic
   return out;
 }
 
-/// Where blocks end within rows, chains take the layer dense, in float32, of the same values; for integers, columns share a
-/// scale as far as the greatest common divisor of blocks and rows goes.
+/// Where blocks end within rows, chains take the layer dense, in float32, of the same values; for integers, columns
+/// share a scale as far as the greatest common divisor of blocks and rows goes.
 inline Panels panels_of(const quant::Nf4::Weight& weight, Arithmetic arithmetic, at::ScalarType) {
   const quant::Nf4View view = weight.view();
   std::int64_t length = view.blocksize;
@@ -138,7 +138,7 @@ inline Panels panels_of(const quant::Nf4::Weight& weight, Arithmetic arithmetic,
       return (weight.outs.begin + panel * lanes + row) * view.in + weight.ins.begin;
     };
     std::fill_n(out.scales_of(panel, 0), out.columns.count() * lanes, 0.0f);
-    put_codes(out, panel, [&](std::int64_t k, std::uint8_t (&codes)[lanes]) {
+    put_codes(out, panel, [&](std::int64_t k, std::uint8_t(&codes)[lanes]) {
       for (std::int64_t row = 0; row < rows; ++row) {
         const std::int64_t at = element(row) + k;
         const std::uint8_t pair = view.codes[at / 2];

@@ -77,8 +77,8 @@ inline void write_prompt_file(const std::filesystem::path& path, const Prompt& p
 /// A JSON array of ids, or that or a prompt's object, which make_prompt writes.
 enum class IdForms : std::uint8_t { array, any };
 
-/// Reads token ids, as they are: a JSON array of them, or (of any form) a file that make_prompt wrote, whose digest must
-/// fit. `text` is the file's or empty; the document's counts are zero. Throws Error when the file is neither,
+/// Reads token ids, as they are: a JSON array of them, or (of any form) a file that make_prompt wrote, whose digest
+/// must fit. `text` is the file's or empty; the document's counts are zero. Throws Error when the file is neither,
 /// has no ids, or an id is no integer from 0 to 2^31 - 1.
 inline Prompt read_prompt_ids(const std::filesystem::path& path, IdForms forms = IdForms::any) {
   const MappedFile file(path);

@@ -15,8 +15,8 @@ struct GgufBlocks {
   std::int64_t in = 0;
   at::Tensor rows;  // [out, bytes of a row] uint8
 
-  /// The layer's rows that `spec` asks for, where it is stored in blocks. Throws Error for a missing tensor, a shape other than
-  /// the model's, and for a part of the inputs.
+  /// The layer's rows that `spec` asks for, where it is stored in blocks. Throws Error for a missing tensor, a shape
+  /// other than the model's, and for a part of the inputs.
   static std::optional<GgufBlocks> find(const weights::TensorSource& source, const LinearSpec& spec) {
     const auto& stored = source.at(spec.name + ".weight", {spec.out_features, spec.in_features});
     if (weights::is_plain(stored.format)) return std::nullopt;

@@ -1,4 +1,5 @@
-// All that fpf::fpf brings to a project that has fpf's sources in its tree: libtorch, the kernels' text, what reads prompts.
+// All that fpf::fpf brings to a project that has fpf's sources in its tree: libtorch, the kernels' text, what reads
+// prompts.
 #include <ATen/ops/ones.h>
 
 #include <fpf/attention/flash.hpp>

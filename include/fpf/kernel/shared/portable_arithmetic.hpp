@@ -150,8 +150,8 @@ inline constexpr int slice_block = 128;           // columns of a row of activat
 inline constexpr int integer_position_block = 128;  // positions that attention takes at once
 inline constexpr int sliced_unit = 256;             // what a sliced product counts in
 
-/// What `count` values' integers are worth, of the bits of the largest magnitude among them: a power of two as its exponent,
-/// with which the integers stay within +-32639 = 127 * 256 + 127.
+/// What `count` values' integers are worth, of the bits of the largest magnitude among them: a power of two as its
+/// exponent, with which the integers stay within +-32639 = 127 * 256 + 127.
 FPF_HD unsigned slice_exponent(unsigned most_bits) {
   const unsigned e = (most_bits + 0x10100u) >> 23;
   return e < 15u ? 15u : e;
@@ -206,12 +206,12 @@ FPF_HD float exp2_below(float x) {
 /// The inverse of a power of two from 2^-126 to 2^126.
 FPF_HD float inverse_power(float power) { return float_of((254u << 23) - bits_of(power)); }
 
-/// What attention weights of 1 are as integers, beside the values of the largest unit; and what a weighed sum is worth beside
-/// that unit, of slices whose low * low was left out.
+/// What attention weights of 1 are as integers, beside the values of the largest unit; and what a weighed sum is worth
+/// beside that unit, of slices whose low * low was left out.
 inline constexpr float attention_weight = 32639.0f, attention_value = 256.0f / 32639.0f;
 
-/// What a map's value of 1 (NF4's are within +-1) is as an integer: of all that fit, that with which NF4's sixteen values are
-/// nearest, rms 4.4e-6, and their errors' mean is 0. And what a sum with them is worth.
+/// What a map's value of 1 (NF4's are within +-1) is as an integer: of all that fit, that with which NF4's sixteen
+/// values are nearest, rms 4.4e-6, and their errors' mean is 0. And what a sum with them is worth.
 inline constexpr float map_weight = 30523.0f, map_value = 256.0f / 30523.0f;
 
 /// x held within 0..1.
