@@ -200,6 +200,16 @@ def gpu_portable():
 
 
 @table
+def cpu_portable():
+    rows = [[row["what"], row["dtype"], f"{row['portable_prefill_s']:.2f} / {row['eager_prefill_s']:.2f}",
+             f"{row['portable_prefill_s'] / row['eager_prefill_s']:.2f}",
+             f"{1e3 * row['portable_step_s']:.0f} / {1e3 * row['eager_step_s']:.0f}",
+             f"{row['portable_step_s'] / row['eager_step_s']:.2f}"] for row in result("cpu_portable.json")["rows"]]
+    return markdown(["instructions of portable / libtorch", "dtype", "prefill of 2048, s: portable / eager", "ratio",
+                     "a decode step, ms: portable / eager", "ratio"], rows)
+
+
+@table
 def gpu_ranks():
     names = {"": "threads", "-contiguous": "contiguous", "-round_robin": "round robin"}
     rows = []

@@ -19,7 +19,7 @@ set(usr ${root}/usr/lib/aarch64-linux-gnu)
 set(program ${CMAKE_CURRENT_BINARY_DIR}/test_elsewhere)
 add_custom_command(
   OUTPUT ${program}.o
-  COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${FPF_AARCH64_COMPILER} -std=c++20 -O1 -DNDEBUG -DFMT_HEADER_ONLY=1
+  COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${FPF_AARCH64_COMPILER} -std=c++20 -O2 -DNDEBUG -DFMT_HEADER_ONLY=1
           -DAT_PER_OPERATOR_HEADERS --param ggc-min-heapsize=1048576 -Wno-psabi
           -I${PROJECT_SOURCE_DIR}/include -I${PROJECT_BINARY_DIR}/include
           -isystem ${torch}/include -isystem ${torch}/include/torch/csrc/api/include

@@ -114,6 +114,16 @@ class FloatChecks : public Checks {
         return Bits().add(out);
       });
       check(of("sum"), [&](const Loops& loops) { return Bits().add(std::vector<float>{loops.sum(x.data(), count)}); });
+      check(of("log_sum"), [&](const Loops& loops) {
+        std::vector<float> positive = x;
+        for (float& one : positive) one = std::abs(one) + 0.125f;
+        return Bits().add(std::vector<float>{loops.log_sum(positive.data(), count)});
+      });
+      check(of("add_all"), [&](const Loops& loops) {
+        std::vector<float> out = x;
+        loops.add_all(out.data(), y.data(), count);
+        return Bits().add(out);
+      });
       check(of("join"), [&](const Loops& loops) {
         std::vector<float> out = x;
         loops.join(out.data(), y.data(), a, b, count);

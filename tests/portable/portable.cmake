@@ -1,7 +1,7 @@
 # execution::Portable's tests. The emulation runs the kernels' own text on the CPU (emulation/emulate.cmake).
 fpf_add_tests(portable LIBS fpf_session
               TESTS portable/portable portable/portable_accuracy portable/portable_digests portable/portable_formats
-                    portable/portable_ranks portable/integers TIMEOUT 900)
+                    portable/portable_ranks portable/portable_integers TIMEOUT 900)
 fpf_add_tests(portable_kernels LIBS fpf::kernel TESTS portable/portable_kernels TIMEOUT 900)
 include(emulation/emulate.cmake)
 fpf_add_tests(portable_emulation LIBS fpf::fpf TESTS portable/portable_emulation)

@@ -158,6 +158,39 @@ BOOST_AUTO_TEST_CASE(changes_show) {
              slow_digests(checkpoint, DType::float32, 9, 3).combined());
 }
 
+// A head that a checkpoint quantises is a matrix of its values, rounded to the model's dtype, and chains.
+BOOST_DATA_TEST_CASE(heads_are_of_their_values, data::make({"awq", "gptq", "nf4"}), format) {
+  const auto checkpoint = tiny(format);
+  const std::string layer = "model.layers.0.self_attn.q_proj";
+  const std::int64_t out = checkpoint.config().q_size(), in = checkpoint.config().hidden_size;
+  const quant::Loader loader{checkpoint.source(), checkpoint.config().quantization, at::kBFloat16, at::kCPU};
+  quant::select(checkpoint.config().quantization, [&]<class Quant>() {
+    const model::Linear linear(loader, quant::scheme<Quant>(), quant::LinearSpec::whole(layer, out, in));
+    const at::Tensor values = linear.dequantise(at::kBFloat16).to(at::kFloat);
+    std::vector<float> x;
+    for (std::int64_t k = 0; k < in; ++k) x.push_back(std::sin(0.7f * static_cast<float>(k)));
+    const at::Tensor found = engine::PortableLinear::of_values(linear, at::kBFloat16)(portable::Inputs(x.data(), 1, in));
+    for (std::int64_t row = 0; row < out; ++row) {
+      const float* const w = values.const_data_ptr<float>() + row * in;
+      const float wanted = slow::reduce(static_cast<int>(in), [&](int k, float sum) {
+        return std::fma(x[static_cast<std::size_t>(k)], w[k], sum);
+      });
+      BOOST_TEST(found.const_data_ptr<float>()[row] == wanted);
+    }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(heads_of_more_dimensions_than_the_bounds_hold_for) {
+  auto config = nlohmann::json::parse(std::ifstream(FPF_FIXTURES "/qwen3_heads_of_96.json"));
+  config["head_dim"] = 512;
+  std::ofstream("heads_of_512.json") << config;
+  const auto checkpoint = model::Checkpoint::open("synthetic:heads_of_512.json?seed=1");
+  BOOST_CHECK_EXCEPTION(portable_decoder(checkpoint, DType::bfloat16), Error, [](const Error& error) {
+    return std::string(error.what()).find("heads of 512 dimensions") != std::string::npos;
+  });
+  BOOST_CHECK_NO_THROW(portable_decoder(checkpoint, DType::float32));
+}
+
 BOOST_AUTO_TEST_CASE(loops_take_the_threads_that_they_may) {
   const int threads = at::get_num_threads();
   at::set_num_threads(3);

@@ -250,13 +250,18 @@ class PortableCpuDecoder final : public Decoder {
   PortableCpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
                      at::ScalarType dtype)
       : Decoder(checkpoint.config(), std::move(rank), dtype, at::kCPU), scheme_(numerics.quantisation) {
+    if (portable_arithmetic(dtype) == portable::Arithmetic::integers && config().head_dim > portable::most_dimensions)
+      fail(
+          "--execution portable: heads of {} dimensions; sums of their products fit into 32 bits up to {}. --dtype "
+          "float32 has no such bound",
+          config().head_dim, portable::most_dimensions);
     const quant::Loader loader{checkpoint.source(), config().quantization, dtype, at::kCPU, /*keeps_values=*/true};
     weights_.emplace(
         loader, scheme_, checkpoint, shard(),
         [&](const model::Layer& layer) {
           return PortableLayer(layer, config().is_moe(), portable_arithmetic(dtype), dtype);
         },
-        [&](const model::Linear& head) { return PortableLinear(head, portable::Arithmetic::chains, dtype); });
+        [&](const model::Linear& head) { return PortableLinear::of_values(head, dtype); });
     weights_->final_norm = weights_->final_norm.to(at::kFloat);
   }
 

@@ -22,6 +22,16 @@ struct PortableLinear {
     if (linear.bias().defined()) bias = linear.bias().to(at::kFloat);
   }
 
+  /// A head: of its values, which are made once, rounded to `dtype`.
+  static PortableLinear of_values(const model::Linear& linear, at::ScalarType dtype) {
+    PortableLinear out;
+    linear.for_each_part([&](const quant::LoadedLinear& layer) {
+      out.parts.push_back(portable::dense_panels(layer.dequantise(dtype)));
+    });
+    if (linear.bias().defined()) out.bias = linear.bias().to(at::kFloat);
+    return out;
+  }
+
   std::int64_t outputs() const {
     std::int64_t total = 0;
     for (const auto& part : parts) total += part.n;
@@ -57,10 +67,11 @@ struct PortableMlp {
     at::Tensor out = gate(x);
     const at::Tensor by = up(x);
     const std::int64_t width = out.size(1);
-    at::parallel_for(0, x.rows(), std::max<std::int64_t>(1, 16384 / width), [&](auto begin, auto end) {
-      float* const a = out.data_ptr<float>() + begin * width;
-      portable::loops().silu_mul(a, by.const_data_ptr<float>() + begin * width, a, (end - begin) * width);
-    });
+    at::parallel_for(
+        0, x.rows(), std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, width)), [&](auto begin, auto end) {
+          float* const a = out.data_ptr<float>() + begin * width;
+          portable::loops().silu_mul(a, by.const_data_ptr<float>() + begin * width, a, (end - begin) * width);
+        });
     return out;
   }
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }

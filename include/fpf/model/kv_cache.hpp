@@ -8,6 +8,7 @@
 #include <fpf/kernel/shared/params.hpp>
 #include <memory>
 #include <stdexcept>
+#include <typeinfo>
 #include <vector>
 
 namespace fpf::model {
@@ -78,7 +79,11 @@ class KvCache {
   /// What an engine keeps beside the tensors, in a form of its own: made by make() when it is first asked for.
   template <class T, class Make>
   T& beside(Make make) {
-    if (beside_ == nullptr) beside_ = std::make_shared<T>(make());
+    if (beside_ == nullptr) {
+      beside_ = std::make_shared<T>(make());
+      beside_type_ = &typeid(T);
+    }
+    if (*beside_type_ != typeid(T)) throw std::logic_error("a KV cache serves one engine");
     return *static_cast<T*>(beside_.get());
   }
 
@@ -91,6 +96,7 @@ class KvCache {
   std::vector<at::Tensor> keys_;
   std::vector<at::Tensor> values_;
   std::shared_ptr<void> beside_;
+  const std::type_info* beside_type_ = nullptr;
 };
 
 }  // namespace fpf::model

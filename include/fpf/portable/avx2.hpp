@@ -154,6 +154,9 @@ FPF_AVX2 inline void rotate(float* x, const float* cos, const float* sin, std::i
   portable::detail::rotate(x, cos, sin, half);
 }
 FPF_AVX2 inline float sum(const float* x, std::int64_t count) { return ordered_sum<false>(x, static_cast<int>(count)); }
+FPF_AVX2 inline float log_sum(const float* x, std::int64_t count) {
+  return log(ordered_sum<false>(x, static_cast<int>(count)));
+}
 FPF_AVX2 inline void softmax_block(float* scores, std::int64_t rows, float* maxima, float* sums) {
   portable::detail::softmax_block(scores, rows, maxima, sums);
 }
@@ -178,6 +181,7 @@ inline constexpr Loops loops{.chain = portable::detail::chain_in_turn<chain>,
                              .norm = norm,
                              .rotate = rotate,
                              .sum = sum,
+                             .log_sum = log_sum,
                              .softmax_block = softmax_block,
                              .join_softmaxes = join_softmaxes,
                              .join = join,

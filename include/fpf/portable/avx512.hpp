@@ -216,6 +216,9 @@ FPF_AVX512 inline void rotate(float* x, const float* cos, const float* sin, std:
 FPF_AVX512 inline float sum(const float* x, std::int64_t count) {
   return ordered_sum<false>(x, static_cast<int>(count));
 }
+FPF_AVX512 inline float log_sum(const float* x, std::int64_t count) {
+  return log(ordered_sum<false>(x, static_cast<int>(count)));
+}
 FPF_AVX512 inline void join_softmaxes(const SoftmaxRows& rows) { portable::detail::join_softmaxes(rows); }
 FPF_AVX512 inline void join(float* sums, const float* block_sums, float old_scale, float new_scale,
                             std::int64_t count) {
@@ -238,6 +241,7 @@ inline constexpr Loops loops{.chain = chain,
                              .norm = norm,
                              .rotate = rotate,
                              .sum = sum,
+                             .log_sum = log_sum,
                              .softmax_block = softmax_block,
                              .join_softmaxes = join_softmaxes,
                              .join = join,

@@ -16,6 +16,9 @@
 
 namespace fpf::portable {
 
+/// Dimensions of a head: sums of so many products fit into 32 bits.
+inline constexpr std::int64_t most_dimensions = 256;
+
 /// The keys and values of one sequence's kv head as integers.
 class HeadSlices {
  public:
@@ -68,8 +71,6 @@ class HeadSlices {
     const std::size_t at = value_at(p, panel * lanes);
     return {value_high_.data() + at, value_low_.data() + at};
   }
-
-  static constexpr std::int64_t most_dimensions = 256;  // dimensions: sums of so many products fit into 32 bits
 
  private:
   static constexpr std::int64_t span = integer_position_block, none = std::numeric_limits<std::int64_t>::max();

@@ -107,7 +107,7 @@ struct IntegerLoops {
   /// The same through a map of sixteen two-slice values.
   void (*unpack_map)(const std::uint8_t* codes, int count, const std::uint8_t* high_of, const std::uint8_t* low_of,
                      std::uint8_t* high, std::uint8_t* low);
-  /// `count` (up to 128) values -> integers, and the exponent of what they are worth (slice_unit); zeros where there is
+  /// `count` values -> integers, and the exponent of what they are worth (slice_unit); zeros where there is
   /// none.
   unsigned (*integers)(const float* x, int count, std::int16_t* q);
   void (*end_values)(const ValueEnd& v);

@@ -53,12 +53,14 @@ struct Loops {
   void (*exp_below)(float* x, float maximum, std::int64_t count);
   /// out <- silu(gate) * up
   void (*silu_mul)(const float* gate, const float* up, float* out, std::int64_t count);
-  /// RMSNorm of one row; out may be x, weight null for none
+  /// RMSNorm of one row; out may be x
   void (*norm)(const float* x, const float* weight, float eps, std::int64_t count, float* out);
   /// RoPE by halves of one head, in place; cos and sin [half]
   void (*rotate)(float* x, const float* cos, const float* sin, std::int64_t half);
   /// sum of so many terms, in the order of a reduction
   float (*sum)(const float* x, std::int64_t count);
+  /// ln of that
+  float (*log_sum)(const float* x, std::int64_t count);
   /// Scores of `rows` rows of 64 -> exponentials relative to each row's largest; maxima and sums [rows]
   void (*softmax_block)(float* scores, std::int64_t rows, float* maxima, float* sums);
   /// join_softmax of rows
@@ -187,6 +189,9 @@ FPF_EXACT inline void rotate(float* x, const float* cos, const float* sin, std::
 FPF_EXACT inline float sum(const float* x, std::int64_t count) {
   return ordered_sum<false>(x, static_cast<int>(count));
 }
+FPF_EXACT inline float log_sum(const float* x, std::int64_t count) {
+  return log(ordered_sum<false>(x, static_cast<int>(count)));
+}
 FPF_EXACT inline void softmax_block(float* scores, std::int64_t rows, float* maxima, float* sums) {
   portable::detail::softmax_block(scores, rows, maxima, sums);
 }
@@ -211,6 +216,7 @@ inline constexpr Loops loops{.chain = portable::detail::chain_in_turn<chain>,
                              .norm = norm,
                              .rotate = rotate,
                              .sum = sum,
+                             .log_sum = log_sum,
                              .softmax_block = softmax_block,
                              .join_softmaxes = join_softmaxes,
                              .join = join,

@@ -42,6 +42,7 @@ inline void add_segment_rows(float* sums, std::int64_t segments, std::int64_t wi
 
 /// A bias [width] onto each of `rows` rows.
 inline void add_to_rows(float* rows_of, std::int64_t rows, std::int64_t width, const float* bias) {
+  if (width == 0) return;
   at::parallel_for(0, rows, std::max<std::int64_t>(1, 16384 / width), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       for (std::int64_t i = 0; i < width; ++i) rows_of[r * width + i] = add(rows_of[r * width + i], bias[i]);

@@ -56,7 +56,7 @@ inline execution::TopK log_probs(const at::Tensor& logits, std::int64_t k) {
       const float largest = values[0];
       std::copy_n(in.const_data_ptr<float>() + r * vocabulary, vocabulary, all.data());
       loop.exp_below(all.data(), largest, vocabulary);
-      const float log_sum = log(loop.sum(all.data(), vocabulary));
+      const float log_sum = loop.log_sum(all.data(), vocabulary);
       for (std::int64_t i = 0; i < k; ++i) values[i] = sub(sub(values[i], largest), log_sum);
     }
   });

@@ -196,10 +196,6 @@ BOOST_AUTO_TEST_CASE(changes_of_the_definition_show) {
                                                 {.rounds_down = true},
                                                 {.separate = true},
                                                 {.loses_sign = true}}) {
-    const std::string which =
-        fmt::format("truncates {}, group_end {}, rounds_down {}, separate {}, loses_sign {}", mutation.truncates,
-                    mutation.group_end, mutation.rounds_down, mutation.separate, mutation.loses_sign);
-    BOOST_TEST_INFO_SCOPE(which);
     if (!mutation.separate)  // units are powers of two: their products are exact
       BOOST_TEST(!same(slices.times(x, mutation), slices.times(x)));
     BOOST_TEST(!same(heads.definition(q, 199, mutation), heads.definition(q, 199)));
@@ -254,10 +250,14 @@ BOOST_AUTO_TEST_CASE(what_is_not_seen_does_not_show) {
         float& one = (*of)[static_cast<std::size_t>(at)][9];
         const float before = std::exchange(one, value);
         by_every_set([&] {
-          const auto found = all.found({q, q}, {position, 199});
-          BOOST_TEST(same(found[0], wanted), value << " at " << at);
-          const bool number = value == 3e38f && of == &all.values;
-          BOOST_TEST(std::ranges::all_of(found[1], [](float x) { return std::isnan(x); }) == !number);
+          for (const std::size_t rows : {2u, 19u}) {  // one after another, or in tiles
+            std::vector<std::int64_t> positions(rows, position);
+            positions.back() = 199;
+            const auto found = all.found(std::vector(rows, q), positions);
+            for (std::size_t r = 0; r + 1 < rows; ++r) BOOST_TEST(same(found[r], wanted), value << " at " << at);
+            const bool number = value == 3e38f && of == &all.values;
+            BOOST_TEST(std::ranges::all_of(found.back(), [](float x) { return std::isnan(x); }) == !number);
+          }
         });
         one = before;
       }
@@ -268,6 +268,11 @@ BOOST_AUTO_TEST_CASE(what_is_not_seen_does_not_show) {
       const auto found = all.found({q, none}, {position, position});
       BOOST_TEST(same(found[0], wanted));
       BOOST_TEST(std::ranges::all_of(found[1], [](float x) { return std::isnan(x); }));
+      std::vector<std::vector<float>> many(20, q);
+      many[7] = none;
+      const auto of_many = all.found(many, std::vector<std::int64_t>(20, position));
+      for (std::size_t r = 0; r < 20; ++r)
+        BOOST_TEST((r == 7 ? std::isnan(of_many[r][0]) : same(of_many[r], wanted)), "row " << r);
     });
   }
 }
