@@ -119,10 +119,12 @@ FPF_AVX2 inline void end_group(const GroupEnd& g) { portable::detail::end_group(
 FPF_AVX2 inline void end_values(const ValueEnd& v) { portable::detail::end_values(v); }
 FPF_AVX2 inline void weigh(const AttentionRow* rows, int count) { portable::detail::weigh(rows, count); }
 
+inline void product(const GroupedProduct& p) { portable::detail::product_of_dots<dot, end_group>(p); }
+
 inline constexpr IntegerLoops integer_loops{.tiles = false,
                                             .spread = spread,
                                             .dot = dot,
-                                            .product = portable::detail::product_of_dots<dot, end_group>,
+                                            .product = product,
                                             .unpack_codes = unpack_codes,
                                             .unpack_map = unpack_map,
                                             .integers = integers,

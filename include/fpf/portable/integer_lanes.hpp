@@ -160,10 +160,28 @@ FPF_HD void end_values(const ValueEnd& v) {
   }
 }
 
-/// A product, group by group, of rows that are not tiled.
+/// int8 high slices [columns], then low ones [columns].
+FPF_HD void spread_slices(const std::int16_t* q, std::int64_t columns, std::byte* to) {
+  auto *const high = reinterpret_cast<std::int8_t*>(to), *const low = high + columns;
+  for (std::int64_t k = 0; k < columns; ++k) {
+    high[k] = static_cast<std::int8_t>(high_slice(q[k]));
+    low[k] = static_cast<std::int8_t>(low_slice(q[k]));
+  }
+}
+
+/// A product, group by group.
 template <void (*dot)(const Dot&), void (*end_group)(const GroupEnd&)>
-void product_of_dots(const GroupedProduct& p) {
+void product_of_dots(GroupedProduct p) {
   std::int32_t dots[GroupedProduct::most_rows * lanes];
+  for (; p.rows > GroupedProduct::most_rows; p.rows -= GroupedProduct::most_rows) {  // of tiles
+    GroupedProduct first = p;
+    first.rows = GroupedProduct::most_rows;
+    product_of_dots<dot, end_group>(first);
+    p.x.values = p.x.row(GroupedProduct::most_rows);
+    p.sums += GroupedProduct::most_rows;
+    p.units += GroupedProduct::most_rows;
+    p.results += GroupedProduct::most_rows * lanes;
+  }
   for (int i = 0; i < p.count; ++i) {
     const ColumnGroup& group = p.groups[i];
     const std::int64_t at = (group.begin - p.groups[0].begin) * lanes;
@@ -232,21 +250,31 @@ FPF_HD void weigh(const AttentionRow* rows, int count) {
 namespace plain {
 
 inline void spread(const std::int16_t* q, std::int64_t columns, std::byte* to) {
-  std::memcpy(to, q, static_cast<std::size_t>(2 * columns));
+  portable::detail::spread_slices(q, columns, to);
+}
+
+/// Both slices of column k of a row.
+inline int integer_at(const IntegerRows& x, std::int64_t r, std::int64_t k) {
+  const std::int64_t in_tile = r % tile_rows, apart = x.tiled ? tile_columns : x.columns;
+  const auto* const high = reinterpret_cast<const std::int8_t*>(
+      x.tiled ? x.row(r - in_tile) + 2 * (k / tile_columns * tile_columns * tile_rows + in_tile * tile_columns) +
+                    k % tile_columns
+              : x.row(r) + k);
+  return 256 * high[0] + high[apart];
 }
 
 FPF_EXACT inline void dot(const Dot& d) {
   for (int r = 0; r < d.rows; ++r) {
-    const auto* const q = reinterpret_cast<const std::int16_t*>(d.x.row(r)) + d.first;
     std::int32_t* const to = d.dots + r * d.stride;
     std::int32_t low_sums[lanes] = {};
     for (int lane = 0; lane < lanes; ++lane) to[lane] = 0;
     const int bias = d.low == nullptr ? 0 : 128;
     for (int k = 0; k < d.count; ++k) {
+      const int q = integer_at(d.x, r, d.first + k);
       const std::int64_t at = k / 4 * 4 * lanes + k % 4;
-      for (int lane = 0; lane < lanes; ++lane) to[lane] += q[k] * (d.high[at + 4 * lane] - bias);
+      for (int lane = 0; lane < lanes; ++lane) to[lane] += q * (d.high[at + 4 * lane] - bias);
       if (d.low == nullptr) continue;
-      for (int lane = 0; lane < lanes; ++lane) low_sums[lane] += q[k] * (d.low[at + 4 * lane] - bias);
+      for (int lane = 0; lane < lanes; ++lane) low_sums[lane] += q * (d.low[at + 4 * lane] - bias);
     }
     if (d.low == nullptr) continue;
     for (int lane = 0; lane < lanes; ++lane) to[lane] = sliced_sum(to[lane], low_sums[lane]);
@@ -279,10 +307,13 @@ FPF_EXACT inline void end_group(const GroupEnd& g) { portable::detail::end_group
 FPF_EXACT inline void end_values(const ValueEnd& v) { portable::detail::end_values(v); }
 FPF_EXACT inline void weigh(const AttentionRow* rows, int count) { portable::detail::weigh(rows, count); }
 
-inline constexpr IntegerLoops integer_loops{.tiles = false,
+FPF_EXACT inline void product(const GroupedProduct& p) { portable::detail::product_of_dots<dot, end_group>(p); }
+
+/// It takes tiles, so that what stands in them is tried on every CPU.
+inline constexpr IntegerLoops integer_loops{.tiles = true,
                                             .spread = spread,
                                             .dot = dot,
-                                            .product = portable::detail::product_of_dots<dot, end_group>,
+                                            .product = product,
                                             .unpack_codes = unpack_codes,
                                             .unpack_map = unpack_map,
                                             .integers = integers,

@@ -12,13 +12,8 @@ namespace fpf::portable {
 
 namespace vnni {
 
-/// int8 high slices [columns], then low ones [columns].
 FPF_AVX2 inline void spread(const std::int16_t* q, std::int64_t columns, std::byte* to) {
-  auto *const high = reinterpret_cast<std::int8_t*>(to), *const low = high + columns;
-  for (std::int64_t k = 0; k < columns; ++k) {
-    high[k] = static_cast<std::int8_t>((q[k] + 128) >> 8);
-    low[k] = static_cast<std::int8_t>(q[k] & 255);
-  }
+  portable::detail::spread_slices(q, columns, to);
 }
 
 inline int four_bytes(const std::int8_t* at) {
@@ -255,11 +250,13 @@ FPF_AVX_VNNI inline void dot(const Dot& d) {
   d.low == nullptr ? detail::all_rows_dot<false>(d) : detail::all_rows_dot<true>(d);
 }
 
+inline void product(const GroupedProduct& p) { portable::detail::product_of_dots<dot, avx2::end_group>(p); }
+
 inline constexpr IntegerLoops integer_loops = [] {
   IntegerLoops out = avx2::integer_loops;
   out.spread = vnni::spread;
   out.dot = dot;
-  out.product = portable::detail::product_of_dots<dot, avx2::end_group>;
+  out.product = product;
   return out;
 }();
 

@@ -53,15 +53,6 @@ inline constexpr Loops loops = [] {
   return out;
 }();
 
-/// int8 high slices [columns], then low ones [columns].
-inline void spread(const std::int16_t* q, std::int64_t columns, std::byte* to) {
-  auto *const high = reinterpret_cast<std::int8_t*>(to), *const low = high + columns;
-  for (std::int64_t k = 0; k < columns; ++k) {
-    high[k] = static_cast<std::int8_t>(high_slice(q[k]));
-    low[k] = static_cast<std::int8_t>(low_slice(q[k]));
-  }
-}
-
 namespace detail {
 
 /// Four columns of x, four times.
@@ -127,11 +118,13 @@ FPF_EXACT inline void dot(const Dot& d) {
   for (int row = 0; row < d.rows; ++row) detail::row_dot<detail::Pairs>(d, row);
 }
 
+inline void product(const GroupedProduct& p) { portable::detail::product_of_dots<dot, plain::end_group>(p); }
+
 inline constexpr IntegerLoops integer_loops = [] {
   IntegerLoops out = plain::integer_loops;
-  out.spread = spread;
+  out.tiles = false;
   out.dot = dot;
-  out.product = portable::detail::product_of_dots<dot, plain::end_group>;
+  out.product = product;
   return out;
 }();
 
@@ -155,10 +148,12 @@ FPF_DOTPROD inline void dot(const Dot& d) {
   for (int row = 0; row < d.rows; ++row) neon::detail::row_dot<detail::Quads>(d, row);
 }
 
+inline void product(const GroupedProduct& p) { portable::detail::product_of_dots<dot, plain::end_group>(p); }
+
 inline constexpr IntegerLoops integer_loops = [] {
   IntegerLoops out = neon::integer_loops;
   out.dot = dot;
-  out.product = portable::detail::product_of_dots<dot, plain::end_group>;
+  out.product = product;
   return out;
 }();
 
