@@ -111,10 +111,10 @@ constexpr Budget budgets[]{
     {"compare_report.cpp", 13800, 8000},
     {"campaign.cpp", 13150, 3000},
     {"preflight.cpp", 15600, 3000},
-    {"make_checkpoint.cpp", 21750, 3000},
-    {"verify.cpp", 33500, 12000},
-    {"runner.cpp", 30100, 18000},
-    {"session.cpp", 21200, 14000},
+    {"make_checkpoint.cpp", 21850, 3000},
+    {"verify.cpp", 33600, 12000},
+    {"runner.cpp", 30200, 18000},
+    {"session.cpp", 21300, 14000},
     {"sleeping_threads.cpp", 0, 0},
 };
 
