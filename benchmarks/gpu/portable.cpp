@@ -4,7 +4,7 @@
 //
 //   benchmark_portable FIXTURES MODELS [PROMPT_TOKENS [digests|times]]
 //
-// Exit: 0; 3 where a digest differs, a run of float32 is refused, or none was there to compare.
+// Exit: 0; 3 where a digest differs, a run is refused that the file says cards gave, or none was there to compare.
 #include <fmt/core.h>
 
 #include <fpf/execution/compiled.hpp>
@@ -44,7 +44,7 @@ bool check_digests(const std::string& fixtures, const std::string& models) {
         if (!same) break;
       } catch (const Error& error) {
         fmt::print("refused     {}: {}\n", one.name, error.what());
-        all = all && one.settings.dtype != DType::float32;
+        all = all && (entry.contains("cards") ? entry : file).at("cards").empty();
         break;
       }
       std::fflush(stdout);
