@@ -3,11 +3,11 @@
 //
 //   record OUT.json [--device cuda] [--only TEXT] [--check EARLIER.json]
 //
-// A case is named "<model> <format> <execution> <attention> <ranks> rows <n>", with "float32 " before rows where it
-// is not of bfloat16. On the CPU the list is without the 30B and 7B shapes; portable models of 16 bits and portable
-// ranks are there alone, since cards refuse them; a card's runs are longer. Only portable cases have the same digests on
-// every CPU, so record_cpu.json holds those; of the others CTest's test "record" holds that two repetitions are equal, and whoever
-// changes them checks against a record that the same machine wrote before.
+// A case is named "<model> <format> <execution> <attention> <ranks> rows <n>", with "float32 " before rows where it is
+// not of bfloat16. On the CPU the list is without the 30B and 7B shapes; portable models of 16 bits and portable ranks
+// are there alone, since cards refuse them; a card's runs are longer. Only portable cases have the same digests on
+// every CPU, so record_cpu.json holds those; of the others CTest's test "record" holds that two repetitions are equal,
+// and whoever changes them checks against a record that the same machine wrote before.
 // Exit: 0, or 3 where repetitions of a case or, with --check, its digest and the earlier one differ.
 #include <fmt/core.h>
 
