@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
@@ -71,12 +72,17 @@ class Child {
   /// What it takes for itself: resident memory that is no file's, the most seen every two milliseconds until it ends.
   /// How much of a library's file is resident is the system's affair and varies from run to run.
   std::int64_t watch_anonymous() const {
-    const std::string status = "/proc/" + std::to_string(pid_) + "/status";
+    const std::string process = "/proc/" + std::to_string(pid_), status = process + "/status",
+                      program = process + "/exe";
+    const std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe");
     std::int64_t most = 0;
     siginfo_t ended{};
     while (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0) {
+      std::error_code none;
+      const bool is_itself =
+          std::filesystem::read_symlink(program, none) != own;  // before exec it is this program's copy
       std::ifstream lines(status);
-      for (std::string line; std::getline(lines, line);)
+      for (std::string line; is_itself && std::getline(lines, line);)
         if (line.starts_with("RssAnon:")) most = std::max<std::int64_t>(most, std::stoll(line.substr(8)) * 1024);
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
