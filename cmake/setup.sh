@@ -143,8 +143,8 @@ for cuda in "${cudas[@]}"; do
 done
 
 # --- libtorch and the system's libraries for aarch64, unpacked into build/aarch64 -------------------------------------
-# PyPI's torch 2.8.0 for aarch64 is one without CUDA, a fourth of later ones. Debian's packages come by lists of their own, so
-# that the system stays one of one architecture.
+# PyPI's torch 2.8.0 for aarch64 is one without CUDA, a fourth of later ones. Debian's packages come by lists of their
+# own, so that the system stays one of one architecture.
 fetch_aarch64() {
   local wheel=torch==2.8.0 debian=(libssl3 libssl-dev zlib1g nlohmann-json3-dev) to=$build/aarch64 folder
   local what="$wheel ${debian[*]}"

@@ -245,8 +245,8 @@ class PortableCpuDecoder final : public Decoder {
  public:
   static constexpr model::Block carries{.qk_norm = true, .experts = true, .qkv_bias = true};
 
-  /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for ranks that cut
-  /// a reduction.
+  /// Loads the rank's shard. Throws Error, by name, for tensors that are missing or misshapen, and for heads of more
+  /// dimensions than integers take.
   PortableCpuDecoder(const Numerics& numerics, const model::Checkpoint& checkpoint, parallel::Rank rank,
                      at::ScalarType dtype)
       : Decoder(checkpoint.config(), std::move(rank), dtype, at::kCPU), scheme_(numerics.quantisation) {

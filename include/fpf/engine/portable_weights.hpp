@@ -14,22 +14,16 @@ struct PortableLinear {
 
   PortableLinear() = default;
   /// `dtype`: of weights that are not quantised.
-  PortableLinear(const model::Linear& linear, portable::Arithmetic arithmetic, at::ScalarType dtype) {
-    linear.for_each_part([&](const quant::LoadedLinear& layer) {
-      parts.push_back(
-          quant::visit(layer, [&](const auto& weight) { return portable::panels_of(weight, arithmetic, dtype); }));
-    });
-    if (linear.bias().defined()) bias = linear.bias().to(at::kFloat);
-  }
+  PortableLinear(const model::Linear& linear, portable::Arithmetic arithmetic, at::ScalarType dtype)
+      : PortableLinear(linear, [&](const quant::LoadedLinear& layer) {
+          return quant::visit(layer,
+                              [&](const auto& weight) { return portable::panels_of(weight, arithmetic, dtype); });
+        }) {}
 
-  /// A head: of its values, which are made once, rounded to `dtype`.
+  /// A router or a head: chains over its values, which are made once, rounded to `dtype`.
   static PortableLinear of_values(const model::Linear& linear, at::ScalarType dtype) {
-    PortableLinear out;
-    linear.for_each_part([&](const quant::LoadedLinear& layer) {
-      out.parts.push_back(portable::dense_panels(layer.dequantise(dtype)));
-    });
-    if (linear.bias().defined()) out.bias = linear.bias().to(at::kFloat);
-    return out;
+    return PortableLinear(
+        linear, [&](const quant::LoadedLinear& layer) { return portable::dense_panels(layer.dequantise(dtype)); });
   }
 
   std::int64_t outputs() const {
@@ -57,6 +51,13 @@ struct PortableLinear {
   at::Tensor operator()(const at::Tensor& x) const {
     return (*this)(portable::Inputs(x.const_data_ptr<float>(), x.size(0), x.size(1)));
   }
+
+ private:
+  template <class PanelsOf>
+  PortableLinear(const model::Linear& linear, PanelsOf panels_of) {
+    linear.for_each_part([&](const quant::LoadedLinear& layer) { parts.push_back(panels_of(layer)); });
+    if (linear.bias().defined()) bias = linear.bias().to(at::kFloat);
+  }
 };
 
 struct PortableMlp {
@@ -67,11 +68,11 @@ struct PortableMlp {
     at::Tensor out = gate(x);
     const at::Tensor by = up(x);
     const std::int64_t width = out.size(1);
-    at::parallel_for(
-        0, x.rows(), std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, width)), [&](auto begin, auto end) {
-          float* const a = out.data_ptr<float>() + begin * width;
-          portable::loops().silu_mul(a, by.const_data_ptr<float>() + begin * width, a, (end - begin) * width);
-        });
+    if (width == 0) return out;
+    at::parallel_for(0, x.rows(), std::max<std::int64_t>(1, 16384 / width), [&](auto begin, auto end) {
+      float* const a = out.data_ptr<float>() + begin * width;
+      portable::loops().silu_mul(a, by.const_data_ptr<float>() + begin * width, a, (end - begin) * width);
+    });
     return out;
   }
   std::size_t bytes() const { return gate.bytes() + up.bytes() + down.bytes(); }
@@ -97,7 +98,7 @@ struct PortableLayer {
       add(layer.mlp);
       return;
     }
-    router = {layer.router, portable::Arithmetic::chains, dtype};
+    router = PortableLinear::of_values(layer.router, dtype);
     for (const model::Mlp& expert : layer.experts) add(expert);
   }
 

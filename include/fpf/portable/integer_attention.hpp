@@ -61,13 +61,10 @@ class HeadSlices {
   const float* key_units(std::int64_t p) const { return key_units_.data() + p; }
   const float* value_units(std::int64_t p) const { return value_units_.data() + p; }
 
-  struct Tile {
-    const std::uint8_t *high, *low;
-  };
   /// Sixteen positions from p on, [columns].
-  Tile keys(std::int64_t p) const { return {key_high_.data() + p * columns_, key_low_.data() + p * columns_}; }
+  TileOf keys(std::int64_t p) const { return {key_high_.data() + p * columns_, key_low_.data() + p * columns_}; }
   /// Sixteen dimensions of the block at p, [128 positions].
-  Tile values(std::int64_t p, std::int64_t panel) const {
+  TileOf values(std::int64_t p, std::int64_t panel) const {
     const std::size_t at = value_at(p, panel * lanes);
     return {value_high_.data() + at, value_low_.data() + at};
   }
@@ -100,6 +97,7 @@ class IntegerQueryTile {
         d_(d),
         scale_(scale_log2e),
         width_(cache.panels() * lanes),
+        first_without_number_(cache.first_without_number()),
         queries_(rows, cache.columns(), true),
         weights_(rows, span, true) {}
 
@@ -108,7 +106,7 @@ class IntegerQueryTile {
     const IntegerLoops& loop = integer_loops();
     std::vector<std::int16_t> integers(static_cast<std::size_t>(queries_.columns()), 0);
     const unsigned e = loop.integers(q, static_cast<int>(d_), integers.data());
-    if (e >= no_score || position >= cache_.first_without_number()) {
+    if (e >= no_score || position >= first_without_number_) {
       std::fill_n(out, d_, not_a_number());
       return;
     }
@@ -151,7 +149,7 @@ class IntegerQueryTile {
     IntegerRows queries = queries_.rows();
     queries.values = queries.row(from);
     for (std::int64_t p = 0; p < last; p += lanes) {
-      const HeadSlices::Tile keys = cache_.keys(first + p);
+      const TileOf keys = cache_.keys(first + p);
       integer_loops().dot({.x = queries,
                            .first = 0,
                            .count = static_cast<int>(cache_.columns()),
@@ -195,7 +193,7 @@ class IntegerQueryTile {
     IntegerRows weights = weights_.rows();
     weights.values = weights.row(from);
     for (std::int64_t panel = 0; panel < cache_.panels(); ++panel) {
-      const HeadSlices::Tile values = cache_.values(first, panel);
+      const TileOf values = cache_.values(first, panel);
       integer_loops().dot({.x = weights,
                            .first = 0,
                            .count = count,
@@ -217,6 +215,7 @@ class IntegerQueryTile {
   std::int64_t d_;
   float scale_;
   std::int64_t width_;  // of results: d, up to whole panels
+  std::int64_t first_without_number_;
   IntegerStore queries_, weights_;
   std::vector<std::int64_t> positions_;
   std::vector<float*> outputs_;

@@ -35,6 +35,11 @@ struct Dot {
   std::int64_t stride = lanes;
 };
 
+/// Where a tile of codes, or a pair of slices', stands.
+struct TileOf {
+  const std::uint8_t *high, *low;  // as Dot's
+};
+
 /// A group's dot products onto `rows` results of sixteen lanes.
 struct GroupEnd {
   int rows;

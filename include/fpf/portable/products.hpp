@@ -189,11 +189,6 @@ inline void ordered_chain_product(const RowPointers& x, const Panels& m, float* 
   chain_product(row_pointers(picked.data(), std::ssize(x), m.k), m, out, stride);
 }
 
-/// Groups' weights as a tile, or two.
-struct TileOf {
-  const std::uint8_t *high, *low;
-};
-
 }  // namespace detail
 
 /// A matrix of integers, group by group.
@@ -253,7 +248,7 @@ class IntegerProduct {
     std::int64_t end = group + 1;
     while (end < m_.columns.count() && all[static_cast<std::size_t>(end)].end - first->begin <= columns_at_once) ++end;
     const auto width = static_cast<int>(all[static_cast<std::size_t>(end) - 1].end - first->begin);
-    const detail::TileOf tile = tile_of(panel, *first, width, scratch);
+    const TileOf tile = tile_of(panel, *first, width, scratch);
     const std::int64_t side = m_.side(panel, group), at = group * stride_ + row;
     IntegerRows x = x_.values().rows();
     x.values = x.row(row);
@@ -274,8 +269,7 @@ class IntegerProduct {
   }
 
   /// `width` columns from a group's first on.
-  detail::TileOf tile_of(std::int64_t panel, const ColumnGroup& first, int width,
-                         std::vector<std::uint8_t>& scratch) const {
+  TileOf tile_of(std::int64_t panel, const ColumnGroup& first, int width, std::vector<std::uint8_t>& scratch) const {
     const IntegerLoops& loop = integer_loops();
     const std::int64_t at = (panel * m_.columns.stored + first.begin) * lanes;
     const std::uint8_t* const values = m_.values.const_data_ptr<std::uint8_t>();
